@@ -1,0 +1,12 @@
+"""Ways to execute the ops of :mod:`reference.ops`: ``get_backend("numpy")`` and its kin.
+
+>>> ops = get_backend("numpy")
+>>> ops.name
+'numpy'
+"""
+
+from __future__ import annotations
+
+from backends.registry import BACKENDS, BackendError, get_backend
+
+__all__ = ["BACKENDS", "BackendError", "get_backend"]

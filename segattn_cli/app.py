@@ -1,0 +1,46 @@
+"""The command line: one Typer application, one file per command under :mod:`segattn_cli.commands`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from backends import BackendError
+from segattn_cli.commands import check, data, doctor, evaluate, infer, train
+from segattn_cli.errors import ExitCode, SegattnError
+
+app = typer.Typer(
+    name="segattn",
+    help="Train, run and read semantic-segmentation networks with dual attention and attention to scale.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("infer")(infer.infer)
+app.command("check")(check.check)
+app.command("doctor")(doctor.doctor)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """The console script: any error a user can cause ends in one sentence on stderr and its exit code."""
+    try:
+        app()
+    except SegattnError as error:
+        _fail(str(error), error.exit_code)
+    except BackendError as error:
+        _fail(str(error), ExitCode.BACKEND)
+    except KeyboardInterrupt:
+        _fail("Interrupted.", ExitCode.INTERRUPTED)
+
+
+def _fail(sentence: str, code: ExitCode) -> None:
+    print(f"segattn: {sentence}", file=sys.stderr)
+    sys.exit(int(code))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What can go wrong, each with an exit code of its own and one clear sentence."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of ``segattn``; docs/exit-codes.md explains each."""
+
+    OK = 0
+    FAILURE = 1  # something unexpected: a bug
+    USAGE = 2  # the command line itself (also Typer's own code)
+    CONFIG = 3  # a configuration: unknown key, preset, value out of range
+    DATA = 4  # images, labels or data sets that cannot be used
+    CHECKPOINT = 5  # a checkpoint that is damaged, foreign, or of another network
+    BACKEND = 6  # a backend that is unknown or cannot run here
+    OUTPUT = 7  # a place that exists already, cannot be written, or is full
+    PARTIAL = 8  # finished, but some inputs had to be skipped
+    NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
+    DISAGREE = 10  # `segattn check` found a difference
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class SegattnError(Exception):
+    """An error whose message is one sentence for the user, with the way out where there is one."""
+
+    exit_code = ExitCode.FAILURE
+
+
+class UsageError(SegattnError):
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(SegattnError):
+    exit_code = ExitCode.CONFIG
+
+
+class DataError(SegattnError):
+    exit_code = ExitCode.DATA
+
+
+class CheckpointError(SegattnError):
+    exit_code = ExitCode.CHECKPOINT
+
+
+class OutputError(SegattnError):
+    exit_code = ExitCode.OUTPUT
+
+
+class NonFiniteError(SegattnError):
+    exit_code = ExitCode.NON_FINITE
