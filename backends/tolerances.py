@@ -1,0 +1,108 @@
+"""How far two backends may differ: one table by dtype, shared by the tests and by ``segattn check``.
+
+The yardstick of a tensor is its largest magnitude. An element that is small because large terms cancelled
+carries their rounding, so its own relative error says nothing: a tensor agrees when
+``max|got − ref| ≤ tolerance · max|ref|`` (``max|ref|`` counts as 1 where the reference is zero everywhere).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Precision(NamedTuple):
+    """What may be asked of one dtype."""
+
+    tolerance: float  # of max|got − ref| / max|ref|
+    epsilon: float  # distance from 1 to the next number
+    allowance: int  # how many times the error of a plain implementation is accepted, where that is the larger
+
+
+PRECISIONS = {
+    "float64": Precision(1e-10, 2.0**-52, 16),
+    "float32": Precision(1e-5, 2.0**-23, 16),
+    "float16": Precision(2.0**-10, 2.0**-10, 2),
+    "bfloat16": Precision(2.0**-7, 2.0**-7, 2),
+}
+
+
+class Comparison(NamedTuple):
+    """How far one tensor is from the reference's."""
+
+    max_abs: float  # max|got − ref|
+    max_rel: float  # max_abs / max|ref|: decides
+    ulp: float  # largest distance of an element in units of its last place: informs
+    tolerance: float
+    passed: bool
+    reason: str = ""  # one clause that says why it failed
+
+
+def tolerance(dtype: Any, plain_error: float = 0.0) -> float:
+    """The largest ``max_rel`` that agrees in ``dtype``.
+
+    ``plain_error`` is the error of a plain implementation in that dtype on the same inputs, relative to
+    ``max|ref|``. It is the measure for float16 and bfloat16, whose own tolerance is a single rounding; in
+    float32 and float64 it speaks up only where the result is ill-conditioned and nobody could be exact.
+
+    >>> tolerance("float32")
+    1e-05
+    >>> tolerance("float16", plain_error=0.003)
+    0.006
+    """
+    precision = PRECISIONS[_name(dtype)]
+    return max(precision.tolerance, precision.allowance * plain_error)
+
+
+def compare(reference: Any, got: Any, dtype: Any, *, plain_error: float = 0.0) -> Comparison:
+    """Compare ``got``, which should have ``dtype``, with the ``reference`` (any float dtype, best float64).
+
+    A wrong shape, a wrong dtype, and a NaN or an infinity that the reference does not have at that very place
+    fail whatever the tolerance. ``ulp`` is taken element by element, in the spacing of ``dtype`` at the
+    reference's value; values below ``epsilon · max|ref|`` are leftovers of cancellation and are measured as if
+    they were that large.
+
+    >>> compare(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2**-22], np.float32), "float32").ulp
+    1.0
+    >>> compare(np.zeros(3), np.zeros(2, np.float32), "float32").reason
+    'has shape (2,) instead of (3,)'
+    """
+    limit = tolerance(dtype, plain_error)
+    reference, got = np.asarray(reference), np.asarray(got)
+    if got.shape != reference.shape:
+        return _failure(limit, f"has shape {got.shape} instead of {reference.shape}")
+    if _name(got.dtype) != _name(dtype):
+        return _failure(limit, f"has dtype {got.dtype} instead of {_name(dtype)}")
+
+    wanted, found = reference.astype(np.float64), got.astype(np.float64)
+    finite = np.isfinite(wanted)
+    strays = int(np.sum(np.where(finite, ~np.isfinite(found), ~_same_non_finite(wanted, found))))
+    if strays:
+        return _failure(limit, f"differs in {strays} of {wanted.size} values that are NaN or infinite")
+
+    error = np.abs(found[finite] - wanted[finite])
+    magnitude = np.abs(wanted[finite])
+    scale = float(magnitude.max(initial=0.0)) or 1.0
+    max_abs = float(error.max(initial=0.0))
+    passed = max_abs <= limit * scale
+    reason = "" if passed else f"is off by {max_abs / scale:.1e} of its largest value"
+    return Comparison(max_abs, max_abs / scale, _ulp(error, magnitude, scale, dtype), limit, passed, reason)
+
+
+def _ulp(error: np.ndarray, magnitude: np.ndarray, scale: float, dtype: Any) -> float:
+    epsilon = PRECISIONS[_name(dtype)].epsilon
+    _, exponent = np.frexp(np.maximum(magnitude, epsilon * scale))  # magnitude = m · 2**exponent, ½ ≤ m < 1
+    return float((error / np.ldexp(epsilon, exponent - 1)).max(initial=0.0))
+
+
+def _same_non_finite(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    return (wanted == found) | (np.isnan(wanted) & np.isnan(found))
+
+
+def _failure(limit: float, reason: str) -> Comparison:
+    return Comparison(float("inf"), float("inf"), float("inf"), limit, False, reason)
+
+
+def _name(dtype: Any) -> str:
+    return dtype if isinstance(dtype, str) else np.dtype(dtype).name
