@@ -1,0 +1,108 @@
+"""How well a prediction fits the truth: one confusion matrix, and what is read off it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from segattn_cli.errors import DataError
+
+#: The rule for classes that cannot be judged; ``segattn eval`` prints it.
+ABSENT_CLASS_RULE = (
+    "A class that occurs neither in the truth nor in the predictions has no IoU and is left out of the means."
+)
+
+
+class ConfusionMatrix:
+    """Pixels counted by true and predicted class, over any number of label maps.
+
+    With ``n[t, p]`` the pixels of class ``t`` that were predicted as ``p``::
+
+        IoU of c         n[c, c] / (Σ_p n[c, p] + Σ_t n[t, c] − n[c, c])
+        accuracy of c    n[c, c] / Σ_p n[c, p]
+        pixel accuracy   Σ_c n[c, c] / Σ n
+
+    Pixels whose truth is ``ignore_label`` are not counted. A class that occurs neither in the truth nor in
+    the predictions has no IoU (``None``) and is left out of the mean; one that is only predicted, or only
+    missed, has IoU 0 and counts. The mean accuracy is over the classes that occur in the truth. Every figure
+    is a fraction in [0, 1]; means are ``nan`` while nothing has been counted.
+
+    >>> matrix = ConfusionMatrix(3)
+    >>> matrix.update(np.array([[0, 0], [1, 255]]), np.array([[0, 1], [1, 0]]))
+    >>> matrix.counts.tolist()
+    [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    >>> matrix.per_class_iou
+    [0.5, 0.5, None]
+    >>> matrix.miou, round(matrix.pixel_accuracy, 3), matrix.mean_accuracy
+    (0.5, 0.667, 0.75)
+    """
+
+    def __init__(self, classes: int, *, ignore_label: int = 255) -> None:
+        self.classes = classes
+        self.ignore_label = ignore_label
+        self.counts = np.zeros((classes, classes), np.int64)  # rows: truth, columns: prediction
+
+    def update(self, label: np.ndarray, prediction: np.ndarray) -> None:
+        """Count the pixels of ``label`` against ``prediction``: integer arrays of one shape.
+
+        Raises :class:`DataError` where they differ in shape or hold a value that is no class.
+        """
+        if label.shape != prediction.shape:
+            raise DataError(f"The label is {_size(label)} pixels, its prediction {_size(prediction)}.")
+        counted = label != self.ignore_label
+        truth = label[counted].astype(np.int64)
+        predicted = prediction[counted].astype(np.int64)
+        for values, what in ((truth, "label"), (predicted, "prediction")):
+            if values.size and not (values.min() >= 0 and values.max() < self.classes):
+                wrong = values[(values < 0) | (values >= self.classes)][0]
+                raise DataError(
+                    f"The {what} holds the value {wrong}, but there are {self.classes} classes: "
+                    f"0 to {self.classes - 1}, and {self.ignore_label} for void."
+                )
+        pairs = np.bincount(truth * self.classes + predicted, minlength=self.classes**2)
+        self.counts += pairs.reshape(self.classes, self.classes)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels were counted."""
+        return int(self.counts.sum())
+
+    @property
+    def per_class_iou(self) -> list[float | None]:
+        """The intersection over union of each class, ``None`` where the class never occurs."""
+        union = self.counts.sum(1) + self.counts.sum(0) - self.counts.diagonal()
+        return _fractions(self.counts.diagonal(), union)
+
+    @property
+    def per_class_accuracy(self) -> list[float | None]:
+        """The share of each true class that was found, ``None`` where the class is not in the truth."""
+        return _fractions(self.counts.diagonal(), self.counts.sum(1))
+
+    @property
+    def miou(self) -> float:
+        """The mean IoU over the classes that have one."""
+        return _mean(self.per_class_iou)
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean accuracy over the classes of the truth."""
+        return _mean(self.per_class_accuracy)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of all counted pixels that were predicted right."""
+        return int(self.counts.trace()) / self.pixels if self.pixels else math.nan
+
+
+def _fractions(part: np.ndarray, whole: np.ndarray) -> list[float | None]:
+    return [int(p) / int(w) if w else None for p, w in zip(part, whole, strict=True)]
+
+
+def _mean(fractions: list[float | None]) -> float:
+    known = [fraction for fraction in fractions if fraction is not None]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+def _size(array: np.ndarray) -> str:
+    return "×".join(str(side) for side in array.shape)
