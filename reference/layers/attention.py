@@ -1,0 +1,88 @@
+"""The two attention modules of DANet (Fu et al., CVPR 2019, sections 3.2 and 3.3), each behind its gate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference.layers.base import Array, Layer
+from reference.layers.context import Context
+from reference.layers.linear import Linear
+
+
+class PositionAttention(Layer):
+    """Every pixel looks at every pixel: equations 1 and 2 of the paper, figure 3(A).
+
+    ============================  ========  =====================================================
+    in the paper                  here      shape, with N = H·W
+    ============================  ========  =====================================================
+    A, the input                  x         (B, N, C)
+    B, C, D, three convolutions   query,    (B, N, C/8), (B, N, C/8) and (B, N, C); the paper's text has C
+                                  key,      channels for all three, the authors' code C/8 for two
+                                  value
+    S = softmax(B·Cᵀ)             –         (N, N), which no fast backend ever holds
+    E = α·(S·D) + A               y         (B, N, C)
+    α, 0 at the start             gate      ()
+    ============================  ========  =====================================================
+    """
+
+    def __init__(self, name: str, channels: int) -> None:
+        self.name = name
+        inner = max(channels // 8, 1)
+        self.query = Linear(f"{name}.query", channels, inner)
+        self.key = Linear(f"{name}.key", channels, inner)
+        self.value = Linear(f"{name}.value", channels, channels)
+
+    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+        return {f"{self.name}.gate": np.zeros((), np.float32)}
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])  # (B, N, C)
+        query = self.query.forward(tokens, ctx)  # (B, N, C/8)
+        key = self.key.forward(tokens, ctx)  # (B, N, C/8)
+        value = self.value.forward(tokens, ctx)  # (B, N, C)
+        attended = ctx.keep(f"{self.name}.attended", ctx.ops.position_attention(query, key, value))
+        gate = ctx.params[f"{self.name}.gate"]
+        y = ctx.keep(f"{self.name}.gate", ctx.ops.gated_residual(tokens, attended, gate))
+        return y.reshape(x.shape)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        shape = dy.shape
+        dy = dy.reshape(shape[0], -1, shape[-1])  # (B, N, C)
+        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.pop())
+        ctx.accumulate(f"{self.name}.gate", dgate)
+        dquery, dkey, dvalue = ctx.ops.position_attention_backward(dattended, ctx.pop())
+        dtokens = dtokens + self.value.backward(dvalue, ctx)
+        dtokens = dtokens + self.key.backward(dkey, ctx)
+        dtokens = dtokens + self.query.backward(dquery, ctx)
+        return dtokens.reshape(shape)
+
+
+class ChannelAttention(Layer):
+    """Every channel looks at every channel: equations 3 and 4 of the paper, figure 3(B).
+
+    No convolution comes before it. ``form`` chooses the paper's map, ``X = softmax(Aᵀ·A)``, or the one of the
+    released code, a softmax of the negated energy, which makes the *least* similar channels weigh most.
+    ``E = β·(X·A) + A``, and the gate β is 0 at the start.
+    """
+
+    def __init__(self, name: str, form: str) -> None:
+        self.name = name
+        self.form = form
+
+    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+        return {f"{self.name}.gate": np.zeros((), np.float32)}
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])  # (B, N, C)
+        attended = ctx.keep(f"{self.name}.attended", ctx.ops.channel_attention(tokens, form=self.form))
+        gate = ctx.params[f"{self.name}.gate"]
+        y = ctx.keep(f"{self.name}.gate", ctx.ops.gated_residual(tokens, attended, gate))
+        return y.reshape(x.shape)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        shape = dy.shape
+        dy = dy.reshape(shape[0], -1, shape[-1])  # (B, N, C)
+        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.pop())
+        ctx.accumulate(f"{self.name}.gate", dgate)
+        dtokens = dtokens + ctx.ops.channel_attention_backward(dattended, ctx.pop())
+        return dtokens.reshape(shape)

@@ -1,0 +1,139 @@
+"""Convolutions, alone and with a batch norm: the layers that backbones and heads are made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference.layers.base import Array, Init, Layer, draw
+from reference.layers.context import Context
+from reference.layers.initial import he_fan_in, he_fan_out
+
+
+class Conv(Layer):
+    """A convolution that keeps the size at stride 1: its padding is ``dilation·(kernel − 1)/2``.
+
+    Parameters: ``name.weight (k, k, C_in, C_out)`` and, with ``bias``, ``name.bias (C_out,)``.
+    """
+
+    def __init__(
+        self, name: str, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, dilation: int = 1,
+        bias: bool = True, init: Init = he_fan_in,
+    ) -> None:
+        self.name = name
+        self.shape = (kernel, kernel, in_channels, out_channels)
+        self.stride = stride
+        self.dilation = dilation
+        self.padding = dilation * (kernel - 1) // 2
+        self.bias = bias
+        self.init = init
+
+    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+        params = {f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape)}
+        if self.bias:
+            params[f"{self.name}.bias"] = np.zeros(self.shape[-1], np.float32)
+        return params
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        weight = ctx.params[f"{self.name}.weight"]
+        bias = ctx.params.get(f"{self.name}.bias")  # a folded batch norm leaves one, too
+        return ctx.keep(
+            self.name,
+            ctx.ops.conv2d(
+                x, weight, bias, stride=self.stride, padding=self.padding, dilation=self.dilation
+            ),
+        )  # (B, H', W', C_out)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.pop())
+        ctx.accumulate(f"{self.name}.weight", dweight)
+        ctx.accumulate(f"{self.name}.bias", dbias)
+        return dx
+
+
+class ConvRelu(Layer):
+    """Convolution with bias, then ReLU: the layer of VGG."""
+
+    def __init__(
+        self, name: str, in_channels: int, out_channels: int, kernel: int, *, dilation: int = 1
+    ) -> None:
+        self.name = name
+        self.conv = Conv(name, in_channels, out_channels, kernel, dilation=dilation)
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        y = self.conv.forward(x, ctx)
+        return ctx.keep(f"{self.name}.relu", ctx.ops.relu(y))
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        dy = ctx.ops.relu_backward(dy, ctx.pop())
+        return self.conv.backward(dy, ctx)
+
+
+class ConvNorm(Layer):
+    """Convolution, batch norm and, if wanted, ReLU; a residual is added between the norm and the ReLU.
+
+    Parameters: ``conv.weight``, and ``norm.weight``, ``norm.bias``, ``norm.running_mean``, ``norm.running_var``
+    ``(C_out,)``, with the names ``conv`` and ``norm`` given separately, because torchvision's do not nest.
+
+    Where the parameters of the norm are absent, it has been folded into the convolution for inference, and only
+    the sum and the ReLU are left to do: see :meth:`fold`.
+    """
+
+    def __init__(
+        self, conv: str, norm: str, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1,
+        dilation: int = 1, relu: bool = True,
+    ) -> None:
+        self.norm = norm
+        self.relu = relu
+        self.conv = Conv(
+            conv, in_channels, out_channels, kernel, stride=stride, dilation=dilation, bias=False, init=he_fan_out
+        )
+
+    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+        channels = self.conv.shape[-1]
+        return {
+            f"{self.norm}.weight": np.ones(channels, np.float32),
+            f"{self.norm}.bias": np.zeros(channels, np.float32),
+            f"{self.norm}.running_mean": np.zeros(channels, np.float32),
+            f"{self.norm}.running_var": np.ones(channels, np.float32),
+        }
+
+    def forward(self, x: Array, ctx: Context, residual: Array | None = None) -> Array:
+        y = self.conv.forward(x, ctx)
+        if f"{self.norm}.weight" not in ctx.params:
+            return self._folded(y, residual, ctx)
+        norm = [ctx.params[f"{self.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        if self.relu:
+            y, cache = ctx.ops.batch_norm_relu(y, *norm, residual, training=ctx.batch_statistics)
+        else:
+            y, cache = ctx.ops.batch_norm(y, *norm, training=ctx.batch_statistics)
+        if ctx.batch_statistics:
+            ctx.measure(self.norm, cache.mean, cache.variance, y.size // y.shape[-1])
+        return ctx.keep(self.norm, (y, cache))
+
+    def backward(self, dy: Array, ctx: Context) -> tuple[Array, Array | None]:
+        """Returns ``dx`` and the gradient of the residual (None without one)."""
+        if self.relu:
+            dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.pop())
+        else:
+            (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, ctx.pop()), None
+        ctx.accumulate(f"{self.norm}.weight", dscale)
+        ctx.accumulate(f"{self.norm}.bias", dshift)
+        return self.conv.backward(dy, ctx), dresidual
+
+    def _folded(self, y: Array, residual: Array | None, ctx: Context) -> Array:
+        if residual is not None:
+            y = y + residual
+        return ctx.keep(self.norm, ctx.ops.relu(y)) if self.relu else y
+
+    def fold(self, params: dict[str, Array], eps: float = 1e-5) -> None:
+        """Replace, in the dict ``params``, the norm by a scaled weight and a bias of the convolution.
+
+        At inference the norm is ``(z − mean)·a + shift`` with ``a = scale/√(variance + eps)`` for each channel of
+        ``z = conv(x, weight)``, which is ``conv(x, weight·a) + (shift − mean·a)``.
+        """
+        scale, shift, mean, variance = (
+            params.pop(f"{self.norm}.{part}") for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        a = scale / (variance + eps) ** 0.5  # (C_out,)
+        params[f"{self.conv.name}.weight"] = params[f"{self.conv.name}.weight"] * a
+        params[f"{self.conv.name}.bias"] = shift - mean * a

@@ -1,0 +1,69 @@
+"""Linear maps of pixels (a 1×1 convolution is one), dropout, and the two together as a classifier."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference.layers.base import Array, Init, Layer, draw
+from reference.layers.context import Context
+from reference.layers.initial import uniform_fan_in
+
+
+class Linear(Layer):
+    """``y = x·weight + bias`` for each pixel or token. Parameters ``name.weight (C_in, C_out)``, ``name.bias``."""
+
+    def __init__(self, name: str, in_channels: int, out_channels: int, *, init: Init = uniform_fan_in) -> None:
+        self.name = name
+        self.shape = (in_channels, out_channels)
+        self.init = init
+
+    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+        return {
+            f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape),
+            f"{self.name}.bias": np.zeros(self.shape[-1], np.float32),
+        }
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        weight, bias = ctx.params[f"{self.name}.weight"], ctx.params[f"{self.name}.bias"]
+        return ctx.keep(self.name, ctx.ops.linear(x, weight, bias))  # (…, C_out)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        dx, dweight, dbias = ctx.ops.linear_backward(dy, ctx.pop())
+        ctx.accumulate(f"{self.name}.weight", dweight)
+        ctx.accumulate(f"{self.name}.bias", dbias)
+        return dx
+
+
+class Dropout(Layer):
+    """Drops values, or with ``channels`` whole channels of an image, while the context draws masks."""
+
+    def __init__(self, name: str, rate: float, *, channels: bool = False) -> None:
+        self.name = name
+        self.rate = rate
+        self.channels = channels
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        if ctx.draw_mask is None or self.rate == 0:
+            ctx.push(None)
+            return x
+        shape = (x.shape[0], 1, 1, x.shape[-1]) if self.channels else tuple(x.shape)
+        keep = ctx.draw_mask(ctx.scope + self.name, shape, self.rate)
+        return ctx.keep(self.name, ctx.ops.dropout(x, keep, rate=self.rate))
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        cache = ctx.pop()
+        return dy if cache is None else ctx.ops.dropout_backward(dy, cache)
+
+
+class Classifier(Layer):
+    """Drops whole channels, then maps each pixel's features to one score a class: the end of a DANet branch."""
+
+    def __init__(self, name: str, in_channels: int, classes: int, *, rate: float = 0.1) -> None:
+        self.dropout = Dropout(f"{name}.dropout", rate, channels=True)
+        self.linear = Linear(name, in_channels, classes)
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        return self.linear.forward(self.dropout.forward(x, ctx), ctx)  # (B, H, W, K)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        return self.dropout.backward(self.linear.backward(dy, ctx), ctx)

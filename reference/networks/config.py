@@ -1,0 +1,91 @@
+"""What a network is made of: a backbone, a head and, if wanted, scales."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+BACKBONES = ("tiny", "resnet18", "resnet34", "resnet50", "resnet101", "vgg16")
+HEADS = ("fcn", "position", "channel", "dual", "largefov")
+CHANNEL_FORMS = ("released", "paper")
+FUSIONS = ("attention", "max", "mean")
+SCALE_CLASSIFIERS = ("none", "attached", "detached")
+#: Backbone → the output strides that it can have.
+OUTPUT_STRIDES = {"tiny": (4, 8), "vgg16": (8,)} | dict.fromkeys(BACKBONES[1:5], (8, 16, 32))
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The parts of a network; ``docs/networks.md`` has a picture of how they meet.
+
+    Args:
+        classes: how many classes K the score maps have.
+        backbone: ``tiny``, ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101`` or ``vgg16``.
+        output_stride: how many pixels of the image one pixel of the features stands for.
+        multi_grid: dilations of the blocks of ``layer4`` in place of its own, (4, 8, 16) in the DANet paper.
+        deep_stem: three 3×3 convolutions in place of ResNet's 7×7.
+        head: ``fcn`` (no attention), ``position``, ``channel``, ``dual`` (DANet) or ``largefov`` (DeepLab).
+        head_channels: channels C inside the head; a quarter of the backbone's by default, 1024 for ``largefov``.
+        channel_form: whose channel attention: ``released`` (the authors' code) or ``paper``.
+        scales: factors by which the image is resized, 1.0 among them.
+        fusion: how the score maps of several scales become one: ``attention``, ``max`` or ``mean``.
+        scale_attention_channels: width of the small network that predicts the scale weights.
+        scale_classifier: ``none``; ``attached``: tells which scale a score map came from, and trains the maps to
+            show it; ``detached``: the same as a probe, which leaves the maps alone.
+        align_corners: whether resizing maps corner pixels onto corner pixels (DeepLab and DANet did).
+
+    Raises:
+        ValueError: one sentence, for parts that do not exist or do not fit together.
+    """
+
+    classes: int
+    backbone: str = "tiny"
+    output_stride: int = 8
+    multi_grid: tuple[int, ...] | None = None
+    deep_stem: bool = False
+    head: str = "dual"
+    head_channels: int | None = None
+    channel_form: str = "released"
+    scales: tuple[float, ...] = (1.0,)
+    fusion: str = "attention"
+    scale_attention_channels: int = 512
+    scale_classifier: str = "none"
+    align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("backbone", self.backbone, BACKBONES)
+        _one_of("head", self.head, HEADS)
+        _one_of("channel_form", self.channel_form, CHANNEL_FORMS)
+        _one_of("fusion", self.fusion, FUSIONS)
+        _one_of("scale_classifier", self.scale_classifier, SCALE_CLASSIFIERS)
+        _one_of(f"output_stride of {self.backbone}", self.output_stride, OUTPUT_STRIDES[self.backbone])
+        is_resnet = self.backbone.startswith("resnet")
+        _require(self.classes >= 2, f"classes must be at least 2, got {self.classes}")
+        _require(self.head_channels is None or self.head_channels >= 1, "head_channels must be at least 1")
+        _require(self.scale_attention_channels >= 1, "scale_attention_channels must be at least 1")
+        _require(is_resnet or not self.deep_stem, f"deep_stem is for ResNets, not for {self.backbone}")
+        if self.multi_grid is not None:
+            _require(
+                is_resnet and self.output_stride == 8, "multi_grid is for ResNets with output_stride 8 only"
+            )
+            blocks = 2 if self.backbone == "resnet18" else 3
+            _require(
+                len(self.multi_grid) == blocks and min(self.multi_grid) >= 1,
+                f"multi_grid of {self.backbone} needs {blocks} dilations of at least 1, got {self.multi_grid}",
+            )
+        _require(1.0 in self.scales, f"scales must hold 1.0, got {self.scales}")
+        _require(len(set(self.scales)) == len(self.scales), f"scales must differ, got {self.scales}")
+        _require(min(self.scales) > 0, f"scales must be positive, got {self.scales}")
+        _require(
+            self.scale_classifier == "none" or len(self.scales) > 1,
+            "scale_classifier needs more than one scale to tell apart",
+        )
+
+
+def _one_of(what: str, value: object, choices: Collection[object]) -> None:
+    _require(value in choices, f"{what} must be one of {', '.join(map(str, choices))}, got {value}")
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ValueError(sentence)

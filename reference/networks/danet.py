@@ -1,0 +1,102 @@
+"""The heads of DANet (Fu et al., CVPR 2019, figure 2): dual attention, and each attention alone.
+
+A branch is conv 3×3 to a quarter of the channels, its attention, and a second conv 3×3, both with norm and ReLU.
+The two branches share nothing; their outputs are summed, and three classifiers score the sum and each branch:
+three losses in training, of which only the sum's map predicts.
+"""
+
+from __future__ import annotations
+
+from reference.layers.attention import ChannelAttention, PositionAttention
+from reference.layers.base import Array, Layer
+from reference.layers.context import Context
+from reference.layers.convolution import ConvNorm
+from reference.layers.linear import Classifier
+from reference.networks.outputs import HeadOutputs
+
+
+class AttentionBranch(Layer):
+    """Reduce, attend, refine: ``(B, h, w, C_in) → (B, h, w, C)``."""
+
+    def __init__(
+        self, name: str, in_channels: int, channels: int, attention: PositionAttention | ChannelAttention
+    ) -> None:
+        self.reduce = ConvNorm(f"{name}.reduce.conv", f"{name}.reduce.norm", in_channels, channels, 3)
+        self.attention = attention
+        self.refine = ConvNorm(f"{name}.refine.conv", f"{name}.refine.norm", channels, channels, 3)
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        x = self.reduce.forward(x, ctx)
+        x = self.attention.forward(x, ctx)
+        return self.refine.forward(x, ctx)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        dy, _ = self.refine.backward(dy, ctx)
+        dy = self.attention.backward(dy, ctx)
+        dx, _ = self.reduce.backward(dy, ctx)
+        return dx
+
+
+def position_branch(name: str, in_channels: int, channels: int) -> AttentionBranch:
+    """The branch in which every pixel looks at every pixel."""
+    return AttentionBranch(name, in_channels, channels, PositionAttention(name, channels))
+
+
+def channel_branch(name: str, in_channels: int, channels: int, form: str) -> AttentionBranch:
+    """The branch in which every channel looks at every channel."""
+    return AttentionBranch(name, in_channels, channels, ChannelAttention(name, form))
+
+
+class SingleAttentionHead(Layer):
+    """One branch and its classifier: the rows "position" and "channel" of the paper's ablation."""
+
+    def __init__(self, name: str, branch: AttentionBranch, channels: int, classes: int) -> None:
+        self.channels = channels
+        self.branch = branch
+        self.classifier = Classifier(f"{name}.classifier", channels, classes)
+
+    def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
+        features = self.branch.forward(x, ctx)  # (B, h, w, C)
+        return HeadOutputs(features, {"main": self.classifier.forward(features, ctx)})
+
+    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
+        dy = self.classifier.backward(dscores["main"], ctx)
+        if dfeatures is not None:
+            dy = dy + dfeatures
+        return self.branch.backward(dy, ctx)
+
+
+class DualAttentionHead(Layer):
+    """Both branches and their sum; with ``auxiliaries``, the scores of each branch as well."""
+
+    def __init__(self, name: str, in_channels: int, channels: int, classes: int, channel_form: str) -> None:
+        self.channels = channels
+        self.position = position_branch(f"{name}.position", in_channels, channels)
+        self.channel = channel_branch(f"{name}.channel", in_channels, channels, channel_form)
+        self.classifier = Classifier(f"{name}.classifier", channels, classes)
+        self.position_classifier = Classifier(f"{name}.position.classifier", channels, classes)
+        self.channel_classifier = Classifier(f"{name}.channel.classifier", channels, classes)
+
+    def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
+        position = self.position.forward(x, ctx)  # (B, h, w, C)
+        channel = self.channel.forward(x, ctx)  # (B, h, w, C)
+        features = position + channel
+        scores = {"main": self.classifier.forward(features, ctx)}
+        if auxiliaries:
+            scores["position"] = self.position_classifier.forward(position, ctx)
+            scores["channel"] = self.channel_classifier.forward(channel, ctx)
+        return HeadOutputs(features, scores)
+
+    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
+        dposition = dchannel = None
+        if "channel" in dscores:
+            dchannel = self.channel_classifier.backward(dscores["channel"], ctx)
+            dposition = self.position_classifier.backward(dscores["position"], ctx)
+        dsum = _add(self.classifier.backward(dscores["main"], ctx), dfeatures)
+        dx_channel = self.channel.backward(_add(dsum, dchannel), ctx)
+        dx_position = self.position.backward(_add(dsum, dposition), ctx)
+        return dx_position + dx_channel
+
+
+def _add(dy: Array, more: Array | None) -> Array:
+    return dy if more is None else dy + more

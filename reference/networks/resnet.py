@@ -1,0 +1,82 @@
+"""Dilated ResNets: the last stages keep their resolution and widen their view by dilation instead.
+
+He et al., CVPR 2016, with the dilations of DANet's authors: where a stage gives up its stride, its first 3×3
+convolution keeps the dilation of the stage before, and all others double it. Names are torchvision's.
+"""
+
+from __future__ import annotations
+
+from reference.layers.base import Array, Layer
+from reference.layers.context import Context
+from reference.layers.convolution import ConvNorm
+from reference.layers.residual import BasicBlock, Bottleneck
+
+#: Name → kind of block, and how many of them each of the four stages has.
+DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
+
+
+class ResNet(Layer):
+    """``(B, H, W, 3) → (B, H/s, W/s, C)`` with s the output stride, sizes rounded up.
+
+    C is 512 for ResNet-18 and -34, 2048 for ResNet-50 and -101.
+    """
+
+    def __init__(
+        self, name: str, depth: str, *, output_stride: int = 8, multi_grid: tuple[int, ...] | None = None,
+        deep_stem: bool = False,
+    ) -> None:
+        self.name = name
+        block, counts = DEPTHS[depth]
+        if deep_stem:
+            self.stem = [
+                ConvNorm(f"{name}.conv1.0", f"{name}.conv1.1", 3, 64, 3, stride=2),
+                ConvNorm(f"{name}.conv1.3", f"{name}.conv1.4", 64, 64, 3),
+                ConvNorm(f"{name}.conv1.6", f"{name}.bn1", 64, 128, 3),
+            ]
+        else:
+            self.stem = [ConvNorm(f"{name}.conv1", f"{name}.bn1", 3, 64, 7, stride=2)]
+
+        self.blocks: list[BasicBlock | Bottleneck] = []
+        channels = 128 if deep_stem else 64
+        reached, dilation = 4, 1  # the stem's stride and the pool's
+        for stage, count in enumerate(counts, 1):
+            stride, first_dilation = 1, dilation
+            if stage > 1 and reached < output_stride:
+                stride, reached = 2, reached * 2
+            elif stage > 1:
+                dilation *= 2
+            width = 64 * 2 ** (stage - 1)
+            for index in range(count):
+                first = index == 0
+                dilations = (first_dilation if first else dilation, dilation)
+                if stage == 4 and multi_grid is not None:
+                    dilations = (multi_grid[index], multi_grid[index])
+                self.blocks.append(
+                    block(
+                        f"{name}.layer{stage}.{index}", channels, width, stride=stride if first else 1,
+                        first_dilation=dilations[0], dilation=dilations[1],
+                    )
+                )
+                channels = width * block.expansion
+        self.channels = channels
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        for conv in self.stem:
+            x = conv.forward(x, ctx)
+        x = ctx.keep(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
+        for block in self.blocks:
+            x = block.forward(x, ctx)
+        return x
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        for block in reversed(self.blocks):
+            dy = block.backward(dy, ctx)
+        dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
+        for conv in reversed(self.stem):
+            dy, _ = conv.backward(dy, ctx)
+        return dy

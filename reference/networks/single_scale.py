@@ -1,0 +1,65 @@
+"""A network that sees the image once: a backbone and a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reference.layers.base import Array, Layer
+from reference.layers.context import Context
+from reference.layers.convolution import ConvNorm
+from reference.networks.config import NetworkConfig
+from reference.networks.outputs import HeadOutputs, Outputs
+
+
+class Network(Layer):
+    """What the two kinds of network share."""
+
+    config: NetworkConfig
+
+    def forward(self, images: Array, ctx: Context, *, auxiliaries: bool = True) -> Outputs:
+        """Score maps of ``images (B, H, W, 3)``; without ``auxiliaries`` only what predicts is computed."""
+        raise NotImplementedError
+
+    def backward(self, dscores: Mapping[str, Array], ctx: Context, dscale_classes: Array | None = None) -> None:
+        """The gradients of all parameters, into ``ctx.gradients``, from those of the outputs by name."""
+        raise NotImplementedError
+
+    def predict(self, images: Array, ctx: Context) -> Array:
+        """The scores that predict, ``(B, h, w, K)`` on the grid of scale 1."""
+        return self.forward(images, ctx, auxiliaries=False).scores["main"]
+
+    def predict_with_weights(self, images: Array, ctx: Context) -> tuple[Array, Array | None]:
+        """As :meth:`predict`, with the weight of each scale at each pixel ``(B, h, w, S)``, None without them."""
+        outputs = self.forward(images, ctx, auxiliaries=False)
+        return outputs.scores["main"], outputs.scale_weights
+
+    def fold(self, params: Mapping[str, Array]) -> dict[str, Array]:
+        """The parameters with every batch norm folded into its convolution, for inference."""
+        folded = dict(params)
+        for layer in self.sublayers():
+            if isinstance(layer, ConvNorm):
+                layer.fold(folded)
+        return folded
+
+
+class SingleScale(Network):
+    """A backbone and a head."""
+
+    def __init__(self, config: NetworkConfig, backbone: Any, head: Any) -> None:
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Array, ctx: Context, *, auxiliaries: bool = True) -> Outputs:
+        return Outputs(self.head_forward(images, ctx, auxiliaries=auxiliaries).scores)
+
+    def backward(self, dscores: Mapping[str, Array], ctx: Context, dscale_classes: Array | None = None) -> None:
+        self.head_backward(None, dscores, ctx)
+
+    def head_forward(self, images: Array, ctx: Context, *, auxiliaries: bool) -> HeadOutputs:
+        """Features and scores: what several scales are fused from."""
+        return self.head.forward(self.backbone.forward(images, ctx), ctx, auxiliaries=auxiliaries)
+
+    def head_backward(self, dfeatures: Array | None, dscores: Mapping[str, Array], ctx: Context) -> None:
+        self.backbone.backward(self.head.backward(dfeatures, dscores, ctx), ctx)

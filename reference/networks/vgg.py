@@ -1,0 +1,45 @@
+"""VGG-16 as DeepLab-LargeFOV uses it (Chen et al., ICLR 2015), the trunk of Attention to Scale.
+
+The last two pools keep their resolution, and the convolutions after the fourth have dilation 2: output stride 8.
+DeepLab's fc6 to fc8 are the head :class:`reference.networks.largefov.LargeFOVHead`.
+"""
+
+from __future__ import annotations
+
+from reference.layers.base import Array, Layer
+from reference.layers.context import Context
+from reference.layers.convolution import ConvRelu
+
+#: Stage → convolutions, channels, dilation, stride of the pool behind it.
+STAGES = ((2, 64, 1, 2), (2, 128, 1, 2), (3, 256, 1, 2), (3, 512, 1, 1), (3, 512, 2, 1))
+
+
+class VGG16(Layer):
+    """``(B, H, W, 3) → (B, H/8, W/8, 512)``, sizes rounded up. Parameters ``name.conv1_1.weight`` and so on."""
+
+    channels = 512
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.convolutions: list[list[ConvRelu]] = []
+        channels = 3
+        for stage, (count, width, dilation, _) in enumerate(STAGES, 1):
+            convolutions = []
+            for index in range(1, count + 1):
+                convolutions.append(ConvRelu(f"{name}.conv{stage}_{index}", channels, width, 3, dilation=dilation))
+                channels = width
+            self.convolutions.append(convolutions)
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        for stage, (convolutions, (*_, stride)) in enumerate(zip(self.convolutions, STAGES, strict=True), 1):
+            for conv in convolutions:
+                x = conv.forward(x, ctx)
+            x = ctx.keep(f"{self.name}.pool{stage}", ctx.ops.max_pool2d(x, window=3, stride=stride, padding=1))
+        return x
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        for convolutions in reversed(self.convolutions):
+            dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
+            for conv in reversed(convolutions):
+                dy = conv.backward(dy, ctx)
+        return dy
