@@ -60,7 +60,7 @@ def compare(reference: Any, got: Any, dtype: Any, *, plain_error: float = 0.0) -
 
     A wrong shape, a wrong dtype, and a NaN or an infinity that the reference does not have at that very place
     fail whatever the tolerance. ``ulp`` is taken element by element, in the spacing of ``dtype`` at the
-    reference's value; values below ``epsilon · max|ref|`` are leftovers of cancellation and are measured as if
+    reference's value; values below ``epsilon · max|ref|`` are leftovers of cancellation and measured as if
     they were that large.
 
     >>> compare(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2**-22], np.float32), "float32").ulp
