@@ -1,0 +1,114 @@
+"""Checkpoints: named arrays and JSON metadata in one safetensors file, which is always whole.
+
+A checkpoint is written to a temporary file beside its place, flushed to the disk and renamed: whoever looks sees
+either the old one or the new one, also after a crash. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.errors import CheckpointError, OutputError
+
+#: The one key of safetensors' own metadata that we use; its value is our metadata as JSON.
+KEY = "segattn"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What :func:`load_checkpoint` found: arrays by dotted name, and what was said about them."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+
+
+def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write ``arrays`` and ``metadata`` (anything JSON can hold, without NaN) to ``path``, all or nothing.
+
+    Raises :class:`OutputError` where it cannot be written; what was at ``path`` before is then still there.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> save_checkpoint(path, {"gate": np.float32(0.5)}, {"step": 3})
+    >>> checkpoint = load_checkpoint(path)
+    >>> float(checkpoint.arrays["gate"]), checkpoint.metadata["step"]
+    (0.5, 3)
+    """
+    from safetensors.numpy import save
+
+    text = json.dumps({"version": VERSION, **metadata}, allow_nan=False)
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_atomically(Path(path), save(contiguous, {KEY: text}))
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises :class:`CheckpointError` for a file that is missing, truncated, or not one of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise CheckpointError(
+                    f"{path} is a safetensors file, but no checkpoint of segattn: it does not say of what "
+                    "network it is."
+                )
+            metadata = json.loads(text)
+            if metadata["version"] != VERSION:
+                raise CheckpointError(
+                    f"{path} has version {metadata['version']} of the checkpoint format, and this segattn reads "
+                    f"version {VERSION}: use the segattn that wrote it."
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint at {path}.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is truncated, damaged, or no safetensors file: {error}.") from None
+    return Checkpoint(arrays, metadata)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of the file ``path`` in one step that survives a crash; mode 0644 by umask.
+
+    Raises :class:`OutputError`, and leaves what was there, where the disk is full or the folder not writable.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); what was there before is untouched: make "
+            "room or choose another --out."
+        ) from None
+
+
+def _flush_folder(folder: Path) -> None:
+    """A rename is on the disk only when its folder is."""
+    if os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
