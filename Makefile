@@ -1,0 +1,45 @@
+# `make` alone lists the tasks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint docs bench clean
+
+help:  ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/segattn: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(BIN)/segattn
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(BIN)/segattn  ## create .venv and install segattn into it
+
+demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: under 4 minutes
+	@rm -rf $(RUN)
+	$(BIN)/segattn train --preset tiny-scenes --out $(RUN)
+	$(BIN)/segattn eval $(RUN) --split test
+	@rm -rf $(RUN)/pictures $(RUN)/predictions
+	$(BIN)/segattn data sample scenes --split test --count 6 --size 192,256 --out $(RUN)/pictures
+	$(BIN)/segattn infer $(RUN) $(RUN)/pictures/images --out $(RUN)/predictions --overlay
+	@echo
+	@echo "Look at:  $(RUN)/curves.png        how training went"
+	@echo "          $(RUN)/predictions.png   image, truth, prediction"
+	@echo "          $(RUN)/predictions/      new pictures, segmented"
+
+test: $(VENV)/.test  ## run the tests: under 10 minutes
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test  ## style, types and the directions of imports
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove what the other tasks made
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

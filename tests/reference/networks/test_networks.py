@@ -1,0 +1,196 @@
+"""Shapes, names, sizes and starting values of the networks, and what they promise beside their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import reference.ops as ops
+from reference.layers import Context, is_trained
+from reference.networks import NetworkConfig, build_network
+from reference.networks.resnet import ResNet
+from reference.networks.vgg import VGG16
+
+
+def count(params):
+    return sum(value.size for name, value in params.items() if is_trained(name))
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"),
+    # torchvision's counts without the classifier `fc`
+    [("resnet18", 11_176_512), ("resnet34", 21_284_672), ("resnet50", 23_508_032), ("resnet101", 42_500_160)],
+)
+def test_resnets_have_torchvisions_size(depth, parameters):
+    assert count(ResNet("backbone", depth).initialise(0)) == parameters
+
+
+def test_vgg_has_torchvisions_size():
+    assert count(VGG16("backbone").initialise(0)) == 14_714_688
+
+
+def test_danet_head_has_the_authors_size():
+    params = build_network(NetworkConfig(classes=19, backbone="resnet50", head="dual")).initialise(0)
+    assert count({n: v for n, v in params.items() if n.startswith("head.")}) == 23_954_619
+
+
+def test_resnet_names_are_torchvisions():
+    params = ResNet("backbone", "resnet50").initialise(0)
+    assert params["backbone.conv1.weight"].shape == (7, 7, 3, 64)
+    assert params["backbone.layer1.0.downsample.0.weight"].shape == (1, 1, 64, 256)
+    assert params["backbone.layer4.2.conv3.weight"].shape == (1, 1, 512, 2048)
+    assert params["backbone.layer3.5.bn2.running_var"].shape == (256,)
+    assert "backbone.layer2.1.downsample.0.weight" not in params
+    assert "backbone.conv1.bias" not in params
+
+
+def dilations(output_stride, **config):
+    """The (stride, dilation) of each 3×3 convolution of a ResNet-50."""
+    resnet = ResNet("b", "resnet50", output_stride=output_stride, **config)
+    convs = [block.inner[1].conv for block in resnet.blocks]
+    return {stage: [(c.stride, c.dilation) for c in convs if f"layer{stage}." in c.name] for stage in (2, 3, 4)}
+
+
+def test_dilated_resnets_follow_the_authors():
+    at8 = dilations(8)
+    assert at8[2] == [(2, 1)] + [(1, 1)] * 3
+    assert at8[3] == [(1, 1)] + [(1, 2)] * 5  # the first keeps the dilation of the stage before
+    assert at8[4] == [(1, 2), (1, 4), (1, 4)]
+    at16 = dilations(16)
+    assert at16[3][0] == (2, 1)
+    assert at16[4] == [(1, 1), (1, 2), (1, 2)]
+    assert dilations(32)[4] == [(2, 1), (1, 1), (1, 1)]
+    assert dilations(8, multi_grid=(4, 8, 16))[4] == [(1, 4), (1, 8), (1, 16)]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stride"),
+    [("tiny", 4), ("tiny", 8), ("vgg16", 8), ("resnet18", 8), ("resnet18", 16), ("resnet18", 32)],
+)
+@pytest.mark.parametrize("size", [(1, 1), (17, 30), (32, 41)])
+def test_the_grid_is_the_image_over_the_output_stride_rounded_up(backbone, stride, size):
+    network = build_network(NetworkConfig(classes=3, backbone=backbone, output_stride=stride, head="fcn"))
+    images = np.zeros((1, *size, 3), np.float32)
+    scores = network.predict(images, Context(ops, network.initialise(0)))
+    assert scores.shape == (1, -(-size[0] // stride), -(-size[1] // stride), 3)
+    assert scores.dtype == np.float32
+
+
+def test_gates_and_the_last_scale_convolution_start_at_zero():
+    params = build_network(NetworkConfig(classes=3, scales=(1.0, 0.5))).initialise(3)
+    assert params["head.position.gate"] == 0
+    assert params["head.channel.gate"] == 0
+    assert not params["scale_attention.conv2.weight"].any()
+    assert params["scale_attention.conv1.weight"].any()
+
+
+def test_convolutions_start_as_in_the_papers():
+    params = build_network(NetworkConfig(classes=3, backbone="resnet18")).initialise(0)
+    weight = params["backbone.layer3.1.conv1.weight"]  # N(0, √(2/(9·256)))
+    assert weight.std() == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.01)
+    assert params["head.position.value.weight"].max() <= 1 / np.sqrt(128)
+
+
+def test_a_parameter_starts_from_the_seed_and_its_own_name():
+    fcn = build_network(NetworkConfig(classes=3, head="fcn")).initialise(7)
+    dual = build_network(NetworkConfig(classes=5, head="dual", scales=(1.0, 0.5))).initialise(7)
+    other = build_network(NetworkConfig(classes=3, head="fcn")).initialise(8)
+    np.testing.assert_array_equal(fcn["backbone.conv3.weight"], dual["backbone.conv3.weight"])
+    assert np.any(fcn["backbone.conv3.weight"] != other["backbone.conv3.weight"])
+    assert np.any(dual["backbone.conv3.weight"][..., :8] != dual["backbone.conv4.weight"][..., :8])
+
+
+@pytest.mark.parametrize("config", [{"backbone": "resnet18"}, {"backbone": "tiny", "scales": (1.0, 0.5)}])
+def test_folding_the_norms_changes_nothing(make_problem, config):
+    problem = make_problem(**config)
+    plain, weights = problem.network.predict_with_weights(problem.images, Context(ops, problem.params))
+    before = dict(problem.params)
+    folded = problem.network.fold(problem.params)
+    assert problem.params == before, "fold changed the dict it was given"
+    assert not any("running" in name for name in folded)
+    np.testing.assert_allclose(problem.network.predict(problem.images, Context(ops, folded)), plain, rtol=1e-9)
+    assert (weights is None) == ("scales" not in config)
+
+
+def test_prediction_is_the_main_map_and_keeps_nothing(make_problem):
+    problem = make_problem(scales=(1.0, 0.5), scale_classifier="attached", dropout=False)
+    ctx = Context(ops, problem.params)
+    outputs = problem.network.forward(problem.images, ctx)
+    np.testing.assert_array_equal(problem.network.predict(problem.images, ctx), outputs.scores["main"])
+    assert not ctx._caches
+    np.testing.assert_allclose(outputs.scale_weights.sum(-1), 1)
+    assert outputs.scale_classes.shape == (3, 2, 3)
+    assert set(outputs.scores) == {
+        *("main", "scale 1", "scale 0.5"),
+        *("position scale 1", "position scale 0.5", "channel scale 1", "channel scale 0.5"),
+    }
+
+
+def test_fusion_starts_as_the_mean_of_the_scales():
+    images = np.random.default_rng(0).normal(size=(1, 24, 32, 3)).astype(np.float32)
+    scores = {}
+    for fusion in ("attention", "mean"):
+        network = build_network(NetworkConfig(classes=3, scales=(1.0, 0.75, 0.5), fusion=fusion))
+        scores[fusion] = network.predict(images, Context(ops, network.initialise(0)))
+    np.testing.assert_allclose(scores["attention"], scores["mean"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_norm_that_scales_share_pools_what_it_measures(make_problem):
+    problem = make_problem(head="fcn", scales=(1.0, 0.5), size=(16, 24))
+    ctx = problem.context()
+    seen = {}
+    ctx.observe = seen.__setitem__
+    problem.objective.forward(problem.images, problem.labels, ctx)
+    both = [seen[f"scale {s}/backbone.conv1"].reshape(-1, 16) for s in ("1", "0.5")]
+    pixels = np.concatenate(both)
+    measured = ctx.statistics["backbone.bn1"]
+    assert measured.count == len(pixels)
+    np.testing.assert_allclose(measured.mean, pixels.mean(0))
+    np.testing.assert_allclose(measured.variance, pixels.var(0))
+
+
+def test_scales_draw_different_dropout_masks(make_problem):
+    problem = make_problem(head="largefov", scales=(1.0, 0.5))
+    names = []
+    ctx = problem.context()
+    ctx.draw_mask = lambda name, shape, rate: names.append(name) or np.ones(shape, bool)
+    problem.objective.forward(problem.images, problem.labels, ctx)
+    assert len(names) == len(set(names)) == 5
+
+
+def test_an_attention_that_collapsed_shows_two_classes_that_are_the_same(make_problem):
+    """When one scale has all the weight, the fused map is that scale's: nothing can tell the two apart."""
+    problem = make_problem(head="fcn", scales=(1.0, 0.75, 0.5), scale_classifier="attached", dropout=False)
+    problem.params["scale_attention.conv2.bias"] = np.array([60.0, -60.0, -60.0])
+    fused, first, second, _ = problem.loss().outputs.scale_classes
+    np.testing.assert_allclose(fused, first, rtol=1e-12)
+    assert np.abs(fused - second).max() > 1e-4
+
+
+def test_the_untrained_scale_classifier_guesses(make_problem):
+    problem = make_problem(head="fcn", scales=(1.0, 0.75, 0.5), scale_classifier="attached")
+    problem.params["scale_classifier.weight"] = np.zeros((4, 4))
+    problem.params["scale_classifier.bias"] = np.zeros(4)
+    assert float(problem.loss().parts["scale classifier"]) == pytest.approx(np.log(4))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"backbone": "resnet19"}, "backbone must be one of"),
+        ({"head": "both"}, "head must be one of"),
+        ({"classes": 1}, "classes must be at least 2"),
+        ({"output_stride": 16}, "output_stride of tiny must be one of 4, 8"),
+        ({"scales": (0.5,)}, r"scales must hold 1\.0"),
+        ({"scales": (1.0, 1.0)}, "scales must differ"),
+        ({"scales": (1.0, -1.0)}, "scales must be positive"),
+        ({"deep_stem": True}, "deep_stem is for ResNets"),
+        ({"multi_grid": (4, 8, 16)}, "multi_grid is for ResNets"),
+        ({"backbone": "resnet18", "multi_grid": (4, 8, 16)}, "needs 2 dilations"),
+        ({"scale_classifier": "attached"}, "needs more than one scale"),
+        ({"fusion": "sum"}, "fusion must be one of"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(config, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        NetworkConfig(**({"classes": 3} | config))
