@@ -1,0 +1,102 @@
+"""Two-dimensional convolution, with stride, zero padding and dilation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import check_dtypes, check_gradient, check_integers, check_shapes
+from reference.ops.sums import channel_sum
+from reference.ops.windows import crop, output_size, pad, under_tap
+
+
+class Conv2dCache(NamedTuple):
+    x: np.ndarray  # (B, H, W, Ci)
+    weight: np.ndarray  # (kh, kw, Ci, Co)
+    has_bias: bool
+    stride: int
+    padding: int
+    dilation: int
+
+
+def conv2d(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> tuple[np.ndarray, Conv2dCache]:
+    r"""Slide a window of weights over the image; as everywhere in deep learning, the window is not flipped.
+
+    .. math:: y_{hw} = b + \sum_{ij} x_{h·s + i·d,\; w·s + j·d} \, W_{ij}
+
+    for stride s and dilation d, where a pixel x is a row of ``Ci`` values, W_ij a ``Ci × Co`` matrix, and x is
+    zero outside the image. The sum over taps (i, j) is the loop below: each tap is one matrix product of the
+    pixels that it sees. Dilation spreads the taps; DeepLab and DANet use it to widen a layer's view without
+    striding.
+
+    Shapes: ``x (B, H, W, Ci)``, ``weight (kh, kw, Ci, Co)``, ``bias (Co,)`` → ``(B, H', W', Co)`` with
+    ``H' = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1``, all of one floating dtype.
+
+    Caches the input, which is some layer's output and alive anyway, and no copies of its windows.
+
+    Raises :class:`OpError` for shapes or dtypes that do not fit, a stride or dilation below 1, and an image that
+    is smaller, with its padding, than one window.
+
+    >>> x = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> difference = np.array([-1.0, 0.0, 1.0]).reshape(1, 3, 1, 1)  # to the right minus to the left
+    >>> y, cache = conv2d(x, difference)
+    >>> y[0, :, :, 0]
+    array([[2., 2.],
+           [2., 2.],
+           [2., 2.],
+           [2., 2.]])
+    """
+    check_shapes("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
+    check_dtypes("conv2d", x=x, weight=weight, bias=bias)
+    check_integers("conv2d", at_least=1, stride=stride, dilation=dilation)
+    check_integers("conv2d", at_least=0, padding=padding)
+    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+
+    x_padded = pad(x, padding)  # (B, H + 2p, W + 2p, Ci)
+    y = np.zeros((len(x), *size, weight.shape[3]), x.dtype)  # (B, H', W', Co)
+    for i, j in np.ndindex(weight.shape[:2]):
+        seen = under_tap(i, j, size, stride=stride, dilation=dilation)
+        y += x_padded[seen] @ weight[i, j]  # (B, H', W', Ci) @ (Ci, Co)
+    if bias is not None:
+        y += bias
+    return y, Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
+
+
+def conv2d_backward(
+    dy: np.ndarray, cache: Conv2dCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None; each tap's product, transposed.
+
+    >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
+    >>> dx, dweight, dbias = conv2d_backward(np.ones_like(y), cache)
+    >>> dx[0, :, :, 0]  # under how many windows a pixel lies
+    array([[1., 2., 1.],
+           [2., 4., 2.],
+           [1., 2., 1.]])
+    """
+    x, weight, has_bias, stride, padding, dilation = cache
+    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+    check_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
+
+    x_padded = pad(x, padding)  # (B, H + 2p, W + 2p, Ci)
+    dx_padded = np.zeros_like(x_padded)
+    dweight = np.zeros_like(weight)
+    for i, j in np.ndindex(weight.shape[:2]):
+        seen = under_tap(i, j, size, stride=stride, dilation=dilation)
+        # y += x_padded[seen] @ weight[i, j]
+        dx_padded[seen] += dy @ weight[i, j].T  # (B, H', W', Co) @ (Co, Ci)
+        dweight[i, j] = np.tensordot(x_padded[seen], dy, axes=((0, 1, 2), (0, 1, 2)))  # (Ci, Co)
+    # y += bias
+    dbias = channel_sum(dy) if has_bias else None  # (Co,)
+    # x_padded = pad(x, padding)
+    dx = crop(dx_padded, padding)  # (B, H, W, Ci)
+    return dx, dweight, dbias

@@ -1,0 +1,60 @@
+"""Dropout (Srivastava et al., 2014) with a mask that the caller draws."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import OpError, check_dtypes, check_gradient
+
+
+class DropoutCache(NamedTuple):
+    keep: np.ndarray  # boolean, broadcasts to x
+    rate: float
+    x_shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def dropout(x: np.ndarray, keep: np.ndarray, *, rate: float) -> tuple[np.ndarray, DropoutCache]:
+    """``y = x / (1 − rate)`` where ``keep``, 0 elsewhere: the expectation of y is x, so inference does nothing.
+
+    ``keep`` is boolean and broadcasts to ``x``, of any shape and floating dtype: a mask of shape ``(B, 1, 1, C)``
+    drops whole channels. The op draws no random numbers, so that a pass can be repeated exactly; each value of
+    ``keep`` should be True with probability ``1 − rate``. Caches the mask.
+
+    Raises :class:`OpError` for a mask that is not boolean or does not broadcast, and a rate outside [0, 1).
+
+    >>> y, cache = dropout(np.array([1.0, 2.0, 3.0]), np.array([True, False, True]), rate=0.5)
+    >>> y
+    array([2., 0., 6.])
+    """
+    check_dtypes("dropout", x=x)
+    if keep.dtype.kind != "b":
+        raise OpError(f"dropout: keep is {keep.dtype}, wants bool.")
+    if not _broadcasts(keep.shape, x.shape):
+        raise OpError(f"dropout: keep has shape {keep.shape}, wants one that broadcasts to {x.shape}.")
+    if not 0 <= rate < 1:
+        raise OpError(f"dropout: rate is {rate}, wants at least 0 and less than 1.")
+
+    y = np.where(keep, x / (1 - float(rate)), 0)
+    return y, DropoutCache(keep, float(rate), x.shape, x.dtype)
+
+
+def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
+    """From ``dy``: ``dx``, both of the shape of ``x``; the op is its own transpose.
+
+    >>> y, cache = dropout(np.ones((1, 1, 2, 2)), np.array([True, False]), rate=0.75)
+    >>> dropout_backward(np.ones_like(y), cache).ravel()
+    array([4., 0., 4., 0.])
+    """
+    check_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
+    # y = np.where(keep, x / (1 - rate), 0)
+    return np.where(cache.keep, dy / (1 - cache.rate), 0)
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False

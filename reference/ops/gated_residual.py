@@ -1,0 +1,58 @@
+"""The gate through which DANet lets attention in (Fu et al., CVPR 2019, equations 2 and 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+
+
+class GatedResidualCache(NamedTuple):
+    update: np.ndarray  # any shape
+    gate: np.ndarray  # ()
+
+
+def gated_residual(
+    x: np.ndarray, update: np.ndarray, gate: np.ndarray
+) -> tuple[np.ndarray, GatedResidualCache]:
+    r"""Add what the attention gathered, times one learned number.
+
+    .. math:: E_j = α \sum_i s_{ji} D_i + A_j
+
+    in equation 2 for position attention; equation 4 has β and the channels. A is ``x``, the sum is ``update``, and
+    α (or β) is ``gate``, which starts at 0: at first the network is the one without attention.
+
+    Shapes: ``x`` and ``update`` of any one shape, ``gate ()``, of one floating dtype. Caches the update and the
+    gate. Raises :class:`OpError` for shapes or dtypes that do not fit.
+
+    >>> y, cache = gated_residual(np.array([1.0, 2.0]), np.array([10.0, 20.0]), np.array(0.5))
+    >>> y
+    array([ 6., 12.])
+    """
+    check_shapes("gated_residual", x=(x, "..."), update=(update, "..."), gate=(gate, ""))
+    check_dtypes("gated_residual", x=x, update=update, gate=gate)
+
+    y = x + gate * update
+    return y, GatedResidualCache(update, gate)
+
+
+def gated_residual_backward(
+    dy: np.ndarray, cache: GatedResidualCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From ``dy``: ``dx`` and ``dupdate`` of the same shape, and ``dgate ()``.
+
+    While the gate is 0 the attention below it gets no gradient, but the gate itself does: it opens first.
+
+    >>> y, cache = gated_residual(np.zeros(2), np.array([10.0, 20.0]), np.array(0.0))
+    >>> gated_residual_backward(np.array([1.0, 2.0]), cache)
+    (array([1., 2.]), array([0., 0.]), array(50.))
+    """
+    update, gate = cache
+    check_gradient("gated_residual_backward", dy, update.shape, update.dtype)
+    # y = x + gate * update
+    dx = dy
+    dupdate = gate * dy
+    dgate = np.asarray((dy * update).sum(dtype=np.float64), dy.dtype)  # ()
+    return dx, dupdate, dgate

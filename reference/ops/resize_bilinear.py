@@ -1,0 +1,91 @@
+"""Bilinear resizing of maps to an explicit size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import OpError, check_dtypes, check_gradient, check_integers, check_shapes
+
+
+class ResizeBilinearCache(NamedTuple):
+    vertical: np.ndarray  # (H', H)
+    horizontal: np.ndarray  # (W', W)
+    x_shape: tuple[int, ...]
+
+
+def resize_bilinear(
+    x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False
+) -> tuple[np.ndarray, ResizeBilinearCache]:
+    r"""Resize each map to ``size = (H', W')``: linear interpolation along columns, then along rows.
+
+    .. math:: Y = R_H \, X \, R_W^⊤
+
+    for each channel, where each row of an interpolation matrix R holds the two weights, summing to 1, with which
+    one output sample sees its neighbours in the input: see :func:`interpolation_matrix`. The size is explicit, as
+    factors miss by a pixel: maps of several scales must meet on one grid.
+
+    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, H', W', C)``. The same size gives back the same values.
+    Caches the two matrices, which is all that a linear map's backward pass needs. Raises :class:`OpError` for
+    other shapes or dtypes and for a size that is not two positive integers.
+
+    >>> x = np.array([0.0, 4.0]).reshape(1, 1, 2, 1)
+    >>> resize_bilinear(x, (1, 4))[0].ravel()
+    array([0., 1., 3., 4.])
+    >>> resize_bilinear(x, (1, 5), align_corners=True)[0].ravel()
+    array([0., 1., 2., 3., 4.])
+    """
+    check_shapes("resize_bilinear", x=(x, "B H W C"))
+    check_dtypes("resize_bilinear", x=x)
+    if len(size) != 2:
+        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
+    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
+
+    vertical = interpolation_matrix(x.shape[1], size[0], align_corners).astype(x.dtype)  # (H', H)
+    horizontal = interpolation_matrix(x.shape[2], size[1], align_corners).astype(x.dtype)  # (W', W)
+    y = np.einsum("yh,bhwc,xw->byxc", vertical, x, horizontal, optimize=True, order="C")  # (B, H', W', C)
+    return y, ResizeBilinearCache(vertical, horizontal, x.shape)
+
+
+def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.ndarray:
+    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``, by the transposed matrices: an input pixel collects
+    what it gave.
+
+    >>> y, cache = resize_bilinear(np.zeros((1, 1, 2, 1)), (1, 4))
+    >>> resize_bilinear_backward(np.array([1.0, 0.0, 4.0, 0.0]).reshape(1, 1, 4, 1), cache).ravel()
+    array([2., 3.])
+    """
+    vertical, horizontal, (batch, _, _, channels) = cache
+    check_gradient(
+        "resize_bilinear_backward", dy, (batch, len(vertical), len(horizontal), channels), vertical.dtype
+    )
+    # y = einsum("yh,bhwc,xw->byxc", vertical, x, horizontal)
+    return np.einsum("yh,byxc,xw->bhwc", vertical, dy, horizontal, optimize=True, order="C")
+
+
+def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
+    """The matrix ``(size_out, size_in)``, float64, of linear interpolation along one axis.
+
+    Output sample o stands at ``o·(size_in − 1) / (size_out − 1)`` with ``align_corners``, where first and last
+    samples of both grids coincide, and otherwise at ``(o + ½)·size_in / size_out − ½``, where pixels are areas
+    and the outer edges coincide. Beyond the first and the last input sample the value stays constant.
+
+    >>> interpolation_matrix(2, 3, align_corners=True)
+    array([[1. , 0. ],
+           [0.5, 0.5],
+           [0. , 1. ]])
+    """
+    out = np.arange(size_out)
+    if align_corners:
+        position = out * (size_in - 1) / max(size_out - 1, 1)
+    else:
+        position = np.clip((out + 0.5) * size_in / size_out - 0.5, 0, size_in - 1)
+    before = position.astype(np.intp)  # (size_out,)
+    after = np.minimum(before + 1, size_in - 1)
+    fraction = position - before
+
+    matrix = np.zeros((size_out, size_in))
+    matrix[out, before] += 1 - fraction
+    matrix[out, after] += fraction
+    return matrix

@@ -1,0 +1,49 @@
+"""Fusion by the maximum over scales: what Attention to Scale compares with (Chen et al., CVPR 2016)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+
+
+class ScaleMaxCache(NamedTuple):
+    winner: np.ndarray  # (B, H, W, K), the scale that won
+    scores_shape: tuple[int, ...]
+
+
+def scale_max(scores: np.ndarray) -> tuple[np.ndarray, ScaleMaxCache]:
+    r"""Every class of every pixel takes the scale that scores it highest.
+
+    .. math:: g_{i,c} = \max_s f_{i,c}^s
+
+    Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches which scale won; on a
+    tie it is the first. Raises :class:`OpError` for other shapes or dtypes.
+
+    >>> y, cache = scale_max(np.array([[1.0, 7.0], [5.0, 2.0]]).reshape(2, 1, 1, 1, 2))
+    >>> y.ravel()
+    array([5., 7.])
+    """
+    check_shapes("scale_max", scores=(scores, "S B H W K"))
+    check_dtypes("scale_max", scores=scores)
+
+    winner = scores.argmax(axis=0)  # (B, H, W, K)
+    y = np.take_along_axis(scores, winner[None], axis=0)[0]  # (B, H, W, K)
+    return y, ScaleMaxCache(winner, scores.shape)
+
+
+def scale_max_backward(dy: np.ndarray, cache: ScaleMaxCache) -> np.ndarray:
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets all of it.
+
+    >>> y, cache = scale_max(np.array([[1.0, 7.0], [5.0, 2.0]]).reshape(2, 1, 1, 1, 2))
+    >>> scale_max_backward(np.array([3.0, 4.0]).reshape(1, 1, 1, 2), cache).reshape(2, 2)
+    array([[0., 4.],
+           [3., 0.]])
+    """
+    check_gradient("scale_max_backward", dy, cache.winner.shape, dy.dtype)
+    # y = scores[winner]
+    dscores = np.zeros(cache.scores_shape, dy.dtype)  # (S, B, H, W, K)
+    np.put_along_axis(dscores, cache.winner[None], dy[None], axis=0)
+    return dscores

@@ -1,0 +1,45 @@
+"""Fusion by the mean over scales: what Attention to Scale compares with (Chen et al., CVPR 2016)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+
+
+class ScaleMeanCache(NamedTuple):
+    scores_shape: tuple[int, ...]
+
+
+def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
+    r"""Every scale has the same weight everywhere.
+
+    .. math:: g_{i,c} = \frac{1}{S} \sum_s f_{i,c}^s
+
+    Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches the shape only. Raises
+    :class:`OpError` for other shapes or dtypes.
+
+    >>> y, cache = scale_mean(np.array([[1.0, 7.0], [5.0, 2.0]]).reshape(2, 1, 1, 1, 2))
+    >>> y.ravel()
+    array([3. , 4.5])
+    """
+    check_shapes("scale_mean", scores=(scores, "S B H W K"))
+    check_dtypes("scale_mean", scores=scores)
+
+    y = scores.mean(axis=0)  # (B, H, W, K)
+    return y, ScaleMeanCache(scores.shape)
+
+
+def scale_mean_backward(dy: np.ndarray, cache: ScaleMeanCache) -> np.ndarray:
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``, an equal share for every scale.
+
+    >>> y, cache = scale_mean(np.zeros((2, 1, 1, 1, 1)))
+    >>> scale_mean_backward(np.ones((1, 1, 1, 1)), cache).ravel()
+    array([0.5, 0.5])
+    """
+    scales, *y_shape = cache.scores_shape
+    check_gradient("scale_mean_backward", dy, tuple(y_shape), dy.dtype)
+    # y = scores.mean(axis=0)
+    return np.full(cache.scores_shape, dy / scales)  # (S, B, H, W, K)

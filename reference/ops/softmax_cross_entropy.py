@@ -1,0 +1,71 @@
+"""The loss of segmentation: cross-entropy of a softmax, averaged over the pixels that have a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reference.ops.checks import check_dtypes, check_labels, check_shapes
+from reference.ops.softmax import softmax
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    logits: np.ndarray  # (…, K)
+    target: np.ndarray  # (…), 0 where ignored
+    share: np.ndarray  # (…), 0 where ignored; sums to 1, or to 0 where no pixel counts
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 255, class_weights: np.ndarray | None = None
+) -> tuple[np.ndarray, SoftmaxCrossEntropyCache]:
+    r"""The mean, over counted pixels, of minus the log-probability of the true class.
+
+    .. math:: L = \frac{\sum_i w_{t_i} \big( \log \sum_k \exp z_{ik} − z_{i t_i} \big)}{\sum_i w_{t_i}}
+
+    over the pixels i whose label t is not ``ignore_label`` (void), with logits z. Class weights w are 1 unless
+    given. Where no pixel counts, the loss and its gradient are 0, so a batch that is all void does no harm.
+
+    Shapes: ``logits (…, K)`` of a floating dtype, ``labels (…)`` of any integer dtype, ``class_weights (K,)`` of
+    the dtype of the logits → a 0-d array, in nats.
+
+    Caches the logits and not the probabilities: one softmax on the way back is cheaper than keeping them.
+
+    Raises :class:`OpError` for shapes or dtypes that do not fit, and for a label that is neither a class nor
+    ignored.
+
+    >>> logits = np.log([[1.0, 3.0], [1.0, 1.0], [9.0, 1.0]])
+    >>> loss, cache = softmax_cross_entropy(logits, np.array([1, 0, 255]))
+    >>> print(loss.round(6), np.mean([-np.log(3 / 4), -np.log(1 / 2)]).round(6))
+    0.490415 0.490415
+    """
+    op = "softmax_cross_entropy"
+    check_shapes(op, logits=(logits, "... K"), labels=(labels, "..."), class_weights=(class_weights, "K"))
+    check_dtypes(op, logits=logits, class_weights=class_weights)
+    check_labels(op, labels, logits.shape[-1], ignore_label)
+
+    counted = labels != ignore_label  # (…)
+    target = np.where(counted, labels, 0)  # (…)
+    weight = np.where(counted, 1 if class_weights is None else class_weights[target], 0).astype(logits.dtype)
+    share = weight / (weight.sum() or 1)  # (…)
+
+    shifted = logits - logits.max(axis=-1, keepdims=True)  # (…, K)
+    log_sum_exp = np.log(np.exp(shifted).sum(axis=-1))  # (…)
+    z_target = np.take_along_axis(shifted, target[..., None], axis=-1)[..., 0]  # (…)
+    loss = (share * (log_sum_exp - z_target)).sum()
+    return np.asarray(loss), SoftmaxCrossEntropyCache(logits, target, share)
+
+
+def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCrossEntropyCache) -> np.ndarray:
+    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of what was predicted minus what is true.
+
+    >>> loss, cache = softmax_cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
+    >>> softmax_cross_entropy_backward(1.0, cache)
+    array([[ 0.25, -0.25]])
+    """
+    logits, target, share = cache
+    # loss = sum(share * (log_sum_exp - z_target))
+    dpixel = logits.dtype.type(dloss) * share  # (…)
+    probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
+    truth = target[..., None] == np.arange(logits.shape[-1])  # (…, K), the derivative of z_target
+    return dpixel[..., None] * (probability - truth)  # (…, K)
