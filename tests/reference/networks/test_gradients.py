@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -11,15 +9,15 @@ from reference.networks import LossWeights, is_trained
 from reference.networks.config import FUSIONS, HEADS, SCALE_CLASSIFIERS
 
 
-def assert_gradient_is_slope(problem, measure, chosen=lambda name: True):
+def assert_gradient_is_slope(problem, measure, chosen=lambda name: True, *, step=1e-6, rel=2e-6):
     """The inner product of gradient and direction is the slope, and each parameter has a gradient."""
     gradients = problem.gradients()
     direction = problem.direction(chosen)
     assert direction
     assert set(direction) <= set(gradients)
     predicted = sum(float(np.vdot(gradients[name], d)) for name, d in direction.items())
-    slope = problem.slope(measure, direction)
-    assert predicted == pytest.approx(slope, rel=2e-6, abs=1e-8)
+    slope = problem.slope(measure, direction, step)
+    assert predicted == pytest.approx(slope, rel=rel, abs=1e-8)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -31,7 +29,8 @@ def test_one_scale(make_problem, head, channel_form):
     assert_gradient_is_slope(problem, lambda params: problem.loss(params).total)
 
 
-@pytest.mark.parametrize(("head", "fusion"), itertools.product(HEADS, FUSIONS))
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("extra_supervision", [0.0, 1.0])
 @pytest.mark.parametrize("scale_classifier", SCALE_CLASSIFIERS)
 def test_scales(make_problem, head, fusion, extra_supervision, scale_classifier):
@@ -67,7 +66,8 @@ def test_scales(make_problem, head, fusion, extra_supervision, scale_classifier)
 )
 def test_backbones(make_problem, config):
     problem = make_problem(size=(33, 40), **config)
-    assert_gradient_is_slope(problem, lambda params: problem.loss(params).total)
+    # A step along millions of parameters crosses kinks of the many ReLUs: a smaller one crosses fewer.
+    assert_gradient_is_slope(problem, lambda params: problem.loss(params).total, step=3e-9, rel=2e-4)
 
 
 def test_frozen_norms(make_problem):

@@ -97,7 +97,7 @@ def test_a_parameter_starts_from_the_seed_and_its_own_name():
     other = build_network(NetworkConfig(classes=3, head="fcn")).initialise(8)
     np.testing.assert_array_equal(fcn["backbone.conv3.weight"], dual["backbone.conv3.weight"])
     assert np.any(fcn["backbone.conv3.weight"] != other["backbone.conv3.weight"])
-    assert np.any(dual["backbone.conv3.weight"][..., :8] != dual["backbone.conv4.weight"][..., :8])
+    assert np.any(dual["head.position.query.weight"] != dual["head.position.key.weight"])
 
 
 @pytest.mark.parametrize("config", [{"backbone": "resnet18"}, {"backbone": "tiny", "scales": (1.0, 0.5)}])
