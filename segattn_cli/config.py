@@ -1,0 +1,409 @@
+"""The configuration of a run: every key, what it means, its default and its limits.
+
+A configuration is a TOML file whose tables are the classes below, from :class:`Data` to :class:`Evaluation`.
+Presets are such files, inside the package; a file may start from one with ``preset = "name"``. What a file leaves
+out is taken from its preset, or else from the defaults here. ``docs/configuration.md`` lists all keys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from importlib.resources import files
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from reference.networks import LossWeights, NetworkConfig
+from reference.networks.config import BACKBONES, CHANNEL_FORMS, FUSIONS, HEADS, SCALE_CLASSIFIERS
+from segattn_cli.errors import ConfigError
+
+PRESETS = (
+    "tiny-scenes",
+    "fcn-resnet18-camvid",
+    "danet-resnet18-camvid",
+    "dual-scale-resnet18-camvid",
+    "danet-resnet50-cityscapes",
+    "danet-resnet101-cityscapes",
+    "attention-to-scale-vgg16-voc",
+)
+DEFAULT_PRESET = "tiny-scenes"
+
+#: What Pydantic says in words that are not TOML's.
+WANTED = {"missing": "have more values", "tuple_type": "be an array", "model_type": "be a table"}
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Size = tuple[Count, Count]
+
+
+class Section(BaseModel):
+    """A table of the file: no key beyond those declared, and nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Scenes(Section):
+    """The procedural data set; only read when data.source is "scenes"."""
+
+    size: Size = Field(default=(96, 128), description="height and width of the pictures")
+    train: Count = Field(default=400, description="how many pictures to train on")
+    val: Count = Field(default=60, description="how many other pictures to validate on")
+
+
+class Data(Section):
+    """What is learnt from."""
+
+    source: str = Field(
+        default="scenes",
+        description='`"scenes"`, or the folder of a data set; in a file, relative to that file',
+    )
+    format: Literal["auto", "camvid", "voc", "folder"] = Field(
+        default="auto", description="how the folder is laid out"
+    )
+    size: Size | None = Field(
+        default=None,
+        description="height and width to which images are resized when loaded; predictions are resized back to "
+        "the labels",
+    )
+    train_split: str = Field(default="train", description="the split to train on")
+    val_split: str = Field(default="val", description="the split to validate on")
+    workers: Count = Field(default=2, description="threads that load and augment beside the computation")
+    scenes: Scenes = Scenes()
+
+
+class Network(Section):
+    """What is trained; docs/networks.md explains the parts."""
+
+    backbone: str = Field(default="tiny", description=", ".join(f"`{name}`" for name in BACKBONES))
+    output_stride: Count = Field(
+        default=8, description="pixels of the image for one of the features: 8, 16 or 32"
+    )
+    multi_grid: tuple[Count, ...] | None = Field(
+        default=None, description="dilations of the blocks of layer4; [4, 8, 16] in DANet"
+    )
+    deep_stem: bool = Field(default=False, description="three 3×3 convolutions in place of ResNet's 7×7")
+    head: str = Field(default="dual", description=", ".join(f"`{name}`" for name in HEADS))
+    head_channels: Count | None = Field(
+        default=None, description="width of the head; the backbone's / 4 by default"
+    )
+    channel_form: str = Field(
+        default="released", description=", ".join(f"`{name}`" for name in CHANNEL_FORMS)
+    )
+    scales: tuple[Positive, ...] = Field(
+        default=(1.0,), description="factors of the image's size, 1.0 among them"
+    )
+    fusion: str = Field(default="attention", description=", ".join(f"`{name}`" for name in FUSIONS))
+    scale_attention_channels: Count = Field(
+        default=512, description="width of the network that weighs the scales"
+    )
+    scale_classifier: str = Field(
+        default="none", description=", ".join(f"`{name}`" for name in SCALE_CLASSIFIERS)
+    )
+    align_corners: bool = Field(
+        default=False, description="whether resized maps keep their corner pixels' centres"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Network:
+        NetworkConfig(classes=2, **self.model_dump())  # says in one sentence what does not
+        return self
+
+
+class Augmentation(Section):
+    """How each training sample is varied."""
+
+    scale: tuple[Positive, Positive] = Field(
+        default=(0.5, 2.0), description="least and greatest factor of the random resize"
+    )
+    crop: Size = Field(
+        default=(96, 128), description="height and width of the crop, padded with void where needed"
+    )
+    flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
+    photometric: bool = Field(default=True, description="vary brightness, contrast, saturation and hue")
+    cat_max_ratio: float | None = Field(
+        default=None, gt=0, le=1, description="crop again while one class covers more than this share"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augmentation:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale must go from the least to the greatest factor, got {list(self.scale)}")
+        return self
+
+
+class Optimiser(Section):
+    """Stochastic gradient descent with momentum and weight decay."""
+
+    learning_rate: Positive = Field(default=0.01, description="at the start of the schedule")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step that carries on")
+    weight_decay: NotNegative = Field(default=5e-4, description="pull of every weight towards 0")
+    decay_biases_and_norms: bool = Field(
+        default=True, description="whether biases, batch norms and gates decay, too"
+    )
+    head_multiplier: Positive = Field(
+        default=1.0, description="learning rate of everything outside the backbone, as a factor"
+    )
+    bias_multiplier: Positive = Field(
+        default=1.0, description="learning rate of convolutions' biases, as a factor; 2 in Caffe"
+    )
+    clip_norm: Positive | None = Field(default=None, description="greatest norm of the whole gradient")
+    accumulate: Count = Field(default=1, description="batches whose gradients make one step")
+
+
+class Schedule(Section):
+    """How the learning rate changes from step to step."""
+
+    kind: Literal["poly", "step"] = Field(
+        default="poly", description="`poly`: (1 − step/steps)^power; `step`: × factor at each of the milestones"
+    )
+    power: Positive = Field(default=0.9, description="of the poly schedule")
+    minimum: NotNegative = Field(default=0.0, description="least learning rate of the poly schedule")
+    milestones: tuple[Count, ...] = Field(
+        default=(), description="steps at which the step schedule multiplies"
+    )
+    factor: Positive = Field(default=0.1, description="by which it does")
+    warmup_steps: int = Field(
+        default=0, ge=0, description="steps over which the learning rate first rises from 0"
+    )
+
+
+class Loss(Section):
+    """What is minimised: the main cross-entropy plus these, each where the network has it."""
+
+    position: NotNegative = Field(default=1.0, description="weight of the position branch's loss")
+    channel: NotNegative = Field(default=1.0, description="weight of the channel branch's loss")
+    extra_supervision: NotNegative = Field(
+        default=1.0, description="weight of one loss for each scale; 0 turns it off"
+    )
+    scale_classifier: NotNegative = Field(
+        default=0.1, description="weight of telling which scale a map came from"
+    )
+    class_weights: Literal["median-frequency"] | tuple[NotNegative, ...] | None = Field(
+        default=None,
+        description='`"median-frequency"`: rare classes count more (Eigen and Fergus 2015); or one number a class',
+    )
+
+
+class Training(Section):
+    """How long, how much at a time, and what is kept."""
+
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="of the first weights, the order, augmentation and dropout"
+    )
+    backend: str = Field(default="auto", description="`numpy`, `cupy`, `reference`, or `auto`")
+    batch_size: Count = Field(default=8, description="images in one pass")
+    epochs: Count = Field(default=24, description="passes over the data set")
+    max_steps: Count | None = Field(default=None, description="stop after so many steps, whatever the epochs")
+    batch_norm: Literal["running", "frozen"] = Field(
+        default="running", description="`running`: normalise by the batch; `frozen`: by the stored averages"
+    )
+    batch_norm_momentum: float = Field(
+        default=0.1, gt=0, le=1, description="weight of a batch in the running averages"
+    )
+    ema: float | None = Field(
+        default=None, gt=0, lt=1, description="decay of an average of the weights, which is then what is validated"
+    )
+    patience: Count | None = Field(
+        default=None, description="stop after so many validations without a better one"
+    )
+    checkpoint_every: Count = Field(
+        default=200, description="steps between checkpoints; one is written at each validation, too"
+    )
+    log_every: Count = Field(default=10, description="steps between lines of events.jsonl")
+
+
+class Evaluation(Section):
+    """How validation predicts while training."""
+
+    every: Count = Field(default=1, description="epochs between validations; there is one at the end, too")
+    limit: Count | None = Field(default=None, description="validate on the first so many images only")
+    scales: tuple[Positive, ...] = Field(default=(1.0,), description="factors of the image's size, averaged")
+    flip: bool = Field(default=False, description="average with the mirrored image")
+    window: Size | None = Field(
+        default=None, description="height and width of sliding windows; whole images without"
+    )
+    stride: Size | None = Field(default=None, description="step between windows")
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    name: str = Field(default="unnamed", description="what the run is called")
+    data: Data = Data()
+    network: Network = Network()
+    augmentation: Augmentation = Augmentation()
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def network_config(self, classes: int) -> NetworkConfig:
+        """The network for so many classes."""
+        return NetworkConfig(classes=classes, **self.network.model_dump())
+
+    def loss_weights(self) -> LossWeights:
+        """The weights of the parts of the objective."""
+        return LossWeights(**self.loss.model_dump(exclude={"class_weights"}))
+
+    def as_toml(self) -> str:
+        """The whole configuration as a file that :func:`load_config` reads back."""
+        text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        return re.sub(r"\[\n    ([^\]]*),\n\]", lambda array: f"[{array[1]}]".replace(",\n   ", ","), text)
+
+
+def load_config(
+    source: str | Path | None = None, overrides: Iterable[str] = (), *, preset: str | None = None
+) -> Config:
+    """Read a configuration: the file or the preset ``source``, changed by ``overrides`` like ``"a.b=value"``.
+
+    With ``preset``, the file ``source`` starts from that preset in place of the one that it names itself. Without
+    a ``source``, ``preset`` or :data:`DEFAULT_PRESET` is read. Raises :class:`ConfigError`.
+
+    >>> config = load_config("tiny-scenes", ["training.epochs=3", "network.head=fcn"])
+    >>> config.training.epochs, config.network.head
+    (3, 'fcn')
+    >>> load_config("tiny-scenes", ["training.epoch=3"])
+    Traceback (most recent call last):
+    segattn_cli.errors.ConfigError: training.epoch is no key: did you mean training.epochs?
+    """
+    if source is None or (isinstance(source, str) and source in PRESETS):
+        tree = _preset(preset or source or DEFAULT_PRESET)
+    else:
+        tree = _file(Path(source), preset)
+    for override in overrides:
+        tree = _merged(tree, _override(override))
+    return config_from(tree)
+
+
+def config_from(tree: Mapping[str, Any]) -> Config:
+    """Check a configuration that has been read into dicts. Raises :class:`ConfigError`."""
+    try:  # as JSON, because there a list may become a tuple but "3" never a number
+        return Config.model_validate_json(json.dumps(_without_unset(tree), default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}.")
+    text = files("segattn_cli").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    return {"name": name, **tomllib.loads(text)}
+
+
+def _file(path: Path, preset: str | None) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        near = _nearest(str(path), PRESETS)
+        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{near}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+    data = tree.get("data")
+    if isinstance(data, dict) and isinstance(data.get("source"), str) and data["source"] != "scenes":
+        tree["data"] = {**data, "source": str(path.absolute().parent / Path(data["source"]).expanduser())}
+    base = preset or tree.pop("preset", None)
+    tree.pop("preset", None)
+    tree = {"name": path.stem, **tree}
+    return tree if base is None else _merged(_preset(str(base)), tree)
+
+
+def _override(text: str) -> dict[str, Any]:
+    """``"a.b=1"`` as ``{"a": {"b": 1}}``; what is no TOML value is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise ConfigError(f"--set wants key=value, such as training.epochs=3; got {text!r}.")
+    try:
+        tree = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree = value.strip()
+    for part in reversed(key.strip().split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both trees in one; where they disagree, ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:
+    """TOML has no null: ``"none"`` stands for it where a key may be absent, so that a preset's can be unset."""
+    optional = {path for path, field in keys() if type(None) in get_args(field.annotation)}
+    return {
+        key: _without_unset(value, f"{table}{key}.") if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if not (value == "none" and f"{table}{key}" in optional)
+    }
+
+
+def keys(section: type[Section] = Config, table: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key by its dotted path, table after table, with what is declared about it.
+
+    >>> next(path for path, _ in keys() if "ema" in path)
+    'training.ema'
+    """
+    tables = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            tables.append((field.annotation, f"{table}{name}."))
+        else:
+            yield f"{table}{name}", field
+    for inner, prefix in tables:
+        yield from keys(inner, prefix)
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong with each key; a key that does not exist comes first: it may be why another is missing."""
+    problems = error.errors()
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        return _unknown_key(".".join(map(str, unknown[0])))
+    sentences = [
+        _wrong_value(path, list(each)) for path, each in groupby(problems, lambda problem: _path(problem["loc"]))
+    ]
+    return "; ".join(sentences) + "."
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    """The key that Pydantic's place, such as loss.class_weights.tuple.0, is inside of."""
+    known = {path for path, _ in keys()}
+    dotted = list(accumulate(map(str, place), "{}.{}".format))
+    return next((path for path in dotted if path in known), dotted[-1] if dotted else "")
+
+
+def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
+    if problems[0]["type"] == "value_error":  # one of our own, which names its key itself
+        return f"{path}.{problems[0]['msg'].removeprefix('Value error, ')}"
+    wanted = [WANTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in problems]
+    got = json.dumps(problems[0]["input"], default=str)
+    return f"{path} must {' or '.join(dict.fromkeys(wanted))}, got {got}"
+
+
+def _unknown_key(path: str) -> str:
+    known = [known for known, _ in keys()]
+    tables = list(dict.fromkeys(known.rpartition(".")[0] for known in known))
+    namesakes = [known for known in known if known.rpartition(".")[2] == path.rpartition(".")[2]]
+    near = get_close_matches(path, known + tables, n=1, cutoff=0.7) or namesakes
+    return f"{path} is no key" + (f": did you mean {near[0]}?" if near else "; docs/configuration.md lists all.")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
