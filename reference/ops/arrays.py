@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_shapes
+from reference.ops.checks import check_arrays
 
 
 def asarray(x: Any, dtype: Any = None) -> np.ndarray:
@@ -39,9 +39,7 @@ def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
     >>> concatenate([np.zeros((1, 2, 3)), np.ones((1, 2, 4))]).shape
     (1, 2, 7)
     """
-    named = {f"arrays[{n}]": array for n, array in enumerate(arrays)}
-    check_shapes("concatenate", **{name: (array, f"... C{n}") for n, (name, array) in enumerate(named.items())})
-    check_dtypes("concatenate", **named)
+    check_arrays("concatenate", **{f"arrays[{n}]": (array, f"... C_{n + 1}") for n, array in enumerate(arrays)})
     return np.concatenate(arrays, axis=-1)
 
 
@@ -51,7 +49,5 @@ def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
     >>> stack([np.zeros((1, 2)), np.ones((1, 2))]).shape
     (2, 1, 2)
     """
-    named = {f"arrays[{n}]": array for n, array in enumerate(arrays)}
-    check_shapes("stack", **{name: (array, "...") for name, array in named.items()})
-    check_dtypes("stack", **named)
+    check_arrays("stack", **{f"arrays[{n}]": (array, "...") for n, array in enumerate(arrays)})
     return np.stack(arrays)

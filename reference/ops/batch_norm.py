@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import OpError, check_arrays, check_gradient
 from reference.ops.sums import channel_mean, channel_sum
 
 
@@ -55,17 +55,15 @@ def batch_norm(
     >>> np.allclose(y, x, rtol=1e-5)  # mean 0 and variance 1 leave x as it is, up to ε
     True
     """
-    check_shapes("batch_norm", x=(x, "B H W C"), scale=(scale, "C"), shift=(shift, "C"))
-    check_dtypes("batch_norm", x=x, scale=scale, shift=shift)
+    check_arrays("batch_norm", x=(x, "B H W C"), scale=(scale, "C"), shift=(shift, "C"))
+    if not training:
+        check_arrays("batch_norm", x=(x, "B H W C"), mean=(mean, "C"), variance=(variance, "C"))
     if not eps > 0:
         raise OpError(f"batch_norm: eps is {eps}, wants a positive number.")
+
     if training:
         mean = channel_mean(x)  # (C,)
         variance = channel_mean((x - mean) ** 2)  # (C,)
-    else:
-        check_shapes("batch_norm", x=(x, "B H W C"), mean=(mean, "C"), variance=(variance, "C"))
-        check_dtypes("batch_norm", x=x, mean=mean, variance=variance)
-
     rstd = 1 / np.sqrt(variance + float(eps))  # (C,)
     x_hat = (x - mean) * rstd  # (B, H, W, C)
     y = scale * x_hat + shift  # (B, H, W, C)
@@ -95,11 +93,10 @@ def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarr
     # y = scale * x_hat + shift
     dshift = channel_sum(dy)  # (C,)
     dscale = channel_sum(dy * x_hat)  # (C,)
-    dx_hat = dy * scale  # (B, H, W, C)
-    # x_hat = (x - mean) * rstd
-    dx = dx_hat * rstd  # (B, H, W, C)
     if training:
-        # mean = channel_mean(x), variance = channel_mean((x - mean) ** 2)
-        pixels = x.size // x.shape[-1]
-        dx -= scale * rstd / pixels * (dshift + x_hat * dscale)
+        # mean = channel_mean(x) and variance = channel_mean((x - mean) ** 2)
+        pixels = x.size // len(scale)
+        dy = dy - (dshift + x_hat * dscale) / pixels  # (B, H, W, C)
+    # x_hat = (x - mean) * rstd
+    dx = scale * rstd * dy  # (B, H, W, C)
     return dx, dscale, dshift

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import OpError, check_arrays, check_gradient
 from reference.ops.softmax import SoftmaxCache, softmax, softmax_backward
 
 #: How the energy enters the softmax: as in the paper, or negated, as in the authors' code.
@@ -48,8 +48,7 @@ def channel_attention(
     array([[[0.  , 0.  , 4.95],
             [2.  , 2.  , 0.02]]])
     """
-    check_shapes("channel_attention", x=(x, "B N C"))
-    check_dtypes("channel_attention", x=x)
+    check_arrays("channel_attention", x=(x, "B N C"))
     if form not in SIGNS:
         raise OpError(f"channel_attention: form is {form!r}, wants one of {', '.join(SIGNS)}.")
     sign = SIGNS[form]

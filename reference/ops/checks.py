@@ -1,6 +1,7 @@
 """What every op checks before it computes; an :class:`OpError` names the op, what it got and what it wants.
 
-The checks only look at ``shape`` and ``dtype``, so the arrays of any backend pass through them.
+The checks only look at ``shape`` and ``dtype`` (and at the values of labels), so the arrays of any backend pass
+through them.
 """
 
 from __future__ import annotations
@@ -13,70 +14,69 @@ class OpError(ValueError):
     """An op was given what it cannot compute with."""
 
 
-def check_shapes(op: str, **arrays: tuple[Any, str]) -> None:
-    """Check each array against its axes: an axis has one size throughout, and no axis is empty.
+def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
+    """Check that each array has the axes written beside it, and that all have one floating dtype.
 
-    ``...`` at the front stands for any number of axes, which are then the same wherever ``...`` stands. An array
-    that is ``None`` was left out by the caller and is skipped.
+    An axis has one size throughout and is never empty. ``...`` at the front stands for any number of axes, the
+    same ones wherever it stands. An array that is ``None`` was left out by the caller and is skipped.
 
     >>> import numpy as np
     >>> x, weight = np.zeros((2, 5, 3)), np.zeros((3, 4))
-    >>> check_shapes("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(None, "Co"))
-    >>> check_shapes("linear", x=(x, "... Ci"), weight=(weight.T, "Ci Co"))
+    >>> check_arrays("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(None, "Co"))
+    >>> check_arrays("linear", x=(x, "... Ci"), weight=(weight.T, "Ci Co"))
     Traceback (most recent call last):
     reference.ops.checks.OpError: linear: weight has shape (4, 3), wants (Ci=3, Co).
+    >>> check_arrays("linear", x=(x, "... Ci"), weight=(weight.astype(np.float32), "Ci Co"))
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: linear: weight is float32, wants float64 as x is.
     """
+    given = {name: (array, axes) for name, (array, axes) in arrays.items() if array is not None}
     sizes: dict[str, Any] = {}
-    for name, (array, axes) in arrays.items():
-        if array is None:
-            continue
+    for name, (array, axes) in given.items():
         if not hasattr(array, "shape"):
             raise OpError(f"{op}: {name} is a {type(array).__name__}, wants an array: asarray makes one.")
         if 0 in array.shape:
-            raise OpError(f"{op}: {name} is empty: it has shape {array.shape}, wants ({_wanted(axes, sizes)}).")
-        found = _match(array.shape, axes.split())
-        if found is None or any(sizes.get(axis, size) != size for axis, size in found.items()):
+            raise OpError(f"{op}: {name} is empty, with shape {array.shape}; no axis of it may be 0.")
+        found = _sizes(array.shape, axes.split())
+        if found is None or any(sizes.get(axis, n) != n for axis, n in found.items()):
             raise OpError(f"{op}: {name} has shape {array.shape}, wants ({_wanted(axes, sizes)}).")
         sizes |= found
 
+    (first, (reference, _)), *others = given.items()
+    if reference.dtype.kind != "f" and reference.dtype.name != "bfloat16":
+        raise OpError(f"{op}: {first} is {reference.dtype}, wants a floating dtype such as float32.")
+    for name, (array, _) in others:
+        if array.dtype != reference.dtype:
+            raise OpError(f"{op}: {name} is {array.dtype}, wants {reference.dtype} as {first} is.")
 
-def _match(shape: tuple[int, ...], axes: list[str]) -> dict[str, Any] | None:
+
+def _sizes(shape: tuple[int, ...], axes: list[str]) -> dict[str, Any] | None:
     """The size of each axis, or None where the number of axes is wrong."""
-    if "..." not in axes:
-        return dict(zip(axes, shape, strict=True)) if len(axes) == len(shape) else None
-    leading = len(shape) - (len(axes) - 1)
-    if leading < 0:
-        return None
-    return {"...": shape[:leading], **dict(zip(axes[1:], shape[leading:], strict=True))}
+    leading = len(shape) - len(axes)
+    if axes[:1] == ["..."] and leading >= -1:
+        return {"...": shape[: leading + 1], **dict(zip(axes[1:], shape[leading + 1 :], strict=True))}
+    return dict(zip(axes, shape, strict=True)) if leading == 0 else None
 
 
 def _wanted(axes: str, sizes: dict[str, Any]) -> str:
-    def describe(axis: str) -> str:
-        if axis not in sizes:
-            return axis
-        return ", ".join(map(str, sizes[axis])) if axis == "..." else f"{axis}={sizes[axis]}"
-
-    return ", ".join(filter(None, map(describe, axes.split())))
-
-
-def check_dtypes(op: str, **arrays: Any) -> None:
-    """Check that all arrays have one floating dtype, that of the first: an op never promotes in silence.
-
-    >>> import numpy as np
-    >>> check_dtypes("linear", x=np.zeros(2, np.float32), weight=np.zeros(2))
-    Traceback (most recent call last):
-    reference.ops.checks.OpError: linear: weight is float64, wants float32 as x is.
-    """
-    (first, reference), *others = [(name, array.dtype) for name, array in arrays.items() if array is not None]
-    if reference.kind != "f" and reference.name != "bfloat16":
-        raise OpError(f"{op}: {first} is {reference}, wants a floating dtype such as float32.")
-    for name, dtype in others:
-        if dtype != reference:
-            raise OpError(f"{op}: {name} is {dtype}, wants {reference} as {first} is.")
+    """The axes, with the sizes that are known: ``B, H, W, Ci=3``."""
+    words: list[str] = []
+    for axis in axes.split():
+        if axis == "..." and axis in sizes:
+            words += map(str, sizes[axis])
+        else:
+            words.append(f"{axis}={sizes[axis]}" if axis in sizes else axis)
+    return ", ".join(words)
 
 
 def check_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
-    """Check that ``dy`` has the shape and the dtype of the output that it belongs to."""
+    """Check that ``dy`` has the shape and the dtype of the output that it belongs to.
+
+    >>> import numpy as np
+    >>> check_gradient("relu_backward", np.zeros((1, 3)), (2, 3), np.dtype("float32"))
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: relu_backward: dy is float64 of shape (1, 3), wants float32 of shape (2, 3).
+    """
     if dy.shape != shape or dy.dtype != dtype:
         raise OpError(f"{op}: dy is {dy.dtype} of shape {dy.shape}, wants {dtype} of shape {shape}.")
 
@@ -93,14 +93,33 @@ def check_integers(op: str, *, at_least: int, **values: Any) -> None:
             raise OpError(f"{op}: {name} is {value!r}, wants an integer of at least {at_least}.")
 
 
-def check_labels(op: str, labels: Any, classes: int, ignore_label: int) -> None:
-    """Check that labels are integers, each a class or the ignored one.
+def check_mask(op: str, keep: Any, shape: tuple[int, ...]) -> None:
+    """Check that ``keep`` is boolean and broadcasts to ``shape``.
 
     >>> import numpy as np
-    >>> check_labels("softmax_cross_entropy", np.array([0, 18, 255, 33]), classes=19, ignore_label=255)
+    >>> check_mask("dropout", np.ones((2, 1, 1, 8), bool), (2, 5, 5, 4))
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: dropout: keep has shape (2, 1, 1, 8), wants one that broadcasts to (2, 5, 5, 4).
+    """
+    if not hasattr(keep, "shape") or keep.dtype.kind != "b":
+        raise OpError(f"{op}: keep is {getattr(keep, 'dtype', type(keep).__name__)}, wants an array of bool.")
+    pairs = zip(reversed(keep.shape), reversed(shape), strict=False)
+    if len(keep.shape) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise OpError(f"{op}: keep has shape {keep.shape}, wants one that broadcasts to {shape}.")
+
+
+def check_labels(op: str, labels: Any, logits_shape: tuple[int, ...], ignore_label: int) -> None:
+    """Check that there is one integer label for each row of logits ``(…, K)``, a class below K or the ignored one.
+
+    >>> import numpy as np
+    >>> check_labels("softmax_cross_entropy", np.array([0, 18, 255, 33]), (4, 19), ignore_label=255)
     Traceback (most recent call last):
     reference.ops.checks.OpError: softmax_cross_entropy: labels hold 33, want 0 to 18 or the ignored 255.
     """
+    *shape, classes = logits_shape
+    if not hasattr(labels, "shape") or labels.shape != tuple(shape):
+        got = getattr(labels, "shape", type(labels).__name__)
+        raise OpError(f"{op}: labels have shape {got}, want {tuple(shape)} as the logits have.")
     if labels.dtype.kind not in "iu":
         raise OpError(f"{op}: labels are {labels.dtype}, want an integer dtype.")
     wrong = (labels != ignore_label) & ((labels < 0) | (labels >= classes))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_integers, check_shapes
+from reference.ops.checks import check_arrays, check_gradient, check_integers
 from reference.ops.sums import channel_sum
 from reference.ops.windows import crop, output_size, pad, under_tap
 
@@ -55,8 +55,7 @@ def conv2d(
            [2., 2.],
            [2., 2.]])
     """
-    check_shapes("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
-    check_dtypes("conv2d", x=x, weight=weight, bias=bias)
+    check_arrays("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
     check_integers("conv2d", at_least=1, stride=stride, dilation=dilation)
     check_integers("conv2d", at_least=0, padding=padding)
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_dtypes, check_gradient
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_mask
 
 
 class DropoutCache(NamedTuple):
@@ -29,11 +29,8 @@ def dropout(x: np.ndarray, keep: np.ndarray, *, rate: float) -> tuple[np.ndarray
     >>> y
     array([2., 0., 6.])
     """
-    check_dtypes("dropout", x=x)
-    if keep.dtype.kind != "b":
-        raise OpError(f"dropout: keep is {keep.dtype}, wants bool.")
-    if not _broadcasts(keep.shape, x.shape):
-        raise OpError(f"dropout: keep has shape {keep.shape}, wants one that broadcasts to {x.shape}.")
+    check_arrays("dropout", x=(x, "..."))
+    check_mask("dropout", keep, x.shape)
     if not 0 <= rate < 1:
         raise OpError(f"dropout: rate is {rate}, wants at least 0 and less than 1.")
 
@@ -51,10 +48,3 @@ def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
     check_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
     # y = np.where(keep, x / (1 - rate), 0)
     return np.where(cache.keep, dy / (1 - cache.rate), 0)
-
-
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, to) == to
-    except ValueError:
-        return False

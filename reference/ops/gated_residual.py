@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 
 
 class GatedResidualCache(NamedTuple):
@@ -31,8 +31,7 @@ def gated_residual(
     >>> y
     array([ 6., 12.])
     """
-    check_shapes("gated_residual", x=(x, "..."), update=(update, "..."), gate=(gate, ""))
-    check_dtypes("gated_residual", x=x, update=update, gate=gate)
+    check_arrays("gated_residual", x=(x, "..."), update=(update, "..."), gate=(gate, ""))
 
     y = x + gate * update
     return y, GatedResidualCache(update, gate)

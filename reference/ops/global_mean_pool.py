@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 
 
 class GlobalMeanPoolCache(NamedTuple):
     x_shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 def global_mean_pool(x: np.ndarray) -> tuple[np.ndarray, GlobalMeanPoolCache]:
@@ -18,18 +19,17 @@ def global_mean_pool(x: np.ndarray) -> tuple[np.ndarray, GlobalMeanPoolCache]:
 
     .. math:: y_c = \frac{1}{H·W} \sum_{hw} x_{hwc}
 
-    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, C)``; the sum runs in float64. Caches the shape
-    only. Raises :class:`OpError` for other shapes or dtypes.
+    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, C)``; the sum runs in float64. Caches no
+    values. Raises :class:`OpError` for other shapes or dtypes.
 
     >>> y, cache = global_mean_pool(np.arange(8.0).reshape(1, 2, 2, 2))
     >>> y
     array([[3., 4.]])
     """
-    check_shapes("global_mean_pool", x=(x, "B H W C"))
-    check_dtypes("global_mean_pool", x=x)
+    check_arrays("global_mean_pool", x=(x, "B H W C"))
 
     y = x.mean(axis=(1, 2), dtype=np.float64).astype(x.dtype)  # (B, C)
-    return y, GlobalMeanPoolCache(x.shape)
+    return y, GlobalMeanPoolCache(x.shape, x.dtype)
 
 
 def global_mean_pool_backward(dy: np.ndarray, cache: GlobalMeanPoolCache) -> np.ndarray:
@@ -40,6 +40,6 @@ def global_mean_pool_backward(dy: np.ndarray, cache: GlobalMeanPoolCache) -> np.
     array([0.25, 0.25, 0.25, 0.25])
     """
     batch, height, width, channels = cache.x_shape
-    check_gradient("global_mean_pool_backward", dy, (batch, channels), dy.dtype)
+    check_gradient("global_mean_pool_backward", dy, (batch, channels), cache.dtype)
     # y = x.mean(axis=(1, 2))
     return np.full(cache.x_shape, dy[:, None, None, :] / (height * width))  # (B, H, W, C)

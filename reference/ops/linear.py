@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 from reference.ops.sums import channel_sum
 
 
@@ -26,8 +26,7 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
     >>> y
     array([[ 2.,  3., 12.]])
     """
-    check_shapes("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(bias, "Co"))
-    check_dtypes("linear", x=x, weight=weight, bias=bias)
+    check_arrays("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(bias, "Co"))
 
     y = x @ weight  # (…, Co)
     if bias is not None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_dtypes, check_gradient, check_integers, check_shapes
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
 from reference.ops.windows import crop, output_size, pad, under_tap
 
 
@@ -38,8 +38,7 @@ def max_pool2d(
     >>> y[0, :, :, 0]
     array([[5., 6.]])
     """
-    check_shapes("max_pool2d", x=(x, "B H W C"))
-    check_dtypes("max_pool2d", x=x)
+    check_arrays("max_pool2d", x=(x, "B H W C"))
     check_integers("max_pool2d", at_least=1, window=window, stride=stride)
     check_integers("max_pool2d", at_least=0, padding=padding)
     if padding >= window:

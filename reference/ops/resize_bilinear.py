@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_dtypes, check_gradient, check_integers, check_shapes
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
 
 
 class ResizeBilinearCache(NamedTuple):
@@ -36,8 +36,7 @@ def resize_bilinear(
     >>> resize_bilinear(x, (1, 5), align_corners=True)[0].ravel()
     array([0., 1., 2., 3., 4.])
     """
-    check_shapes("resize_bilinear", x=(x, "B H W C"))
-    check_dtypes("resize_bilinear", x=x)
+    check_arrays("resize_bilinear", x=(x, "B H W C"))
     if len(size) != 2:
         raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
     check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 from reference.ops.softmax import SoftmaxCache, softmax, softmax_backward
 
 
@@ -34,8 +34,7 @@ def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarr
     >>> y.item()
     2.0
     """
-    check_shapes("scale_fusion", scores=(scores, "S B H W K"), scale_logits=(scale_logits, "B H W S"))
-    check_dtypes("scale_fusion", scores=scores, scale_logits=scale_logits)
+    check_arrays("scale_fusion", scores=(scores, "S B H W K"), scale_logits=(scale_logits, "B H W S"))
 
     weights, softmax_cache = softmax(scale_logits)  # (B, H, W, S)
     y = (_scales_first(weights) * scores).sum(axis=0)  # (B, H, W, K)

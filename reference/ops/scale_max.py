@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 
 
 class ScaleMaxCache(NamedTuple):
     winner: np.ndarray  # (B, H, W, K), the scale that won
     scores_shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 def scale_max(scores: np.ndarray) -> tuple[np.ndarray, ScaleMaxCache]:
@@ -26,12 +27,11 @@ def scale_max(scores: np.ndarray) -> tuple[np.ndarray, ScaleMaxCache]:
     >>> y.ravel()
     array([5., 7.])
     """
-    check_shapes("scale_max", scores=(scores, "S B H W K"))
-    check_dtypes("scale_max", scores=scores)
+    check_arrays("scale_max", scores=(scores, "S B H W K"))
 
     winner = scores.argmax(axis=0)  # (B, H, W, K)
     y = np.take_along_axis(scores, winner[None], axis=0)[0]  # (B, H, W, K)
-    return y, ScaleMaxCache(winner, scores.shape)
+    return y, ScaleMaxCache(winner, scores.shape, scores.dtype)
 
 
 def scale_max_backward(dy: np.ndarray, cache: ScaleMaxCache) -> np.ndarray:
@@ -42,7 +42,7 @@ def scale_max_backward(dy: np.ndarray, cache: ScaleMaxCache) -> np.ndarray:
     array([[0., 4.],
            [3., 0.]])
     """
-    check_gradient("scale_max_backward", dy, cache.winner.shape, dy.dtype)
+    check_gradient("scale_max_backward", dy, cache.winner.shape, cache.dtype)
     # y = scores[winner]
     dscores = np.zeros(cache.scores_shape, dy.dtype)  # (S, B, H, W, K)
     np.put_along_axis(dscores, cache.winner[None], dy[None], axis=0)

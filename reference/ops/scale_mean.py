@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_gradient, check_shapes
+from reference.ops.checks import check_arrays, check_gradient
 
 
 class ScaleMeanCache(NamedTuple):
     scores_shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
@@ -18,18 +19,17 @@ def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
 
     .. math:: g_{i,c} = \frac{1}{S} \sum_s f_{i,c}^s
 
-    Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches the shape only. Raises
+    Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches no values. Raises
     :class:`OpError` for other shapes or dtypes.
 
     >>> y, cache = scale_mean(np.array([[1.0, 7.0], [5.0, 2.0]]).reshape(2, 1, 1, 1, 2))
     >>> y.ravel()
     array([3. , 4.5])
     """
-    check_shapes("scale_mean", scores=(scores, "S B H W K"))
-    check_dtypes("scale_mean", scores=scores)
+    check_arrays("scale_mean", scores=(scores, "S B H W K"))
 
     y = scores.mean(axis=0)  # (B, H, W, K)
-    return y, ScaleMeanCache(scores.shape)
+    return y, ScaleMeanCache(scores.shape, scores.dtype)
 
 
 def scale_mean_backward(dy: np.ndarray, cache: ScaleMeanCache) -> np.ndarray:
@@ -40,6 +40,6 @@ def scale_mean_backward(dy: np.ndarray, cache: ScaleMeanCache) -> np.ndarray:
     array([0.5, 0.5])
     """
     scales, *y_shape = cache.scores_shape
-    check_gradient("scale_mean_backward", dy, tuple(y_shape), dy.dtype)
+    check_gradient("scale_mean_backward", dy, tuple(y_shape), cache.dtype)
     # y = scores.mean(axis=0)
     return np.full(cache.scores_shape, dy / scales)  # (S, B, H, W, K)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_dtypes, check_labels, check_shapes
+from reference.ops.checks import OpError, check_arrays, check_labels
 from reference.ops.softmax import softmax
 
 
@@ -40,13 +40,14 @@ def softmax_cross_entropy(
     0.490415 0.490415
     """
     op = "softmax_cross_entropy"
-    check_shapes(op, logits=(logits, "... K"), labels=(labels, "..."), class_weights=(class_weights, "K"))
-    check_dtypes(op, logits=logits, class_weights=class_weights)
-    check_labels(op, labels, logits.shape[-1], ignore_label)
+    check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
+    check_labels(op, labels, logits.shape, ignore_label)
 
     counted = labels != ignore_label  # (…)
     target = np.where(counted, labels, 0)  # (…)
-    weight = np.where(counted, 1 if class_weights is None else class_weights[target], 0).astype(logits.dtype)
+    weight = counted.astype(logits.dtype)  # (…)
+    if class_weights is not None:
+        weight = weight * class_weights[target]
     share = weight / (weight.sum() or 1)  # (…)
 
     shifted = logits - logits.max(axis=-1, keepdims=True)  # (…, K)
@@ -64,6 +65,9 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCros
     array([[ 0.25, -0.25]])
     """
     logits, target, share = cache
+    if np.ndim(dloss) != 0:
+        raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
+
     # loss = sum(share * (log_sum_exp - z_target))
     dpixel = logits.dtype.type(dloss) * share  # (…)
     probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
