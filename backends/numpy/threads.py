@@ -1,0 +1,122 @@
+"""Threads: NumPy's elementwise work runs on one core, so each op splits its work into blocks for a small pool.
+
+Every block is computed by one thread from start to end, its matrix products included: meanwhile BLAS is held to
+one thread, because its threads and ours on the same cores would only wait for each other. Blocks are cut by the
+shapes alone, never by the number of threads, and sums over blocks are taken in the order of the blocks; so a
+result does not depend on how many threads there are, nor on which is the quickest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from threading import Condition
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Block = TypeVar("Block")
+
+_chosen: int | None = None
+
+
+def thread_count() -> int:
+    """How many threads an op may use: ``set_thread_count``, else ``SEGATTN_THREADS``, else what BLAS would use.
+
+    BLAS uses the cores that this process may run on, or fewer where ``OMP_NUM_THREADS`` and its kin say so.
+    """
+    return _chosen or _from_environment()
+
+
+def set_thread_count(count: int | None) -> None:
+    """Use ``count`` threads from now on; None goes back to what the environment says.
+
+    >>> set_thread_count(1)
+    >>> thread_count()
+    1
+    >>> set_thread_count(None)
+    """
+    global _chosen
+    if count is not None and count < 1:
+        raise ValueError(f"set_thread_count: count is {count}, wants at least 1.")
+    _chosen = count
+
+
+def for_each(task: Callable[[Block], object], blocks: Iterable[Block]) -> None:
+    """Call ``task(block)`` for every block, on all threads; the first error stops them and is raised."""
+    blocks = list(blocks)
+    pending = iter(blocks)  # shared by all threads: advancing it is atomic
+
+    def work() -> None:
+        try:
+            for block in pending:
+                task(block)
+        except BaseException:
+            for _ in pending:  # leave nothing to the others
+                pass
+            raise
+
+    helpers = min(thread_count(), len(blocks)) - 1
+    with _blas().limit(limits=1):
+        others = [_pool(thread_count()).submit(work) for _ in range(helpers)]
+        try:
+            work()
+        finally:
+            wait(others)
+    for other in others:
+        other.result()
+
+
+def sum_over(task: Callable[[Block], tuple[Any, ...]], blocks: Iterable[Block]) -> tuple[Any, ...]:
+    """Add up the tuples of arrays ``task(block)``, computed on all threads, in the order of the blocks.
+
+    A thread that is ahead waits for its turn, so only one tuple for each thread is in memory.
+
+    >>> sum_over(lambda block: (block, 1), [10, 20, 30])
+    (60, 3)
+    """
+    turn = Condition()
+    total: list[Any] = []
+    done = 0
+
+    def add(numbered: tuple[int, Block]) -> None:
+        nonlocal done, total
+        number, block = numbered
+        try:
+            terms = task(block)
+        except BaseException:
+            with turn:
+                done = -1  # lets the waiting threads go
+                turn.notify_all()
+            raise
+        with turn:
+            turn.wait_for(lambda: done in (number, -1))
+            if done == number:
+                total = [a + b for a, b in zip(total, terms, strict=True)] if number else list(terms)
+                done += 1
+            turn.notify_all()
+
+    for_each(add, enumerate(blocks))
+    return tuple(total)
+
+
+@cache
+def _from_environment() -> int:
+    if chosen := os.environ.get("SEGATTN_THREADS"):
+        return max(1, int(chosen))
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
+
+
+@cache
+def _blas() -> Any:
+    return ThreadpoolController().select(user_api="blas")
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="segattn")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
