@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_gradient
+from reference.ops.checks import check_batch_norm, check_gradient
 from reference.ops.sums import channel_mean, channel_sum
 
 
@@ -55,11 +55,7 @@ def batch_norm(
     >>> np.allclose(y, x, rtol=1e-5)  # mean 0 and variance 1 leave x as it is, up to ε
     True
     """
-    check_arrays("batch_norm", x=(x, "B H W C"), scale=(scale, "C"), shift=(shift, "C"))
-    if not training:
-        check_arrays("batch_norm", x=(x, "B H W C"), mean=(mean, "C"), variance=(variance, "C"))
-    if not eps > 0:
-        raise OpError(f"batch_norm: eps is {eps}, wants a positive number.")
+    check_batch_norm("batch_norm", x, scale, shift, mean, variance, training=training, eps=eps)
 
     if training:
         mean = channel_mean(x)  # (C,)

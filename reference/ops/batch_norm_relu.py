@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reference.ops.batch_norm import BatchNormCache, batch_norm, batch_norm_backward
-from reference.ops.checks import check_arrays
+from reference.ops.checks import check_batch_norm
 from reference.ops.relu import ReluCache, relu, relu_backward
 
 
@@ -50,7 +50,7 @@ def batch_norm_relu(
     >>> y.ravel().round(3)
     array([1., 5.])
     """
-    check_arrays("batch_norm_relu", x=(x, "B H W C"), residual=(residual, "B H W C"))
+    check_batch_norm("batch_norm_relu", x, scale, shift, mean, variance, residual, training=training, eps=eps)
 
     normed, norm_cache = batch_norm(x, scale, shift, mean, variance, training=training, eps=eps)
     total = normed if residual is None else normed + residual  # (B, H, W, C)

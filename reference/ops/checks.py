@@ -69,6 +69,24 @@ def _wanted(axes: str, sizes: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def check_batch_norm(
+    op: str, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, residual: Any = None, *, training: bool,
+    eps: float,
+) -> None:
+    """Check the arguments of a batch norm, fused or not; the running averages only where they are used."""
+    check_arrays(
+        op,
+        x=(x, "B H W C"),
+        scale=(scale, "C"),
+        shift=(shift, "C"),
+        mean=(None if training else mean, "C"),
+        variance=(None if training else variance, "C"),
+        residual=(residual, "B H W C"),
+    )
+    if not eps > 0:
+        raise OpError(f"{op}: eps is {eps}, wants a positive number.")
+
+
 def check_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Check that ``dy`` has the shape and the dtype of the output that it belongs to.
 
