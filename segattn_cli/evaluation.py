@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.data import Dataset, Sample
+from segattn_cli.data.dataset import Dataset, Sample
 from segattn_cli.errors import DataError
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ABSENT_CLASS_RULE, ConfusionMatrix

@@ -9,7 +9,8 @@ import numpy as np
 
 from backends.contract import Array, Ops
 from reference.layers.context import Context
-from segattn_cli.data import normalise, resize_image
+from segattn_cli.data.images import resize_image
+from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import UsageError
 
 Size = tuple[int, int]
@@ -70,7 +71,7 @@ class Predictor:
         self.scales = tuple(scales)
         self.flip = flip
         self.window = window
-        self.stride = stride or window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3))
+        self.stride = stride or (window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3)))
 
     def label(self, image: np.ndarray) -> np.ndarray:
         """The class with the highest score at each pixel of ``image`` (H, W, 3) uint8: (H, W) uint8."""
