@@ -68,26 +68,32 @@ def compare(reference: Any, got: Any, dtype: Any, *, plain_error: float = 0.0) -
     >>> compare(np.zeros(3), np.zeros(2, np.float32), "float32").reason
     'has shape (2,) instead of (3,)'
     """
-    limit = tolerance(dtype, plain_error)
     reference, got = np.asarray(reference), np.asarray(got)
     if got.shape != reference.shape:
-        return _failure(limit, f"has shape {got.shape} instead of {reference.shape}")
+        return failure(dtype, f"has shape {got.shape} instead of {reference.shape}")
     if _name(got.dtype) != _name(dtype):
-        return _failure(limit, f"has dtype {got.dtype} instead of {_name(dtype)}")
+        return failure(dtype, f"has dtype {got.dtype} instead of {_name(dtype)}")
 
     wanted, found = reference.astype(np.float64), got.astype(np.float64)
     finite = np.isfinite(wanted)
     strays = int(np.sum(np.where(finite, ~np.isfinite(found), ~_same_non_finite(wanted, found))))
     if strays:
-        return _failure(limit, f"differs in {strays} of {wanted.size} values that are NaN or infinite")
+        return failure(dtype, f"differs in {strays} of {wanted.size} values that are NaN or infinite")
 
     error = np.abs(found[finite] - wanted[finite])
     magnitude = np.abs(wanted[finite])
     scale = float(magnitude.max(initial=0.0)) or 1.0
     max_abs = float(error.max(initial=0.0))
+    limit = tolerance(dtype, plain_error)
     passed = max_abs <= limit * scale
     reason = "" if passed else f"is off by {max_abs / scale:.1e} of its largest value"
     return Comparison(max_abs, max_abs / scale, _ulp(error, magnitude, scale, dtype), limit, passed, reason)
+
+
+def failure(dtype: Any, reason: str) -> Comparison:
+    """What could not be compared at all: infinitely far apart."""
+    infinite = float("inf")
+    return Comparison(infinite, infinite, infinite, tolerance(dtype), False, reason)
 
 
 def _ulp(error: np.ndarray, magnitude: np.ndarray, scale: float, dtype: Any) -> float:
@@ -98,10 +104,6 @@ def _ulp(error: np.ndarray, magnitude: np.ndarray, scale: float, dtype: Any) -> 
 
 def _same_non_finite(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
     return (wanted == found) | (np.isnan(wanted) & np.isnan(found))
-
-
-def _failure(limit: float, reason: str) -> Comparison:
-    return Comparison(float("inf"), float("inf"), float("inf"), limit, False, reason)
 
 
 def _name(dtype: Any) -> str:

@@ -1,0 +1,11 @@
+"""The cross-check: does a backend compute what the reference computes, and where do they first part?
+
+``plan`` says what will be compared, ``run`` compares and yields one :class:`Result` after the other.
+"""
+
+from __future__ import annotations
+
+from segattn_cli.checking.results import Result
+from segattn_cli.checking.run import DTYPES, Plan, plan, run
+
+__all__ = ["DTYPES", "Plan", "Result", "plan", "run"]

@@ -1,0 +1,268 @@
+"""Ops that run a backend and the reference side by side, call by call, and compare everything that comes back.
+
+A :class:`LockStep` is itself a set of ops, so one call of one op and a whole network are checked alike. Both sides
+start every call from the same inputs: what a call returns is the reference's result, so that rounding does not
+add up over the layers, and a wrong op shows up by itself and not in all that follows it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import reference.ops as oracle
+from backends.contract import Ops
+from backends.tolerances import PRECISIONS, Comparison, compare, failure
+
+#: Op → the names of what its backward returns, in order.
+GRADIENTS = {
+    "conv2d": ("dx", "dweight", "dbias"),
+    "batch_norm": ("dx", "dscale", "dshift"),
+    "batch_norm_relu": ("dx", "dscale", "dshift", "dresidual"),
+    "relu": ("dx",),
+    "max_pool2d": ("dx",),
+    "global_mean_pool": ("dx",),
+    "resize_bilinear": ("dx",),
+    "linear": ("dx", "dweight", "dbias"),
+    "dropout": ("dx",),
+    "softmax": ("dx",),
+    "softmax_cross_entropy": ("dlogits",),
+    "position_attention": ("dquery", "dkey", "dvalue"),
+    "channel_attention": ("dx",),
+    "gated_residual": ("dx", "dupdate", "dgate"),
+    "scale_fusion": ("dscores", "dscale_logits"),
+    "scale_max": ("dscores",),
+    "scale_mean": ("dscores",),
+}
+#: Ops that take a list of arrays and have no backward.
+JOINS = ("concatenate", "stack")
+#: The input of a ReLU counts as zero below this share of its largest value.
+KINK = 1e-5
+
+
+@dataclass(eq=False)
+class Tensor:
+    """One tensor that both sides computed, and how far they are apart."""
+
+    op: str
+    name: str  # "y", "dkey", …, or an input that should not have changed
+    direction: str  # "forward" or "backward"
+    comparison: Comparison
+    value: Any = field(default=None, repr=False)  # what the network goes on with
+    forward: Tensor | None = None  # the output of the call that this belongs to
+    observed: str = ""  # its name in the network
+
+    @property
+    def path(self) -> str:
+        """Its name in the network, or whose part it is: ``dkey of head.position.attended``."""
+        owner = self.forward.observed if self.forward else ""
+        return self.observed or f"{self.name} of {owner or self.op}"
+
+
+class Handed(NamedTuple):
+    """An array that the backend was given or gave, and the checksum of what it held then."""
+
+    name: str
+    array: Any
+    checksum: int
+
+
+class PairedCache(NamedTuple):
+    """The caches of one call on both sides."""
+
+    forward: Tensor
+    oracle: Any  # of the reference in float64
+    plain: Any  # of the reference in the dtype itself; None where nobody needs it
+    backend: Any
+    given: list[Handed]  # the inputs, which backward must not change either
+    on_kink: Any  # where the sign of a ReLU's input is a matter of rounding; None for other ops
+    mean: Any  # of a batch norm: layers read these two
+    variance: Any
+
+
+class LockStep:
+    """The ops of ``backend``, each compared in ``dtype`` with the reference in float64.
+
+    With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
+    :func:`backends.tolerances.tolerance`): in a network, some gradients are zero but for rounding. Pass
+    :meth:`observe` to the network's context so that tensors get their names, and call :meth:`finish` at the end.
+    """
+
+    name = "lock-step"
+
+    def __init__(self, backend: Ops, dtype: str, *, conditioning: bool) -> None:
+        self.backend = backend
+        self.dtype = dtype
+        self.plain_dtype = "float32" if dtype == "float64" else dtype
+        self.conditioning = conditioning or dtype in ("float16", "bfloat16")
+        self.tensors: list[Tensor] = []
+        self._returned: list[tuple[Tensor, Handed]] = []
+        self.asarray, self.to_numpy, self.synchronize = oracle.asarray, oracle.to_numpy, oracle.synchronize
+        for op in GRADIENTS:
+            setattr(self, op, partial(self._forward, op))
+            setattr(self, f"{op}_backward", partial(self._backward, op))
+        for op in JOINS:
+            setattr(self, op, partial(self._join, op))
+
+    def observe(self, name: str, array: Any) -> None:
+        """Note that ``array`` is called ``name`` in the network."""
+        for tensor in reversed(self.tensors):
+            if tensor.value is array:
+                tensor.observed = name
+                return
+
+    def finish(self) -> list[Tensor]:
+        """Everything that was compared, in order; what the backend overwrote after returning it has failed."""
+        for tensor, returned in self._returned:
+            if tensor.comparison.passed and self._checksum(returned.array) != returned.checksum:
+                tensor.comparison = failure(self.dtype, "was overwritten after it had been returned")
+        return self.tensors
+
+    def _forward(self, op: str, *args: Any, **options: Any) -> tuple[Any, PairedCache]:
+        function = getattr(oracle, op)
+        names = list(inspect.signature(function).parameters)
+        inputs = dict(zip(names, args, strict=False)) | options
+        wanted, oracle_cache = function(**_cast(inputs, "float64"))
+        plain, plain_cache = function(**_cast(inputs, self.plain_dtype)) if self.conditioning else (None, None)
+
+        forward = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), self._round(wanted))
+        self.tensors.append(forward)
+        given = self._give(inputs)
+        arrays = inputs | {each.name: each.array for each in given}
+        cache = None
+        try:
+            y, cache = getattr(self.backend, op)(
+                *[arrays[name] for name in names[: len(args)]], **{name: arrays[name] for name in options}
+            )
+            self._compare(forward, wanted, y, plain)
+            if options.get("training"):
+                for name in ("mean", "variance"):
+                    tensor = self._add(op, name, forward, "forward")
+                    self._compare(tensor, getattr(oracle_cache, name), getattr(cache, name))
+        except Exception as error:  # whatever a backend does is a finding, and no end of the check
+            forward.comparison = _raised(self.dtype, error)
+        self._check_unchanged(given, forward, "forward")
+        statistics = [self._round(getattr(oracle_cache, name, None)) for name in ("mean", "variance")]
+        return forward.value, PairedCache(
+            forward, oracle_cache, plain_cache, cache, given, _on_kink(op, inputs), *statistics
+        )
+
+    def _backward(self, op: str, dy: Any, cache: PairedCache) -> Any:
+        dy = np.asarray(dy, self.dtype)
+        if cache.on_kink is not None and cache.on_kink.any():
+            dy = np.where(cache.on_kink, dy.dtype.type(0), dy)
+        function = getattr(oracle, f"{op}_backward")
+        wanted = _as_tuple(function(dy.astype("float64"), cache.oracle))
+        plain: tuple = (None,) * len(wanted)
+        if self.conditioning:
+            plain = _as_tuple(function(dy.astype(self.plain_dtype), cache.plain))
+
+        gradients = [self._add(op, name, cache.forward, "backward") for name in GRADIENTS[op]]
+        for tensor, value in zip(gradients, wanted, strict=True):
+            tensor.value = self._round(value)
+        given_dy = self._give({"dy": dy})
+        try:
+            got = _as_tuple(getattr(self.backend, f"{op}_backward")(given_dy[0].array, cache.backend))
+            for each in zip(gradients, wanted, got, plain, strict=True):
+                self._compare(*each)
+        except Exception as error:
+            gradients[0].comparison = _raised(self.dtype, error)
+        self._check_unchanged([*cache.given, *given_dy], cache.forward, "backward")
+        values = tuple(tensor.value for tensor in gradients)
+        return values if len(values) > 1 else values[0]
+
+    def _join(self, op: str, arrays: Any) -> Any:
+        wanted = getattr(oracle, op)([array.astype("float64") for array in arrays])
+        tensor = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), self._round(wanted))
+        self.tensors.append(tensor)
+        given = self._give({f"arrays[{n}]": array for n, array in enumerate(arrays)})
+        try:
+            self._compare(tensor, wanted, getattr(self.backend, op)([each.array for each in given]))
+        except Exception as error:
+            tensor.comparison = _raised(self.dtype, error)
+        self._check_unchanged(given, tensor, "forward")
+        return tensor.value
+
+    def _add(self, op: str, name: str, forward: Tensor, direction: str) -> Tensor:
+        """Another tensor of the call whose output is ``forward``; it counts as missing until it is compared."""
+        tensor = Tensor(op, name, direction, failure(self.dtype, "is missing"), forward=forward)
+        self.tensors.append(tensor)
+        return tensor
+
+    def _compare(self, tensor: Tensor, wanted: Any, got: Any, plain: Any = None) -> None:
+        if wanted is None and got is None:  # the gradient of a bias that is not there
+            self.tensors.remove(tensor)
+        elif wanted is None:
+            tensor.comparison = failure(self.dtype, "should be None")
+        elif got is not None:
+            error = plain_error(wanted, plain, self.dtype, self.plain_dtype)
+            tensor.comparison = compare(wanted, self.backend.to_numpy(got), self.dtype, plain_error=error)
+            self._returned.append((tensor, Handed(tensor.name, got, self._checksum(got))))
+
+    def _round(self, wanted: Any) -> Any:
+        return None if wanted is None else wanted.astype(self.dtype)
+
+    def _give(self, inputs: dict[str, Any]) -> list[Handed]:
+        """The arrays among ``inputs``, as the backend's."""
+        arrays = {name: self.backend.asarray(x) for name, x in inputs.items() if isinstance(x, np.ndarray)}
+        return [Handed(name, array, self._checksum(array)) for name, array in arrays.items()]
+
+    def _check_unchanged(self, given: list[Handed], forward: Tensor, direction: str) -> None:
+        for n, each in enumerate(given):
+            checksum = self._checksum(each.array)
+            if checksum != each.checksum:
+                tensor = self._add(forward.op, each.name, forward, direction)
+                tensor.comparison = failure(self.dtype, "is an input, which the op changed")
+                given[n] = each._replace(checksum=checksum)  # to be told once
+
+    def _checksum(self, array: Any) -> int:
+        return zlib.crc32(np.ascontiguousarray(self.backend.to_numpy(array)).tobytes())
+
+
+def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
+    """The error of a plain implementation relative to ``max|wanted|``, carried over from its dtype to ``dtype``.
+
+    Rounding of float32 that a computation blows up, it blows up in float64 just as much.
+    """
+    if plain is None:
+        return 0.0
+    error = np.abs(plain.astype("float64") - wanted)
+    scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
+    carried = PRECISIONS[dtype].epsilon / PRECISIONS[plain_dtype].epsilon
+    return float(error[np.isfinite(error)].max(initial=0.0)) / scale * carried
+
+
+def _on_kink(op: str, inputs: dict[str, Any]) -> Any:
+    """Where the input of the ReLU inside ``batch_norm_relu`` is so near 0 that rounding decides on its sign.
+
+    There the gradient is any of two values, both right, so no gradient is sent that way. Plain ReLUs and
+    pools see the very same input on both sides, and agree.
+    """
+    if op != "batch_norm_relu":
+        return None
+    arguments = _cast(inputs, "float64")
+    residual = arguments.pop("residual", None)
+    z, _ = oracle.batch_norm(**arguments)
+    if residual is not None:
+        z = z + residual
+    return np.abs(z) <= KINK * np.abs(z).max()
+
+
+def _cast(inputs: dict[str, Any], dtype: str) -> dict[str, Any]:
+    return {
+        name: x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+        for name, x in inputs.items()
+    }
+
+
+def _as_tuple(result: Any) -> tuple:
+    return tuple(result) if isinstance(result, tuple) else (result,)
+
+
+def _raised(dtype: str, error: Exception) -> Comparison:
+    return failure(dtype, f"raised {type(error).__name__}: {error}")

@@ -1,0 +1,57 @@
+"""One line of the cross-check: what was compared, and how far apart it was at worst."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from backends.tolerances import Comparison
+
+
+@dataclass(frozen=True)
+class Result:
+    """One subject in one direction, dtype and case; several tensors may stand behind it.
+
+    ``max_abs`` and ``ulp`` are the largest of all tensors, ``max_rel`` and ``tolerance`` belong to the tensor that
+    comes closest to its tolerance or goes furthest beyond it.
+    """
+
+    subject: str  # an op, or a network
+    direction: str  # "forward" or "backward"
+    dtype: str
+    case: str
+    max_abs: float
+    max_rel: float
+    ulp: float
+    tolerance: float
+    passed: bool
+    first_divergence: str | None  # the first tensor, in the order of computation, that disagrees
+    reason: str = ""  # what is wrong with that tensor
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON knows them: what is infinite, because nothing could be compared, is null."""
+        values = {name: value for name, value in vars(self).items() if name != "reason"}
+        return {name: None if value == math.inf else value for name, value in values.items()}
+
+
+def summarise(subject: str, case: str, dtype: str, tensors: list[tuple[str, str, Comparison]]) -> Iterator[Result]:
+    """One result for each direction in ``tensors``, which are (direction, name, comparison) in order."""
+    for direction in ("forward", "backward"):
+        compared = [(name, comparison) for way, name, comparison in tensors if way == direction]
+        if not compared:
+            continue
+        comparisons = [comparison for _, comparison in compared]
+        worst = max(comparisons, key=lambda each: each.max_rel / each.tolerance)
+        failed = next((each for each in compared if not each[1].passed), None)
+        yield Result(
+            subject, direction, dtype, case,
+            max_abs=max(each.max_abs for each in comparisons),
+            max_rel=worst.max_rel,
+            ulp=max(each.ulp for each in comparisons),
+            tolerance=worst.tolerance,
+            passed=failed is None,
+            first_divergence=failed[0] if failed else None,
+            reason=failed[1].reason if failed else "",
+        )

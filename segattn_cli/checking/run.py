@@ -1,0 +1,79 @@
+"""What is to be checked, by name, and the check itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from backends.contract import Ops
+from reference.networks import NetworkConfig
+from segattn_cli.checking.cases import CASES
+from segattn_cli.checking.networks import NETWORKS, check_network
+from segattn_cli.checking.ops import check_op
+from segattn_cli.checking.results import Result
+from segattn_cli.config import PRESETS, load_config
+from segattn_cli.errors import UsageError
+
+DTYPES = ("float64", "float32")
+#: Classes of a preset's network, which does not fix them itself.
+CLASSES = 7
+
+
+class Plan(NamedTuple):
+    """What is compared: ops and networks, each in every dtype."""
+
+    ops: Sequence[str]
+    networks: Mapping[str, NetworkConfig]
+    dtypes: Sequence[str]
+    quick: bool = False
+
+
+def plan(
+    ops: Sequence[str] = (), networks: Sequence[str] = (), dtypes: Sequence[str] = (), *, quick: bool = False
+) -> Plan:
+    """The plan for so many names; without any op or network, all ops and all of :data:`NETWORKS`.
+
+    ``quick`` leaves out float64, the large cases and the ResNet, wherever none of them was asked for by name.
+    Raises :class:`UsageError` for a name that does not exist.
+
+    >>> plan(ops=["conv2d"]).networks
+    {}
+    >>> plan(ops=["conv2"])
+    Traceback (most recent call last):
+    segattn_cli.errors.UsageError: There is no op 'conv2'; did you mean conv2d? `segattn check --list` has all.
+    """
+    for kind, names, known in (
+        ("op", ops, CASES),
+        ("network", networks, (*NETWORKS, *PRESETS)),
+        ("dtype", dtypes, DTYPES),
+    ):
+        for name in names:
+            _require_known(kind, name, known)
+    if not ops and not networks:
+        ops = list(CASES)
+        networks = [name for name in NETWORKS if not (quick and name.startswith("resnet"))]
+    return Plan(
+        ops,
+        {name: NETWORKS.get(name) or load_config(name).network_config(CLASSES) for name in networks},
+        dtypes or (("float32",) if quick else DTYPES),
+        quick,
+    )
+
+
+def run(backend: Ops, plan: Plan) -> Iterator[Result]:
+    """Compare ``backend`` with the reference as planned, ops first."""
+    for op in plan.ops:
+        for dtype in plan.dtypes:
+            yield from check_op(backend, op, dtype, quick=plan.quick)
+    for name, config in plan.networks.items():
+        for dtype in plan.dtypes:
+            yield from check_network(backend, name, config, dtype)
+
+
+def _require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        raise UsageError(f"There is no {kind} {name!r}; {hint} `segattn check --list` has all.")

@@ -1,0 +1,164 @@
+"""``segattn check``: does a backend agree with the reference, and where do they first part?"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segattn_cli.errors import ExitCode, OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from segattn_cli.checking import Result
+
+#: How many failures are printed one by one.
+SHOWN_FAILURES = 20
+
+
+def check(
+    backend: Annotated[str, typer.Option(help="Backend to check: numpy, cupy, reference, or auto.")] = "auto",
+    op: Annotated[list[str] | None, typer.Option(help="Check only this op; may be repeated.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Check only this network, or that of a preset; may be repeated.")
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="float64 or float32; both by default.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every comparison to this file.", metavar="FILE")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only float32, small cases and small networks.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List what can be checked, and stop.")] = False,
+) -> None:
+    """Compare a backend with the reference: every op, then whole networks layer by layer.
+
+    Prints the largest differences and names the first tensor that diverges. Exits with 10 on any difference
+    beyond the tolerance.
+    """
+    from rich.console import Console
+
+    from backends import get_backend
+    from segattn_cli.checking import plan, run
+
+    console = Console()
+    if show:
+        _print_choices(console)
+        return
+    planned = plan(op or (), network or (), dtype or (), quick=quick)
+    ops = get_backend(backend)
+
+    start = time.perf_counter()
+    results = _watch(run(ops, planned), planned.dtypes)
+    seconds = time.perf_counter() - start
+    failures = [result for result in results if not result.passed]
+    console.print(_table(results, planned.dtypes))
+    _print_failures(console, failures)
+    _print_summary(console, ops.name, len(results), failures, seconds)
+    if json_file is not None:
+        comparisons = [result.as_json() for result in results]
+        _write(json_file, {"backend": ops.name, "passed": not failures, "comparisons": comparisons})
+    if failures:
+        raise typer.Exit(ExitCode.DISAGREE)
+
+
+def _watch(running: Iterator[Result], dtypes: Sequence[str]) -> list[Result]:
+    """All results; on a terminal, what there is so far is shown while they come in."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return list(running)
+    results: list[Result] = []
+    rows = console.height - 4  # beside the table's head
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        for result in running:
+            results.append(result)
+            live.update(_table(results, dtypes, last=rows), refresh=True)
+    return results
+
+
+def _table(results: Sequence[Result], dtypes: Sequence[str], last: int = 0) -> Table:
+    """One row for each op and network (or only the ``last`` few), with the largest differences in each dtype."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("\nn", justify="right")
+    for dtype in dtypes:
+        for heading in ("\nabs", f"{dtype}\nrel", "\nulp"):
+            table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+
+    subjects = list(dict.fromkeys(result.subject for result in results))
+    for subject in subjects[-last:]:
+        own = [result for result in results if result.subject == subject]
+        figures = [figure for dtype in dtypes for figure in _worst([each for each in own if each.dtype == dtype])]
+        failed = sum(not each.passed for each in own)
+        verdict = f"[red]{failed} differ[/]" if failed else "[green]agree[/]"
+        table.add_row(subject, str(len(own)), *figures, verdict)
+    return table
+
+
+def _worst(results: Sequence[Result]) -> tuple[str, str, str]:
+    if not results:
+        return "", "", ""
+    return (
+        f"{max(result.max_abs for result in results):.0e}",
+        f"{max(result.max_rel for result in results):.0e}",
+        f"{max(result.ulp for result in results):.0e}",
+    )
+
+
+def _print_failures(console: Console, failures: Sequence[Result]) -> None:
+    from rich.markup import escape
+
+    for failure in failures[:SHOWN_FAILURES]:
+        where = f"{failure.subject}, {failure.case}, {failure.dtype}, {failure.direction}"
+        console.print(f"[red]✗[/] {escape(where)}: [bold]{failure.first_divergence}[/] {escape(failure.reason)}")
+    if len(failures) > SHOWN_FAILURES:
+        console.print(f"  … and {len(failures) - SHOWN_FAILURES} more; --json FILE has all.")
+
+
+def _print_summary(
+    console: Console, backend: str, count: int, failures: Sequence[Result], seconds: float
+) -> None:
+    if not failures:
+        console.print(f"[green]✓[/] {backend} agrees with the reference: {count} comparisons in {seconds:.0f} s.")
+        return
+    first = failures[0]
+    console.print(
+        f"[red]✗[/] {backend} differs from the reference in {len(failures)} of {count} comparisons; the first "
+        f"tensor that does is [bold]{first.first_divergence}[/] of {first.subject}."
+    )
+
+
+def _print_choices(console: Console) -> None:
+    from segattn_cli.checking.cases import CASES, cases
+    from segattn_cli.checking.networks import NETWORKS
+    from segattn_cli.checking.run import DTYPES
+    from segattn_cli.config import PRESETS
+
+    console.print("[bold]Ops[/] (--op), each forward and backward")
+    for op in CASES:
+        console.print(f"  {op}: {len(cases(op))} cases", highlight=False)
+    for title, names in (
+        ("Networks (--network), checked by default", NETWORKS),
+        ("Networks of presets (--network)", PRESETS),
+        ("Dtypes (--dtype)", DTYPES),
+    ):
+        console.print(f"[bold]{title}[/]")
+        console.print("  " + ", ".join(names), highlight=False)
+
+
+def _write(path: Path, report: dict) -> None:
+    try:
+        path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The report cannot be written to {path}: {error.strerror}.") from None
