@@ -65,7 +65,7 @@ class Data(Section):
 
     source: str = Field(
         default="scenes",
-        description='`"scenes"`, or the folder of a data set; in a file, relative to that file',
+        description='`"scenes"`, or the folder of a data set: in a file relative to the file, else to where you are',
     )
     format: Literal["auto", "camvid", "voc", "folder"] = Field(
         default="auto", description="how the folder is laid out"
@@ -129,7 +129,9 @@ class Augmentation(Section):
         default=(96, 128), description="height and width of the crop, padded with void where needed"
     )
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
-    photometric: bool = Field(default=True, description="vary brightness, contrast, saturation and hue")
+    photometric: NotNegative = Field(
+        default=1.0, description="strength of changes to brightness, contrast, saturation and hue; 0 for none"
+    )
     cat_max_ratio: float | None = Field(
         default=None, gt=0, le=1, description="crop again while one class covers more than this share"
     )
@@ -153,8 +155,11 @@ class Optimiser(Section):
     head_multiplier: Positive = Field(
         default=1.0, description="learning rate of everything outside the backbone, as a factor"
     )
+    classifier_multiplier: Positive = Field(
+        default=1.0, description="learning rate of the layers that give class scores, as a further factor"
+    )
     bias_multiplier: Positive = Field(
-        default=1.0, description="learning rate of convolutions' biases, as a factor; 2 in Caffe"
+        default=1.0, description="learning rate of biases, as a further factor; 2 in Caffe"
     )
     clip_norm: Positive | None = Field(default=None, description="greatest norm of the whole gradient")
     accumulate: Count = Field(default=1, description="batches whose gradients make one step")
@@ -203,7 +208,7 @@ class Training(Section):
     backend: str = Field(default="auto", description="`numpy`, `cupy`, `reference`, or `auto`")
     batch_size: Count = Field(default=8, description="images in one pass")
     epochs: Count = Field(default=24, description="passes over the data set")
-    max_steps: Count | None = Field(default=None, description="stop after so many steps, whatever the epochs")
+    max_steps: Count | None = Field(default=None, description="length in steps, in place of epochs")
     batch_norm: Literal["running", "frozen"] = Field(
         default="running", description="`running`: normalise by the batch; `frozen`: by the stored averages"
     )
@@ -283,7 +288,7 @@ def load_config(
         tree = _file(Path(source), preset)
     for override in overrides:
         tree = _merged(tree, _override(override))
-    return config_from(tree)
+    return config_from(_placed(tree, Path.cwd()))
 
 
 def config_from(tree: Mapping[str, Any]) -> Config:
@@ -311,13 +316,17 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+    named = tree.pop("preset", None)
+    base = _preset(preset or str(named)) if preset or named else {}
+    return _merged(base, {"name": path.stem, **_placed(tree, path.absolute().parent)})
+
+
+def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``tree`` with data.source made absolute, so that the run can be taken up from anywhere."""
     data = tree.get("data")
-    if isinstance(data, dict) and isinstance(data.get("source"), str) and data["source"] != "scenes":
-        tree["data"] = {**data, "source": str(path.absolute().parent / Path(data["source"]).expanduser())}
-    base = preset or tree.pop("preset", None)
-    tree.pop("preset", None)
-    tree = {"name": path.stem, **tree}
-    return tree if base is None else _merged(_preset(str(base)), tree)
+    if not isinstance(data, dict) or not isinstance(data.get("source"), str) or data["source"] == "scenes":
+        return dict(tree)
+    return {**tree, "data": {**data, "source": str(folder / Path(data["source"]).expanduser())}}
 
 
 def _override(text: str) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""``events.jsonl``: one JSON object a line, which never says more than the checkpoints can back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from segattn_cli.errors import OutputError
+
+
+class Journal:
+    """An open ``events.jsonl``.
+
+    A run that was killed may have written lines after its last checkpoint; the steps that they tell of will be taken
+    again. So a checkpoint notes how long the file was, and taking up the run cuts it to that ``length``.
+    """
+
+    def __init__(self, path: Path, length: int = 0) -> None:
+        self.path = path
+        try:
+            self._file = open(path, "ab")  # noqa: SIM115 (closed by close)
+            self._file.truncate(min(length, self._file.tell()))
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Add a line ``{"event": kind, …}``. Raises :class:`OutputError`."""
+        line = json.dumps({"event": kind, **fields}, allow_nan=False, default=str)
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def length(self) -> int:
+        """How many bytes are safely on the disk, which is all that have been written."""
+        try:
+            os.fsync(self._file.fileno())
+            return self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"{self.path} cannot be written ({error.strerror or error}): make room, then go on with --resume."
+        )

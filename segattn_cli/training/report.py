@@ -1,0 +1,76 @@
+"""What a run says of itself in its files."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from backends.contract import Ops
+from segattn_cli import pictures, runs
+from segattn_cli.checkpoint import write_atomically
+from segattn_cli.config import Config
+from segattn_cli.data import Dataset
+from segattn_cli.inference import Predictor
+from segattn_cli.training.state import Progress
+
+#: How many validation images the picture of predictions shows.
+PICTURED = 4
+
+
+def metadata(kind: str, config: Config, dataset: Dataset, ops: Ops) -> dict[str, Any]:
+    """What a checkpoint says beside its arrays: enough to open it without the run's folder."""
+    return {
+        "kind": kind,
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "classes": list(dataset.classes),
+        "palette": dataset.palette.tolist(),
+        "backend": ops.name,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result may depend on."""
+    packages = {name: version(name) for name in ("segattn", "numpy", "scipy", "pillow")}
+    return {"python": platform.python_version(), **packages}
+
+
+def write_report(out: Path, config: Config, progress: Progress, validation: Dataset, ops: Ops) -> dict[str, Any]:
+    """Write ``result.json`` and the two pictures; returns what stands in ``result.json``.
+
+    The figures are those of the best checkpoint on the validation set, which is what `segattn eval` opens.
+    """
+    best, last = progress.best, progress.last
+    assert best is not None and last is not None  # a run ends with a validation
+    result = {
+        "name": config.name,
+        "miou": best["miou"],
+        "pixel_accuracy": best["pixel_accuracy"],
+        "per_class_iou": best["per_class_iou"],
+        "gates": best["gates"],
+        "scale_weights": best["scale_weights"],
+        "best_step": best["step"],
+        "last_miou": last["miou"],
+        "epochs": last["epoch"],
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 3),
+        "backend": ops.name,
+        "seed": config.training.seed,
+        "versions": versions(),
+    }
+    write_atomically(out / runs.RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    pictures.draw_curves(out / runs.EVENTS, out / runs.CURVES)
+    _draw_predictions(out, validation, ops)
+    return result
+
+
+def _draw_predictions(out: Path, validation: Dataset, ops: Ops) -> None:
+    model = runs.open_model(out)
+    predictor = Predictor(model.network, model.params, ops, size=model.config.data.size)
+    shown = range(0, len(validation), max(1, len(validation) // PICTURED))[:PICTURED]
+    samples = [validation.load(index) for index in shown]
+    rows = [(sample.image, sample.label, predictor.label(sample.image)) for sample in samples]
+    pictures.draw_predictions(rows, validation.palette, validation.classes, out / runs.PREDICTIONS)
