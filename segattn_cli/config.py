@@ -65,7 +65,7 @@ class Data(Section):
 
     source: str = Field(
         default="scenes",
-        description='`"scenes"`, or the folder of a data set: in a file relative to the file, else to where you are',
+        description='`"scenes"`, or the folder of a data set, relative to the file or else to where you are',
     )
     format: Literal["auto", "camvid", "voc", "folder"] = Field(
         default="auto", description="how the folder is laid out"

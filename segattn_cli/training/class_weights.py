@@ -29,8 +29,8 @@ def median_frequency(dataset: Dataset) -> tuple[float, ...]:
 
         weight_c = median(frequency) / frequency_c
 
-    ``frequency_c`` is the share of c among the labelled pixels of those images in which c occurs. A class that never
-    occurs weighs 1, which no pixel will notice. Reads every label once.
+    ``frequency_c`` is the share of c among the labelled pixels of those images in which c occurs. A class that
+    never occurs weighs 1, which no pixel will notice. Reads every label once.
     """
     classes = len(dataset.classes)
     pixels, present_in = np.zeros(classes), np.zeros(classes)

@@ -13,8 +13,8 @@ from segattn_cli.errors import OutputError
 class Journal:
     """An open ``events.jsonl``.
 
-    A run that was killed may have written lines after its last checkpoint; the steps that they tell of will be taken
-    again. So a checkpoint notes how long the file was, and taking up the run cuts it to that ``length``.
+    A run that was killed may have written lines after its last checkpoint; the steps that they tell of will be
+    taken again. So a checkpoint notes how long the file was, and taking up the run cuts it to that ``length``.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict
 from itertools import count, islice
@@ -49,9 +49,9 @@ def train(
 ) -> Iterator[Event]:
     """Train ``config``'s network into the folder ``out``: an event for everything that happens.
 
-    A run that ended at any point, also by a kill, goes on with ``resume`` and ends in the same weights, bit by bit, as
-    one that never ended, as long as configuration and backend are the same. When ``should_stop()`` becomes true, the
-    step at hand is finished and saved, and :class:`Interrupted` is the last event.
+    A run that ended at any point, also by a kill, goes on with ``resume`` and ends in the same weights, bit by
+    bit, as one that never ended, as long as configuration and backend are the same. When ``should_stop()`` becomes
+    true, the step at hand is finished and saved, and :class:`Interrupted` is the last event.
 
     Raises:
         ConfigError, DataError, BackendError: before ``out`` is made, for what can be known then.
@@ -127,7 +127,7 @@ class _Run:
                     yield self._save()
                 began = time.perf_counter()
 
-    def _batches(self) -> Iterator[list[Batch]]:
+    def _batches(self) -> Generator[list[Batch], None, None]:
         """The batches of every step that is left."""
         config = self.config.training
         augmentation = AugmentationConfig(**self.config.augmentation.model_dump())

@@ -44,7 +44,8 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
     The figures are those of the best checkpoint on the validation set, which is what `segattn eval` opens.
     """
     best, last = progress.best, progress.last
-    assert best is not None and last is not None  # a run ends with a validation
+    assert best is not None  # a run ends with a validation
+    assert last is not None
     result = {
         "name": config.name,
         "miou": best["miou"],

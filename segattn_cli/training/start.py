@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from backends.contract import Ops
 from reference.networks import Network
 from segattn_cli import runs
@@ -35,8 +33,8 @@ def steps_per_epoch(config: Config, training: Dataset) -> int:
     images = config.training.batch_size * config.optimiser.accumulate
     if len(training) < images:
         raise DataError(
-            f"The split {training.split!r} of {training.name} has {len(training)} images, fewer than the {images} of "
-            "one step: lower training.batch_size or optimiser.accumulate, or add images."
+            f"The split {training.split!r} of {training.name} has {len(training)} images, fewer than the {images} "
+            "of one step: lower training.batch_size or optimiser.accumulate, or add images."
         )
     return len(training) // images
 
@@ -62,15 +60,15 @@ def initial_state(config: Config, network: Network, training: Dataset, ops: Ops,
         wanted = getattr(config.network, key)
         if value != wanted:
             raise CheckpointError(
-                f"{path} is of another network: network.{key} is {value} there and {wanted} here; resume it as it was "
-                "or start anew with another --out."
+                f"{path} is of another network: network.{key} is {value} there and {wanted} here; resume it as it "
+                "was, or start anew with another --out."
             )
     if "progress" not in checkpoint.metadata:
         raise CheckpointError(f"{path} is a model without the state of its training, which cannot go on from it.")
     for prefix in ("", runs.MOMENTUM, runs.EMA):
         found = runs.part(checkpoint.arrays, prefix)
-        if found:
-            runs.check_fits(path, found, {name: fresh[name] for name in found if name in fresh} if prefix else fresh)
+        wanted = {name: fresh[name] for name in found if name in fresh} if prefix else fresh
+        runs.check_fits(path, found, wanted)
     return State.of(checkpoint.arrays, Progress(**checkpoint.metadata["progress"]), ops, ema=ema)
 
 
