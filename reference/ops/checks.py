@@ -31,6 +31,8 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
     reference.ops.checks.OpError: linear: weight is float32, wants float64 as x is.
     """
     given = {name: (array, axes) for name, (array, axes) in arrays.items() if array is not None}
+    if not given:
+        raise OpError(f"{op}: got no arrays, wants at least one.")
     sizes: dict[str, Any] = {}
     for name, (array, axes) in given.items():
         if not hasattr(array, "shape"):

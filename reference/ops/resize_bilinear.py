@@ -37,7 +37,7 @@ def resize_bilinear(
     array([0., 1., 2., 3., 4.])
     """
     check_arrays("resize_bilinear", x=(x, "B H W C"))
-    if len(size) != 2:
+    if np.shape(size) != (2,):
         raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
     check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
 

@@ -74,7 +74,7 @@ def _table():
         "resize_bilinear up": Case("resize_bilinear", {"x": image}, {"size": (11, 13)}),
         "resize_bilinear down": Case("resize_bilinear", {"x": image}, {"size": (4, 2)}),
         "resize_bilinear corners": Case("resize_bilinear", {"x": image}, {"size": (11, 9), "align_corners": True}),
-        "resize_bilinear corners, down": Case("resize_bilinear", {"x": image}, {"size": (1, 3), "align_corners": True}),
+        "resize_bilinear to a row": Case("resize_bilinear", {"x": image}, {"size": (1, 3), "align_corners": True}),
         "softmax": Case("softmax", {"x": (2, 3, 5)}),
         "softmax_cross_entropy": Case("softmax_cross_entropy", {"logits": (2, 4, 3, 5)}, {"labels": labels}),
         "softmax_cross_entropy weighted": Case(
