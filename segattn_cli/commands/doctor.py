@@ -1,0 +1,59 @@
+"""``segattn doctor``: what this machine offers, and what holds it back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show versions, BLAS and its kernels, threads, GPU or why none, and what slows this machine down."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from segattn_cli.doctor import VARIABLES, examine
+
+    report = examine()
+    if as_json:
+        print(json.dumps(asdict(report), indent=1))
+        return
+
+    rows = {
+        "Versions": [", ".join(f"{name} {value}" for name, value in report.versions.items())],
+        "Machine": [f"{name}: {_plain(value)}" for name, value in report.machine.items()],
+        "BLAS": [
+            f"{each['library']} {each['version']} (of {each['of']}): {each['architecture']} kernels, "
+            f"{each['threads']} threads by {each['threading']}"
+            for each in report.blas
+        ],
+        "Matrix product": [f"{value:.0f} GFLOP/s in {dtype}" for dtype, value in report.gflops.items()],
+        "Environment": [f"{name}={value}: {VARIABLES[name]}" for name, value in report.environment.items()],
+        "Backends": [
+            f"numpy: runs, on {report.threads} threads",
+            *[f"{name}: {value}" for name, value in report.backends.items()],
+        ],
+    }
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(highlight=False)
+    for title, lines in rows.items():
+        table.add_row(title, escape("\n".join(lines) or "none set"))
+    console = Console()
+    console.print(table)
+    for warning in report.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}", highlight=False)
+    if not report.warnings:
+        console.print("[green]✓[/] Nothing here slows segattn down.")
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
