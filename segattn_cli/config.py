@@ -282,8 +282,8 @@ def load_config(
     Traceback (most recent call last):
     segattn_cli.errors.ConfigError: training.epoch is no key: did you mean training.epochs?
     """
-    if source is None or (isinstance(source, str) and source in PRESETS):
-        tree = _preset(preset or source or DEFAULT_PRESET)
+    if source is None or str(source) in PRESETS:
+        tree = _preset(preset or str(source or DEFAULT_PRESET))
     else:
         tree = _file(Path(source), preset)
     for override in overrides:

@@ -1,0 +1,161 @@
+"""How a training looks while it runs: alive on a terminal, line by line elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from segattn_cli.training import (
+    Event,
+    RunStarted,
+    StepDone,
+    StoppedEarly,
+    Validated,
+    Validating,
+)
+
+#: Seconds between lines where stderr is no terminal, at least.
+QUIET = 5.0
+
+
+@contextmanager
+def display() -> Iterator[Callable[[Event], None]]:
+    """What shows an event, in the way that suits stderr."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield PlainLines().show
+        return
+    dashboard = Dashboard()
+    with Live(console=console, get_renderable=dashboard.render, refresh_per_second=4, transient=True) as live:
+
+        def show(event: Event) -> None:
+            line = dashboard.update(event)
+            if line:
+                live.console.print(line, soft_wrap=True)
+
+        yield show
+
+
+class PlainLines:
+    """One line for each thing that is worth one; steps at most every few seconds."""
+
+    def __init__(self) -> None:
+        self.silent = QUIET  # seconds of training since the last step was shown
+        self.steps = 0
+
+    def show(self, event: Event) -> None:
+        line = milestone(event)
+        if isinstance(event, RunStarted):
+            self.steps = event.steps
+        if isinstance(event, StepDone):
+            self.silent += event.seconds
+            if self.silent >= QUIET or event.step == self.steps:
+                self.silent = 0.0
+                line = f"step {event.step}/{self.steps}  " + "  ".join(
+                    f"{title} {figures}" for title, figures in rows(event)
+                )
+        if line:
+            print(line, file=sys.stderr, flush=True)
+
+
+class Dashboard:
+    """A bar and a table of the latest figures; validations scroll by above."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[note]}"), expand=True,
+        )
+        self.steps = self.progress.add_task("steps", total=None, note="")
+        self.validation = self.progress.add_task("validation", total=None, visible=False, note="")
+        self.latest: StepDone | None = None
+        self.best: Validated | None = None
+
+    def update(self, event: Event) -> str:
+        """Take an event in; returns a line to keep on the screen, or nothing."""
+        if isinstance(event, RunStarted):
+            self.progress.update(self.steps, total=event.steps, completed=event.step)
+        elif isinstance(event, StepDone):
+            self.latest = event
+            left = f"{duration(event.seconds_left)} left"
+            self.progress.update(self.steps, completed=event.step, note=left)
+            self.progress.update(self.validation, visible=False)
+        elif isinstance(event, Validating):
+            note = f"mIoU {event.miou:.3f}"
+            self.progress.update(
+                self.validation, visible=True, total=event.total, completed=event.done, note=note
+            )
+        elif isinstance(event, Validated) and event.best:
+            self.best = event
+        return milestone(event)
+
+    def render(self) -> Group:
+        table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        if self.latest is not None:
+            for title, figures in rows(self.latest):
+                table.add_row(title, figures)
+        if self.best is not None:
+            table.add_row("best mIoU", f"{self.best.miou:.3f} after epoch {self.best.epoch:g}")
+        return Group(table, self.progress)
+
+
+def milestone(event: Event) -> str:
+    """The line that an event is worth in either display, or nothing."""
+    if isinstance(event, RunStarted):
+        start = f"from step {event.step} " if event.step else ""
+        return (
+            f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
+            f"classes; {event.steps} steps {start}with {event.backend}"
+        )
+    if isinstance(event, Validated):
+        best = "  ← best so far" if event.best else ""
+        figures = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
+        return f"epoch {event.epoch:g}  {figures}{best}"
+    if isinstance(event, StoppedEarly):
+        return f"Stopped at step {event.step}: nothing was better than step {event.best_step}."
+    return ""
+
+
+def rows(event: StepDone) -> list[tuple[str, str]]:
+    """The figures of a step, titled."""
+    table = [
+        ("loss", f"{event.loss:.3f} ({', '.join(f'{name} {part:.3f}' for name, part in event.parts.items())})"),
+        ("learning rate", f"{event.learning_rate:.2e}"),
+        ("speed", f"{event.images_per_second:.1f} images/s, {event.wait_share:.0%} waiting for data"),
+        ("memory", f"{event.memory / 1e6:.0f} MB"),
+        ("left", duration(event.seconds_left)),
+    ]
+    if event.gates:
+        table.append(("gates", ", ".join(f"{gate_name(name)} {gate:+.3f}" for name, gate in event.gates.items())))
+    if event.scale_weights:
+        table.append(("scales", ", ".join(f"{weight:.2f}" for weight in event.scale_weights)))
+    return table
+
+
+def gate_name(parameter: str) -> str:
+    """The paper's letter and the branch.
+
+    >>> gate_name("head.position.gate"), gate_name("head.channel.gate")
+    ('α (position)', 'β (channel)')
+    """
+    branch = parameter.split(".")[-2]
+    return f"{'α' if branch == 'position' else 'β'} ({branch})"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(7.4), duration(192), duration(7620)
+    ('0:07', '3:12', '2:07:00')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
