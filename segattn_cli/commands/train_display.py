@@ -47,20 +47,19 @@ class PlainLines:
     """One line for each thing that is worth one; steps at most every few seconds."""
 
     def __init__(self) -> None:
+        self.started: RunStarted | None = None
         self.silent = QUIET  # seconds of training since the last step was shown
-        self.steps = 0
 
     def show(self, event: Event) -> None:
         line = milestone(event)
         if isinstance(event, RunStarted):
-            self.steps = event.steps
-        if isinstance(event, StepDone):
+            self.started = event
+        if isinstance(event, StepDone) and self.started is not None:
             self.silent += event.seconds
-            if self.silent >= QUIET or event.step == self.steps:
+            if self.silent >= QUIET or event.step == self.started.steps:
                 self.silent = 0.0
-                line = f"step {event.step}/{self.steps}  " + "  ".join(
-                    f"{title} {figures}" for title, figures in rows(event)
-                )
+                figures = "  ".join(f"{title} {text}" for title, text in rows(event, self.started.scales))
+                line = f"step {event.step}/{self.started.steps}  {figures}"
         if line:
             print(line, file=sys.stderr, flush=True)
 
@@ -75,12 +74,14 @@ class Dashboard:
         )
         self.steps = self.progress.add_task("steps", total=None, note="")
         self.validation = self.progress.add_task("validation", total=None, visible=False, note="")
+        self.scales: tuple[float, ...] = ()
         self.latest: StepDone | None = None
         self.best: Validated | None = None
 
     def update(self, event: Event) -> str:
         """Take an event in; returns a line to keep on the screen, or nothing."""
         if isinstance(event, RunStarted):
+            self.scales = event.scales
             self.progress.update(self.steps, total=event.steps, completed=event.step)
         elif isinstance(event, StepDone):
             self.latest = event
@@ -101,7 +102,7 @@ class Dashboard:
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
         if self.latest is not None:
-            for title, figures in rows(self.latest):
+            for title, figures in rows(self.latest, self.scales):
                 table.add_row(title, figures)
         if self.best is not None:
             table.add_row("best mIoU", f"{self.best.miou:.3f} after epoch {self.best.epoch:g}")
@@ -125,7 +126,7 @@ def milestone(event: Event) -> str:
     return ""
 
 
-def rows(event: StepDone) -> list[tuple[str, str]]:
+def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
     """The figures of a step, titled."""
     table = [
         ("loss", f"{event.loss:.3f} ({', '.join(f'{name} {part:.3f}' for name, part in event.parts.items())})"),
@@ -137,7 +138,8 @@ def rows(event: StepDone) -> list[tuple[str, str]]:
     if event.gates:
         table.append(("gates", ", ".join(f"{gate_name(name)} {gate:+.3f}" for name, gate in event.gates.items())))
     if event.scale_weights:
-        table.append(("scales", ", ".join(f"{weight:.2f}" for weight in event.scale_weights)))
+        weights = zip(scales, event.scale_weights, strict=True)
+        table.append(("scales", ", ".join(f"×{scale:g} {weight:.2f}" for scale, weight in weights)))
     return table
 
 

@@ -21,6 +21,7 @@ class RunStarted:
     training_images: int
     validation_images: int
     classes: tuple[str, ...]
+    scales: tuple[float, ...]
 
 
 @dataclass(frozen=True)

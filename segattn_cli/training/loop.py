@@ -264,6 +264,7 @@ class _Run:
             training_images=len(self.training),
             validation_images=len(self.validation),
             classes=self.training.classes,
+            scales=self.network.config.scales,
         )
         self.journal.write(started.kind, **asdict(started))
         return started

@@ -63,7 +63,7 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
         "versions": versions(),
     }
     write_atomically(out / runs.RESULT, (json.dumps(result, indent=2) + "\n").encode())
-    pictures.draw_curves(out / runs.EVENTS, out / runs.CURVES)
+    pictures.draw_curves(out / runs.EVENTS, out / runs.CURVES, scales=config.network.scales)
     _draw_predictions(out, validation, ops)
     return result
 
