@@ -29,9 +29,10 @@ def batch_norm(
     training: bool,
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, BatchNormCache]:
-    r"""Give every channel mean ``shift`` and standard deviation ``scale``: algorithm 1 of the paper.
+    """Give every channel mean ``shift`` and standard deviation ``scale``: algorithm 1 of the paper. ::
 
-    .. math:: \hat x = \frac{x − μ}{\sqrt{σ² + ε}}, \qquad y = γ \, \hat x + β
+        x̂ = (x − μ) / √(σ² + ε)
+        y = γ x̂ + β
 
     with γ = ``scale`` and β = ``shift``. When training, μ and σ² are the mean and the biased variance of this
     batch (σ² divides by the number of pixels M = B·H·W), and the arguments ``mean`` and ``variance`` are ignored;
@@ -67,14 +68,14 @@ def batch_norm(
 
 
 def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""From ``dy (B, H, W, C)``: ``dx (B, H, W, C)``, ``dscale (C,)`` and ``dshift (C,)``.
+    """From ``dy (B, H, W, C)``: ``dx (B, H, W, C)``, ``dscale (C,)`` and ``dshift (C,)``.
 
-    When training, every x also moves the mean and the variance of its channel. Adding the three paths up gives
+    When training, every x also moves the mean and the variance of its channel. The three paths add up to ::
 
-    .. math:: dx = \frac{γ}{\sqrt{σ² + ε}} \left( dy − \overline{dy} − \hat x \, \overline{dy · \hat x} \right)
+        dx = γ / √(σ² + ε) · (dy − mean(dy) − x̂ · mean(dy · x̂))
 
-    with the bar a mean over the M pixels: dy loses all that a shift or a scaling of the channel could explain,
-    since the op would undo both. With given statistics only the first path is there.
+    with means over the M pixels: dy loses all that a shift or a scaling of the channel could explain, since the
+    op would undo both. With given statistics only the first of the three is there.
 
     >>> x, one, zero = np.arange(4.0).reshape(1, 2, 2, 1), np.ones(1), np.zeros(1)
     >>> y, cache = batch_norm(x, one, zero, zero, one, training=True)

@@ -22,18 +22,18 @@ class ChannelAttentionCache(NamedTuple):
 def channel_attention(
     x: np.ndarray, *, form: Literal["released", "paper"] = "released"
 ) -> tuple[np.ndarray, ChannelAttentionCache]:
-    r"""Every channel gathers from all channels; the maps themselves are queries, keys and values.
+    """Every channel gathers from all channels; the maps themselves are queries, keys and values. ::
 
-    .. math:: x_{ji} = \frac{\exp(A_i · A_j)}{\sum_{i=1}^C \exp(A_i · A_j)} \qquad
-              E_j = \sum_{i=1}^C x_{ji} \, A_i
+        x_ji = exp(A_i · A_j) / Σ_i exp(A_i · A_j)        (3)
+        E_j  = β Σ_i x_ji A_i + A_j                       (4)
 
-    equations 3 and 4 of the paper, without the gate β and the residual A_j of equation 4, which are
-    :func:`gated_residual`. A_i is channel i, a vector of N = H·W values: a column of ``x``. In matrices the energy
-    is ``xᵀ·x``, ``(C, C)``, and a row of the attention belongs to one query channel j and sums to 1.
+    A_i is channel i, a vector of N = H·W values: a column of ``x``. Here is the sum Σ_i x_ji A_i; the gate β and
+    the residual A_j are :func:`gated_residual`. In matrices, the energy ``xᵀ·x`` is ``(C, C)``, and a row of the
+    attention belongs to one query channel j and sums to 1.
 
     That is the form ``paper``. The authors' code has ``softmax(rowmax(energy) − energy)``: the form ``released``.
     Softmax does not see what is added to a whole row, so ``rowmax`` changes neither the result nor the gradient,
-    and what remains is ``softmax(−energy)``: channels that differ most from the query weigh most.
+    and what remains is ``softmax(−energy)``: the channels least like the query weigh most.
 
     Shapes: ``x (B, N, C)`` of any floating dtype → ``(B, N, C)``. Caches x and the ``(C, C)`` attention. Raises
     :class:`OpError` for other shapes or dtypes and for an unknown form.

@@ -29,14 +29,13 @@ def conv2d(
     padding: int = 0,
     dilation: int = 1,
 ) -> tuple[np.ndarray, Conv2dCache]:
-    r"""Slide a window of weights over the image; as everywhere in deep learning, the window is not flipped.
+    """Slide a window of weights over the image; as everywhere in deep learning, the window is not flipped. ::
 
-    .. math:: y_{hw} = b + \sum_{ij} x_{h·s + i·d,\; w·s + j·d} \, W_{ij}
+        y[h, w] = Σ_ij x_padded[h·stride + i·dilation, w·stride + j·dilation] · weight[i, j] + bias
 
-    for stride s and dilation d, where a pixel x is a row of ``Ci`` values, W_ij a ``Ci × Co`` matrix, and x is
-    zero outside the image. The sum over taps (i, j) is the loop below: each tap is one matrix product of the
-    pixels that it sees. Dilation spreads the taps; DeepLab and DANet use it to widen a layer's view without
-    striding.
+    where a pixel x[h, w] is a row of Ci values and weight[i, j] a Ci × Co matrix. The sum over the taps (i, j) is
+    the loop below: each tap is one matrix product with all the pixels that it sees. Dilation spreads the taps;
+    DeepLab and DANet use it to widen the view of a layer where others would stride.
 
     Shapes: ``x (B, H, W, Ci)``, ``weight (kh, kw, Ci, Co)``, ``bias (Co,)`` → ``(B, H', W', Co)`` with
     ``H' = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1``, all of one floating dtype.
@@ -70,9 +69,7 @@ def conv2d(
     return y, Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
 
 
-def conv2d_backward(
-    dy: np.ndarray, cache: Conv2dCache
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def conv2d_backward(dy: np.ndarray, cache: Conv2dCache) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None; each tap's product, transposed.
 
     >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
@@ -84,7 +81,8 @@ def conv2d_backward(
     """
     x, weight, has_bias, stride, padding, dilation = cache
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
-    check_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
+    inputs, outputs = weight.shape[2:]
+    check_gradient("conv2d_backward", dy, (len(x), *size, outputs), x.dtype)
 
     x_padded = pad(x, padding)  # (B, H + 2p, W + 2p, Ci)
     dx_padded = np.zeros_like(x_padded)
@@ -93,7 +91,7 @@ def conv2d_backward(
         seen = under_tap(i, j, size, stride=stride, dilation=dilation)
         # y += x_padded[seen] @ weight[i, j]
         dx_padded[seen] += dy @ weight[i, j].T  # (B, H', W', Co) @ (Co, Ci)
-        dweight[i, j] = np.tensordot(x_padded[seen], dy, axes=((0, 1, 2), (0, 1, 2)))  # (Ci, Co)
+        dweight[i, j] = x_padded[seen].reshape(-1, inputs).T @ dy.reshape(-1, outputs)  # (Ci, Co)
     # y += bias
     dbias = channel_sum(dy) if has_bias else None  # (Co,)
     # x_padded = pad(x, padding)

@@ -14,15 +14,14 @@ class GatedResidualCache(NamedTuple):
     gate: np.ndarray  # ()
 
 
-def gated_residual(
-    x: np.ndarray, update: np.ndarray, gate: np.ndarray
-) -> tuple[np.ndarray, GatedResidualCache]:
-    r"""Add what the attention gathered, times one learned number.
+def gated_residual(x: np.ndarray, update: np.ndarray, gate: np.ndarray) -> tuple[np.ndarray, GatedResidualCache]:
+    """Add what the attention gathered, times one learned number. ::
 
-    .. math:: E_j = α \sum_i s_{ji} D_i + A_j
+        E_j = α Σ_i s_ji D_i + A_j        (2)
+        E_j = β Σ_i x_ji A_i + A_j        (4)
 
-    in equation 2 for position attention; equation 4 has β and the channels. A is ``x``, the sum is ``update``, and
-    α (or β) is ``gate``, which starts at 0: at first the network is the one without attention.
+    A is ``x``, the sum is ``update``, and α or β is ``gate``. It starts at 0: at first the network is the one
+    without attention.
 
     Shapes: ``x`` and ``update`` of any one shape, ``gate ()``, of one floating dtype. Caches the update and the
     gate. Raises :class:`OpError` for shapes or dtypes that do not fit.

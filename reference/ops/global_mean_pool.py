@@ -15,12 +15,10 @@ class GlobalMeanPoolCache(NamedTuple):
 
 
 def global_mean_pool(x: np.ndarray) -> tuple[np.ndarray, GlobalMeanPoolCache]:
-    r"""One value for each channel of each image.
+    """One value for each channel of each image: ``y[c] = Σ_hw x[h, w, c] / (H·W)``.
 
-    .. math:: y_c = \frac{1}{H·W} \sum_{hw} x_{hwc}
-
-    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, C)``; the sum runs in float64. Caches no
-    values. Raises :class:`OpError` for other shapes or dtypes.
+    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, C)``; the sum runs in float64. Caches no values.
+    Raises :class:`OpError` for other shapes or dtypes.
 
     >>> y, cache = global_mean_pool(np.arange(8.0).reshape(1, 2, 2, 2))
     >>> y

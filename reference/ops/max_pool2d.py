@@ -19,15 +19,13 @@ class MaxPool2dCache(NamedTuple):
     padding: int
 
 
-def max_pool2d(
-    x: np.ndarray, *, window: int, stride: int, padding: int = 0
-) -> tuple[np.ndarray, MaxPool2dCache]:
-    r"""The largest value in each window, per channel.
+def max_pool2d(x: np.ndarray, *, window: int, stride: int, padding: int = 0) -> tuple[np.ndarray, MaxPool2dCache]:
+    """The largest value in each window, per channel. ::
 
-    .. math:: y_{hwc} = \max_{0 ≤ i, j < \text{window}} x_{h·s + i,\; w·s + j,\; c}
+        y[h, w, c] = max_ij x_padded[h·stride + i, w·stride + j, c]        for 0 ≤ i, j < window
 
-    for stride s. Padding counts as −∞: it never wins, and as it is narrower than the window, every window
-    holds a pixel of the image.
+    Padding counts as −∞: it never wins, and as it is narrower than the window, every window holds a pixel of the
+    image.
 
     Shapes: ``x (B, H, W, C)`` → ``(B, H', W', C)`` with ``H' = ⌊(H + 2·padding − window) / stride⌋ + 1``, of any
     floating dtype. Caches which tap won. Raises :class:`OpError` for other shapes or dtypes, a window or stride
@@ -71,7 +69,7 @@ def max_pool2d_backward(dy: np.ndarray, cache: MaxPool2dCache) -> np.ndarray:
     size = (winner.shape[1], winner.shape[2])
     dx_padded = np.zeros((batch, height + 2 * padding, width + 2 * padding, channels), dtype)
     for tap, (i, j) in enumerate(np.ndindex(window, window)):
-        # y = taps[winner]
+        # y = np.take_along_axis(taps, winner[None], axis=0)[0]
         dx_padded[under_tap(i, j, size, stride=stride)] += np.where(winner == tap, dy, 0)
     # x_padded = pad(x, padding, -np.inf)
     return crop(dx_padded, padding)  # (B, H, W, C)

@@ -20,18 +20,18 @@ class PositionAttentionCache(NamedTuple):
 def position_attention(
     query: np.ndarray, key: np.ndarray, value: np.ndarray
 ) -> tuple[np.ndarray, PositionAttentionCache]:
-    r"""Every pixel gathers from all pixels, most from those that its query matches.
+    """Every pixel gathers from all pixels, most from those whose key matches its query. ::
 
-    .. math:: s_{ji} = \frac{\exp(B_i · C_j)}{\sum_{i=1}^N \exp(B_i · C_j)} \qquad
-              E_j = \sum_{i=1}^N s_{ji} \, D_i
+        s_ji = exp(B_i · C_j) / Σ_i exp(B_i · C_j)        (1)
+        E_j  = α Σ_i s_ji D_i + A_j                       (2)
 
-    equations 1 and 2 of the paper, without the gate α and the residual A_j of equation 2, which are
-    :func:`gated_residual`. The paper's C_j is the ``query`` of pixel j, B_i the ``key`` and D_i the ``value`` of
-    pixel i. In matrices, with a row for each pixel: ``softmax(query·keyᵀ)·value``. A row of the attention map
-    belongs to one query and sums to 1. There is no division by √D.
+    C_j is the ``query`` of pixel j; B_i and D_i are the ``key`` and the ``value`` of pixel i. Here is the sum
+    Σ_i s_ji D_i; the gate α and the residual A_j are :func:`gated_residual`. In matrices, with a row for each
+    pixel: ``softmax(query·keyᵀ)·value``. A row of the attention belongs to one query and sums to 1. There is no
+    division by √D.
 
-    Shapes: ``query (B, N, D)``, ``key (B, N, D)``, ``value (B, N, C)`` → ``(B, N, C)``, of one floating dtype, with
-    N = H·W pixels.
+    Shapes: ``query (B, N, D)``, ``key (B, N, D)``, ``value (B, N, C)`` → ``(B, N, C)``, with N = H·W pixels, all
+    of one floating dtype.
 
     This is the plainest form. It holds the N×N attention from forward to backward: 4 GiB at N = 32,768. The other
     backends compute the same numbers in blocks of rows and keep one log-sum-exp per row instead.

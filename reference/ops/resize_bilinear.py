@@ -18,15 +18,15 @@ class ResizeBilinearCache(NamedTuple):
 def resize_bilinear(
     x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False
 ) -> tuple[np.ndarray, ResizeBilinearCache]:
-    r"""Resize each map to ``size = (H', W')``: linear interpolation along columns, then along rows.
+    """Resize each map X to ``size = (H', W')``, by linear interpolation along columns and along rows. ::
 
-    .. math:: Y = R_H \, X \, R_W^⊤
+        Y = R_H · X · R_Wᵀ
 
-    for each channel, where each row of an interpolation matrix R holds the two weights, summing to 1, with which
-    one output sample sees its neighbours in the input: see :func:`interpolation_matrix`. The size is explicit, as
-    factors miss by a pixel: maps of several scales must meet on one grid.
+    for each channel. A row of the interpolation matrix R_H ``(H', H)`` holds the two weights with which one output
+    row sees the two input rows beside it: see :func:`interpolation_matrix`. The size is explicit, as factors miss
+    by a pixel, and maps of several scales must meet on one grid.
 
-    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, H', W', C)``. The same size gives back the same values.
+    Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, H', W', C)``. Its own size gives back the same values.
     Caches the two matrices, which is all that a linear map's backward pass needs. Raises :class:`OpError` for
     other shapes or dtypes and for a size that is not two positive integers.
 
@@ -48,19 +48,19 @@ def resize_bilinear(
 
 
 def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.ndarray:
-    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``, by the transposed matrices: an input pixel collects
-    what it gave.
+    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``, by the transposed matrices ``R_Hᵀ · dY · R_W``.
+
+    An input pixel collects from each output pixel with the weight that it gave.
 
     >>> y, cache = resize_bilinear(np.zeros((1, 1, 2, 1)), (1, 4))
     >>> resize_bilinear_backward(np.array([1.0, 0.0, 4.0, 0.0]).reshape(1, 1, 4, 1), cache).ravel()
     array([2., 3.])
     """
     vertical, horizontal, (batch, _, _, channels) = cache
-    check_gradient(
-        "resize_bilinear_backward", dy, (batch, len(vertical), len(horizontal), channels), vertical.dtype
-    )
-    # y = einsum("yh,bhwc,xw->byxc", vertical, x, horizontal)
-    return np.einsum("yh,byxc,xw->bhwc", vertical, dy, horizontal, optimize=True, order="C")
+    y_shape = (batch, len(vertical), len(horizontal), channels)
+    check_gradient("resize_bilinear_backward", dy, y_shape, vertical.dtype)
+    # y = np.einsum("yh,bhwc,xw->byxc", vertical, x, horizontal)
+    return np.einsum("yh,byxc,xw->bhwc", vertical, dy, horizontal, optimize=True, order="C")  # (B, H, W, C)
 
 
 def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:

@@ -16,14 +16,14 @@ class ScaleFusionCache(NamedTuple):
 
 
 def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarray, ScaleFusionCache]:
-    r"""Every pixel mixes the score maps of all scales, by weights that a softmax over the scales gives.
+    """Every pixel mixes the score maps of all scales, by weights that a softmax over the scales gives. ::
 
-    .. math:: g_{i,c} = \sum_{s=1}^S w_i^s \, f_{i,c}^s \qquad
-              w_i^s = \frac{\exp h_i^s}{\sum_{t=1}^S \exp h_i^t}
+        g_ic = Σ_s w_is f_ics                     (1)
+        w_is = exp(h_is) / Σ_t exp(h_it)          (2)
 
-    equations 1 and 2 of the paper: f^s is the score map of scale s, before any softmax over classes, and h are the
-    ``scale_logits`` that a small network predicts. All classes of a pixel share its weights. Equal logits give
-    the mean over scales.
+    for pixel i, class c and scale s: f are the ``scores``, before any softmax over classes, and h the
+    ``scale_logits`` that a small network predicts. All classes of a pixel share its weights. Equal logits give the
+    mean over scales.
 
     Shapes: ``scores (S, B, H, W, K)``, all scales on one grid, and ``scale_logits (B, H, W, S)``
     → ``(B, H, W, K)``, of one floating dtype. Caches the scores and the weights. Raises :class:`OpError` for
@@ -42,13 +42,14 @@ def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarr
 
 
 def scale_fusion_backward(dy: np.ndarray, cache: ScaleFusionCache) -> tuple[np.ndarray, np.ndarray]:
-    r"""From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)`` and ``dscale_logits (B, H, W, S)``.
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)`` and ``dscale_logits (B, H, W, S)``.
 
-    With G = dy, the two steps for the logits add up to
+    With G = dy = ∂L/∂g, the two steps for the logits come to ::
 
-    .. math:: \frac{∂L}{∂h_i^s} = w_i^s \sum_c G_{i,c} \left( f_{i,c}^s − g_{i,c} \right)
+        ∂L/∂h_is = w_is Σ_c G_ic (f_ics − g_ic)
 
-    a scale gains weight where its scores are better than the fused ones. Over the scales this sums to 0.
+    so a scale gains weight where its own scores would lower the loss below that of the fused ones. Over the scales
+    this sums to 0.
 
     >>> scores = np.array([1.0, 5.0]).reshape(2, 1, 1, 1, 1)
     >>> y, cache = scale_fusion(scores, np.log([3.0, 1.0]).reshape(1, 1, 1, 2))

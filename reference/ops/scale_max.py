@@ -16,9 +16,7 @@ class ScaleMaxCache(NamedTuple):
 
 
 def scale_max(scores: np.ndarray) -> tuple[np.ndarray, ScaleMaxCache]:
-    r"""Every class of every pixel takes the scale that scores it highest.
-
-    .. math:: g_{i,c} = \max_s f_{i,c}^s
+    """Every class of every pixel takes the scale that scores it highest: ``g_ic = max_s f_ics``.
 
     Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches which scale won; on a
     tie it is the first. Raises :class:`OpError` for other shapes or dtypes.
@@ -43,7 +41,7 @@ def scale_max_backward(dy: np.ndarray, cache: ScaleMaxCache) -> np.ndarray:
            [3., 0.]])
     """
     check_gradient("scale_max_backward", dy, cache.winner.shape, cache.dtype)
-    # y = scores[winner]
+    # y = np.take_along_axis(scores, winner[None], axis=0)[0]
     dscores = np.zeros(cache.scores_shape, dy.dtype)  # (S, B, H, W, K)
     np.put_along_axis(dscores, cache.winner[None], dy[None], axis=0)
     return dscores

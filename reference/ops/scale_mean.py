@@ -15,9 +15,7 @@ class ScaleMeanCache(NamedTuple):
 
 
 def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
-    r"""Every scale has the same weight everywhere.
-
-    .. math:: g_{i,c} = \frac{1}{S} \sum_s f_{i,c}^s
+    """Every scale has the same weight everywhere: ``g_ic = Σ_s f_ics / S``.
 
     Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches no values. Raises
     :class:`OpError` for other shapes or dtypes.

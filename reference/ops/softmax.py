@@ -14,11 +14,11 @@ class SoftmaxCache(NamedTuple):
 
 
 def softmax(x: np.ndarray) -> tuple[np.ndarray, SoftmaxCache]:
-    r"""Turn each row of logits into probabilities.
+    """Turn each row of logits into probabilities. ::
 
-    .. math:: y_k = \frac{\exp x_k}{\sum_l \exp x_l} = \frac{\exp(x_k − m)}{\sum_l \exp(x_l − m)}
+        y_k = exp(x_k) / Σ_l exp(x_l) = exp(x_k − m) / Σ_l exp(x_l − m)
 
-    for any m. With m the row's maximum no exponential overflows, however large the logits.
+    for any m. With m the maximum of the row no exponential overflows, however large the logits.
 
     Shapes: ``x (…, K)`` of any floating dtype → ``(…, K)``. Caches the output. Raises :class:`OpError` for an
     array without values and for other dtypes.
@@ -35,11 +35,11 @@ def softmax(x: np.ndarray) -> tuple[np.ndarray, SoftmaxCache]:
 
 
 def softmax_backward(dy: np.ndarray, cache: SoftmaxCache) -> np.ndarray:
-    r"""From ``dy (…, K)``: ``dx (…, K)``.
+    """From ``dy (…, K)``: ``dx (…, K)``. ::
 
-    .. math:: \frac{∂y_l}{∂x_k} = y_l (δ_{lk} − y_k) \quad⇒\quad dx_k = y_k \Big( dy_k − \sum_l y_l \, dy_l \Big)
+        ∂y_l/∂x_k = y_l (δ_lk − y_k)     so     dx_k = y_k (dy_k − Σ_l y_l dy_l)
 
-    The second term is the mean of dy under the probabilities y; so each row of dx sums to 0: moving all logits
+    What is subtracted is the mean of dy under the probabilities y, so each row of dx sums to 0: moving all logits
     of a row together changes nothing.
 
     >>> y, cache = softmax(np.zeros((1, 2)))
@@ -48,5 +48,5 @@ def softmax_backward(dy: np.ndarray, cache: SoftmaxCache) -> np.ndarray:
     """
     y = cache.y
     check_gradient("softmax_backward", dy, y.shape, y.dtype)
-    # y = exp(x - m) / sum(exp(x - m))
+    # y = exponential / exponential.sum(axis=-1, keepdims=True)
     return y * (dy - (y * dy).sum(axis=-1, keepdims=True))  # (…, K)

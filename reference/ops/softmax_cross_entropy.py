@@ -19,17 +19,19 @@ class SoftmaxCrossEntropyCache(NamedTuple):
 def softmax_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 255, class_weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, SoftmaxCrossEntropyCache]:
-    r"""The mean, over counted pixels, of minus the log-probability of the true class.
+    """The mean, over the counted pixels, of minus the log-probability of the true class. ::
 
-    .. math:: L = \frac{\sum_i w_{t_i} \big( \log \sum_k \exp z_{ik} − z_{i t_i} \big)}{\sum_i w_{t_i}}
+        L = Σ_i w_t (log Σ_k exp(z_ik) − z_it) / Σ_i w_t
 
-    over the pixels i whose label t is not ``ignore_label`` (void), with logits z. Class weights w are 1 unless
-    given. Where no pixel counts, the loss and its gradient are 0, so a batch that is all void does no harm.
+    with logits z and the label t of each pixel i, over all pixels whose label is not ``ignore_label`` (void). Class
+    weights w are 1 unless given. Where no pixel counts, the loss and its gradient are 0: a batch that is all void
+    does no harm.
 
     Shapes: ``logits (…, K)`` of a floating dtype, ``labels (…)`` of any integer dtype, ``class_weights (K,)`` of
     the dtype of the logits → a 0-d array, in nats.
 
-    Caches the logits and not the probabilities: one softmax on the way back is cheaper than keeping them.
+    Caches the logits and not the probabilities: to compute them again on the way back is cheap, and at the size of
+    the labels they are among the largest arrays of a network.
 
     Raises :class:`OpError` for shapes or dtypes that do not fit, and for a label that is neither a class nor
     ignored.
@@ -53,7 +55,7 @@ def softmax_cross_entropy(
     shifted = logits - logits.max(axis=-1, keepdims=True)  # (…, K)
     log_sum_exp = np.log(np.exp(shifted).sum(axis=-1))  # (…)
     z_target = np.take_along_axis(shifted, target[..., None], axis=-1)[..., 0]  # (…)
-    loss = (share * (log_sum_exp - z_target)).sum()
+    loss = (share * (log_sum_exp - z_target)).sum()  # ()
     return np.asarray(loss), SoftmaxCrossEntropyCache(logits, target, share)
 
 
@@ -68,7 +70,7 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCros
     if np.ndim(dloss) != 0:
         raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
 
-    # loss = sum(share * (log_sum_exp - z_target))
+    # loss = (share * (log_sum_exp - z_target)).sum()
     dpixel = logits.dtype.type(dloss) * share  # (…)
     probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
     truth = target[..., None] == np.arange(logits.shape[-1])  # (…, K), the derivative of z_target
