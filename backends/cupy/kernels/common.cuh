@@ -1,0 +1,66 @@
+// What several kernels share. This text stands before each .cu file when it is compiled.
+//
+// T is the type in memory, Acc<T> the type to compute in. Shuffles and barriers are met by all threads of a row.
+
+template <class T> struct Accumulator { using type = float; };
+template <> struct Accumulator<double> { using type = double; };
+template <class T> using Acc = typename Accumulator<T>::type;
+
+template <class A> __device__ A lowest();  // the most negative finite number
+template <> __device__ inline float lowest<float>() { return -3.402823466e+38f; }
+template <> __device__ inline double lowest<double>() { return -1.7976931348623157e+308; }
+
+template <class A> __device__ A larger(A a, A b) { return a > b ? a : b; }
+
+template <class A> __device__ A warp_sum(A v) {
+    for (int offset = 16; offset; offset >>= 1) v += __shfl_xor_sync(0xffffffffu, v, offset);
+    return v;
+}
+
+template <class A> __device__ A warp_max(A v) {
+    for (int offset = 16; offset; offset >>= 1) v = larger(v, A(__shfl_xor_sync(0xffffffffu, v, offset)));
+    return v;
+}
+
+// The sum and the maximum over the WIDTH threads of a row: a warp, or a whole block of (WIDTH, 1) threads.
+template <int WIDTH, class A> __device__ A row_sum(A v) {
+    v = warp_sum(v);
+    if (WIDTH == 32) return v;
+    __shared__ A parts[WIDTH / 32];
+    __syncthreads();  // nobody still reads the parts of an earlier call
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = parts[0];
+    for (int i = 1; i < WIDTH / 32; ++i) v += parts[i];
+    return v;
+}
+
+template <int WIDTH, class A> __device__ A row_max(A v) {
+    v = warp_max(v);
+    if (WIDTH == 32) return v;
+    __shared__ A parts[WIDTH / 32];
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = parts[0];
+    for (int i = 1; i < WIDTH / 32; ++i) v = larger(v, parts[i]);
+    return v;
+}
+
+// Σ exp(x) over a row as sum·exp(max): no exponential overflows, and x − max loses no digits.
+template <class A> struct Normaliser { A max, sum; };
+
+template <int WIDTH, class T> __device__ Normaliser<Acc<T>> row_normaliser(const T* x, int n, Acc<T> sign = 1) {
+    using A = Acc<T>;
+    A max = lowest<A>(), sum = 0;
+    for (int k = threadIdx.x; k < n; k += WIDTH) {
+        const A v = sign * A(x[k]);
+        if (v > max) {
+            sum *= exp(max - v);
+            max = v;
+        }
+        sum += exp(v - max);
+    }
+    const A top = row_max<WIDTH>(max);
+    return {top, row_sum<WIDTH>(sum * exp(max - top))};
+}

@@ -1,0 +1,73 @@
+// Softmax cross-entropy: a warp a pixel. A label that is neither a class nor ignored makes the loss NaN.
+
+template <class T> __device__ Acc<T> label_weight(int label, int classes, int ignore, const T* class_weights) {
+    using A = Acc<T>;
+    if (label == ignore) return 0;
+    if (label < 0 || label >= classes) return A(0) / A(0) * A(label == ignore);  // NaN, without a constant for it
+    return class_weights ? A(class_weights[label]) : A(1);
+}
+
+// One pair for each block of (32, 8) threads: Σ weight·(log Σ exp z − z_target), and Σ weight.
+template <class T>
+__global__ void cross_entropy(const T* logits, const int* labels, const T* class_weights, Acc<T>* partial, int rows,
+                              int classes, int ignore) {
+    using A = Acc<T>;
+    A loss = 0, total = 0;
+    for (int row = blockIdx.x * 8 + threadIdx.y; row < rows; row += gridDim.x * 8) {
+        const A weight = label_weight(labels[row], classes, ignore, class_weights);
+        if (weight == 0) continue;  // the whole warp
+        const T* z = logits + (long long)row * classes;
+        const Normaliser<A> norm = row_normaliser<32>(z, classes);
+        loss += weight == weight ? weight * (log(norm.sum) + (norm.max - A(z[labels[row]]))) : weight;
+        total += weight;
+    }
+    __shared__ A losses[8], totals[8];
+    if (threadIdx.x == 0) {
+        losses[threadIdx.y] = loss;
+        totals[threadIdx.y] = total;
+    }
+    __syncthreads();
+    if (threadIdx.x || threadIdx.y) return;
+    for (int i = 1; i < 8; ++i) {
+        loss += losses[i];
+        total += totals[i];
+    }
+    partial[blockIdx.x] = loss;
+    partial[gridDim.x + blockIdx.x] = total;
+}
+
+// result[0] = Σ loss / Σ weight, result[1] = 1 / Σ weight; both 0 where no pixel counts. One block of 256 threads.
+template <class T> __global__ void cross_entropy_finish(const Acc<T>* partial, T* result, int blocks) {
+    using A = Acc<T>;
+    A loss = 0, total = 0;
+    for (int i = threadIdx.x; i < blocks; i += 256) {
+        loss += partial[i];
+        total += partial[blocks + i];
+    }
+    loss = row_sum<256>(loss);
+    total = row_sum<256>(total);
+    if (threadIdx.x) return;
+    result[0] = T(total == 0 ? A(0) : loss / total);
+    result[1] = T(total == 0 ? A(0) : 1 / total);
+}
+
+// dlogits = dshare · weight · (softmax(z) − [k is the target]), blocks of (32, 8) threads.
+template <class T>
+__global__ void cross_entropy_backward(const T* logits, const int* labels, const T* class_weights, const T* dshare,
+                                       T* dlogits, int rows, int classes, int ignore) {
+    using A = Acc<T>;
+    const int row = blockIdx.x * 8 + threadIdx.y;
+    if (row >= rows) return;
+    const int label = labels[row];
+    const T* z = logits + (long long)row * classes;
+    T* dz = dlogits + (long long)row * classes;
+    const A weight = label_weight(label, classes, ignore, class_weights);
+    if (weight == 0) {
+        for (int k = threadIdx.x; k < classes; k += 32) dz[k] = T(0);
+        return;
+    }
+    const A share = A(*dshare) * weight;
+    const Normaliser<A> norm = row_normaliser<32>(z, classes);
+    for (int k = threadIdx.x; k < classes; k += 32)
+        dz[k] = T(share * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));
+}

@@ -1,0 +1,33 @@
+// The softmax of a block of attention's rows on the way back, fused with its derivative.
+
+// energy → attention = softmax(energy), and dattention → denergy = attention · (dattention − Σ attention·dattention),
+// both in place. Recomputing the normaliser costs nothing: the row is read for the sum in any case.
+template <class T, int WIDTH>
+__global__ void attention_rows_backward(T* energy, T* dattention, int n) {
+    using A = Acc<T>;
+    energy += (long long)blockIdx.x * n;
+    dattention += (long long)blockIdx.x * n;
+
+    A max = lowest<A>(), sum = 0, dot = 0;
+    for (int k = threadIdx.x; k < n; k += WIDTH) {
+        const A v = A(energy[k]);
+        if (v > max) {
+            const A shrink = exp(max - v);
+            sum *= shrink;
+            dot *= shrink;
+            max = v;
+        }
+        const A e = exp(v - max);
+        sum += e;
+        dot += e * A(dattention[k]);
+    }
+    const A top = row_max<WIDTH>(max), shrink = exp(max - top);
+    sum = row_sum<WIDTH>(sum * shrink);
+    dot = row_sum<WIDTH>(dot * shrink) / sum;
+
+    for (int k = threadIdx.x; k < n; k += WIDTH) {
+        const A p = exp(A(energy[k]) - top) / sum;
+        energy[k] = T(p);
+        dattention[k] = T(p * (A(dattention[k]) - dot));
+    }
+}
