@@ -68,7 +68,7 @@ class Data(Section):
         description='`"scenes"`, or the folder of a data set, relative to the file or else to where you are',
     )
     format: Literal["auto", "camvid", "voc", "folder"] = Field(
-        default="auto", description="how the folder is laid out"
+        default="auto", description="how the folder is laid out: `auto` (look), `camvid`, `voc`, `folder`"
     )
     size: Size | None = Field(
         default=None,
@@ -82,11 +82,11 @@ class Data(Section):
 
 
 class Network(Section):
-    """What is trained; docs/networks.md explains the parts."""
+    """What is trained: the parts of reference.networks.NetworkConfig."""
 
     backbone: str = Field(default="tiny", description=", ".join(f"`{name}`" for name in BACKBONES))
     output_stride: Count = Field(
-        default=8, description="pixels of the image for one of the features: 8, 16 or 32"
+        default=8, description="pixels of the image for one of the features: 8, 16, 32 (4, 8 for `tiny`)"
     )
     multi_grid: tuple[Count, ...] | None = Field(
         default=None, description="dilations of the blocks of layer4; [4, 8, 16] in DANet"

@@ -83,6 +83,8 @@ def train(
     source: Path | str | None = file
     if resume and file is None and preset is None and out is not None and (out / CONFIG).exists():
         source = out / CONFIG
+    if data is not None and format is None:
+        format = "auto"  # a preset's format is that of its own data
     named = {
         "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
         "training.backend": backend,

@@ -20,17 +20,18 @@ class Journal:
     def __init__(self, path: Path, length: int = 0) -> None:
         self.path = path
         try:
-            self._file = open(path, "ab")  # noqa: SIM115 (closed by close)
+            # Without a buffer, closing has nothing left to write that could fail.
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
             self._file.truncate(min(length, self._file.tell()))
         except OSError as error:
             raise self._failed(error) from None
 
     def write(self, kind: str, **fields: Any) -> None:
         """Add a line ``{"event": kind, …}``. Raises :class:`OutputError`."""
-        line = json.dumps({"event": kind, **fields}, allow_nan=False, default=str)
+        rest = json.dumps({"event": kind, **fields}, allow_nan=False, default=str).encode() + b"\n"
         try:
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise self._failed(error) from None
 
