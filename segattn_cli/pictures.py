@@ -85,7 +85,11 @@ def draw_predictions(
     font = _font(text)
     rows = list(rows)
     pictures = [
-        [_fitted(image, cell), _fitted(colourise(truth, palette), cell), _fitted(colourise(found, palette), cell)]
+        [
+            _fitted(image, cell),
+            _fitted(colourise(truth, palette), cell),
+            _fitted(colourise(found, palette), cell),
+        ]
         for image, truth, found in rows
     ]
     width = 2 * margin + 3 * cell + 2 * gap

@@ -1,0 +1,144 @@
+"""``segattn infer``: segment pictures with a trained network."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segattn_cli.commands.prediction import (
+    Backend,
+    Flip,
+    ReducedSize,
+    Run,
+    Scales,
+    Stride,
+    Window,
+    open_predictor,
+)
+from segattn_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from segattn_cli.segmenting import Failed, Segmented, Skipped
+
+OUTPUT = "What is written, and where"
+#: How many classes the line of a picture mentions.
+MENTIONED = 4
+
+
+def infer(
+    run: Run,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT…",
+            help="Pictures, folders, patterns in quotes, or - for standard input.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="The folder for the results.", rich_help_panel=OUTPUT, show_default=False),
+    ],
+    overlay: Annotated[
+        bool,
+        typer.Option("--overlay", help="Each picture under its classes, with a legend.", rich_help_panel=OUTPUT),
+    ] = False,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the classes in overlays.", rich_help_panel=OUTPUT)
+    ] = 0.5,
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores", help="The scores of all classes: float32 (H, W, K), .npy.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Skip the pictures whose results are there.", rich_help_panel=OUTPUT),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT)
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print a JSON object for each picture, and one for all.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    scales: Scales = None,
+    flip: Flip = None,
+    window: Window = None,
+    stride: Stride = None,
+    size: ReducedSize = None,
+    backend: Backend = "auto",
+) -> None:
+    """Segment pictures: for each, a label map of its own size as a palette PNG.
+
+    street.jpg becomes street.png, street.overlay.png and street.npy. Pictures of the same
+    name get more of their path: street.jpg.png, or a/street.png and b/street.png. One that
+    cannot be read is reported, the rest goes on, and the exit code is 8.
+
+    \b
+    Examples:
+      segattn infer runs/first street.jpg --out out --overlay
+      segattn infer runs/first photos 'more/**/*.png' --out out --resume
+      curl -s https://example.org/street.jpg | segattn infer best.safetensors - --out out
+    """
+    from segattn_cli.commands.progress import progress
+    from segattn_cli.segmenting import Failed, find_inputs, plan_outputs, segment
+
+    if resume and force:
+        raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
+    found = find_inputs(inputs, out, sys.stdin.buffer)
+    jobs = plan_outputs(found, out, overlay=overlay, scores=scores, resume=resume, force=force)
+    model, predictor = open_predictor(
+        run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
+    )
+    counts = {"segmented": 0, "skipped": 0, "failed": 0}
+    with progress("pictures") as advance:
+        for event in segment(predictor, jobs, model.classes, model.palette, opacity=opacity):
+            counts[type(event).__name__.lower()] += 1
+            if isinstance(event, Failed):
+                print(f"segattn: {event.reason}", file=sys.stderr)
+            line = json.dumps(_as_dict(event)) if as_json else _as_line(event)
+            if line:
+                print(line, flush=True)
+            advance(sum(counts.values()), len(jobs), event.job.input.name)
+    if as_json:
+        print(json.dumps({"summary": {**counts, "checkpoint": str(model.path), "backend": predictor.ops.name}}))
+    else:
+        print(", ".join(f"{count} {what}" for what, count in counts.items() if count), file=sys.stderr)
+    if counts["failed"]:
+        raise typer.Exit(ExitCode.DATA if counts["failed"] == len(jobs) else ExitCode.PARTIAL)
+
+
+def _as_dict(event: Segmented | Skipped | Failed) -> dict[str, Any]:
+    from segattn_cli.segmenting import Failed, Segmented
+
+    job = event.job
+    said: dict[str, Any] = {"input": job.input.name, "status": type(event).__name__.lower()}
+    if isinstance(event, Failed):
+        return {**said, "reason": event.reason}
+    said |= {kind: str(path) for kind, path in job.outputs.items()}
+    if isinstance(event, Segmented):
+        said |= {
+            "size": event.size,
+            "shares": event.shares,
+            "scale_weights": event.scale_weights,
+            "seconds": round(event.seconds, 4),
+        }
+    return said
+
+
+def _as_line(event: Segmented | Skipped | Failed) -> str:
+    """The label map, and the classes that take most of it."""
+    from segattn_cli.segmenting import Segmented
+
+    if not isinstance(event, Segmented):
+        return ""
+    most = list(event.shares.items())[:MENTIONED]
+    return f"{event.job.outputs['label']}  " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in most)

@@ -1,0 +1,48 @@
+"""How far a command is, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: Seconds between lines where stderr is no terminal.
+QUIET = 5.0
+
+
+@contextmanager
+def progress(unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """What to call with how many ``unit`` are done, of how many, and a note. ``print`` works beside it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield _lines(unit)
+        return
+    bar = Progress(
+        TextColumn(unit),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else results would go to the terminal
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, description=note)
+
+
+def _lines(unit: str) -> Callable[[int, int, str], None]:
+    shown = time.monotonic()
+
+    def advance(done: int, total: int, note: str) -> None:
+        nonlocal shown
+        if done == total or time.monotonic() - shown >= QUIET:
+            shown = time.monotonic()
+            print(f"{done}/{total} {unit}  {note}", file=sys.stderr, flush=True)
+
+    return advance
