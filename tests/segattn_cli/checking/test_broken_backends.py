@@ -10,6 +10,7 @@ import pytest
 
 import reference.ops as ops
 from segattn_cli.checking import Result
+from segattn_cli.checking.lockstep import LockStep
 from segattn_cli.checking.networks import NETWORKS, check_network
 from segattn_cli.checking.ops import check_op
 
@@ -208,7 +209,7 @@ def test_an_output_that_is_overwritten_later_is_caught(broken: Broken) -> None:
 
 
 def test_a_backend_that_only_rounds_differently_passes(broken: Broken) -> None:
-    """Noise of a few units in the last place on everything, before the ReLU, too, where it flips signs."""
+    """Noise of a few units in the last place on everything, also between a batch norm and its ReLU."""
     rng = np.random.default_rng(0)
 
     def noise(x: Any) -> Any:
@@ -232,5 +233,21 @@ def test_a_backend_that_only_rounds_differently_passes(broken: Broken) -> None:
         **{name: noisy(getattr(ops, name)) for name in ("conv2d", "linear", "softmax", "resize_bilinear")},
         batch_norm_relu=noisy_norm_relu,
     )
-    for name in ("tiny-fcn", "tiny-dual-attention", "resnet18-dual"):
+    for name in ("tiny-fcn", "tiny-dual-attention"):
         assert not failures(check_network(rough, name, NETWORKS[name], "float32"))
+
+
+def test_on_the_kink_of_a_relu_either_gradient_is_right(broken: Broken) -> None:
+    """A residual that cancels the norm leaves rounding, whose sign float32 and float64 do not agree on."""
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 1, 6, 7, 4)).astype(np.float32)
+    one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
+    residual = -ops.batch_norm(x, one, zero, zero, one, training=True)[0]
+    residual[0, 0] += 1  # here the gradient is clear
+    step = LockStep(broken(), "float32", conditioning=False)
+    _, cache = step.batch_norm_relu(x, one, zero, zero, one, residual, training=True)
+    step.batch_norm_relu_backward(dy, cache)
+    assert [tensor.name for tensor in step.finish() if not tensor.comparison.passed] == []
+    dresidual = step.tensors[-1].value
+    np.testing.assert_array_equal(dresidual[0, 0], dy[0, 0])
+    assert not dresidual[0, 1:].any()
