@@ -244,7 +244,7 @@ def _position_attention(draw: Draw) -> list[tuple]:
     def case(name: str, batch: int, n: int, d: int, c: int) -> tuple:
         return name, (draw(batch, n, d), draw(batch, n, d), draw(batch, n, c))
 
-    steep = draw.integers(-25, 25, 2, 40, 2), draw.integers(-25, 25, 2, 40, 2)  # logits beyond ±1000
+    steep = draw.integers(-31, 31, 2, 40, 2), draw.integers(-31, 31, 2, 40, 2)  # logits beyond ±1000
     return [
         case("tokens", 2, 13, 4, 7),
         case("one token", 2, 1, 4, 5),
