@@ -5,6 +5,13 @@ from __future__ import annotations
 from reference.ops import *  # noqa: F403
 
 # isort: split
+from backends.numpy.batch_norm import (  # noqa: F401
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_relu,
+    batch_norm_relu_backward,
+)
 from backends.numpy.conv2d import conv2d, conv2d_backward  # noqa: F401
+from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401
 
 name = "numpy"
