@@ -34,19 +34,4 @@ def get_backend(name: str = "auto") -> Ops:
         near = get_close_matches(name, [*BACKENDS, "auto"], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise BackendError(f"Unknown backend {name!r}: choose from {', '.join([*BACKENDS, 'auto'])}.{hint}")
-    if name == "cupy":
-        raise BackendError(_why_no_cupy())
     return cast(Ops, importlib.import_module(BACKENDS[name]))
-
-
-def _why_no_cupy() -> str:
-    """What keeps the ``cupy`` backend from running: CuPy, a device, or this version."""
-    try:
-        import cupy
-    except ImportError:
-        return 'The cupy backend needs CuPy: pip install "segattn[cupy]".'
-    try:
-        cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"The cupy backend found no device ({error}): use --backend numpy."
-    return "The cupy backend is not part of this version yet: use --backend numpy."
