@@ -85,4 +85,6 @@ def enter_folder(out: Path, config: Config, resume: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {out} cannot be made: {error.strerror}; choose another --out.") from None
+    for partial in out.glob(".*.partial"):  # of a run that was killed while it wrote
+        partial.unlink()
     write_atomically(out / runs.CONFIG, config.as_toml().encode())

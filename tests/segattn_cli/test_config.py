@@ -51,12 +51,15 @@ def test_the_default_is_tiny_scenes():
         ("network.scales=[1.0,0.5", 'network.scales must be an array, got "[1.0,0.5".'),
         ("network.head=dua", "network.head must be one of fcn, position, channel, dual, largefov, got dua."),
         ("network.multi_grid=[4,8]", "network.multi_grid is for ResNets with output_stride 8 only."),
-        ("augmentation.scale=[2,1]", "augmentation.scale must go from the least to the greatest factor, got [2.0, 1.0]."),
+        (
+            "augmentation.scale=[2,1]",
+            "augmentation.scale must go from the least to the greatest factor, got [2.0, 1.0].",
+        ),
         ("loss.class_weights=3", "loss.class_weights must be 'median-frequency' or be an array, got 3."),
         ("training.epochs", "--set wants key=value, such as training.epochs=3; got 'training.epochs'."),
         ("training..epochs=3", "--set wants key=value, such as training.epochs=3; got 'training..epochs=3'."),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_answered_in_one_sentence(override, sentence):
     with pytest.raises(ConfigError) as error:
         load_config("tiny-scenes", [override])

@@ -24,8 +24,8 @@ def params(rng):
 def test_ten_steps_are_those_of_torch(rng, params, decay_all):
     torch = pytest.importorskip("torch")
     config = Optimiser(
-        momentum=0.9, weight_decay=0.01, decay_biases_and_norms=decay_all, head_multiplier=10.0, bias_multiplier=2.0,
-        classifier_multiplier=3.0,
+        momentum=0.9, weight_decay=0.01, decay_biases_and_norms=decay_all, head_multiplier=10.0,
+        classifier_multiplier=3.0, bias_multiplier=2.0,
     )  # fmt: skip
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
     multipliers = {

@@ -1,0 +1,175 @@
+"""``segattn train`` as its users meet it: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from rich.console import Console
+
+from segattn_cli import app
+from segattn_cli.checkpoint import load_checkpoint
+from segattn_cli.commands.train_display import Dashboard, duration, gate_name
+from segattn_cli.config import config_from, load_config
+from segattn_cli.errors import ExitCode
+from segattn_cli.training import train
+
+TINY = [
+    f"--set={override}"
+    for override in (
+        "data.scenes={size=[24, 32], train=13, val=2}", "data.workers=1", "network.head_channels=8",
+        "network.scale_attention_channels=8", "augmentation.crop=[24, 32]", "training.batch_size=2",
+        "training.epochs=2", "training.log_every=1",
+    )
+]  # fmt: skip
+
+
+@pytest.fixture
+def segattn(monkeypatch, capsys):
+    """``segattn("train", …)``: exit code, standard output and standard error of the command."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["segattn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+def test_a_run_prints_its_result_and_what_comes_next(segattn, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = segattn("train", *TINY, "--out", run, "--seed", 3, "--backend", "reference", "--max-steps", 7)
+    assert code == ExitCode.OK
+    assert "validation mIoU 0." in out
+    assert "person" in out
+    assert f"segattn eval {run}" in out
+    assert f"segattn infer {run} IMAGE… --out predictions --overlay" in out
+    assert "step 1/7  loss " in err
+    assert "step 7/7  loss " in err
+    for title in ("main", "position", "channel", "scale 0.5", "learning rate", "images/s", "memory", "left"):
+        assert title in err
+    assert "gates α (position) " in err
+    assert "scales ×1 0." in err
+    assert "epoch 1  validation mIoU 0." in err
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["training"]["seed"] == 3
+    assert config["training"]["backend"] == "reference"
+
+
+def test_by_default_a_run_gets_a_folder_of_its_own(segattn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, _ = segattn("train", *TINY, "--max-steps", 1)
+    assert code == ExitCode.OK
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("tiny-scenes-2")
+
+
+def test_resume_takes_the_configuration_of_the_run(segattn, tmp_path):
+    run = tmp_path / "run"
+    assert segattn("train", *TINY, "--out", run, "--max-steps", 2)[0] == ExitCode.OK
+    code, _, err = segattn("train", "--out", run, "--resume", "--max-steps", 3)
+    assert code == ExitCode.OK
+    assert "3 steps from step 2 with numpy" in err
+    code, _, err = segattn("train", "--resume")
+    assert code == ExitCode.USAGE
+    assert "name its folder by --out RUN" in err
+
+
+def test_dry_run_prints_a_configuration_and_what_it_costs(segattn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = segattn("train", *TINY, "--set", "optimiser.accumulate=2", "--dry-run")
+    assert code == ExitCode.OK
+    assert config_from(tomllib.loads(out)).optimiser.accumulate == 2
+    assert "# images        13 to train, 2 to validate, 8 classes\n# steps         6, 3 an epoch\n" in out
+    assert "# one step      0.0 billion multiply-adds, 4 images of 24×32\n# memory        about " in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_does_without_the_data(segattn):
+    code, out, err = segattn("train", "--preset", "attention-to-scale-vgg16-voc", "--dry-run")
+    assert code == ExitCode.OK
+    assert "# parameters    34,663,256" in out
+    assert "does not exist" in err
+    assert "The cost is for 21 classes" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--preset", "tiny-scens"], ExitCode.CONFIG, "did you mean tiny-scenes?"),
+        (["tiny-scens.toml"], ExitCode.CONFIG, "There is no configuration file"),
+        (["--set", "training.epoch=3"], ExitCode.CONFIG, "did you mean training.epochs?"),
+        (["--set", "epochs"], ExitCode.CONFIG, "--set wants key=value"),
+        (["--max-steps", "0"], ExitCode.CONFIG, "training.max_steps must be greater than or equal to 1, got 0"),
+        (["--seed", "x"], ExitCode.USAGE, ""),
+        (["--backend", "nump"], ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (["--data", "nowhere"], ExitCode.DATA, "does not exist"),
+        (["--format", "camvit"], ExitCode.CONFIG, "data.format must be 'auto', 'camvid', 'voc' or 'folder'"),
+        (["--set", "training.batch_size=500"], ExitCode.DATA, "has 400 images, fewer than the 500 of one step"),
+        (["--out", "."], ExitCode.OUTPUT, "exists already"),
+        (["--out", "nowhere", "--resume"], ExitCode.OUTPUT, "There is no run in nowhere"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(segattn, tmp_path, monkeypatch, arguments, code, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "something").write_text("mine")
+    found, out, err = segattn("train", *arguments)
+    assert found == code
+    assert sentence in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert {file.name for file in tmp_path.iterdir()} == {"something"}
+
+
+def test_a_loss_that_is_not_finite_exits_with_9(segattn, tmp_path):
+    code, _, err = segattn(
+        "train", *TINY, "--backend", "reference", "--set", "optimiser.learning_rate=1e30", "--out", tmp_path / "run"
+    )
+    assert code == ExitCode.NON_FINITE
+    assert "is not finite: the first tensor with a NaN or an infinity is " in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_saves_and_exits_with_130(tmp_path, number):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "segattn_cli.app", "train", *TINY, "--max-steps", "5000", "--out", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 1/"):
+                break
+        os.kill(process.pid, number)
+        rest = process.stderr.read()
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert f"Saved. Go on with: segattn train --resume --out {run}" in rest
+    assert "Traceback" not in rest
+    step = load_checkpoint(run / "last.safetensors").metadata["progress"]["step"]
+    assert step >= 1
+    lines = (run / "events.jsonl").read_text().splitlines()
+    assert sum('"event": "step"' in line for line in lines) == step
+
+
+def test_the_dashboard_shows_every_figure(tmp_path):
+    overrides = [argument.removeprefix("--set=") for argument in TINY]
+    dashboard, kept = Dashboard(), []
+    console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    for event in train(load_config("tiny-scenes", [*overrides, "training.epochs=1"]), tmp_path / "run"):
+        kept.append(dashboard.update(event))
+    console.print(dashboard.render())
+    shown = console.export_text()
+    console.file.close()
+    figures = ("main", "scale classifier", "learning rate", "images/s", "memory", "left", "×0.5 0.", "best mIoU")
+    for text in (*figures, "α (position)", "β (channel)", "6/6", "2/2"):
+        assert text in shown
+    assert any("validation mIoU" in line for line in kept)
+
+
+def test_names_and_times():
+    assert gate_name("head.channel.gate") == "β (channel)"
+    assert [duration(seconds) for seconds in (7.4, 192, 7620)] == ["0:07", "3:12", "2:07:00"]

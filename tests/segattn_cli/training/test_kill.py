@@ -1,0 +1,60 @@
+"""A run that is killed without warning, wherever it is, goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from segattn_cli.checkpoint import load_checkpoint
+from segattn_cli.training import train
+
+RUN = """
+import sys
+from segattn_cli.config import load_config
+from segattn_cli.training import StepDone, train
+out, *overrides = sys.argv[1:]
+for event in train(load_config("tiny-scenes", overrides), out, resume="--resume" in sys.argv):
+    print(getattr(event, "step", None) if isinstance(event, StepDone) else event.kind, flush=True)
+"""
+VARIANTS = {
+    "plain": ("training.checkpoint_every=4",),
+    "everything": (
+        "training.checkpoint_every=1", "training.ema=0.99", "optimiser.accumulate=2", "training.epochs=4",
+    ),
+    "numpy": ("training.checkpoint_every=3", "training.backend=numpy", "optimiser.clip_norm=1.0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_killed_and_resumed_ends_in_the_same_bits(variant, tiny, tiny_overrides, tmp_path, read_events):
+    overrides = VARIANTS[variant]
+    config = tiny(*overrides)
+    list(train(config, tmp_path / "whole"))
+    chance = random.Random(variant)
+    for kill in range(2):
+        run, last_seen = tmp_path / f"killed {kill}", chance.randint(1, 10)
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(run), *tiny_overrides, *overrides], stdout=subprocess.PIPE, text=True
+        )
+        with process:
+            for line in process.stdout:
+                if line.strip() == str(last_seen):
+                    break
+            time.sleep(chance.uniform(0, 0.1))  # into the middle of whatever comes next
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        list(train(config, run, resume=True))
+        for name in ("last.safetensors", "best.safetensors"):
+            whole, resumed = (load_checkpoint(tmp_path / folder / name).arrays for folder in ("whole", run))
+            assert whole.keys() == resumed.keys()
+            assert [key for key in whole if whole[key].tobytes() != resumed[key].tobytes()] == []
+        for kind in ("step", "validated"):
+            assert [event["step"] for event in read_events(run, kind)] == [
+                event["step"] for event in read_events(tmp_path / "whole", kind)
+            ]
+        assert not list(run.glob(".*"))
