@@ -222,13 +222,13 @@ def _draw_validations(axes: Axes, validations: Sequence[Mapping[str, Any]]) -> N
     if validations:
         epochs = [event["epoch"] for event in validations]
         for colour, key, name in ((LINES[0], "miou", "mIoU"), (LINES[1], "pixel_accuracy", "pixel accuracy")):
-            values = [100 * event[key] for event in validations]
+            values = [event[key] for event in validations]
             axes.plot(epochs, values, "o-", color=colour, markersize=3, label=name)
         best = max(validations, key=lambda event: event["miou"])
-        label = f"best: {100 * best['miou']:.1f} after epoch {best['epoch']:.3g}"
-        axes.axhline(100 * best["miou"], color=LINES[0], linewidth=0.8, linestyle=":", label=label)
-    axes.set_ylim(0, 100)
-    _finish(axes, "validation, %", loc="lower right")
+        label = f"best: {best['miou']:.3f} after epoch {best['epoch']:.3g}"
+        axes.axhline(best["miou"], color=LINES[0], linewidth=0.8, linestyle=":", label=label)
+    axes.set_ylim(0, 1)
+    _finish(axes, "validation", loc="lower right")
 
 
 def _finish(axes: Axes, title: str, **legend: Any) -> None:

@@ -70,16 +70,16 @@ def evaluate(
         typer.Option(metavar="PNG", help="The confusion matrix as a picture.", rich_help_panel=RESULTS),
     ] = None,
 ) -> None:
-    """Evaluate a trained network: mIoU, pixel accuracy, IoU by class, confusion matrix.
+    """Evaluate a network: mIoU, pixel accuracy, IoU by class, confusion matrix.
 
-    Scales and mirroring average probabilities; windows bound the memory that large
-    images take. Predictions are compared with the labels at the labels' own size.
+    Scales and mirroring average probabilities; windows bound the memory that a
+    large picture takes. Predictions are compared at the labels' own size.
 
     \b
     Examples:
       segattn eval runs/first
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
-      segattn eval best.safetensors --data CamVid --json result.json --confusion confusion.png
+      segattn eval best.safetensors --data CamVid --json result.json
     """
     from segattn_cli.checkpoint import write_atomically
     from segattn_cli.pictures import draw_confusion

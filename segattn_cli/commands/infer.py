@@ -34,7 +34,7 @@ def infer(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT…",
+            metavar="INPUT",
             help="Pictures, folders, patterns in quotes, or - for standard input.",
             show_default=False,
         ),
@@ -76,17 +76,17 @@ def infer(
     size: ReducedSize = None,
     backend: Backend = "auto",
 ) -> None:
-    """Segment pictures: for each, a label map of its own size as a palette PNG.
+    """Segment pictures: a label map for each, of its own size, as a palette PNG.
 
-    street.jpg becomes street.png, street.overlay.png and street.npy. Pictures of the same
-    name get more of their path: street.jpg.png, or a/street.png and b/street.png. One that
-    cannot be read is reported, the rest goes on, and the exit code is 8.
+    street.jpg becomes street.png, street.overlay.png and street.npy. Pictures
+    whose names clash keep more of their path: a/street.png, b/street.png. One
+    that cannot be read is reported and the rest goes on; the exit code is then 8.
 
     \b
     Examples:
       segattn infer runs/first street.jpg --out out --overlay
       segattn infer runs/first photos 'more/**/*.png' --out out --resume
-      curl -s https://example.org/street.jpg | segattn infer best.safetensors - --out out
+      cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
     from segattn_cli.commands.progress import progress
     from segattn_cli.segmenting import Failed, find_inputs, plan_outputs, segment
