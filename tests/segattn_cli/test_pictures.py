@@ -122,7 +122,9 @@ def events(path: Path, steps: int, *, gates: bool, scales: bool, parts: tuple[st
     return path
 
 
-@pytest.mark.parametrize(("steps", "gates", "scales"), [(1, False, False), (45, True, False), (45, True, True)])
+@pytest.mark.parametrize(
+    ("steps", "gates", "scales"), [(0, False, False), (1, False, False), (45, True, False), (45, True, True)]
+)
 def test_curves_of_any_training(tmp_path: Path, steps: int, gates: bool, scales: bool) -> None:
     parts = ("main", "position") if gates else ("main",)
     path = events(tmp_path / "events.jsonl", steps, gates=gates, scales=scales, parts=parts)
