@@ -273,7 +273,7 @@ def test_void_everywhere_in_a_batch_is_survived(tiny, tmp_path, folder):
         list(train(tiny(f"data.source={nothing}", "training.epochs=1"), tmp_path / "other"))
 
 
-def test_a_picture_that_goes_bad_costs_nothing_but_its_repair(tiny, tmp_path, folder, rng):
+def test_a_picture_that_goes_bad_costs_nothing_but_its_repair(tiny, tmp_path, folder, rng, read_events):
     labels = [rng.integers(0, 3, (24, 32)) for _ in range(8)]
     data = folder("pictures", {"train": labels, "val": labels[:1]})
     config = tiny(f"data.source={data}", "training.epochs=3")
@@ -288,6 +288,9 @@ def test_a_picture_that_goes_bad_costs_nothing_but_its_repair(tiny, tmp_path, fo
     picture.write_bytes(whole[:100])
     with pytest.raises(DataError, match=r"5\.png"):
         list(running)
+    saved = load_checkpoint(tmp_path / "run" / "last.safetensors").metadata["progress"]["step"]
+    logged = read_events(tmp_path / "run", "step")[-1]["step"]
+    assert saved == logged > 4
     picture.write_bytes(whole)
     list(train(config, tmp_path / "run", resume=True))
     assert_same_weights(tmp_path / "undisturbed", tmp_path / "run")
