@@ -3,7 +3,7 @@
 template <class T> __device__ Acc<T> label_weight(int label, int classes, int ignore, const T* class_weights) {
     using A = Acc<T>;
     if (label == ignore) return 0;
-    if (label < 0 || label >= classes) return A(0) / A(0) * A(label == ignore);  // NaN, without a constant for it
+    if (label < 0 || label >= classes) return A(nan(""));
     return class_weights ? A(class_weights[label]) : A(1);
 }
 

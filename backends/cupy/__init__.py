@@ -1,0 +1,102 @@
+"""The ops on an NVIDIA GPU: matrix products by cuBLAS, everything else by the kernels in ``kernels/*.cu``.
+
+The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``, float32
+or float64. What is different:
+
+- Nothing waits for the device: a call returns when its kernels are queued. So the *values* of labels are not looked at;
+  a label that is neither a class nor ignored makes the loss NaN instead of raising.
+- Results are the same from run to run: no kernel adds with float atomics.
+- float32 is float32: products use no TF32 unless :func:`backends.cupy.gemm.allow_tf32` says so.
+- Position attention holds blocks of rows, never an N×N matrix; see :mod:`backends.cupy.position_attention`.
+"""
+
+from __future__ import annotations
+
+from backends.cupy.device import require_device
+
+require_device()  # before anything that needs CuPy
+
+# ruff: noqa: E402
+from backends.cupy.arrays import asarray, concatenate, stack, synchronize, to_numpy
+from backends.cupy.batch_norm import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_relu,
+    batch_norm_relu_backward,
+)
+from backends.cupy.channel_attention import channel_attention, channel_attention_backward
+from backends.cupy.conv2d import conv2d, conv2d_backward
+from backends.cupy.linear import linear, linear_backward
+from backends.cupy.pointwise import (
+    dropout,
+    dropout_backward,
+    gated_residual,
+    gated_residual_backward,
+    relu,
+    relu_backward,
+)
+from backends.cupy.pooling import (
+    global_mean_pool,
+    global_mean_pool_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from backends.cupy.position_attention import position_attention, position_attention_backward
+from backends.cupy.resize_bilinear import resize_bilinear, resize_bilinear_backward
+from backends.cupy.scale_fusion import (
+    scale_fusion,
+    scale_fusion_backward,
+    scale_max,
+    scale_max_backward,
+    scale_mean,
+    scale_mean_backward,
+)
+from backends.cupy.softmax import softmax, softmax_backward
+from backends.cupy.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from reference.ops.checks import OpError
+
+name = "cupy"
+
+__all__ = [
+    "OpError",
+    "asarray",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_relu",
+    "batch_norm_relu_backward",
+    "channel_attention",
+    "channel_attention_backward",
+    "concatenate",
+    "conv2d",
+    "conv2d_backward",
+    "dropout",
+    "dropout_backward",
+    "gated_residual",
+    "gated_residual_backward",
+    "global_mean_pool",
+    "global_mean_pool_backward",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "name",
+    "position_attention",
+    "position_attention_backward",
+    "relu",
+    "relu_backward",
+    "resize_bilinear",
+    "resize_bilinear_backward",
+    "scale_fusion",
+    "scale_fusion_backward",
+    "scale_max",
+    "scale_max_backward",
+    "scale_mean",
+    "scale_mean_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "stack",
+    "synchronize",
+    "to_numpy",
+]

@@ -1,0 +1,55 @@
+"""Channel attention: the map is only C×C, so it is held whole."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import cupy
+
+from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.gemm import gemm
+from backends.cupy.softmax import softmax_rows, softmax_rows_backward
+from reference.ops.channel_attention import SIGNS
+from reference.ops.checks import OpError
+
+
+class ChannelAttentionCache(NamedTuple):
+    x: cupy.ndarray  # (B, N, C)
+    attention: cupy.ndarray  # (B, C, C)
+    sign: int
+
+
+def channel_attention(
+    x: cupy.ndarray, *, form: Literal["released", "paper"] = "released"
+) -> tuple[cupy.ndarray, ChannelAttentionCache]:
+    """Every channel gathers from all channels, by ``softmax(±xᵀ·x)``."""
+    (x,) = checked("channel_attention", x=(x, "B N C"))
+    if form not in SIGNS:
+        raise OpError(f"channel_attention: form is {form!r}, wants one of {', '.join(SIGNS)}.")
+    batch, _, channels = x.shape
+    attention = cupy.empty((batch, channels, channels), x.dtype)
+    for image in range(batch):
+        gemm(x[image].T, x[image], attention[image])  # still the energy
+    softmax_rows(attention, attention, sign=SIGNS[form])
+    y = cupy.empty_like(x)
+    for image in range(batch):
+        gemm(x[image], attention[image].T, y[image])
+    return y, ChannelAttentionCache(x, attention, SIGNS[form])
+
+
+def channel_attention_backward(dy: cupy.ndarray, cache: ChannelAttentionCache) -> cupy.ndarray:
+    """From ``dy (B, N, C)``: ``dx (B, N, C)``, the sum of what x does as values, as queries and as keys."""
+    x, attention, sign = cache
+    dy = checked_gradient("channel_attention_backward", dy, x.shape, x.dtype)
+    denergy = cupy.empty_like(attention)
+    for image in range(len(x)):
+        # y = x @ attention.mT
+        gemm(dy[image].T, x[image], denergy[image])  # still dattention
+    softmax_rows_backward(attention, denergy, denergy, sign=sign)
+    both = denergy + denergy.transpose(0, 2, 1)  # (B, C, C): x is query and key of the energy
+    dx = cupy.empty_like(x)
+    for image in range(len(x)):
+        gemm(dy[image], attention[image], dx[image])
+        # energy = x.mT @ x
+        gemm(x[image], both[image], dx[image], accumulate=True)
+    return dx

@@ -1,0 +1,47 @@
+"""The checks of :mod:`reference.ops.checks`, and that an array is one that our kernels can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+
+from reference.ops.checks import OpError, check_arrays, check_gradient
+
+#: What the kernels are instantiated for: dtype → type in CUDA C++.
+C_TYPES = {"float32": "float", "float64": "double"}
+
+
+def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
+    """Check the arrays as ``check_arrays`` does and give them back contiguous, None for those left out."""
+    check_arrays(op, **arrays)
+    for name, (array, _) in arrays.items():
+        if array is None:
+            continue
+        _check_on_device(op, name, array)
+        if array.dtype.name not in C_TYPES:
+            raise OpError(f"{op}: {name} is {array.dtype}, wants {' or '.join(C_TYPES)}.")
+    return [None if array is None else cupy.ascontiguousarray(array) for array, _ in arrays.values()]
+
+
+def checked_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> cupy.ndarray:
+    """Check ``dy`` as ``check_gradient`` does and give it back contiguous."""
+    check_gradient(op, dy, shape, dtype)
+    _check_on_device(op, "dy", dy)
+    return cupy.ascontiguousarray(dy)
+
+
+def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray:
+    """Labels as int32, of ``shape``; their values stay unseen, since looking at them would wait for the device."""
+    if not hasattr(labels, "shape") or labels.shape != shape:
+        got = getattr(labels, "shape", type(labels).__name__)
+        raise OpError(f"{op}: labels have shape {got}, want {shape} as the logits have.")
+    if labels.dtype.kind not in "iu":
+        raise OpError(f"{op}: labels are {labels.dtype}, want an integer dtype.")
+    _check_on_device(op, "labels", labels)
+    return cupy.ascontiguousarray(labels, dtype=cupy.int32)
+
+
+def _check_on_device(op: str, name: str, array: Any) -> None:
+    if not isinstance(array, cupy.ndarray):
+        raise OpError(f"{op}: {name} is a {type(array).__module__} array, wants one on the device: asarray makes one.")

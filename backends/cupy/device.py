@@ -1,0 +1,50 @@
+"""Whether this machine can run the backend, and if not, what to do about it."""
+
+from __future__ import annotations
+
+from backends.registry import BackendError
+
+_NO_DEVICE = 100  # cudaErrorNoDevice
+_DRIVER_TOO_OLD = 35  # cudaErrorInsufficientDriver, also where there is no driver at all
+
+
+def require_device() -> None:
+    """Return where CuPy is installed and a device answers; raise :class:`BackendError` otherwise."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(
+            f"The cupy backend needs CuPy ({error}): install it with pip install 'segattn[cupy]', "
+            "or choose the backend numpy."
+        ) from error
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(_sentence(error.status, _driver_version(cupy), str(error))) from error
+
+
+def _driver_version(cupy: object) -> int:
+    try:
+        return cupy.cuda.runtime.driverGetVersion()  # type: ignore[attr-defined]
+    except Exception:  # the question fails in many ways where there is no driver
+        return 0
+
+
+def _sentence(status: int, driver: int, message: str) -> str:
+    """What is wrong and the way out, from CUDA's status and the CUDA version that the driver supports (0: none).
+
+    >>> _sentence(100, 13000, "cudaErrorNoDevice")
+    'The cupy backend found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose the backend numpy.'
+    """
+    if status == _DRIVER_TOO_OLD and driver:
+        problem = (
+            f"found a driver for CUDA {driver // 1000}.{driver % 1000 // 10}, which is older than its CuPy needs: "
+            "update the NVIDIA driver or install the CuPy that matches it"
+        )
+    elif status == _DRIVER_TOO_OLD:
+        problem = "found no NVIDIA driver: install one"
+    elif status == _NO_DEVICE:
+        problem = "found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    else:
+        problem = f"cannot use the CUDA device ({message}): check nvidia-smi"
+    return f"The cupy backend {problem}, or choose the backend numpy."

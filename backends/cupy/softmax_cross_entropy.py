@@ -1,0 +1,62 @@
+"""Cross-entropy of a softmax, averaged over the pixels that have a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cupy
+
+from backends.cupy.checks import checked, checked_labels
+from backends.cupy.launch import c_type, launch
+
+_MOST_BLOCKS = 1024
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    logits: cupy.ndarray  # (…, K)
+    labels: cupy.ndarray  # (…), int32
+    class_weights: cupy.ndarray | None  # (K,)
+    share: cupy.ndarray  # (), one over the sum of weights; 0 where no pixel counts
+    ignore_label: int
+
+
+def softmax_cross_entropy(
+    logits: cupy.ndarray,
+    labels: cupy.ndarray,
+    *,
+    ignore_label: int = 255,
+    class_weights: cupy.ndarray | None = None,
+) -> tuple[cupy.ndarray, SoftmaxCrossEntropyCache]:
+    """The mean, over counted pixels, of minus the log-probability of the true class.
+
+    A label that is neither a class nor ignored makes the loss NaN: raising would have to wait for the device.
+    """
+    op = "softmax_cross_entropy"
+    logits, class_weights = checked(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
+    classes = logits.shape[-1]
+    labels = checked_labels(op, labels, logits.shape[:-1])
+
+    rows = logits.size // classes
+    blocks = min(-(-rows // 8), _MOST_BLOCKS)
+    partial = cupy.empty((2, blocks), logits.dtype)
+    result = cupy.empty(2, logits.dtype)
+    kind = c_type(logits)
+    launch(
+        "cross_entropy.cu", f"cross_entropy<{kind}>", (blocks,), (32, 8),
+        logits, labels, class_weights, partial, rows, classes, ignore_label,
+    )
+    launch("cross_entropy.cu", f"cross_entropy_finish<{kind}>", (1,), (256,), partial, result, blocks)
+    return result[0], SoftmaxCrossEntropyCache(logits, labels, class_weights, result[1], ignore_label)
+
+
+def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCrossEntropyCache) -> cupy.ndarray:
+    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of what was predicted minus what is true."""
+    logits, labels, class_weights, share, ignore_label = cache
+    classes = logits.shape[-1]
+    rows = logits.size // classes
+    dlogits = cupy.empty_like(logits)
+    launch(
+        "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // 8),), (32, 8),
+        logits, labels, class_weights, dloss * share, dlogits, rows, classes, ignore_label,
+    )
+    return dlogits
