@@ -6,6 +6,7 @@ import numpy as np
 
 from backends.numpy import patches, winograd
 from backends.numpy.products import multiply, multiply_transposed
+from backends.numpy.windows import Windows
 from reference.ops.checks import check_arrays, check_gradient, check_integers
 from reference.ops.conv2d import Conv2dCache
 from reference.ops.sums import channel_sum
@@ -79,12 +80,12 @@ def conv2d_backward(
     return dx, dweight, channel_sum(dy) if has_bias else None
 
 
-def _windows(cache: Conv2dCache) -> patches.Windows:
+def _windows(cache: Conv2dCache) -> Windows:
     x, weight, _, stride, padding, dilation = cache
     size = output_size(
         "conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation
     )
-    return patches.Windows(size, weight.shape[:2], stride, padding, dilation)
+    return Windows(size, weight.shape[:2], stride, padding, dilation)
 
 
 def _is_pointwise(cache: Conv2dCache) -> bool:

@@ -1,31 +1,95 @@
-"""A rectangle of a padded image, without padding the whole image."""
+"""Windows that slide over a padded image, a few rows of them at a time: the image is never padded as a whole."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 
-def window(x: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
-    """Copy what ``x (B, H, W, C)`` shows from pixel ``(top, left)`` on; outside of it there are zeros.
+class Rows(NamedTuple):
+    """Some rows of one image of a batch."""
 
-    >>> x = np.ones((1, 2, 2, 1), np.int8)
-    >>> window(x, -1, 0, 3, 3)[0, :, :, 0]
+    image: int
+    first: int
+    last: int
+
+
+def rows_of(batch: int, height: int, most: int) -> list[Rows]:
+    """Cut each of the images into blocks of at most so many rows."""
+    step = max(1, min(height, most))
+    return [
+        Rows(image, first, min(first + step, height)) for image in range(batch) for first in range(0, height, step)
+    ]
+
+
+class Windows(NamedTuple):
+    """Where the windows lie: how many, of how many taps, and how far apart."""
+
+    size: tuple[int, int]  # (H', W')
+    taps: tuple[int, int]  # (kh, kw)
+    stride: int
+    padding: int
+    dilation: int = 1
+
+    def seen(self, x: np.ndarray, rows: Rows, outside: float = 0.0) -> np.ndarray:
+        """What these rows of windows reach over of ``x (B, H, W, C)``, padded: ``(1, height, width, C)``."""
+        image = x[rows.image : rows.image + 1]
+        top = self.stride * rows.first - self.padding
+        return window(image, top, -self.padding, *self._reach(rows.last - rows.first), outside)
+
+    def under_taps(self, seen: np.ndarray) -> Iterator[np.ndarray]:
+        """The view ``(rows, W', C)`` of what each tap sees of ``seen``, tap by tap."""
+        stride = self.stride
+        rows = (seen.shape[1] - self.dilation * (self.taps[0] - 1) - 1) // stride + 1
+        for i, j in np.ndindex(self.taps):
+            top, left = i * self.dilation, j * self.dilation
+            yield seen[0, top : top + stride * rows : stride, left : left + stride * self.size[1] : stride]
+
+    def over(self, rows: Rows) -> Rows:
+        """The rows of windows that see any of these rows of the image; neighbouring blocks share some of them."""
+        spread = self.dilation * (self.taps[0] - 1)
+        first = max(0, -((spread - rows.first - self.padding) // self.stride))
+        last = min(self.size[0], (rows.last - 1 + self.padding) // self.stride + 1)
+        return Rows(rows.image, first, max(first, last))
+
+    def unseen(self, windows: Rows, channels: int, dtype: np.dtype) -> np.ndarray:
+        """Zeros in the shape of what these rows of windows see, to add gradients up in."""
+        return np.zeros((1, *self._reach(windows.last - windows.first), channels), dtype)
+
+    def crop(self, seen: np.ndarray, windows: Rows, dx: np.ndarray, rows: Rows) -> None:
+        """Write the part of ``seen`` by the ``windows`` that are these rows of ``dx (B, H, W, C)``."""
+        top = rows.first + self.padding - self.stride * windows.first
+        part = window(seen, top, self.padding, rows.last - rows.first, dx.shape[2])
+        dx[rows.image, rows.first : rows.last] = part[0]
+
+    def _reach(self, rows: int) -> tuple[int, int]:
+        height, width = (
+            self.stride * (count - 1) + self.dilation * (taps - 1) + 1
+            for count, taps in zip((rows, self.size[1]), self.taps, strict=True)
+        )
+        return max(0, height), width
+
+
+def window(x: np.ndarray, top: int, left: int, height: int, width: int, outside: float = 0.0) -> np.ndarray:
+    """Copy what ``x (B, H, W, C)`` shows from pixel ``(top, left)`` on, with a constant outside of it.
+
+    >>> window(np.ones((1, 2, 2, 1), np.int8), -1, 0, 3, 3)[0, :, :, 0]
     array([[0, 0, 0],
            [1, 1, 0],
            [1, 1, 0]], dtype=int8)
     """
-    seen = np.empty((len(x), height, width, x.shape[3]), x.dtype)
-    first_row, end_row = _inside(top, height, x.shape[1])
-    first_column, end_column = _inside(left, width, x.shape[2])
-    rows = slice(first_row, end_row)
-    seen[:, :first_row] = 0
-    seen[:, end_row:] = 0
-    seen[:, rows, :first_column] = 0
-    seen[:, rows, end_column:] = 0
-    seen[:, rows, first_column:end_column] = x[
-        :, top + first_row : top + end_row, left + first_column : left + end_column
-    ]
-    return seen
+    first_row, last_row = _inside(top, height, x.shape[1])
+    first_column, last_column = _inside(left, width, x.shape[2])
+    rows, columns = slice(first_row, last_row), slice(first_column, last_column)
+    shown = np.empty((len(x), height, width, x.shape[3]), x.dtype)
+    shown[:, :first_row] = outside
+    shown[:, last_row:] = outside
+    shown[:, rows, :first_column] = outside
+    shown[:, rows, last_column:] = outside
+    shown[:, rows, columns] = x[:, top + first_row : top + last_row, left + first_column : left + last_column]
+    return shown
 
 
 def _inside(start: int, length: int, size: int) -> tuple[int, int]:

@@ -1,0 +1,93 @@
+"""Softmax and cross-entropy in one pass over blocks of pixels.
+
+A block is turned so that classes are rows: maxima and sums over a dozen classes are then a dozen operations on long
+rows, not one short loop for every pixel.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backends.contract import Cache
+from backends.numpy.threads import for_each, sum_over
+from reference.ops.checks import OpError, check_arrays, check_labels
+
+#: Values in a block.
+_VALUES = 1 << 17
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    logits: np.ndarray  # (…, K)
+    labels: np.ndarray  # (…)
+    class_weights: np.ndarray  # (K,), divided by the weights of all pixels
+    ignore_label: int
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 255, class_weights: np.ndarray | None = None
+) -> tuple[np.ndarray, Cache]:
+    """See :func:`reference.ops.softmax_cross_entropy`.
+
+    >>> logits = np.log([[1.0, 3.0], [1.0, 1.0], [9.0, 1.0]])
+    >>> loss, cache = softmax_cross_entropy(logits, np.array([1, 0, 255]))
+    >>> print(loss.round(6))
+    0.490415
+    """
+    op = "softmax_cross_entropy"
+    check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
+    check_labels(op, labels, logits.shape, ignore_label)
+    classes = logits.shape[-1]
+    weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
+    counts = np.bincount(labels[labels != ignore_label], minlength=classes)
+    cache = SoftmaxCrossEntropyCache(logits, labels, weights / ((counts @ weights) or 1), ignore_label)
+
+    def add(pixels: slice) -> tuple[np.ndarray]:
+        shifted, target, share = _block(cache, pixels)
+        z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
+        log_sum_exp = np.log(np.exp(shifted, out=shifted).sum(axis=0))
+        return ((share * (log_sum_exp - z_target)).sum(dtype=np.float64),)
+
+    (loss,) = sum_over(add, _blocks(logits))
+    return np.asarray(loss, logits.dtype), cache
+
+
+def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
+    """See :func:`reference.ops.softmax_cross_entropy_backward`.
+
+    >>> loss, cache = softmax_cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
+    >>> softmax_cross_entropy_backward(1.0, cache)
+    array([[ 0.25, -0.25]])
+    """
+    if np.ndim(dloss) != 0:
+        raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
+    logits = cache.logits
+    dlogits = np.empty(logits.shape, logits.dtype)
+
+    def differentiate(pixels: slice) -> None:
+        shifted, target, share = _block(cache, pixels)
+        dpixel = logits.dtype.type(dloss) * share
+        dshifted = np.exp(shifted, out=shifted)
+        dshifted *= dpixel / dshifted.sum(axis=0)
+        dshifted[target, np.arange(len(target))] -= dpixel
+        dlogits.reshape(-1, logits.shape[-1])[pixels] = dshifted.T
+
+    for_each(differentiate, _blocks(logits))
+    return dlogits
+
+
+def _block(cache: SoftmaxCrossEntropyCache, pixels: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits less each pixel's maximum ``(K, pixels)``; targets and shares ``(pixels,)``, 0 where ignored."""
+    logits = cache.logits.reshape(-1, cache.logits.shape[-1])[pixels].T
+    labels = cache.labels.reshape(-1)[pixels]
+    counted = labels != cache.ignore_label
+    target = np.where(counted, labels, 0)
+    share = cache.class_weights[target] * counted
+    return np.subtract(logits, logits.max(axis=0), order="C"), target, share
+
+
+def _blocks(logits: np.ndarray) -> list[slice]:
+    classes = logits.shape[-1]
+    pixels, step = logits.size // classes, max(1, _VALUES // classes)
+    return [slice(first, first + step) for first in range(0, pixels, step)]
