@@ -89,7 +89,7 @@ class LockStep:
     """The ops of ``backend``, each compared in ``dtype`` with the reference in float64.
 
     With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
-    :func:`backends.tolerances.tolerance`): in a network, some gradients are zero but for rounding. Pass
+    :func:`backends.tolerances.compare`): in a network, some gradients are zero but for rounding. Pass
     :meth:`observe` to the network's context so that tensors get their names, and call :meth:`finish` at the end.
     """
 
@@ -227,14 +227,14 @@ class LockStep:
 def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
     """The error of a plain implementation relative to ``max|wanted|``, carried over from its dtype to ``dtype``.
 
-    Rounding of float32 that a computation blows up, it blows up in float64 just as much.
+    The rounding of float32 that a computation blows up, it blows up in float64 just as much.
     """
     if plain is None:
         return 0.0
     error = np.abs(plain.astype("float64") - wanted)
-    scale = float(np.abs(wanted).max(initial=0.0)) or 1.0
+    largest = float(np.abs(wanted).max(initial=0.0)) or 1.0
     carried = PRECISIONS[dtype].epsilon / PRECISIONS[plain_dtype].epsilon
-    return float(error[np.isfinite(error)].max(initial=0.0)) / scale * carried
+    return float(error[np.isfinite(error)].max(initial=0.0)) / largest * carried
 
 
 def _on_kink(op: str, inputs: dict[str, Any]) -> Any:

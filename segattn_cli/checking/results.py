@@ -14,8 +14,7 @@ from backends.tolerances import Comparison
 class Result:
     """One subject in one direction, dtype and case; several tensors may stand behind it.
 
-    ``max_abs`` and ``ulp`` are the largest of all tensors, ``max_rel`` and ``tolerance`` belong to the tensor that
-    comes closest to its tolerance or goes furthest beyond it.
+    The three figures are each the largest of all these tensors; :mod:`backends.tolerances` defines them.
     """
 
     subject: str  # an op, or a network
@@ -43,14 +42,13 @@ def summarise(subject: str, case: str, dtype: str, tensors: list[tuple[str, str,
         if not compared:
             continue
         comparisons = [comparison for _, comparison in compared]
-        worst = max(comparisons, key=lambda each: each.max_rel / each.tolerance)
         failed = next((each for each in compared if not each[1].passed), None)
         yield Result(
             subject, direction, dtype, case,
             max_abs=max(each.max_abs for each in comparisons),
-            max_rel=worst.max_rel,
+            max_rel=max(each.max_rel for each in comparisons),
             ulp=max(each.ulp for each in comparisons),
-            tolerance=worst.tolerance,
+            tolerance=comparisons[0].tolerance,
             passed=failed is None,
             first_divergence=failed[0] if failed else None,
             reason=failed[1].reason if failed else "",

@@ -88,7 +88,7 @@ def _table(results: Sequence[Result], dtypes: Sequence[str], last: int = 0) -> T
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("\nn", justify="right")
     for dtype in dtypes:
