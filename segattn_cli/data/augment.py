@@ -1,0 +1,108 @@
+"""Random views of a picture: scale, crop, flip, colours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from segattn_cli.data.dataset import IGNORE_LABEL
+from segattn_cli.data.normalise import IMAGENET_MEAN
+
+#: What a picture is padded with: normalised, it is about 0.
+MEAN_COLOUR = (IMAGENET_MEAN * 255).round().astype(np.uint8)
+_TRIES = 10  # crops drawn for `cat_max_ratio` before the last one is taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """How pictures vary while training.
+
+    Args:
+        crop: (H, W) of what the network sees. What the picture does not fill, right and below, is padded: the mask
+            with void, the picture with ImageNet's mean.
+        scale: the picture is resized by a factor drawn evenly from this range, before the crop.
+        flip: the probability of a left-right flip.
+        photometric: how strongly colours vary: at 1, brightness by up to ±32 (of 255), contrast and saturation by
+            factors from 0.5 to 1.5, hue by up to ±18°; 0 leaves them alone.
+        cat_max_ratio: no class shall fill more than this share of a crop's labelled pixels; of up to ten crops the
+            first that fits is taken, else the last. ``None`` takes the first.
+    """
+
+    crop: tuple[int, int]
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+    photometric: float = 1.0
+    cat_max_ratio: float | None = None
+
+
+def augment(
+    image: np.ndarray, label: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random view of ``image`` ``(H, W, 3)`` and its ``label`` ``(H, W)``, both uint8, of the size ``config.crop``.
+
+    All that is random comes from ``rng``. Only the part that is seen gets resized: the crop is chosen first, as a
+    box in the coordinates of the picture.
+    """
+    mask = Image.fromarray(label)
+    factor = rng.uniform(*config.scale)
+    for _ in range(_TRIES):
+        size, box = _random_box(mask.size, factor, config.crop, rng)
+        seen_label = np.asarray(mask.resize(size, Image.Resampling.NEAREST, box))
+        if config.cat_max_ratio is None or _largest_share(seen_label) <= config.cat_max_ratio:
+            break
+    seen = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
+    if config.photometric:
+        seen = seen.convert("RGB", _colour_matrix(rng, config.photometric))
+
+    height, width = seen_label.shape
+    padded_image = np.empty((*config.crop, 3), np.uint8)
+    padded_image[:] = MEAN_COLOUR
+    padded_image[:height, :width] = seen
+    padded_label = np.full(config.crop, IGNORE_LABEL, np.uint8)
+    padded_label[:height, :width] = seen_label
+    if rng.random() < config.flip:
+        return np.ascontiguousarray(padded_image[:, ::-1]), np.ascontiguousarray(padded_label[:, ::-1])
+    return padded_image, padded_label
+
+
+def _random_box(
+    size: tuple[int, int], factor: float, crop: tuple[int, int], rng: np.random.Generator
+) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
+    """Size (W, H) of what is seen of a picture of ``size`` (W, H) after scaling, and the box in it that this shows."""
+    width, height = size
+    scaled_w, scaled_h = max(1, round(width * factor)), max(1, round(height * factor))
+    seen_w, seen_h = min(scaled_w, crop[1]), min(scaled_h, crop[0])
+    left, top = rng.integers(scaled_w - seen_w + 1), rng.integers(scaled_h - seen_h + 1)
+    across, down = width / scaled_w, height / scaled_h  # pixels of the picture per scaled pixel
+    box = (
+        left * across,
+        top * down,
+        min(width, (left + seen_w) * across),
+        min(height, (top + seen_h) * down),
+    )
+    return (seen_w, seen_h), box
+
+
+def _largest_share(label: np.ndarray) -> float:
+    """The share of the most frequent class among the labelled pixels; 1 where there are none."""
+    counts = np.bincount(label.ravel(), minlength=256)[:IGNORE_LABEL]
+    return counts.max() / counts.sum() if counts.any() else 1.0
+
+
+def _colour_matrix(rng: np.random.Generator, strength: float) -> tuple[float, ...]:
+    """Contrast, saturation, hue and brightness in one affine map of RGB, as Pillow's twelve numbers.
+
+    ``x' = m + contrast · S · R · (x − m) + brightness`` with the mean colour m, S between the picture and its luma
+    (BT.601), and R a rotation around the axis of greys.
+    """
+    brightness, contrast, saturation, hue = rng.uniform(-strength, strength, 4) * (32, 0.5, 0.5, math.radians(18))
+    luma = np.array([0.299, 0.587, 0.114])
+    saturate = (1 + saturation) * np.eye(3) - saturation * luma  # rows sum to 1: greys stay
+    across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # x ↦ (1, 1, 1)/√3 × x
+    rotate = np.eye(3) + math.sin(hue) * across + (1 - math.cos(hue)) * (across @ across)  # Rodrigues
+    matrix = (1 + contrast) * saturate @ rotate
+    offset = brightness + MEAN_COLOUR - matrix @ MEAN_COLOUR
+    return tuple(np.column_stack([matrix, offset]).ravel().tolist())

@@ -1,0 +1,164 @@
+"""What every data set looks like from outside, and the one that reads pairs of files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from segattn_cli.data.images import SUFFIXES, read_image, read_label, resize_image, resize_label
+from segattn_cli.errors import DataError
+
+#: The label of pixels that belong to no class: neither trained on nor counted.
+IGNORE_LABEL = 255
+
+
+class Sample(NamedTuple):
+    """A picture and what is in it."""
+
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    label: np.ndarray  # (H, W) uint8 class indices, 255 = void
+    name: str
+
+
+class Dataset(Protocol):
+    """One split of a data set. ``load`` may be called from several threads at once."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def palette(self) -> np.ndarray: ...  # (K, 3) uint8
+    @property
+    def ignore_label(self) -> int: ...
+    def __len__(self) -> int: ...
+    def name_of(self, index: int) -> str: ...
+    def load(self, index: int) -> Sample: ...
+
+
+class Pair(NamedTuple):
+    """A picture and its mask, on disk."""
+
+    image: Path
+    mask: Path
+
+
+@dataclass(frozen=True)
+class FileDataset:
+    """A split that consists of pairs of files; the layouts (camvid, voc, folder) differ in how they find them.
+
+    Args:
+        relabel: values of the masks that mean something else: ``{11: 255}`` for CamVid's void.
+        size: resize to this (H, W) on loading, pictures bilinearly and masks by nearest neighbour.
+    """
+
+    name: str
+    format: str
+    split: str
+    classes: tuple[str, ...]
+    palette: np.ndarray  # (K, 3) uint8
+    pairs: tuple[Pair, ...]
+    relabel: Mapping[int, int] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    ignore_label: int = IGNORE_LABEL
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name_of(self, index: int) -> str:
+        """The picture's file name without its ending."""
+        return self.pairs[index].image.stem
+
+    def load(self, index: int) -> Sample:
+        """Read a pair.
+
+        Raises:
+            DataError: for unreadable files, a mask of another size than its picture, and values that are no class.
+        """
+        pair = self.pairs[index]
+        image, label = read_image(pair.image), read_label(pair.mask)
+        if image.shape[:2] != label.shape:
+            (h, w), (mask_h, mask_w) = image.shape[:2], label.shape
+            raise DataError(
+                f"{pair.mask} is {mask_w}×{mask_h} but its picture {pair.image} is {w}×{h} (width×height): "
+                "a mask must have the size of its picture."
+            )
+        label = self._relabelled(label, pair.mask)
+        if self.size is not None and self.size != label.shape:
+            image, label = resize_image(image, self.size), resize_label(label, self.size)
+        return Sample(image, label, self.name_of(index))
+
+    def _relabelled(self, label: np.ndarray, path: Path) -> np.ndarray:
+        table = np.arange(256, dtype=np.uint8)
+        table[list(self.relabel)] = list(self.relabel.values())
+        label = table[label]
+        known = len(self.classes)
+        wrong = label[(label >= known) & (label != self.ignore_label)]
+        if wrong.size:
+            raise DataError(
+                f"{path} holds the value {wrong.max()} but there are {known} classes (0–{known - 1}, "
+                f"{self.ignore_label} = void): mend the mask, or name the missing classes."
+            )
+        return label
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """The pictures in ``folder`` by name without ending, in the order of their names."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise DataError(f"{path} and {found[path.stem].name} have the same name: keep one of them.")
+        found[path.stem] = path
+    return found
+
+
+def match_masks(images: Mapping[str, Path], masks: Mapping[str, Path], mask_folder: Path) -> tuple[Pair, ...]:
+    """Pair pictures and masks of the same name; a :class:`DataError` where a picture has none."""
+    missing = [name for name in images if name not in masks]
+    if missing:
+        raise DataError(
+            f"{images[missing[0]]} has no mask {mask_folder / missing[0]}.png "
+            f"({len(missing)} of {len(images)} pictures have none): add the masks or take the pictures away."
+        )
+    return tuple(Pair(image, masks[name]) for name, image in images.items())
+
+
+def read_list(path: Path) -> list[list[str]]:
+    """The lines of a split list, each as its columns."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of pictures ({error}).") from error
+    return [columns for columns in lines if columns]
+
+
+def rebase(root: Path, written: str, list_path: Path) -> Path:
+    """Find a file that a list names by a path from somewhere else: the longest tail of it that exists below ``root``.
+
+    A picture may also have another ending than the list says (``.jpg`` for ``.png``).
+
+    Raises:
+        DataError: where no tail exists.
+    """
+    parts = [part for part in PurePosixPath(written.replace("\\", "/")).parts if part != "/"]
+    tails = [root.joinpath(*parts[start:]) for start in range(len(parts))]
+    for candidate in [*tails, *(tail.with_suffix(suffix) for tail in tails for suffix in SUFFIXES)]:
+        if candidate.is_file():
+            return candidate
+    raise DataError(f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file.")
+
+
+def require_split(split: str, known: Sequence[str], root: Path) -> None:
+    """Raise a :class:`DataError` where ``root`` has no such split."""
+    if split not in known:
+        raise DataError(f"{root} has no split {split!r}: it has {', '.join(known) or 'none'}.")

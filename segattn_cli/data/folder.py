@@ -1,0 +1,88 @@
+"""Plain folders: ``images/{split}/X.*``, ``masks/{split}/X.png`` and a ``classes.txt``.
+
+``classes.txt`` names one class per line, in the order of the mask values from 0, optionally followed by its colour
+(``road 128 64 128``). Blank lines and lines that begin with ``#`` do not count. 255 is void.
+
+``images/X.*`` and ``masks/X.png`` without folders for splits do as well: the names, in the order of their CRC-32, give
+their first fifth (at least one) to ``val`` and the rest to ``train``; ``all`` is every picture, in the order of the names.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, find_images, match_masks, require_split
+from segattn_cli.data.palettes import default_palette
+from segattn_cli.errors import DataError
+
+CLASSES_FILE = "classes.txt"
+_COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
+
+
+def recognise(root: Path) -> bool:
+    """Whether ``root`` looks like this layout."""
+    return (root / "images").is_dir()
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """The splits that ``root`` has: its folders, or those of the rule for pictures without folders."""
+    if not (root / "images").is_dir():
+        return ()
+    folders = sorted(path.name for path in (root / "images").iterdir() if path.is_dir())
+    return tuple(folders) or ("train", "val", "all")
+
+
+def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
+    """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
+    require_split(split, splits(root), root)
+    classes, palette = read_classes(root / CLASSES_FILE)
+    subfolder = split if (root / "images" / split).is_dir() else ""
+    images, masks = root / "images" / subfolder, root / "masks" / subfolder
+    if not masks.is_dir():
+        raise DataError(f"{images} has pictures, but the folder {masks} of their masks is missing.")
+    found = find_images(images)
+    chosen = {name: found[name] for name in (found if subfolder else _split_names(list(found), split))}
+    pairs = match_masks(chosen, find_images(masks), masks)
+    return FileDataset(root.name, "folder", split, classes, palette, pairs, size=size)
+
+
+def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours ``(K, 3)`` from a ``classes.txt``; colours of its own where a class has none.
+
+    Raises:
+        DataError: where the file is missing, empty, names a class twice, or more than 255.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: write one class name per line, in the order of the mask values from 0.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}).") from error
+    lines = [line for line in lines if line and not line.startswith("#")]
+    matches = [_COLOUR.match(line) for line in lines]
+    names = tuple(match["name"] if match else line for line, match in zip(lines, matches, strict=True))
+    if not 1 <= len(names) <= IGNORE_LABEL:
+        raise DataError(f"{path} names {len(names)} classes: 1 to {IGNORE_LABEL} can be told apart in a mask.")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise DataError(f"{path} names the class {twice!r} twice.")
+    palette = default_palette(len(names))
+    for index, match in enumerate(matches):
+        if match:
+            colour = [int(value) for value in match.groups()[1:]]
+            if max(colour) > 255:
+                raise DataError(f"{path} gives {names[index]!r} the colour {colour}: values go from 0 to 255.")
+            palette[index] = colour
+    return names, palette
+
+
+def _split_names(names: list[str], split: str) -> list[str]:
+    if split == "all":
+        return names
+    ordered = sorted(names, key=lambda name: (crc32(name.encode()), name))
+    val = set(ordered[: max(1, len(names) // 5)])
+    return [name for name in names if (name in val) == (split == "val")]

@@ -1,0 +1,129 @@
+"""Reading pictures and masks: whatever is wrong with a file ends in one sentence that names it."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segattn_cli.errors import DataError
+
+#: What is tried on a file, whatever its name says.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+#: The endings by which folders are searched for pictures.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+#: Above this a file is taken for a decompression bomb: Pillow's own bound, of which Pillow only warns.
+LARGEST = 89_478_485  # pixels
+Image.MAX_IMAGE_PIXELS = LARGEST
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# A picture whose EXIF block is damaged is still a picture: it counts as upright.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+
+_MASK_RULE = "masks hold one class index per pixel, as 8-bit grey or palette PNG (255 = void)"
+
+
+def read_image(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
+    """Read a picture as it looks on a screen: ``(H, W, 3)`` uint8, red, green, blue.
+
+    The EXIF orientation is applied; 16-bit grey keeps its upper 8 bits; transparency is laid on white; grey, CMYK
+    and palette pictures become RGB; of several frames the first counts.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: what errors call it; the path by default.
+
+    Raises:
+        DataError: for a file that is missing, empty, damaged, no picture, or larger than :data:`LARGEST` pixels.
+
+    >>> read_image(b"GIF89a", "standard input")
+    Traceback (most recent call last):
+    segattn_cli.errors.DataError: standard input is damaged or no picture at all.
+    """
+    with _opened(source, name) as picture:
+        return np.asarray(_as_rgb(ImageOps.exif_transpose(picture)))
+
+
+def read_label(path: str | Path) -> np.ndarray:
+    """Read a mask: ``(H, W)`` uint8 class indices; of a palette PNG the indices, never the colours.
+
+    Raises:
+        DataError: like :func:`read_image`, and for masks in colour, in JPEG (which changes values) and with values
+            above 255.
+    """
+    with _opened(path, None) as mask:
+        if mask.format in ("JPEG", "MPO"):
+            raise DataError(f"{path} is a JPEG, which blurs class indices: {_MASK_RULE}.")
+        if mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
+            raise DataError(f"{path} is a colour picture (mode {mask.mode}): {_MASK_RULE}.")
+        label = np.asarray(ImageOps.exif_transpose(mask))
+        if label.dtype.itemsize > 1 and (label.min() < 0 or label.max() > 255):
+            raise DataError(f"{path} holds the value {label.max()}: {_MASK_RULE}.")
+        return label.astype(np.uint8)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture as :func:`read_image` would return it, from its header alone."""
+    with _opened(path, None) as picture:
+        width, height = picture.size
+        turned = picture.getexif().get(_ORIENTATION, 1) >= 5
+        return (width, height) if turned else (height, width)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a picture ``(H, W, 3)`` to ``size = (H', W')``, bilinearly, averaging where it shrinks."""
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a mask ``(H, W)`` to ``size = (H', W')`` by nearest neighbour: indices cannot be averaged."""
+    return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+_ORIENTATION = 0x0112
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no agreed brightness: save it with 8 bits")
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.clip(picture, 0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Image]:
+    """The picture in ``source``; every error on opening and on decoding it within becomes a :class:`DataError`."""
+    name = name or ("the picture" if isinstance(source, bytes) else str(source))
+    try:
+        if not isinstance(source, bytes) and Path(source).stat().st_size == 0 or source == b"":
+            raise DataError(f"{name} is empty (0 bytes).")
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
+            yield picture
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{name} does not exist.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a folder, not a picture.") from None
+    except PermissionError:
+        raise DataError(f"{name} cannot be read: permission denied.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(
+            f"{name} has more than {LARGEST / 1e6:.0f} million pixels, which may be a decompression bomb: "
+            "cut it into tiles."
+        ) from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name} is damaged or no picture at all.") from None
+    except MemoryError:
+        raise DataError(f"{name} does not fit into memory.") from None
+    except Exception as error:  # Pillow's decoders meet damage with OSError, SyntaxError, ValueError, struct.error …
+        raise DataError(f"{name} is damaged or cut short ({error}).") from error

@@ -1,0 +1,20 @@
+"""From bytes to what a network sees: ImageNet's mean and deviation, on RGB in [0, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """``(x / 255 − mean) / std``: ``(…, H, W, 3)`` uint8 to float32 of the same shape.
+
+    >>> normalise(np.full((1, 1, 3), 255, np.uint8)).round(2).tolist()
+    [[[2.25, 2.43, 2.64]]]
+    """
+    normalised = image.astype(np.float32)
+    normalised *= 1 / (255 * IMAGENET_STD)
+    normalised -= IMAGENET_MEAN / IMAGENET_STD
+    return normalised
