@@ -1,0 +1,28 @@
+"""The examples in the docstrings run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "batch_norm",
+    "channel_attention",
+    "conv2d",
+    "linear",
+    "max_pool2d",
+    "position_attention",
+    "resize_bilinear",
+    "softmax_cross_entropy",
+    "threads",
+    "windows",
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_doctests(module):
+    results = doctest.testmod(importlib.import_module(f"backends.numpy.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0
