@@ -94,14 +94,15 @@ def evaluate(
     found = _watch(predictor, dataset, limit)
     everything = {**_circumstances(model, predictor, dataset), **found.as_dict()}
     text = json.dumps(everything, indent=2, allow_nan=False)
-    if json_file == Path("-"):
+    to_stdout = json_file == Path("-")
+    if json_file is not None and not to_stdout:
+        write_atomically(json_file, text.encode() + b"\n")
+    if confusion is not None:
+        draw_confusion(found.confusion, found.classes, confusion)
+    if to_stdout:
         print(text)
     else:
         _print(found, everything, model.config.network.scales)
-        if json_file is not None:
-            write_atomically(json_file, text.encode() + b"\n")
-    if confusion is not None:
-        draw_confusion(found.confusion, found.classes, confusion)
 
 
 def _open(model: Model, data: str | None, format: str | None, split: str | None) -> Dataset:

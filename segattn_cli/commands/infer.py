@@ -107,7 +107,7 @@ def infer(
             line = json.dumps(_as_dict(event)) if as_json else _as_line(event)
             if line:
                 print(line, flush=True)
-            advance(sum(counts.values()), len(jobs), event.job.input.name)
+            advance(sum(counts.values()), len(jobs), Path(event.job.input.name).name)
     if as_json:
         print(json.dumps({"summary": {**counts, "checkpoint": str(model.path), "backend": predictor.ops.name}}))
     else:
