@@ -79,7 +79,7 @@ def draw_predictions(
     """A sheet with a row for each (image, truth, prediction), side by side, and a legend: a PNG at ``path``.
 
     ``image`` is (H, W, 3) uint8, ``truth`` and ``prediction`` are (H, W). Each row says how many of its pixels
-    are right. Void is black in the truth.
+    are right, void left out.
     """
     margin, gap, cell, text = 14, 8, 320, 14
     font = _font(text)
