@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -12,11 +13,29 @@ from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
     name="segattn",
-    help="Train, run and read semantic-segmentation networks with dual attention and attention to scale.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"segattn {version('segattn')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="First steps:  segattn train --out RUN  ·  segattn infer RUN PICTURE --out DIR --overlay")
+def segattn(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train, run and read semantic-segmentation networks with dual attention and attention to scale."""
+
+
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
