@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from segattn_cli.checking import Result
 
-#: How many failures are printed one by one.
-SHOWN_FAILURES = 20
-
 
 def check(
     backend: Annotated[str, typer.Option(help="Backend to check: numpy, cupy, reference, or auto.")] = "auto",
@@ -117,13 +114,18 @@ def _worst(results: Sequence[Result]) -> tuple[str, str, str]:
 
 
 def _print_failures(console: Console, failures: Sequence[Result]) -> None:
+    """One line for each tensor that differs, whatever the number of cases in which it does."""
     from rich.markup import escape
 
-    for failure in failures[:SHOWN_FAILURES]:
-        where = f"{failure.subject}, {failure.case}, {failure.dtype}, {failure.direction}"
-        console.print(f"[red]✗[/] {escape(where)}: [bold]{failure.first_divergence}[/] {escape(failure.reason)}")
-    if len(failures) > SHOWN_FAILURES:
-        console.print(f"  … and {len(failures) - SHOWN_FAILURES} more; --json FILE has all.")
+    grouped: dict[tuple, list[Result]] = {}
+    for failure in failures:
+        grouped.setdefault((failure.subject, failure.direction, failure.first_divergence), []).append(failure)
+    for (subject, direction, tensor), (first, *others) in grouped.items():
+        where = f"{first.case}, {first.dtype}" + (f", and {len(others)} more" if others else "")
+        console.print(
+            f"[red]✗[/] {subject} {direction}: [bold]{tensor}[/] {escape(f'{first.reason} ({where})')}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _print_summary(
@@ -132,11 +134,11 @@ def _print_summary(
     if not failures:
         console.print(f"[green]✓[/] {backend} agrees with the reference: {count} comparisons in {seconds:.0f} s.")
         return
-    first = failures[0]
     console.print(
-        f"[red]✗[/] {backend} differs from the reference in {len(failures)} of {count} comparisons; the first "
-        f"tensor that does is [bold]{first.first_divergence}[/] of {first.subject}."
-    )
+        f"[red]✗[/] {backend} differs from the reference in {len(failures)} of {count} comparisons, first in "
+        f"[bold]{failures[0].first_divergence}[/] ({failures[0].subject}).",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _print_choices(console: Console) -> None:
