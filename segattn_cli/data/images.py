@@ -91,7 +91,7 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed brightness: save it with 8 bits")
     if picture.mode.startswith("I"):
-        return Image.fromarray((np.clip(picture, 0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((np.asarray(picture).clip(0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
@@ -104,7 +104,7 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
     """The picture in ``source``; every error on opening and on decoding it within becomes a :class:`DataError`."""
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
     try:
-        if not isinstance(source, bytes) and Path(source).stat().st_size == 0 or source == b"":
+        if len(source) == 0 if isinstance(source, bytes) else Path(source).stat().st_size == 0:
             raise DataError(f"{name} is empty (0 bytes).")
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
             yield picture
@@ -125,5 +125,5 @@ def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Imag
         raise DataError(f"{name} is damaged or no picture at all.") from None
     except MemoryError:
         raise DataError(f"{name} does not fit into memory.") from None
-    except Exception as error:  # Pillow's decoders meet damage with OSError, SyntaxError, ValueError, struct.error …
+    except Exception as error:  # damage makes decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise DataError(f"{name} is damaged or cut short ({error}).") from error

@@ -34,8 +34,8 @@ class Loader:
     nor the place where an epoch is taken up changes a bit. Pictures that do not fill a last batch wait for another
     epoch, whose order is another.
 
-    At most ``prefetch + 1`` batches are in memory. Threads end with the iteration, also where it is left early. What
-    goes wrong in a thread is raised in the consumer when its turn comes.
+    At most ``prefetch + 1`` batches are in memory. Threads end with the iteration, also where it is left early.
+    What goes wrong in a thread is raised in the consumer when its turn comes.
 
     Args:
         augmentation: ``None`` takes pictures as they are; a batch of several sizes is then an error.
@@ -60,8 +60,8 @@ class Loader:
     ) -> None:
         if len(dataset) < batch_size:
             raise DataError(
-                f"The split {dataset.split!r} of {dataset.name} has {len(dataset)} pictures, fewer than one batch of "
-                f"{batch_size}: make batches smaller or add pictures."
+                f"The split {dataset.split!r} of {dataset.name} has {len(dataset)} pictures, fewer than one batch "
+                f"of {batch_size}: make batches smaller or add pictures."
             )
         self.dataset = dataset
         self.augmentation = augmentation
@@ -106,8 +106,8 @@ def _collect(futures: list[Future[Sample]]) -> Batch:
     different = next((s for s in samples if s.label.shape != samples[0].label.shape), None)
     if different is not None:
         raise DataError(
-            f"{different.name} is {different.label.shape} pixels (height, width), but {samples[0].name} in the same "
-            f"batch is {samples[0].label.shape}: crop or resize them to one size."
+            f"{different.name} is {different.label.shape} pixels (height, width), but {samples[0].name} in the "
+            f"same batch is {samples[0].label.shape}: crop or resize them to one size."
         )
     images = np.stack([sample.image for sample in samples])
     labels = np.stack([sample.label for sample in samples]).astype(np.int32)

@@ -74,7 +74,7 @@ def resolve_format(source: str | Path, format: str = "auto") -> str:
         raise ConfigError(f"Unknown data format {format!r}: choose from {', '.join(FORMATS)}.{hint}")
     if source == "scenes":
         if format in LAYOUTS:
-            raise ConfigError(f"'scenes' are drawn, not read as {format}: write ./scenes for a folder of that name.")
+            raise ConfigError(f"'scenes' are drawn, not read as {format}: a folder of that name is ./scenes.")
         return "scenes"
     root = Path(source)
     if format == "scenes":

@@ -1,27 +1,28 @@
-"""``scenes``: streets drawn from a seed, made so that attention to far places and to scales has something to do.
+"""``scenes``: streets drawn from a seed, so made that attention to far places and to scales has something to do.
 
-A picture shows, from top to bottom, the sky, a closed row of houses with trees, the pavement, and asphalt with cars and
-people. What is where, and in which colours, is random; picture ``i`` of a split is always the same.
+A picture shows, from top to bottom, the sky, a closed row of houses with trees, the pavement, and asphalt with
+cars and people. What is where, and in which colours, is random; picture ``i`` of a split is always the same.
 
-**Same texture, distant context.** The asphalt is ``road`` by day and ``plaza`` in the evening, when the street belongs
-to the people: one class or the other for the whole picture, each half of the time. The *only* thing that tells is the
-colour of the sky: blue by day, orange in the evening. Day and evening pictures drawn from the same random numbers agree
-in every pixel below the skyline, so neither texture, place nor neighbours give it away. The skyline stays above 0.25
-of the height and the asphalt begins below 0.65, so a network sees both only if it sees 0.4 of the height at once (38
-pixels of 96; the ``tiny`` backbone with an ``fcn`` head reaches 39 at output stride 8, and so most asphalt is out of
-its reach). Crops that cut off the sky make the question unanswerable: take whole pictures.
+**Same texture, distant context.** The asphalt is ``road`` by day and ``plaza`` in the evening, when the street
+belongs to the people: one class or the other for the whole picture, each half of the time. The *only* thing that
+tells is the colour of the sky: blue by day, orange in the evening. A day and an evening picture drawn from the same
+random numbers agree in every pixel that is not sky, so neither texture, place nor neighbours give it away. No sky
+is lower than 0.25 of the height and no asphalt higher than 0.66, so only a network that sees 0.41 of the height (39
+pixels of 96) far sees both at once: for the ``tiny`` backbone with an ``fcn`` head most asphalt is out of reach. A
+crop without sky makes the question unanswerable: train on whole pictures.
 
 **Tiny and huge.** Cars are 0.09 to 0.85 picture heights long, evenly on a logarithmic scale. The far ones are a few
 pixels; of a near one a small field of view sees nothing but paint, in the colours of the house fronts.
 
-All sizes are fractions of the height, so a scene is the same at every size, but for the grain. Only sums, products,
-comparisons and uniform random numbers make up a pixel: the pictures are the same on every machine.
+All lengths are fractions of the height, so a scene is the same at every size, but for the grain. A pixel is made of
+sums, products, comparisons and uniform random numbers only: the pictures are the same on every machine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,12 +49,23 @@ _BLOCKS = np.array([4, 8, 12, 16, 16, 70, 4, 8], np.float32)
 _DAY = np.array([[70, 130, 215], [150, 200, 245]], np.float32)  # top and bottom of the sky
 _EVENING = np.array([[235, 120, 60], [255, 200, 120]], np.float32)
 _PAINT = np.array(
-    [[196, 76, 60], [214, 158, 88], [232, 214, 170], [150, 170, 186], [96, 128, 160], [170, 110, 120], [206, 206, 200], [120, 150, 120]],
+    [
+        [196, 76, 60], [214, 158, 88], [232, 214, 170], [150, 170, 186],
+        [96, 128, 160], [170, 110, 120], [206, 206, 200], [120, 150, 120],
+    ],
     np.float32,
 )  # fmt: skip
 _SKIN = np.array([[240, 200, 170], [200, 150, 110], [120, 80, 56]], np.float32)
-_ASPHALT = np.array([112, 112, 118], np.float32)
-_GLASS = np.array([48, 58, 72], np.float32)
+_COATS = np.array([[200, 30, 60], [40, 60, 190], [230, 190, 20], [140, 40, 150]], np.float32)
+
+
+def _rgb(red: int, green: int, blue: int) -> np.ndarray:
+    return np.array([red, green, blue], np.float32)
+
+
+_ASPHALT, _SLABS, _LINE = _rgb(112, 112, 118), _rgb(205, 198, 184), _rgb(225, 225, 215)
+_GLASS, _TYRE, _HUB, _LAMP = _rgb(48, 58, 72), _rgb(28, 28, 30), _rgb(170, 170, 175), _rgb(255, 240, 170)
+_LEAVES, _TRUNK, _TROUSERS = _rgb(60, 120, 55), _rgb(96, 70, 50), _rgb(40, 40, 70)
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,9 @@ class Scenes:
         return Sample(*draw_scene(rng, self.size, evening), self.name_of(index))
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int], evening: bool) -> tuple[np.ndarray, np.ndarray]:
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int], evening: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw one picture ``(H, W, 3)`` and its labels ``(H, W)``, both uint8.
 
     ``evening`` decides on the colours of the sky and on the name of the asphalt, and on nothing else.
@@ -128,11 +142,11 @@ def _draw_sky(canvas: Canvas, rng: np.random.Generator, colours: np.ndarray) -> 
 
 
 def _draw_houses(canvas: Canvas, rng: np.random.Generator, kerb: float) -> None:
-    """A closed row: no gap lets the sky through, and no roof stands above 0.14 or ends below 0.25 of the height."""
+    """A closed row of roofs between 0.13 and 0.25 of the height: no gap lets the sky through."""
     count = int(rng.integers(4, 7))
     corners = (np.arange(count + 1) + np.append(rng.uniform(-0.25, 0.25, count), 0)) * canvas.aspect / count
     corners[0] = 0
-    for left, right in zip(corners[:-1], corners[1:], strict=True):
+    for left, right in pairwise(corners):
         eaves = rng.uniform(0.17, 0.25)
         paint = _PAINT[rng.integers(len(_PAINT))]
         if rng.random() < 0.6:
@@ -155,22 +169,22 @@ def _draw_houses(canvas: Canvas, rng: np.random.Generator, kerb: float) -> None:
 def _draw_ground(canvas: Canvas, rng: np.random.Generator, kerb: float, ground: int) -> None:
     """Pavement of slabs in front of the houses, asphalt with a dashed line from there to the lower edge."""
     edge = kerb - 0.08
-    canvas.box(edge, 0, kerb, canvas.aspect, np.float32([205, 198, 184]), PAVEMENT)
+    canvas.box(edge, 0, kerb, canvas.aspect, _SLABS, PAVEMENT)
     for x in np.arange(rng.uniform(0, 0.08), canvas.aspect, 0.08):
         canvas.shade(edge, x, kerb, x + 0.012, 0.8)
     canvas.shade(kerb - 0.012, 0, kerb, canvas.aspect, 0.7)
     canvas.box(kerb, 0, 1, canvas.aspect, _ASPHALT + np.float32(rng.uniform(-12, 12)), ground)
     line = rng.uniform(kerb + 0.1, 0.9)
     for x in np.arange(rng.uniform(-0.2, 0), canvas.aspect, 0.3):
-        canvas.box(line, x, line + 0.016, x + 0.16, np.float32([225, 225, 215]), ground)
+        canvas.box(line, x, line + 0.016, x + 0.16, _LINE, ground)
 
 
 def _draw_trees(canvas: Canvas, rng: np.random.Generator, kerb: float) -> None:
     for _ in range(int(rng.integers(1, 4))):
         x, size = rng.uniform(0, canvas.aspect), rng.uniform(0.09, 0.15)
         top = kerb - 0.03 - rng.uniform(0.9, 1.2) * 2 * size
-        green = np.float32([60, 120, 55]) + rng.uniform(-20, 20, 3).astype(np.float32)
-        canvas.box(top, x - 0.012, kerb - 0.02, x + 0.012, np.float32([96, 70, 50]), TREE)
+        green = _LEAVES + rng.uniform(-20, 20, 3).astype(np.float32)
+        canvas.box(top, x - 0.012, kerb - 0.02, x + 0.012, _TRUNK, TREE)
         for y_off, x_off, radius in ((0, 0, 1), (0.35, -0.6, 0.7), (0.35, 0.6, 0.7)):
             canvas.ellipse(top + y_off * size, x + x_off * size, radius * size, radius * size, green, TREE)
         canvas.ellipse(top - 0.3 * size, x - 0.25 * size, 0.4 * size, 0.5 * size, green * np.float32(1.2), TREE)
@@ -192,7 +206,9 @@ def _draw_traffic(canvas: Canvas, rng: np.random.Generator, kerb: float, ground:
         draw(canvas, rng, foot=foot, x=rng.uniform(0, canvas.aspect))
 
 
-def _draw_car(canvas: Canvas, rng: np.random.Generator, foot: float, x: float, length: float, ground: int) -> None:
+def _draw_car(
+    canvas: Canvas, rng: np.random.Generator, foot: float, x: float, length: float, ground: int
+) -> None:
     paint = _PAINT[rng.integers(len(_PAINT))]
     half, wheel = length / 2, 0.09 * length
     waist = foot - 0.24 * length
@@ -201,18 +217,18 @@ def _draw_car(canvas: Canvas, rng: np.random.Generator, foot: float, x: float, l
     canvas.trapezoid(foot - 0.37 * length, waist, x - 0.22 * half, 0.16 * half, 0.3 * half, _GLASS, CAR)
     canvas.trapezoid(foot - 0.37 * length, waist, x + 0.3 * half, 0.16 * half, 0.28 * half, _GLASS, CAR)
     canvas.box(waist, x - half, foot - 0.06 * length, x + half, paint, CAR)
-    for side in (-1, 1):
-        canvas.ellipse(foot - wheel, x + side * 0.6 * half, wheel, wheel, np.float32([28, 28, 30]), CAR)
-        canvas.ellipse(foot - wheel, x + side * 0.6 * half, 0.5 * wheel, 0.5 * wheel, np.float32([170, 170, 175]), CAR)
-    canvas.box(waist + 0.03 * length, x + 0.9 * half, waist + 0.08 * length, x + half, np.float32([255, 240, 170]), CAR)
+    for axle in (x - 0.6 * half, x + 0.6 * half):
+        canvas.ellipse(foot - wheel, axle, wheel, wheel, _TYRE, CAR)
+        canvas.ellipse(foot - wheel, axle, 0.5 * wheel, 0.5 * wheel, _HUB, CAR)
+    canvas.box(waist + 0.03 * length, x + 0.9 * half, waist + 0.08 * length, x + half, _LAMP, CAR)
 
 
 def _draw_person(canvas: Canvas, rng: np.random.Generator, foot: float, x: float, height: float) -> None:
     skin = _SKIN[rng.integers(len(_SKIN))]
-    coat = np.float32([[200, 30, 60], [40, 60, 190], [230, 190, 20], [140, 40, 150]])[rng.integers(4)]
+    coat = _COATS[rng.integers(len(_COATS))]
     wide = 0.15 * height
-    canvas.box(foot - 0.45 * height, x - 0.8 * wide, foot, x - 0.1 * wide, np.float32([40, 40, 70]), PERSON)
-    canvas.box(foot - 0.45 * height, x + 0.1 * wide, foot, x + 0.8 * wide, np.float32([40, 40, 70]), PERSON)
+    canvas.box(foot - 0.45 * height, x - 0.8 * wide, foot, x - 0.1 * wide, _TROUSERS, PERSON)
+    canvas.box(foot - 0.45 * height, x + 0.1 * wide, foot, x + 0.8 * wide, _TROUSERS, PERSON)
     canvas.trapezoid(foot - 0.82 * height, foot - 0.38 * height, x, wide, 1.1 * wide, coat, PERSON)
     canvas.ellipse(foot - 0.89 * height, x, 0.11 * height, 0.1 * height, skin, PERSON)
 
