@@ -101,10 +101,11 @@ class FileDataset:
         table[list(self.relabel)] = list(self.relabel.values())
         label = table[label]
         known = len(self.classes)
-        wrong = label[(label >= known) & (label != self.ignore_label)]
+        wrong = np.unique(label[(label >= known) & (label != self.ignore_label)])
         if wrong.size:
+            listed = ", ".join(str(value) for value in wrong[:5]) + (", …" if wrong.size > 5 else "")
             raise DataError(
-                f"{path} holds the value {wrong.max()} but there are {known} classes (0–{known - 1}, "
+                f"{path} holds the value {listed} but there are {known} classes (0–{known - 1}, "
                 f"{self.ignore_label} = void): mend the mask, or name the missing classes."
             )
         return label
@@ -123,13 +124,20 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 
 def match_masks(images: Mapping[str, Path], masks: Mapping[str, Path], mask_folder: Path) -> tuple[Pair, ...]:
-    """Pair pictures and masks of the same name; a :class:`DataError` where a picture has none."""
+    """Pair pictures and masks of the same name.
+
+    Raises:
+        DataError: on the first picture that has no mask; its notes name the others.
+    """
     missing = [name for name in images if name not in masks]
     if missing:
-        raise DataError(
+        error = DataError(
             f"{images[missing[0]]} has no mask {mask_folder / missing[0]}.png "
             f"({len(missing)} of {len(images)} pictures have none): add the masks or take the pictures away."
         )
+        for name in missing[1:]:
+            error.add_note(f"{images[name]} has no mask {mask_folder / name}.png.")
+        raise error
     return tuple(Pair(image, masks[name]) for name, image in images.items())
 
 
@@ -143,7 +151,7 @@ def read_list(path: Path) -> list[list[str]]:
 
 
 def rebase(root: Path, written: str, list_path: Path) -> Path:
-    """Find a file that a list names by a path from somewhere else: the longest tail of it that exists below ``root``.
+    """Find a file that a list names by a path from elsewhere: the longest tail of it that exists below ``root``.
 
     A picture may also have another ending than the list says (``.jpg`` for ``.png``).
 
@@ -155,7 +163,9 @@ def rebase(root: Path, written: str, list_path: Path) -> Path:
     for candidate in [*tails, *(tail.with_suffix(suffix) for tail in tails for suffix in SUFFIXES)]:
         if candidate.is_file():
             return candidate
-    raise DataError(f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file.")
+    raise DataError(
+        f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file."
+    )
 
 
 def require_split(split: str, known: Sequence[str], root: Path) -> None:

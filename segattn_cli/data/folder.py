@@ -3,21 +3,23 @@
 ``classes.txt`` names one class per line, in the order of the mask values from 0, optionally followed by its colour
 (``road 128 64 128``). Blank lines and lines that begin with ``#`` do not count. 255 is void.
 
-``images/X.*`` and ``masks/X.png`` without folders for splits do as well: the names, in the order of their CRC-32, give
-their first fifth (at least one) to ``val`` and the rest to ``train``; ``all`` is every picture, in the order of the names.
+``images/X.*`` and ``masks/X.png`` without folders for splits do as well: of the names in the order of their CRC-32,
+the first fifth (at least one) is ``val`` and the rest ``train``; ``all`` is every picture, in the order of names.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from PIL import Image
 
-from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, find_images, match_masks, require_split
-from segattn_cli.data.palettes import default_palette
-from segattn_cli.errors import DataError
+from segattn_cli.data.dataset import IGNORE_LABEL, Dataset, FileDataset, find_images, match_masks, require_split
+from segattn_cli.data.palettes import default_palette, write_label_png
+from segattn_cli.errors import DataError, OutputError
 
 CLASSES_FILE = "classes.txt"
 _COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
@@ -59,7 +61,9 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: write one class name per line, in the order of the mask values from 0.") from None
+        raise DataError(
+            f"{path} is missing: write one class name per line, in the order of the mask values from 0."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read ({error}).") from error
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -78,6 +82,28 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
                 raise DataError(f"{path} gives {names[index]!r} the colour {colour}: values go from 0 to 255.")
             palette[index] = colour
     return names, palette
+
+
+def write(dataset: Dataset, out: Path) -> Iterator[str]:
+    """Write ``dataset`` into ``out`` in this layout, all of its pictures as one ``all``; yields the names written.
+
+    ``classes.txt`` comes last: without it, nobody takes a folder that was cut short for a whole one.
+
+    Raises:
+        OutputError: where something cannot be written.
+    """
+    try:
+        for folder in ("images", "masks"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        for index in range(len(dataset)):
+            image, label, name = dataset.load(index)
+            Image.fromarray(image).save(out / "images" / f"{name}.png")
+            write_label_png(out / "masks" / f"{name}.png", label, dataset.palette)
+            yield name
+        lines = [f"{name} {r} {g} {b}" for name, (r, g, b) in zip(dataset.classes, dataset.palette, strict=True)]
+        (out / CLASSES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{error.filename or out} cannot be written: {error.strerror or error}.") from error
 
 
 def _split_names(names: list[str], split: str) -> list[str]:

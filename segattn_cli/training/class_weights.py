@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from segattn_cli.config import Loss
@@ -25,22 +27,30 @@ def class_weights(config: Loss, dataset: Dataset) -> tuple[float, ...] | None:
 
 
 def median_frequency(dataset: Dataset) -> tuple[float, ...]:
+    """:func:`balance` for the pixels of ``dataset``. Reads every label once."""
+    classes = len(dataset.classes)
+    labels = (dataset.load(index).label for index in range(len(dataset)))
+    return balance([np.bincount(label[label != dataset.ignore_label], minlength=classes) for label in labels])
+
+
+def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
     """Median frequency balancing (Eigen and Fergus, ICCV 2015, section 6.3.2)::
 
         weight_c = median(frequency) / frequency_c
 
     ``frequency_c`` is the share of c among the labelled pixels of those images in which c occurs. A class that
-    never occurs weighs 1, which no pixel will notice. Reads every label once.
+    never occurs weighs 1, which no pixel will notice.
+
+    Args:
+        pixels: for each image, how many pixels each class has, ``(K,)``.
+
+    >>> balance([np.array([6, 2, 0]), np.array([0, 4, 0])])
+    (0.75, 1.5, 1.0)
     """
-    classes = len(dataset.classes)
-    pixels, present_in = np.zeros(classes), np.zeros(classes)
-    for index in range(len(dataset)):
-        label = dataset.load(index).label
-        counts = np.bincount(label[label != dataset.ignore_label], minlength=classes)
-        pixels += counts
-        present_in += (counts > 0) * counts.sum()
-    occurs = pixels > 0
-    frequency = pixels[occurs] / present_in[occurs]
-    weights = np.ones(classes)
+    counts = np.asarray(pixels)  # (images, K)
+    present_in = ((counts > 0) * counts.sum(1, keepdims=True)).sum(0)
+    occurs = present_in > 0
+    frequency = counts.sum(0)[occurs] / present_in[occurs]
+    weights = np.ones(counts.shape[1])
     weights[occurs] = np.median(frequency) / frequency
     return tuple(weights.tolist())

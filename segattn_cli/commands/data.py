@@ -1,0 +1,284 @@
+"""``segattn data``: draw pictures to try things on, and look whether a data set can be trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segattn_cli.errors import DataError, ExitCode, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from rich.table import Table
+
+    from segattn_cli.data import Dataset
+    from segattn_cli.data.inspect import SplitReport
+
+#: How many problems of a split are printed one by one.
+SHOWN_PROBLEMS = 20
+#: How many sizes of pictures a split's row mentions.
+SHOWN_SIZES = 3
+#: Splits that consist of others: checked only on demand, for their pictures would be read twice.
+UNIONS = ("trainval", "all")
+
+app = typer.Typer(help="Draw pictures to try things on, and check data sets.", no_args_is_help=True)
+
+
+@app.command()
+def sample(
+    source: Annotated[str, typer.Argument(metavar="scenes", help="What to draw.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 8,
+    size: Annotated[str, typer.Option(metavar="H,W", help="Their height and width.")] = "96,128",
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other pictures.")] = 0,
+    split: Annotated[
+        str, typer.Option(metavar="train|val|test", help="The split they come from; splits share no picture.")
+    ] = "train",
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that is not empty; files of the same name go.")
+    ] = False,
+) -> None:
+    """Draw pictures with their masks, as a data set of plain folders.
+
+    Writes images/*.png, masks/*.png (palette PNG, whose values are the classes)
+    and classes.txt. Picture number i is the same on every machine.
+
+    \b
+    Examples:
+      segattn data sample scenes --count 8 --out samples
+      segattn data sample scenes --count 100 --size 192,256 --seed 1 --out streets
+      segattn train --data streets --out runs/streets
+    """
+    from segattn_cli.commands.prediction import parse_size
+    from segattn_cli.commands.progress import progress
+    from segattn_cli.data import SceneOptions, open_dataset
+    from segattn_cli.data.folder import write
+
+    if source != "scenes":
+        raise UsageError(f"Only 'scenes' can be drawn, not {source!r}.")
+    wanted = parse_size("--size", size)
+    if wanted is None:
+        raise UsageError("--size wants height and width, such as 96,128.")
+    _require_empty(out, force)
+    dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
+    with progress("pictures") as advance:
+        for done, name in enumerate(write(dataset, out), start=1):
+            advance(done, count, name)
+    print(f"{out}: {count} pictures, {len(dataset.classes)} classes")
+
+
+def _require_empty(out: Path, force: bool) -> None:
+    try:
+        taken = out.exists() and (not out.is_dir() or (not force and any(out.iterdir())))
+    except OSError as error:
+        raise OutputError(f"{out} cannot be looked into: {error.strerror}.") from None
+    if taken:
+        hint = "give another --out, or --force to write into it" if out.is_dir() else "give another --out"
+        what = "is not empty" if out.is_dir() else "is a file"
+        raise OutputError(f"{out} {what}: {hint}.")
+
+
+@app.command()
+def check(
+    source: Annotated[
+        str, typer.Argument(metavar="PATH|scenes", help="The data set's folder.", show_default=False)
+    ],
+    format: Annotated[str, typer.Option(metavar="auto|camvid|voc|folder", help="Its layout.")] = "auto",
+    split: Annotated[
+        list[str] | None, typer.Option(help="Check only this split; may be repeated.", show_default=False)
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Everything as JSON; - prints it in place of the tables.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Read every picture and mask of a data set, before training would.
+
+    Shows the layout, how many pictures of which size each split has, how
+    frequent each class and void are, and class weights that would balance them.
+    Lists all files that cannot be used; the exit code is then 4.
+
+    \b
+    Examples:
+      segattn data check CamVid
+      segattn data check VOC2012 --split train --split val --json voc.json
+    """
+    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.data.opening import resolve_format, splits_of
+    from segattn_cli.training.class_weights import balance
+
+    to_stdout = json_file == Path("-")
+    if json_file is not None and not to_stdout and not json_file.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
+    resolved = resolve_format(source, format)
+    found = splits_of(source, format=resolved)
+    splits = split or [each for each in found if each not in UNIONS] or list(found)
+    if not splits:
+        raise DataError(f"{source} has no split of the format {resolved}: is it in another?")
+
+    reports, dataset = _inspect(source, resolved, splits)
+    trained = next((each for each in reports if each.split == "train"), reports[0])
+    weights = balance(list(trained.pixels)) if len(trained.pixels) else None
+    failed = any(report.problems for report in reports)
+    classes = dataset.classes if dataset else ()
+    if json_file is not None:
+        everything: dict[str, Any] = {
+            "source": source,
+            "format": resolved,
+            "passed": not failed,
+            "classes": classes,
+            "class_weights": weights and {"split": trained.split, "median-frequency": weights},
+            "splits": {report.split: report.as_dict(classes) for report in reports},
+        }
+        text = json.dumps(everything, indent=2, allow_nan=False)
+        if to_stdout:
+            print(text)
+        else:
+            write_atomically(json_file, text.encode() + b"\n")
+    if not to_stdout:
+        _print(f"{source} ({resolved})", reports, dataset, trained, weights)
+    if failed:
+        raise typer.Exit(ExitCode.DATA)
+
+
+def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[SplitReport], Dataset | None]:
+    """A report on each split, and one that could be opened; progress on stderr."""
+    from segattn_cli.commands.progress import progress
+    from segattn_cli.data import open_dataset
+    from segattn_cli.data.inspect import inspect, summarise, unopened
+
+    opened: dict[str, Dataset] = {}
+    errors: dict[str, DataError] = {}
+    for split in splits:
+        try:
+            opened[split] = open_dataset(source, format=format, split=split)
+        except DataError as error:
+            errors[split] = error
+    dataset = next(iter(opened.values()), None)
+    done, total = 0, sum(map(len, opened.values()))
+    reports = []
+    with progress("pictures") as advance:
+        for split in splits:
+            if split in errors:
+                reports.append(unopened(split, len(dataset.classes) if dataset else 0, errors[split]))
+                continue
+            pictures = []
+            for picture in inspect(opened[split]):
+                pictures.append(picture)
+                done += 1
+                advance(done, total, f"{split}/{picture.name}")
+            reports.append(summarise(opened[split], pictures))
+    return reports, dataset
+
+
+def _print(
+    title: str,
+    reports: Sequence[SplitReport],
+    dataset: Dataset | None,
+    trained: SplitReport,
+    weights: Sequence[float] | None,
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    console.print(_splits(reports))
+    if dataset is not None:
+        console.print(_classes(reports, dataset, trained, weights))
+    if weights is not None:
+        console.print(
+            f"The weights balance the classes of {escape(trained.split)} by median frequency: "
+            "train with --set 'loss.class_weights=\"median-frequency\"'.",
+            soft_wrap=True,
+        )
+    for report in reports:
+        for problem in report.problems[:SHOWN_PROBLEMS]:
+            console.print(f"[red]✗[/] {escape(report.split)}: {escape(problem)}", soft_wrap=True)
+        if len(report.problems) > SHOWN_PROBLEMS:
+            more = len(report.problems) - SHOWN_PROBLEMS
+            console.print(f"  … and {more} more in {escape(report.split)}; --json FILE has all.")
+    for warning in _warnings(reports, dataset, trained):
+        console.print(f"[yellow]![/] {escape(warning)}", soft_wrap=True)
+    problems = sum(len(report.problems) for report in reports)
+    if problems:
+        console.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
+    else:
+        pictures = sum(report.pictures for report in reports)
+        console.print(f"[green]✓[/] All {pictures} pictures and their masks can be used.")
+
+
+def _splits(reports: Sequence[SplitReport]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("split")
+    for heading in ("pictures", "problems", "void"):
+        table.add_column(heading, justify="right")
+    table.add_column("sizes (height×width)")
+    for report in reports:
+        sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
+        if len(sizes) > SHOWN_SIZES:
+            sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
+        void = f"{100 * report.void_share:.1f} %" if len(report.pixels) else ""
+        table.add_row(Text(report.split), str(report.pictures), str(len(report.problems)), void, ", ".join(sizes))
+    return table
+
+
+def _classes(
+    reports: Sequence[SplitReport], dataset: Dataset, trained: SplitReport, weights: Sequence[float] | None
+) -> Table:
+    """Value, colour and name of each class, its share of the labelled pixels by split, and its weight."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", justify="right")
+    table.add_column("")
+    table.add_column("class")
+    shown = [report for report in reports if len(report.pixels)]
+    for report in shown:
+        table.add_column(f"{report.split}\nshare", justify="right")
+    table.add_column(f"{trained.split}\npictures", justify="right")
+    table.add_column("\nweight", justify="right")
+    shares = [_percent(report.class_pixels) for report in shown]
+    present = (trained.pixels > 0).sum(0)
+    for index, (name, colour) in enumerate(zip(dataset.classes, dataset.palette, strict=True)):
+        swatch = Text("██", style="rgb({},{},{})".format(*colour))
+        weight = f"{weights[index]:.3g}" if weights is not None else ""
+        seen_in = str(present[index])
+        table.add_row(str(index), swatch, Text(name), *[each[index] for each in shares], seen_in, weight)
+    return table
+
+
+def _percent(pixels: np.ndarray) -> list[str]:
+    total = max(1, pixels.sum())
+    return [f"{100 * count / total:.2f} %" for count in pixels]
+
+
+def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: SplitReport) -> list[str]:
+    """What a training survives, but hardly anybody wants."""
+    found = [
+        f"{report.wholly_void} pictures of {report.split} are void everywhere: nothing can be learnt from them."
+        for report in reports
+        if report.wholly_void
+    ]
+    if dataset is not None and len(trained.pixels):
+        counts = zip(dataset.classes, trained.class_pixels, strict=True)
+        absent = [name for name, count in counts if not count]
+        if absent:
+            found.append(f"Never in {trained.split}: {', '.join(absent)}. What is absent cannot be learnt.")
+    return found
