@@ -1,10 +1,10 @@
 """The ops on an NVIDIA GPU: matrix products by cuBLAS, everything else by the kernels in ``kernels/*.cu``.
 
-The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``, float32
-or float64. What is different:
+The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``,
+float32 or float64. What is different:
 
-- Nothing waits for the device: a call returns when its kernels are queued. So the *values* of labels are not looked at;
-  a label that is neither a class nor ignored makes the loss NaN instead of raising.
+- Nothing waits for the device: a call returns when its kernels are queued. So the *values* of labels are not
+  looked at; a label that is neither a class nor ignored makes the loss NaN instead of raising.
 - Results are the same from run to run: no kernel adds with float atomics.
 - float32 is float32: products use no TF32 unless :func:`backends.cupy.gemm.allow_tf32` says so.
 - Position attention holds blocks of rows, never an N×N matrix; see :mod:`backends.cupy.position_attention`.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import cupy
+import numpy as np
 
 from reference.ops.checks import OpError, check_arrays, check_gradient
 
 #: What the kernels are instantiated for: dtype → type in CUDA C++.
-C_TYPES = {"float32": "float", "float64": "double"}
+C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
@@ -19,8 +20,8 @@ def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
         if array is None:
             continue
         _check_on_device(op, name, array)
-        if array.dtype.name not in C_TYPES:
-            raise OpError(f"{op}: {name} is {array.dtype}, wants {' or '.join(C_TYPES)}.")
+        if array.dtype not in C_TYPES:
+            raise OpError(f"{op}: {name} is {array.dtype}, wants {' or '.join(map(str, C_TYPES))}.")
     return [None if array is None else cupy.ascontiguousarray(array) for array, _ in arrays.values()]
 
 
@@ -44,4 +45,5 @@ def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray
 
 def _check_on_device(op: str, name: str, array: Any) -> None:
     if not isinstance(array, cupy.ndarray):
-        raise OpError(f"{op}: {name} is a {type(array).__module__} array, wants one on the device: asarray makes one.")
+        kind = type(array).__module__
+        raise OpError(f"{op}: {name} is a {kind} array, wants one on the device: asarray makes one.")

@@ -1,14 +1,26 @@
-"""Two-dimensional convolution by matrix products: how is chosen here and nowhere else.
+"""Two-dimensional convolution by matrix products: which ones is chosen here and nowhere else.
 
-A 1×1 convolution of stride 1 is one product. Any other gathers what each output pixel sees into a row of *columns*,
-``(pixels, kh·kw·Ci)``, for as many pixels at a time as fit into :data:`SCRATCH_BYTES`, and multiplies those by the
-weights; strides, padding and dilation only change what is gathered. The way back reuses the same block of memory.
+A 1×1 convolution of stride 1 is one product. Any other is a product and a move of data, in one order or the other.
+What lies between the two, a row of *columns* for each pixel, is most of the traffic, so the narrower columns win:
+
+================  =======================================  =============================  =====================
+                  forward                                  backward                       columns
+================  =======================================  =============================  =====================
+gather first      gather what each output pixel sees,      the same, transposed: product  (pixels, kh·kw·Ci)
+                  multiply by the weights                  first, then each input pixel
+                                                           collects
+product first     multiply each input pixel by all taps'   the same, transposed: gather   (pixels, kh·kw·Co)
+(stride 1 only)   weights, each output pixel collects      dy once, for both products
+================  =======================================  =============================  =====================
+
+Strides, padding and dilation only change what is gathered or collected. Columns exist for as many pixels at a time
+as fit into :data:`SCRATCH_BYTES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cupy
 
@@ -32,6 +44,20 @@ class Conv2dCache(NamedTuple):
     dilation: int
 
 
+class Taps(NamedTuple):
+    """Tap (i, j) of pixel (h, w) lies on ``(h·stride − padding + i·dilation, w·stride − padding + j·dilation)``."""
+
+    kh: int
+    kw: int
+    stride: int
+    padding: int
+    dilation: int
+
+    def reversed(self) -> Taps:
+        """Whose taps, at stride 1, lie on the pixels that have this one under a tap."""
+        return self._replace(padding=-self.padding, dilation=-self.dilation)
+
+
 def conv2d(
     x: cupy.ndarray,
     weight: cupy.ndarray,
@@ -48,17 +74,19 @@ def conv2d(
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
 
-    outputs = weight.shape[3]
+    taps, inputs, outputs = _taps(cache), *weight.shape[2:]
     y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
-    y_rows = y.reshape(-1, outputs)
-    w_rows = weight.reshape(-1, outputs)  # (kh·kw·Ci, Co)
-    if _is_pointwise(cache):
-        gemm(x.reshape(-1, x.shape[3]), w_rows, y_rows)
+    if _is_pointwise(taps):
+        gemm(_rows(x), _rows(weight), _rows(y))
+    elif taps.stride == 1 and outputs < inputs:
+        by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
+        for first, columns in _blocks(x, by_input.shape[1]):
+            gemm(_rows(x)[first : first + len(columns)], by_input, columns)
+            _collect(columns, y, x.shape[1:3], taps.reversed(), first)
     else:
-        columns = _columns(cache, size)
-        for first, pixels in _blocks(columns, y_rows):
-            _im2col(cache, size, first, columns[:pixels])
-            gemm(columns[:pixels], w_rows, y_rows[first : first + pixels])
+        for first, columns in _blocks(y, weight.size // outputs):
+            _gather(x, columns, size, taps, first)
+            gemm(columns, _rows(weight), _rows(y)[first : first + len(columns)])
     if bias is not None:
         y += bias
     return y, cache
@@ -72,75 +100,82 @@ def conv2d_backward(
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
     dy = checked_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
 
-    outputs = weight.shape[3]
-    dy_rows = dy.reshape(-1, outputs)
-    w_rows = weight.reshape(-1, outputs)
-    dweight = cupy.empty_like(weight)
-    dw_rows = dweight.reshape(-1, outputs)
-    if _is_pointwise(cache):
-        gemm(x.reshape(-1, x.shape[3]).T, dy_rows, dw_rows)
-        dx = cupy.empty_like(x)
-        gemm(dy_rows, w_rows.T, dx.reshape(-1, x.shape[3]))
+    taps, inputs, outputs = _taps(cache), *weight.shape[2:]
+    dx, dweight = cupy.empty_like(x), cupy.empty_like(weight)
+    if _is_pointwise(taps):
+        gemm(_rows(x).T, _rows(dy), _rows(dweight))
+        gemm(_rows(dy), _rows(weight).T, _rows(dx))
+    elif taps.stride == 1 and outputs <= inputs:
+        by_output = cupy.ascontiguousarray(weight.transpose(0, 1, 3, 2)).reshape(-1, inputs)  # (kh·kw·Co, Ci)
+        by_input = cupy.empty((inputs, len(by_output)), x.dtype)  # (Ci, kh·kw·Co), the gradient
+        for first, columns in _blocks(x, len(by_output)):
+            _gather(dy, columns, x.shape[1:3], taps.reversed(), first)
+            gemm(columns, by_output, _rows(dx)[first : first + len(columns)])
+            gemm(_rows(x)[first : first + len(columns)].T, columns, by_input, accumulate=first > 0)
+        by_tap = by_input.reshape(inputs, taps.kh, taps.kw, outputs).transpose(1, 2, 0, 3)
+        dweight = cupy.ascontiguousarray(by_tap)
     else:
-        columns = _columns(cache, size)
-        in_parts = len(columns) % (size[0] * size[1]) != 0  # then an image is collected from several blocks
-        dx = cupy.zeros_like(x) if in_parts else cupy.empty_like(x)
-        for first, pixels in _blocks(columns, dy_rows):
-            block, dy_block = columns[:pixels], dy_rows[first : first + pixels]
-            _im2col(cache, size, first, block)
-            gemm(block.T, dy_block, dw_rows, accumulate=first > 0)
-            gemm(dy_block, w_rows.T, block)  # the gradient of the columns, in their place
-            _col2im(block, dx, cache, size, first, accumulate=in_parts)
+        for first, columns in _blocks(dy, weight.size // outputs):
+            dy_rows = _rows(dy)[first : first + len(columns)]
+            _gather(x, columns, size, taps, first)
+            gemm(columns.T, dy_rows, _rows(dweight), accumulate=first > 0)
+            gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in their place
+            _collect(columns, dx, size, taps, first)
     # y += bias
-    dbias = channel_sum(dy_rows[None])[0] if has_bias else None
+    dbias = channel_sum(_rows(dy)[None])[0] if has_bias else None
     return dx, dweight, dbias
 
 
-def _is_pointwise(cache: Conv2dCache) -> bool:
-    return cache.weight.shape[:2] == (1, 1) and cache.stride == 1 and cache.padding == 0
+def _taps(cache: Conv2dCache) -> Taps:
+    return Taps(*cache.weight.shape[:2], cache.stride, cache.padding, cache.dilation)
 
 
-def _columns(cache: Conv2dCache, size: tuple[int, int]) -> cupy.ndarray:
-    """Room for the columns of whole images where one fits, and of a part of an image otherwise."""
-    row = cache.weight.size // cache.weight.shape[3]  # kh·kw·Ci
-    fitting = max(SCRATCH_BYTES // (row * cache.x.itemsize), 1)
-    image = size[0] * size[1]
-    pixels = min(fitting // image, len(cache.x)) * image if fitting >= image else fitting
-    return cupy.empty((pixels, row), cache.x.dtype)
+def _is_pointwise(taps: Taps) -> bool:
+    return taps[:4] == (1, 1, 1, 0)
 
 
-def _blocks(columns: cupy.ndarray, rows: cupy.ndarray) -> Iterator[tuple[int, int]]:
-    """The first output pixel and the number of pixels of each block."""
-    for first in range(0, len(rows), len(columns)):
-        yield first, min(len(columns), len(rows) - first)
+def _rows(array: cupy.ndarray) -> cupy.ndarray:
+    return array.reshape(-1, array.shape[-1])
 
 
-def _geometry(cache: Conv2dCache, size: tuple[int, int], channels: int) -> tuple[int, ...]:
-    _, height, width, _ = cache.x.shape
-    return height, width, channels, *size, *cache.weight.shape[:2], cache.stride, cache.padding, cache.dilation
+def _blocks(image: cupy.ndarray, width: int) -> Iterator[tuple[int, cupy.ndarray]]:
+    """Columns for the pixels of ``image``: whole images at a time where one fits, or parts of one.
+
+    Yields the first pixel and the uninitialised columns ``(pixels, width)``, always the same memory.
+    """
+    batch, one_image = len(image), image.shape[1] * image.shape[2]
+    fitting = max(SCRATCH_BYTES // (width * image.itemsize), 1)
+    pixels = min(fitting // one_image, batch) * one_image if fitting >= one_image else fitting
+    columns = cupy.empty((pixels, width), image.dtype)
+    for first in range(0, batch * one_image, pixels):
+        yield first, columns[: batch * one_image - first]
 
 
-def _im2col(cache: Conv2dCache, size: tuple[int, int], first: int, columns: cupy.ndarray) -> None:
-    x, taps = cache.x, cache.weight.shape[0] * cache.weight.shape[1]
-    copied: Any = c_type(x)
-    channels = x.shape[3]
-    if channels * x.itemsize % 16 == 0:  # a copy of 16 bytes a thread
-        copied, channels = "uint4", channels * x.itemsize // 16
+def _gather(image: cupy.ndarray, columns: cupy.ndarray, grid: tuple[int, int], taps: Taps, first: int) -> None:
+    """Row n of the columns is what pixel ``first + n`` of the grid sees of the image, tap after tap."""
+    _, height, width, channels = image.shape
+    copied = c_type(image)
+    if channels * image.itemsize % 16 == 0:  # a copy of 16 bytes a thread
+        copied, channels = "uint4", channels * image.itemsize // 16
     launch(
-        "conv2d.cu", f"im2col<{copied}>", *lines(len(columns) * taps, channels),
-        x, columns, first, len(columns), *_geometry(cache, size, channels),
+        "conv2d.cu", f"gather<{copied}>", *lines(len(columns) * taps.kh * taps.kw, channels),
+        image, columns, first, len(columns), height, width, channels, *grid, *taps,
     )
 
 
-def _col2im(
-    columns: cupy.ndarray, dx: cupy.ndarray, cache: Conv2dCache, size: tuple[int, int], first: int, *,
-    accumulate: bool,
-) -> None:
-    _, height, width, channels = dx.shape
-    image = size[0] * size[1]
-    first_image = first // image
-    images = (first + len(columns) - 1) // image - first_image + 1
+def _collect(columns: cupy.ndarray, image: cupy.ndarray, grid: tuple[int, int], taps: Taps, first: int) -> None:
+    """The transpose of :func:`_gather`: every pixel of the image sums what the grid's pixels saw of it.
+
+    Blocks come in order. Where they cut images in parts, the first one clears the image and each adds its share.
+    """
+    _, height, width, channels = image.shape
+    pixels = grid[0] * grid[1]
+    in_parts = first % pixels != 0 or len(columns) % pixels != 0
+    if in_parts and first == 0:
+        image.fill(0)
+    first_image, last_image = first // pixels, (first + len(columns) - 1) // pixels
     launch(
-        "conv2d.cu", f"col2im<{c_type(dx)}>", *lines(images * height * width, channels),
-        columns, dx, first_image, images, first, len(columns), *_geometry(cache, size, channels), accumulate,
+        "conv2d.cu", f"collect<{c_type(image)}>", *lines((last_image - first_image + 1) * height * width, channels),
+        columns, image, first_image, last_image - first_image + 1, first, len(columns), height, width, channels,
+        *grid, *taps, in_parts,
     )

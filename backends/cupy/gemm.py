@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cupy
 import numpy as np
 from cupy.cuda.device import get_cublas_handle
 from cupy_backends.cuda.libs import cublas
 
 # Constants of library_types.h and cublas_api.h.
-_DATA_TYPE = {"float32": 0, "float64": 1}
-_COMPUTE_TYPE = {"float32": 68, "float64": 70}
-_COMPUTE_TF32 = 77
 _NO_TRANSPOSE, _TRANSPOSE = 0, 1
 _DEFAULT_ALGORITHM = -1
+_COMPUTE_TF32 = 77
 
-_ZERO = {name: np.zeros(1, name) for name in _DATA_TYPE}
-_ONE = {name: np.ones(1, name) for name in _DATA_TYPE}
+
+class _Kind(NamedTuple):
+    """What cuBLAS wants to know about a dtype; the factors are addresses of numbers that stay alive below."""
+
+    data_type: int
+    compute_type: int
+    zero: int
+    one: int
+
+
+_FACTORS = {np.dtype(name): np.array([0, 1], name) for name in ("float32", "float64")}
+_KINDS = {
+    dtype: _Kind(*types, _FACTORS[dtype].ctypes.data, _FACTORS[dtype].ctypes.data + dtype.itemsize)
+    for dtype, types in ((np.dtype("float32"), (0, 68)), (np.dtype("float64"), (1, 70)))
+}
 
 _tf32 = False
 
@@ -32,16 +45,15 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
     ``a`` and ``b`` may be transposed views, and rows or columns cut from a larger matrix; nothing is copied.
     """
     (m, k), n = a.shape, b.shape[1]
-    dtype = a.dtype.name
-    compute = _COMPUTE_TF32 if _tf32 and dtype == "float32" else _COMPUTE_TYPE[dtype]
+    kind, compute_type, zero, one = _KINDS[a.dtype]
+    if _tf32 and a.itemsize == 4:
+        compute_type = _COMPUTE_TF32
     # cuBLAS is column-major: it sees our matrices transposed, and outᵀ = bᵀ·aᵀ.
     (op_a, lead_a), (op_b, lead_b) = _layout(a), _layout(b)
-    alpha, beta = _ONE[dtype], (_ONE if accumulate else _ZERO)[dtype]
-    kind = _DATA_TYPE[dtype]
     cublas.gemmEx(
         get_cublas_handle(), op_b, op_a, n, m, k,
-        alpha.ctypes.data, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
-        beta.ctypes.data, out.data.ptr, kind, n, compute, _DEFAULT_ALGORITHM,
+        one, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
+        one if accumulate else zero, out.data.ptr, kind, n, compute_type, _DEFAULT_ALGORITHM,
     )
     return out
 

@@ -1,4 +1,4 @@
-"""From a ``.cu`` file to a kernel that runs: compiled once by NVRTC, then kept by CuPy on disk and here in memory."""
+"""From a ``.cu`` file to a kernel that runs: compiled once by NVRTC, then kept by CuPy on disk and here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NULL = np.uintp(0)
 def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run ``kernel``, an instantiation such as ``"softmax_rows<float, 32>"``, of ``kernels/file``.
 
-    Arrays must be contiguous: a kernel sees no strides. Integers are passed as ``int``, floats as ``double``, None as
-    a null pointer.
+    Arrays must be contiguous: a kernel sees no strides. Integers are passed as ``int``, floats as ``double``, None
+    as a null pointer.
     """
     converted = [_argument(argument) for argument in arguments]
     _compile(file, kernel)(grid, block, tuple(converted))
@@ -27,13 +27,16 @@ def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...]
 
 def c_type(array: cupy.ndarray) -> str:
     """The type of its elements in CUDA C++."""
-    return C_TYPES[array.dtype.name]
+    return C_TYPES[array.dtype]
 
 
 def lines(count: int, width: int) -> tuple[tuple[int], tuple[int, int]]:
-    """Grid and block where each of ``count`` lines of ``width`` values has a row of threads: 256 threads a block."""
+    """Grid and block where each of ``count`` lines of ``width`` values has a row of threads, 256 a block.
+
+    A warp a line, so that what it works out about its line serves several values; more where lines are few.
+    """
     across = 1
-    while across < min(width, 256):
+    while across < min(width, 256) and (across < 32 or count * across < 2**18):
         across *= 2
     down = 256 // across
     return (_ceil(count, down),), (across, down)

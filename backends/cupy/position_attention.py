@@ -1,9 +1,9 @@
 """Position attention in blocks of rows: at no time is there an N×N matrix.
 
-A block of rows of the energy, ``rows × N``, is one product with the keys; a kernel turns it into probabilities in place,
-and a second product gathers the values. Only query, key and value are kept: on the way back each block is computed
-again, and one kernel makes probabilities of the energies and the energies' gradient of the probabilities'. The two
-blocks of the way back share :data:`SCRATCH_BYTES`, so memory grows with N and never with N².
+A block of rows of the energy, ``rows × N``, is one product with the keys; a kernel turns it into probabilities in
+place, and a second product gathers the values. Only query, key and value are kept: on the way back each block is
+computed again, and one kernel makes probabilities of the energies and the energies' gradient of the probabilities'.
+The two blocks of the way back share :data:`SCRATCH_BYTES`, so memory grows with N and never with N².
 """
 
 from __future__ import annotations
@@ -51,19 +51,17 @@ def position_attention_backward(
     """From ``dy (B, N, C)``: ``dquery (B, N, D)``, ``dkey (B, N, D)`` and ``dvalue (B, N, C)``."""
     query, key, value = cache
     dy = checked_gradient("position_attention_backward", dy, value.shape, value.dtype)
-    dquery, dkey, dvalue = cupy.empty_like(query), cupy.empty_like(key), cupy.empty_like(value)
     first_scratch, second_scratch = _scratch(query, blocks=2)
+    dquery, dkey, dvalue = cupy.empty_like(query), cupy.empty_like(key), cupy.empty_like(value)
     pixels = query.shape[1]
+    kernel = f"attention_rows_backward<{c_type(query)}, 512>"
     for image in range(len(query)):
         for rows in _row_blocks(pixels, len(first_scratch)):
             count, later = rows.stop - rows.start, rows.start > 0
             # attention = softmax(query @ key.mT), y = attention @ value
             attention = gemm(query[image, rows], key[image].T, first_scratch[:count])  # (rows, N), still the energy
             denergy = gemm(dy[image, rows], value[image].T, second_scratch[:count])  # still dattention
-            launch(
-                "position_attention.cu", f"attention_rows_backward<{c_type(query)}, 256>", (count,), (256,),
-                attention, denergy, pixels,
-            )
+            launch("position_attention.cu", kernel, (count,), (512,), attention, denergy, pixels)
             gemm(attention.T, dy[image, rows], dvalue[image], accumulate=later)
             # energy = query @ key.mT
             gemm(denergy, key[image], dquery[image, rows])

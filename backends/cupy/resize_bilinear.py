@@ -44,7 +44,7 @@ def resize_bilinear_backward(dy: cupy.ndarray, cache: ResizeBilinearCache) -> cu
 
 
 def _along(x: cupy.ndarray, axis: int, size: int, align_corners: bool, *, adjoint: bool = False) -> cupy.ndarray:
-    """Interpolate one axis to ``size``; the adjoint takes the gradient of such an output back to ``size`` inputs."""
+    """Interpolate one axis to ``size``; the adjoint takes an output's gradient back to ``size`` inputs."""
     before = x.shape[axis]
     if before == size:
         return x
@@ -52,8 +52,9 @@ def _along(x: cupy.ndarray, axis: int, size: int, align_corners: bool, *, adjoin
     outer, inner = int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis + 1 :]))
     kernel = "interpolate_backward" if adjoint else "interpolate"
     size_in, size_out = (size, before) if adjoint else (before, size)
+    ratio = (size_in - 1) / max(size_out - 1, 1) if align_corners else size_in / size_out
     launch(
         "resize_bilinear.cu", f"{kernel}<{c_type(x)}>", *lines(outer * size, inner),
-        x, y, outer, size_in, size_out, inner, align_corners,
+        x, y, outer, size_in, size_out, inner, float(ratio), align_corners,
     )
     return y

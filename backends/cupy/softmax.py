@@ -10,6 +10,7 @@ from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch
 
 _A_WARP_ENDS = 512  # rows that are longer get a block of their own
+_REGISTERS = 32  # of 4 bytes, in which a thread may hold its part of a row
 
 
 class SoftmaxCache(NamedTuple):
@@ -32,9 +33,15 @@ def softmax_backward(dy: cupy.ndarray, cache: SoftmaxCache) -> cupy.ndarray:
 def softmax_rows(x: cupy.ndarray, out: cupy.ndarray, *, sign: int = 1) -> cupy.ndarray:
     """``out = softmax(sign·x)`` over the last axis of contiguous arrays; ``out`` may be ``x``."""
     rows, width, grid, block = _rows(x)
-    kernel = f"softmax_rows<{c_type(x)}, {block[0]}>"
+    kernel = f"softmax_rows<{c_type(x)}, {block[0]}, {_values_per_thread(x, block[0])}>"
     launch("softmax.cu", kernel, grid, block, x, out, rows, width, sign)
     return out
+
+
+def _values_per_thread(x: cupy.ndarray, threads: int) -> int:
+    """How many values of a row of ``x`` each of its threads holds, in steps of 4; 0 where they are too many."""
+    values = -(-x.shape[-1] // (4 * threads)) * 4
+    return values if values * x.itemsize <= 4 * _REGISTERS else 0
 
 
 def softmax_rows_backward(y: cupy.ndarray, dy: cupy.ndarray, out: cupy.ndarray, *, sign: int = 1) -> cupy.ndarray:
@@ -50,4 +57,4 @@ def _rows(x: cupy.ndarray) -> tuple[int, int, tuple[int], tuple[int, int]]:
     rows = x.size // width
     if width <= _A_WARP_ENDS:
         return rows, width, (-(-rows // 8),), (32, 8)
-    return rows, width, (rows,), (256, 1)
+    return rows, width, (rows,), (512, 1)

@@ -9,6 +9,7 @@ import cupy
 from backends.cupy.checks import checked, checked_labels
 from backends.cupy.launch import c_type, launch
 
+_LANES, _ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
 _MOST_BLOCKS = 1024
 
 
@@ -37,12 +38,12 @@ def softmax_cross_entropy(
     labels = checked_labels(op, labels, logits.shape[:-1])
 
     rows = logits.size // classes
-    blocks = min(-(-rows // 8), _MOST_BLOCKS)
+    blocks = min(-(-rows // _ROWS), _MOST_BLOCKS)
     partial = cupy.empty((2, blocks), logits.dtype)
     result = cupy.empty(2, logits.dtype)
     kind = c_type(logits)
     launch(
-        "cross_entropy.cu", f"cross_entropy<{kind}>", (blocks,), (32, 8),
+        "cross_entropy.cu", f"cross_entropy<{kind}>", (blocks,), (_LANES, _ROWS),
         logits, labels, class_weights, partial, rows, classes, ignore_label,
     )
     launch("cross_entropy.cu", f"cross_entropy_finish<{kind}>", (1,), (256,), partial, result, blocks)
@@ -50,13 +51,13 @@ def softmax_cross_entropy(
 
 
 def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCrossEntropyCache) -> cupy.ndarray:
-    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of what was predicted minus what is true."""
+    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of prediction minus truth."""
     logits, labels, class_weights, share, ignore_label = cache
     classes = logits.shape[-1]
     rows = logits.size // classes
     dlogits = cupy.empty_like(logits)
     launch(
-        "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // 8),), (32, 8),
+        "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // _ROWS),), (_LANES, _ROWS),
         logits, labels, class_weights, dloss * share, dlogits, rows, classes, ignore_label,
     )
     return dlogits

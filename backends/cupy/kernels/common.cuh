@@ -1,6 +1,6 @@
 // What several kernels share. This text stands before each .cu file when it is compiled.
 //
-// T is the type in memory, Acc<T> the type to compute in. Shuffles and barriers are met by all threads of a row.
+// T is the type in memory, Acc<T> the type to compute in.
 
 template <class T> struct Accumulator { using type = float; };
 template <> struct Accumulator<double> { using type = double; };
@@ -12,21 +12,13 @@ template <> __device__ inline double lowest<double>() { return -1.79769313486231
 
 template <class A> __device__ A larger(A a, A b) { return a > b ? a : b; }
 
-template <class A> __device__ A warp_sum(A v) {
-    for (int offset = 16; offset; offset >>= 1) v += __shfl_xor_sync(0xffffffffu, v, offset);
-    return v;
-}
-
-template <class A> __device__ A warp_max(A v) {
-    for (int offset = 16; offset; offset >>= 1) v = larger(v, A(__shfl_xor_sync(0xffffffffu, v, offset)));
-    return v;
-}
-
-// The sum and the maximum over the WIDTH threads of a row: a warp, or a whole block of (WIDTH, 1) threads.
+// The sum and the maximum over the WIDTH threads of a row: a power of two up to a warp, of which all 32 threads must
+// come here, or a whole block of (WIDTH, 1) threads.
 template <int WIDTH, class A> __device__ A row_sum(A v) {
-    v = warp_sum(v);
-    if (WIDTH == 32) return v;
-    __shared__ A parts[WIDTH / 32];
+    for (int offset = (WIDTH < 32 ? WIDTH : 32) / 2; offset; offset >>= 1)
+        v += __shfl_xor_sync(0xffffffffu, v, offset);
+    if constexpr (WIDTH <= 32) return v;
+    __shared__ A parts[(WIDTH + 31) / 32];
     __syncthreads();  // nobody still reads the parts of an earlier call
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
     __syncthreads();
@@ -36,9 +28,10 @@ template <int WIDTH, class A> __device__ A row_sum(A v) {
 }
 
 template <int WIDTH, class A> __device__ A row_max(A v) {
-    v = warp_max(v);
-    if (WIDTH == 32) return v;
-    __shared__ A parts[WIDTH / 32];
+    for (int offset = (WIDTH < 32 ? WIDTH : 32) / 2; offset; offset >>= 1)
+        v = larger(v, A(__shfl_xor_sync(0xffffffffu, v, offset)));
+    if constexpr (WIDTH <= 32) return v;
+    __shared__ A parts[(WIDTH + 31) / 32];
     __syncthreads();
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
     __syncthreads();

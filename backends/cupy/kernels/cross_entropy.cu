@@ -1,4 +1,7 @@
-// Softmax cross-entropy: a warp a pixel. A label that is neither a class nor ignored makes the loss NaN.
+// Softmax cross-entropy: LANES threads a pixel, blocks of (LANES, ROWS) threads. A label that is neither a class nor
+// ignored makes the loss NaN.
+
+constexpr int LANES = 8, ROWS = 32;
 
 template <class T> __device__ Acc<T> label_weight(int label, int classes, int ignore, const T* class_weights) {
     using A = Acc<T>;
@@ -7,28 +10,30 @@ template <class T> __device__ Acc<T> label_weight(int label, int classes, int ig
     return class_weights ? A(class_weights[label]) : A(1);
 }
 
-// One pair for each block of (32, 8) threads: Σ weight·(log Σ exp z − z_target), and Σ weight.
+// One pair for each block: Σ weight·(log Σ exp z − z_target), and Σ weight.
 template <class T>
 __global__ void cross_entropy(const T* logits, const int* labels, const T* class_weights, Acc<T>* partial, int rows,
                               int classes, int ignore) {
     using A = Acc<T>;
     A loss = 0, total = 0;
-    for (int row = blockIdx.x * 8 + threadIdx.y; row < rows; row += gridDim.x * 8) {
-        const A weight = label_weight(labels[row], classes, ignore, class_weights);
-        if (weight == 0) continue;  // the whole warp
+    for (int first = blockIdx.x * ROWS; first < rows; first += gridDim.x * ROWS) {
+        const int row = min(first + int(threadIdx.y), rows - 1);  // all threads of a warp meet in the normaliser
         const T* z = logits + (long long)row * classes;
-        const Normaliser<A> norm = row_normaliser<32>(z, classes);
-        loss += weight == weight ? weight * (log(norm.sum) + (norm.max - A(z[labels[row]]))) : weight;
+        const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
+        const int label = labels[row];
+        const A weight = label_weight(label, classes, ignore, class_weights);
+        if (first + int(threadIdx.y) >= rows || weight == 0) continue;
+        loss += weight == weight ? weight * (log(norm.sum) + (norm.max - A(z[label]))) : weight;
         total += weight;
     }
-    __shared__ A losses[8], totals[8];
+    __shared__ A losses[ROWS], totals[ROWS];
     if (threadIdx.x == 0) {
         losses[threadIdx.y] = loss;
         totals[threadIdx.y] = total;
     }
     __syncthreads();
     if (threadIdx.x || threadIdx.y) return;
-    for (int i = 1; i < 8; ++i) {
+    for (int i = 1; i < ROWS; ++i) {
         loss += losses[i];
         total += totals[i];
     }
@@ -51,23 +56,18 @@ template <class T> __global__ void cross_entropy_finish(const Acc<T>* partial, T
     result[1] = T(total == 0 ? A(0) : 1 / total);
 }
 
-// dlogits = dshare · weight · (softmax(z) − [k is the target]), blocks of (32, 8) threads.
+// dlogits = dshare · weight · (softmax(z) − [k is the target])
 template <class T>
 __global__ void cross_entropy_backward(const T* logits, const int* labels, const T* class_weights, const T* dshare,
                                        T* dlogits, int rows, int classes, int ignore) {
     using A = Acc<T>;
-    const int row = blockIdx.x * 8 + threadIdx.y;
-    if (row >= rows) return;
-    const int label = labels[row];
+    const int wanted = blockIdx.x * ROWS + threadIdx.y, row = min(wanted, rows - 1);
     const T* z = logits + (long long)row * classes;
+    const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
+    if (wanted >= rows) return;
+    const int label = labels[row];
+    const A weight = label_weight(label, classes, ignore, class_weights), share = A(*dshare) * weight;
     T* dz = dlogits + (long long)row * classes;
-    const A weight = label_weight(label, classes, ignore, class_weights);
-    if (weight == 0) {
-        for (int k = threadIdx.x; k < classes; k += 32) dz[k] = T(0);
-        return;
-    }
-    const A share = A(*dshare) * weight;
-    const Normaliser<A> norm = row_normaliser<32>(z, classes);
-    for (int k = threadIdx.x; k < classes; k += 32)
-        dz[k] = T(share * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));
+    for (int k = threadIdx.x; k < classes; k += LANES)
+        dz[k] = T(weight == 0 ? A(0) : share * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));
 }

@@ -1,9 +1,10 @@
 // The softmax of a block of attention's rows on the way back, fused with its derivative.
 
 // energy → attention = softmax(energy), and dattention → denergy = attention · (dattention − Σ attention·dattention),
-// both in place. Recomputing the normaliser costs nothing: the row is read for the sum in any case.
+// both in place, a block of WIDTH threads a row. Recomputing the normaliser costs nothing: the row is read for the sum
+// in any case.
 template <class T, int WIDTH>
-__global__ void attention_rows_backward(T* energy, T* dattention, int n) {
+__global__ void __launch_bounds__(WIDTH) attention_rows_backward(T* energy, T* dattention, int n) {
     using A = Acc<T>;
     energy += (long long)blockIdx.x * n;
     dattention += (long long)blockIdx.x * n;
@@ -22,11 +23,11 @@ __global__ void attention_rows_backward(T* energy, T* dattention, int n) {
         dot += e * A(dattention[k]);
     }
     const A top = row_max<WIDTH>(max), shrink = exp(max - top);
-    sum = row_sum<WIDTH>(sum * shrink);
-    dot = row_sum<WIDTH>(dot * shrink) / sum;
+    const A scale = 1 / row_sum<WIDTH>(sum * shrink);
+    dot = row_sum<WIDTH>(dot * shrink) * scale;
 
     for (int k = threadIdx.x; k < n; k += WIDTH) {
-        const A p = exp(A(energy[k]) - top) / sum;
+        const A p = exp(A(energy[k]) - top) * scale;
         energy[k] = T(p);
         dattention[k] = T(p * (A(dattention[k]) - dot));
     }

@@ -40,10 +40,10 @@ __global__ void scale_fusion_backward(const T* scores, const T* weights, const T
             dscores[i] = T(weight * g);
             dot += A(scores[i]) * g;
         }
-        dot = warp_sum(dot);
+        dot = row_sum<32>(dot);
         if (lane == s) dmine = dot;
     }
     const A mine = lane < scales ? A(weights[(long long)pixel * scales + lane]) : A(0);
-    const A mean = warp_sum(mine * dmine);
+    const A mean = row_sum<32>(mine * dmine);
     if (lane < scales) dlogits[(long long)pixel * scales + lane] = T(mine * (dmine - mean));
 }

@@ -61,6 +61,8 @@ CASES = {
     "conv everything": (
         "conv2d", conv_inputs((2, 13, 10, 5), (2, 3, 5, 4)), {"stride": 3, "padding": 2, "dilation": 2}
     ),
+    "conv narrowing": ("conv2d", conv_inputs((2, 8, 9, 6), (3, 2, 6, 4)), {"padding": 5, "dilation": 2}),
+    "conv square": ("conv2d", conv_inputs((2, 8, 9, 4), (3, 3, 4, 4)), {"padding": 2, "dilation": 2}),
     "conv one pixel": ("conv2d", conv_inputs((1, 1, 1, 2), (3, 3, 2, 2)), {"padding": 1}),
     "conv gaps": ("conv2d", conv_inputs((1, 9, 9, 2), (1, 1, 2, 2)), {"stride": 4}),
     "batch norm training": ("batch_norm", norm_inputs(2, 9, 7, 33), {"training": True}),
@@ -97,12 +99,14 @@ CASES = {
     "softmax": ("softmax", [normal(3, 5, 19)], {}),
     "softmax extreme": ("softmax", [ties(4, 33) * 500], {}),
     "softmax long": ("softmax", [normal(3, 1500, scale=5.0)], {}),
+    "softmax very long": ("softmax", [normal(2, 17_000, scale=5.0)], {}),
     "softmax one": ("softmax", [normal(7, 1)], {}),
     "cross-entropy": ("softmax_cross_entropy", [normal(2, 9, 8, 11), labels(2, 9, 8, classes=11)], {}),
     "cross-entropy extreme": ("softmax_cross_entropy", [ties(2, 70, 5) * 500, labels(2, 70, classes=5)], {}),
     "cross-entropy void": ("softmax_cross_entropy", [normal(3, 4, 6), np.full((3, 4), 255, np.uint8)], {}),
     "cross-entropy other void": (
-        "softmax_cross_entropy", [normal(40, 6), labels(40, classes=6, void=0.0).astype(np.int64)], {"ignore_label": 2}
+        "softmax_cross_entropy", [normal(40, 6), labels(40, classes=6, void=0.0).astype(np.int64)],
+        {"ignore_label": 2},
     ),
     "cross-entropy many": ("softmax_cross_entropy", [normal(20_000, 40), labels(20_000, classes=40)], {}),
     "cross-entropy weighted": (
@@ -115,6 +119,7 @@ CASES = {
     "position attention": ("position_attention", attention_inputs(2, 37, 5, 9), {}),
     "position attention one": ("position_attention", attention_inputs(1, 1, 1, 1), {}),
     "position attention wide": ("position_attention", attention_inputs(1, 300, 8, 64), {}),
+    "position attention long": ("position_attention", attention_inputs(1, 1100, 4, 6), {}),
     "position attention extreme": ("position_attention", attention_inputs(1, 50, 4, 6, scale=20.0), {}),
     "channel attention": ("channel_attention", [normal(2, 30, 13, scale=0.3)], {}),
     "channel attention paper": ("channel_attention", [normal(2, 30, 13, scale=0.3)], {"form": "paper"}),
@@ -154,7 +159,7 @@ def with_scratch(agree, monkeypatch, module, size, case, dtype):
 
 
 @pytest.mark.parametrize("rows", [1, 7, 20, 60])
-@pytest.mark.parametrize("case", ["conv 3x3", "conv stem", "conv everything", "conv dilated"])
+@pytest.mark.parametrize("case", ["conv 3x3", "conv stem", "conv everything", "conv narrowing", "conv square"])
 def test_convolution_in_blocks(agree, monkeypatch, case, rows):
     """Blocks that cut images in parts, and blocks of several images."""
     _, (_, weight, _), _ = CASES[case]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.gpu, pytest.mark.torch]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.torch,
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS"),  # PyTorch, of its own backward thread
+]
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}
 
