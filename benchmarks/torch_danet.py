@@ -1,4 +1,4 @@
-"""DANet on a dilated ResNet-18 in plain PyTorch, as one would write it: what the ``numpy`` backend is timed against.
+"""DANet on a dilated ResNet-18 in plain PyTorch, as one would write it: the peer of the ``numpy`` backend.
 
 It shares nothing with the project but the names of parameters, so ``load`` can give both the same weights.
 """

@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py [--steps 5] [--batch 2] [--size 360 480] [--classes 11]
 
-First checks that both compute the same loss and the same gradients; then times them in turns, A B A B, in one process.
-OpenBLAS takes its kernels from the processor: unset OPENBLAS_CORETYPE where something has set it.
+First checks that both compute the same loss and the same gradients; then times them in turns, A B A B, in one
+process. OpenBLAS takes its kernels from the processor: unset OPENBLAS_CORETYPE where something has set it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def agree(ours: tuple[float, dict[str, np.ndarray]], theirs: tuple[float, dict[s
     (our_loss, our_gradients), (their_loss, their_gradients) = ours, theirs
     assert set(our_gradients) == set(their_gradients), set(our_gradients) ^ set(their_gradients)
     assert all(is_trained(name) for name in our_gradients)
-    # The key's bias shifts a whole row of energies: its gradient is 0 but for rounding, so the largest one counts too.
+    # The key's bias shifts whole rows of energies: its gradient is 0 but for rounding, so the largest counts too.
     floor = 1e-5 * max(float(gradient.norm()) for gradient in their_gradients.values())
     errors = {}
     for name, gradient in our_gradients.items():
