@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs bench clean
+.PHONY: help install demo test test-gpu lint clean
 
 help:  ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/segattn: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 
 test: $(VENV)/.test  ## run the tests: under 10 minutes
 	$(BIN)/python -m pytest
+
+test-gpu:  ## run the tests of the CuPy backend: needs a GPU, installs nothing
+	$(PYTHON) -m pytest -m gpu tests/backends/cupy
 
 lint: $(VENV)/.test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

@@ -1,0 +1,71 @@
+"""The console script: every kind of error is one sentence on standard error and an exit code of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from backends import BackendError
+from segattn_cli import app, errors
+
+
+def kinds():
+    """Every class of error that the engine raises, with its code."""
+    declared = {kind: kind.exit_code for kind in errors.SegattnError.__subclasses__()}
+    declared |= {BackendError: errors.ExitCode.BACKEND, KeyboardInterrupt: errors.ExitCode.INTERRUPTED}
+    return list(declared.items())
+
+
+@pytest.mark.parametrize(("kind", "code"), kinds())
+def test_each_error_has_its_code_and_no_traceback(monkeypatch, capsys, kind, code):
+    def fail():
+        raise kind("The thing is not there: bring it.")
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == code != 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    sentence = "Interrupted." if kind is KeyboardInterrupt else "The thing is not there: bring it."
+    assert err == f"segattn: {sentence}\n"
+
+
+def test_codes_are_distinct():
+    codes = [code for _, code in kinds()]
+    assert len(set(codes)) == len(codes)
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    def fail():
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(ZeroDivisionError):
+        app.main()
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["segattn", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    return stopped.value.code
+
+
+def test_version(monkeypatch, capsys):
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("segattn ")
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "infer", "check", "doctor", "data", "data sample", "data check"]
+)
+def test_every_command_explains_itself(monkeypatch, capsys, command):
+    assert run(monkeypatch, *command.split(), "--help") == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_an_unknown_option_is_a_matter_of_usage(monkeypatch, capsys):
+    assert run(monkeypatch, "train", "--epoch", "3") == errors.ExitCode.USAGE
+    assert "--epoch" in capsys.readouterr().err
