@@ -14,6 +14,8 @@ from backends.numpy.windows import Rows, Windows, rows_of
 
 #: Values in the patches of a block.
 _VALUES = 1 << 19
+#: With fewer channels than this, gradients are added up plane by plane, so that NumPy's inner loop is long.
+_FEW_CHANNELS = 16
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, windows: Windows) -> np.ndarray:
@@ -39,13 +41,15 @@ def input_gradient(
     *_, channels, outputs = weight.shape
     matrix = weight.reshape(-1, outputs)  # (kh·kw·Ci, Co)
     dx = np.empty(x_shape, dy.dtype)
+    planar = channels < _FEW_CHANNELS
 
     def compute(rows: Rows) -> None:
         over = windows.over(rows)
         # patches @ matrix
-        dpatches = dy[over.image, over.first : over.last].reshape(-1, outputs) @ matrix.T
+        rows_of_dy = dy[over.image, over.first : over.last].reshape(-1, outputs)
+        dpatches = (matrix @ rows_of_dy.T).T if planar else rows_of_dy @ matrix.T
         by_tap = dpatches.reshape(-1, windows.size[1], np.prod(windows.taps), channels)
-        seen = windows.unseen(over, channels, dy.dtype)
+        seen = windows.unseen(over, channels, dy.dtype, planar)
         for tap, under_tap in enumerate(windows.under_taps(seen)):
             under_tap += by_tap[:, :, tap]
         windows.crop(seen, over, dx, rows)

@@ -79,12 +79,13 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
 
 def _block(cache: SoftmaxCrossEntropyCache, pixels: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logits less each pixel's maximum ``(K, pixels)``; targets and shares ``(pixels,)``, 0 where ignored."""
-    logits = cache.logits.reshape(-1, cache.logits.shape[-1])[pixels].T
+    shifted = np.array(cache.logits.reshape(-1, cache.logits.shape[-1])[pixels].T, order="C")
+    shifted -= shifted.max(axis=0)
     labels = cache.labels.reshape(-1)[pixels]
     counted = labels != cache.ignore_label
     target = np.where(counted, labels, 0)
     share = cache.class_weights[target] * counted
-    return np.subtract(logits, logits.max(axis=0), order="C"), target, share
+    return shifted, target, share
 
 
 def _blocks(logits: np.ndarray) -> list[slice]:

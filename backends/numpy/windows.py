@@ -54,9 +54,12 @@ class Windows(NamedTuple):
         last = min(self.size[0], (rows.last - 1 + self.padding) // self.stride + 1)
         return Rows(rows.image, first, max(first, last))
 
-    def unseen(self, windows: Rows, channels: int, dtype: np.dtype) -> np.ndarray:
-        """Zeros in the shape of what these rows of windows see, to add gradients up in."""
-        return np.zeros((1, *self._reach(windows.last - windows.first), channels), dtype)
+    def unseen(self, windows: Rows, channels: int, dtype: np.dtype, planar: bool = False) -> np.ndarray:
+        """Zeros for what these rows of windows see, to add gradients up in; in memory by channels if ``planar``."""
+        size = self._reach(windows.last - windows.first)
+        if planar:
+            return np.zeros((1, channels, *size), dtype).transpose(0, 2, 3, 1)
+        return np.zeros((1, *size, channels), dtype)
 
     def crop(self, seen: np.ndarray, windows: Rows, dx: np.ndarray, rows: Rows) -> None:
         """Write the part of ``seen`` by the ``windows`` that are these rows of ``dx (B, H, W, C)``."""

@@ -16,7 +16,7 @@ from backends.tolerances import compare
 SMALL_BLOCKS = {
     "batch_norm": {"_BLOCK": 96, "_ROW": 16},
     "max_pool2d": {"_VALUES": 60},
-    "patches": {"_VALUES": 400},
+    "patches": {"_VALUES": 400, "_FEW_CHANNELS": 4},
     "position_attention": {"_QUERIES": 7, "_KEYS": 5},
     "products": {"_ROWS": 4, "_VALUES": 16},
     "resize_bilinear": {"_VALUES": 60},
