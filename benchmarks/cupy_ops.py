@@ -372,7 +372,8 @@ def print_profile(step: Callable[[Any], Any]) -> None:
                 return function
 
             def call(*args: Any, **kwargs: Any) -> Any:
-        x.record()
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                start.record()
                 result = function(*args, **kwargs)
                 end.record()
                 end.synchronize()

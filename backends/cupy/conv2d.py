@@ -74,7 +74,8 @@ def conv2d(
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
 
-    taps, inputs, outputs = _taps(cache), *weight.shape[2:]
+    taps = _taps(cache)
+    inputs, outputs = weight.shape[2:]
     y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
     if _is_pointwise(taps):
         gemm(_rows(x), _rows(weight), _rows(y))
@@ -100,7 +101,8 @@ def conv2d_backward(
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
     dy = checked_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
 
-    taps, inputs, outputs = _taps(cache), *weight.shape[2:]
+    taps = _taps(cache)
+    inputs, outputs = weight.shape[2:]
     dx, dweight = cupy.empty_like(x), cupy.empty_like(weight)
     if _is_pointwise(taps):
         gemm(_rows(x).T, _rows(dy), _rows(dweight))

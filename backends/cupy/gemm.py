@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import cupy
 import numpy as np
+from cupy.cuda import cublas
 from cupy.cuda.device import get_cublas_handle
-from cupy_backends.cuda.libs import cublas
 
 # Constants of library_types.h and cublas_api.h.
 _NO_TRANSPOSE, _TRANSPOSE = 0, 1
