@@ -13,15 +13,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from segattn_cli.errors import DataError
 
-#: What is tried on a file, whatever its name says.
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+#: What is tried on a file, whatever its name says; Pillow's JPEG includes the MPO of some cameras.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 #: The endings by which folders are searched for pictures.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 #: Above this a file is taken for a decompression bomb: Pillow's own bound, of which Pillow only warns.
 LARGEST = 89_478_485  # pixels
 Image.MAX_IMAGE_PIXELS = LARGEST
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-# A picture whose EXIF block is damaged is still a picture: it counts as upright.
+# Pillow's other answer to a damaged EXIF block stands in `_upright`.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 _MASK_RULE = "masks hold one class index per pixel, as 8-bit grey or palette PNG (255 = void)"
@@ -45,7 +45,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> np.ndarra
     segattn_cli.errors.DataError: standard input is damaged or no picture at all.
     """
     with _opened(source, name) as picture:
-        return np.asarray(_as_rgb(ImageOps.exif_transpose(picture)))
+        return np.asarray(_as_rgb(_upright(picture)))
 
 
 def read_label(path: str | Path) -> np.ndarray:
@@ -60,18 +60,10 @@ def read_label(path: str | Path) -> np.ndarray:
             raise DataError(f"{path} is a JPEG, which blurs class indices: {_MASK_RULE}.")
         if mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
             raise DataError(f"{path} is a colour picture (mode {mask.mode}): {_MASK_RULE}.")
-        label = np.asarray(ImageOps.exif_transpose(mask))
+        label = np.asarray(_upright(mask))
         if label.dtype.itemsize > 1 and (label.min() < 0 or label.max() > 255):
             raise DataError(f"{path} holds the value {label.max()}: {_MASK_RULE}.")
         return label.astype(np.uint8)
-
-
-def image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of a picture as :func:`read_image` would return it, from its header alone."""
-    with _opened(path, None) as picture:
-        width, height = picture.size
-        turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-        return (width, height) if turned else (height, width)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -84,7 +76,13 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-_ORIENTATION = 0x0112
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as the EXIF block says; where that is damaged, a picture is still a picture, and stays as it is."""
+    picture.load()
+    try:
+        return ImageOps.exif_transpose(picture)
+    except SyntaxError:  # Pillow's word for a block that it cannot parse; the pixels were decoded above
+        return picture
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:
