@@ -45,8 +45,7 @@ def test_every_figure_agrees_with_counting_by_sets(pairs: list[tuple[np.ndarray,
     assert matrix.pixel_accuracy == pytest.approx(right / counted)
     assert matrix.pixels == counted
     found = [
-        np.mean(np.concatenate([prediction[label == of] for label, prediction in pairs]) == of)
-        for of in (0, 1, 3)
+        np.mean(np.concatenate([prediction[label == of] for label, prediction in pairs]) == of) for of in (0, 1, 3)
     ]
     assert matrix.mean_accuracy == pytest.approx(np.mean(found))
 
