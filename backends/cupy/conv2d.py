@@ -129,7 +129,8 @@ def conv2d_backward(
 
 
 def _taps(cache: Conv2dCache) -> Taps:
-    return Taps(*cache.weight.shape[:2], cache.stride, cache.padding, cache.dilation)
+    kh, kw = cache.weight.shape[:2]
+    return Taps(kh, kw, cache.stride, cache.padding, cache.dilation)
 
 
 def _is_pointwise(taps: Taps) -> bool:
