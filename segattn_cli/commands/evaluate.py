@@ -81,8 +81,8 @@ def evaluate(
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
     """
+    from segattn_cli.charts import draw_confusion
     from segattn_cli.checkpoint import write_atomically
-    from segattn_cli.pictures import draw_confusion
 
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.contract import Ops
-from segattn_cli import pictures, runs
+from segattn_cli import charts, pictures, runs
 from segattn_cli.checkpoint import write_atomically
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset
@@ -63,7 +63,7 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
         "versions": versions(),
     }
     write_atomically(out / runs.RESULT, (json.dumps(result, indent=2) + "\n").encode())
-    pictures.draw_curves(out / runs.EVENTS, out / runs.CURVES, scales=config.network.scales)
+    charts.draw_curves(out / runs.EVENTS, out / runs.CURVES, scales=config.network.scales)
     _draw_predictions(out, validation, ops)
     return result
 
