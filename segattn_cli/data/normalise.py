@@ -11,8 +11,8 @@ IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 def normalise(image: np.ndarray) -> np.ndarray:
     """``(x / 255 − mean) / std``: ``(…, H, W, 3)`` uint8 to float32 of the same shape.
 
-    >>> normalise(np.full((1, 1, 3), 255, np.uint8)).round(2).tolist()
-    [[[2.25, 2.43, 2.64]]]
+    >>> normalise(np.full((1, 1, 3), 255, np.uint8)).round(2)
+    array([[[2.25, 2.43, 2.64]]], dtype=float32)
     """
     normalised = image.astype(np.float32)
     normalised *= 1 / (255 * IMAGENET_STD)

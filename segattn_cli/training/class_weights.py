@@ -44,8 +44,8 @@ def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
     Args:
         pixels: for each image, how many pixels each class has, ``(K,)``.
 
-    >>> balance([np.array([6, 2, 0]), np.array([0, 4, 0])])
-    (0.75, 1.5, 1.0)
+    >>> balance([np.array([1, 1, 0]), np.array([1, 1, 0]), np.array([0, 4, 0])])  # shares of 2/4, 6/8 and none
+    (1.25, 0.8333333333333334, 1.0)
     """
     counts = np.asarray(pixels)  # (images, K)
     present_in = ((counts > 0) * counts.sum(1, keepdims=True)).sum(0)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
-import backends.tolerances
 from backends.tolerances import PRECISIONS, compare, tolerance
 
 DTYPES = ["float64", "float32", "float16"]
@@ -96,9 +93,3 @@ def test_half_precision_may_be_off_by_twice_a_plain_implementation() -> None:
     assert compare(reference, np.array([0.01, 2.0018], np.float16), "float16").passed
     assert not compare(reference, np.array([0.01, 2.038], np.float16), "float16", plain_error=0.009).passed
     assert compare(reference, np.array([0.01, 2.038], np.float16), "float16", plain_error=0.01).passed
-
-
-def test_doctests() -> None:
-    outcome = doctest.testmod(backends.tolerances)
-    assert outcome.attempted
-    assert not outcome.failed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import gc
 import inspect
 import tracemalloc
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import segattn_cli.cost
 from backends import get_backend
 from backends.contract import Ops
 from reference.layers import Context
@@ -130,9 +128,3 @@ def test_inference_keeps_less_than_training() -> None:
     assert inference.activation_bytes < training.activation_bytes / 2
     assert inference.peak_bytes < training.peak_bytes / 2
     assert inference.parameters == training.parameters
-
-
-def test_doctests() -> None:
-    outcome = doctest.testmod(segattn_cli.cost)
-    assert outcome.attempted
-    assert not outcome.failed

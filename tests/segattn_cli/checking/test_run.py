@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -154,8 +152,3 @@ def test_a_report_that_cannot_be_written_is_one_sentence(command: Callable, tmp_
     assert isinstance(done.exception, OutputError)
     assert "No such file or directory" in str(done.exception)
     assert "relu" in done.stdout  # the result itself is not lost
-
-
-@pytest.mark.parametrize("module", ["cases", "lockstep", "networks", "ops", "results", "run"])
-def test_doctests(module: str) -> None:
-    assert not doctest.testmod(importlib.import_module(f"segattn_cli.checking.{module}")).failed
