@@ -108,7 +108,7 @@ def _backward(
     pixels, channels = x.size // x.shape[3], x.shape[3]
 
     count, per_chunk = chunks(pixels, channels)
-    partial = cupy.empty((count, 2, channels), x.dtype)
+    partial = cupy.empty((count, 2, channels), cupy.float64)
     sums = cupy.empty((2, channels), x.dtype)
     launch(
         "batch_norm.cu", f"batch_norm_backward_sums<{c_type(x)}>", (-(-channels // 32), count), (32, 8),

@@ -11,7 +11,7 @@ def channel_sum(a: cupy.ndarray, b: cupy.ndarray | None = None) -> cupy.ndarray:
     """``Σ a``, or ``Σ a·b``, over the pixels of contiguous ``(G, M, C)``: ``(G, C)``."""
     groups, pixels, channels = a.shape
     count, per_chunk = chunks(pixels, channels)
-    partial = cupy.empty((groups, count, channels), a.dtype)
+    partial = cupy.empty((groups, count, channels), cupy.float64)
     out = cupy.empty((groups, channels), a.dtype)
     across = -(-channels // 32)
     launch(

@@ -105,14 +105,14 @@ template <class T> __device__ Acc<T> rectified(const T* dy, const T* y, long lon
     return !y || y[i] > T(0) ? Acc<T>(dy[i]) : Acc<T>(0);
 }
 
-// partial[chunk, 0, c] = Σ dy and partial[chunk, 1, c] = Σ dy·x_hat, of the rectified dy.
+// partial[chunk, 0, c] = Σ dy and partial[chunk, 1, c] = Σ dy·x_hat, of the rectified dy, in double as all channel sums.
 template <class T>
 __global__ void batch_norm_backward_sums(const T* x, const T* y, const T* dy, const T* mean, const T* variance,
-                                         Acc<T>* partial, int pixels, int channels, int per_chunk, double eps) {
+                                         double* partial, int pixels, int channels, int per_chunk, double eps) {
     using A = Acc<T>;
     const int c = blockIdx.x * 32 + threadIdx.x;
     const int begin = blockIdx.y * per_chunk, end = min(pixels, begin + per_chunk);
-    A dshift = 0, dscale = 0;
+    double dshift = 0, dscale = 0;
     if (c < channels) {
         const A centre = A(mean[c]), rstd = 1 / sqrt(A(variance[c]) + A(eps));
 #pragma unroll 4
@@ -123,7 +123,7 @@ __global__ void batch_norm_backward_sums(const T* x, const T* y, const T* dy, co
             dscale += g * ((A(x[i]) - centre) * rstd);
         }
     }
-    __shared__ A dshifts[8][32], dscales[8][32];
+    __shared__ double dshifts[8][32], dscales[8][32];
     dshifts[threadIdx.y][threadIdx.x] = dshift;
     dscales[threadIdx.y][threadIdx.x] = dscale;
     __syncthreads();

@@ -189,6 +189,16 @@ def test_dloss_may_be_an_array(ops):
     np.testing.assert_array_equal(ops.to_numpy(by_array), ops.to_numpy(by_float))
 
 
+def test_sums_that_cancel(ops):
+    """The gradient of a bias is zero where every dy has its opposite, however many there are."""
+    half = normal(5000, 3).astype(np.float32)
+    dy = np.concatenate([half, -half[::-1]])
+    x, weight, bias = (ops.asarray(np.zeros(shape, np.float32)) for shape in ((10_000, 2), (2, 3), 3))
+    _, cache = ops.linear(x, weight, bias)
+    dbias = ops.to_numpy(ops.linear_backward(ops.asarray(dy), cache)[2])
+    assert np.abs(dbias).max() < 1e-10
+
+
 def test_nan_passes_through(ops):
     x = np.ones((1, 4, 4, 1), np.float32)
     x[0, 1, 1] = np.nan
