@@ -46,7 +46,7 @@ def sample(
     """Draw pictures with their masks, as a data set of plain folders.
 
     Writes images/*.png, masks/*.png (palette PNG, whose values are the classes)
-    and classes.txt. Picture number i is the same on every machine.
+    and classes.txt. Picture number i is always the same.
 
     \b
     Examples:

@@ -41,6 +41,7 @@ class Loader:
         augmentation: ``None`` takes pictures as they are; a batch of several sizes is then an error.
         first_batch: where to take up the epoch: that many batches are skipped.
         workers: threads that decode and augment.
+        prefetch: how many batches they prepare while the consumer computes.
 
     Raises:
         DataError: for fewer pictures than a batch, pictures of several sizes, and whatever is wrong with a file.
@@ -81,10 +82,10 @@ class Loader:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="segattn-loader")
         try:
             submitted = ([pool.submit(self._load, int(i)) for i in batch] for batch in self._batches)
-            waiting: deque[list[Future[Sample]]] = deque(islice(submitted, self.prefetch))
+            waiting: deque[list[Future[Sample]]] = deque(islice(submitted, self.prefetch + 1))
             while waiting:
-                waiting.extend(islice(submitted, 1))
                 yield _collect(waiting.popleft())
+                waiting.extend(islice(submitted, 1))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -11,11 +11,10 @@ is lower than 0.25 of the height and no asphalt higher than 0.66, so only a netw
 pixels of 96) far sees both at once: for the ``tiny`` backbone with an ``fcn`` head most asphalt is out of reach. A
 crop without sky makes the question unanswerable: train on whole pictures.
 
-**Tiny and huge.** Cars are 0.09 to 0.85 picture heights long, evenly on a logarithmic scale. The far ones are a few
+**Tiny and huge.** Cars are 0.08 to 1.1 picture heights long, evenly on a logarithmic scale. The far ones are a few
 pixels; of a near one a small field of view sees nothing but paint, in the colours of the house fronts.
 
-All lengths are fractions of the height, so a scene is the same at every size, but for the grain. A pixel is made of
-sums, products, comparisons and uniform random numbers only: the pictures are the same on every machine.
+All lengths are fractions of the height, so a scene is the same at every size, but for the grain.
 """
 
 from __future__ import annotations
@@ -195,7 +194,7 @@ def _draw_traffic(canvas: Canvas, rng: np.random.Generator, kerb: float, ground:
     figures = []
     for _ in range(int(rng.integers(1, 4))):
         near = rng.uniform(0, 1)
-        length = 0.09 * (0.85 / 0.09) ** near
+        length = 0.08 * (1.1 / 0.08) ** near
         foot = kerb + (1 - kerb) * (0.1 + 0.85 * near)
         figures.append((foot, partial(_draw_car, length=length, ground=ground)))
     for _ in range(int(rng.integers(1, 5))):

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segattn_cli.data import IGNORE_LABEL, AugmentationConfig, SceneOptions, Scenes, augment, stream
+from segattn_cli.data.augment import MEAN_COLOUR
+
+IMAGE, LABEL, _ = Scenes("val", SceneOptions(size=(60, 80))).load(0)
+
+
+def plain(crop: tuple[int, int] = (60, 80), **changes: Any) -> AugmentationConfig:
+    """A configuration that changes nothing but what it is told to."""
+    return AugmentationConfig(crop=crop, **{"scale": (1.0, 1.0), "flip": 0.0, "photometric": 0.0} | changes)
+
+
+def view(config: AugmentationConfig, sample: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return augment(IMAGE, LABEL, stream("test", 0, 0, sample), config)
+
+
+def test_nothing_asked_for_nothing_changed() -> None:
+    image, label = view(plain())
+    np.testing.assert_array_equal(image, IMAGE)
+    np.testing.assert_array_equal(label, LABEL)
+
+
+def test_flip_turns_picture_and_mask() -> None:
+    image, label = view(plain(flip=1.0))
+    np.testing.assert_array_equal(image, IMAGE[:, ::-1])
+    np.testing.assert_array_equal(label, LABEL[:, ::-1])
+
+
+def test_half_of_the_pictures_flip() -> None:
+    flipped = sum((view(plain(flip=0.5), sample)[1] != LABEL).any() for sample in range(200))
+    assert 75 < flipped < 125
+
+
+def test_the_same_random_numbers_give_the_same_view() -> None:
+    config = AugmentationConfig(crop=(40, 50), cat_max_ratio=0.5)
+    for first, second in zip(view(config, 3), view(config, 3), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert (view(config, 3)[0] != view(config, 4)[0]).any()
+
+
+def test_a_crop_is_a_part_of_the_picture() -> None:
+    seen = set()
+    for sample in range(200):
+        image, label = view(plain(crop=(57, 78)), sample)
+        places = [
+            (top, left)
+            for top in range(4)
+            for left in range(3)
+            if (IMAGE[top : top + 57, left : left + 78] == image).all()
+        ]
+        assert len(places) == 1
+        top, left = places[0]
+        np.testing.assert_array_equal(label, LABEL[top : top + 57, left : left + 78])
+        seen.add(places[0])
+    assert len(seen) == 12  # every place is reached
+
+
+def test_what_the_picture_does_not_fill_is_padded() -> None:
+    image, label = view(plain(crop=(90, 120), scale=(0.5, 0.5)))
+    assert label[30:].min() == label[:, 40:].min() == IGNORE_LABEL
+    assert label[:30, :40].max() < IGNORE_LABEL
+    assert (image[30:] == MEAN_COLOUR).all()
+    assert (image[:, 40:] == MEAN_COLOUR).all()
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.25, 3.0])
+def test_scaling_makes_things_larger(factor: float) -> None:
+    """Of the middle 20×20 of a picture, ``20·factor`` squared are left."""
+    label = np.zeros((60, 80), np.uint8)
+    label[20:40, 30:50] = 1
+    image = np.repeat(label[..., None] * np.uint8(200), 3, axis=2)
+    config = plain(crop=(180, 240), scale=(factor, factor))
+    seen_image, seen_label = augment(image, label, stream("test", 0), config)
+    assert np.sqrt((seen_label == 1).sum()) == pytest.approx(20 * factor, abs=1)
+    assert (seen_label != IGNORE_LABEL).sum() == round(60 * factor) * round(80 * factor)
+    assert np.sqrt((seen_image[seen_label != IGNORE_LABEL] > 100).sum() / 3) == pytest.approx(20 * factor, abs=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.tuples(st.integers(1, 90), st.integers(1, 110)))
+def test_picture_and_mask_stay_together(sample: int, crop: tuple[int, int]) -> None:
+    """A picture that shows its label in flat colours still does, away from the edges between colours."""
+    blocks = np.random.default_rng(sample).integers(0, 4, (3, 4), np.uint8)
+    label = blocks.repeat(20, axis=0).repeat(20, axis=1)
+    image = np.repeat(label[..., None] * np.uint8(60), 3, axis=2)
+    config = plain(crop=crop, scale=(0.5, 2.0), flip=0.5, cat_max_ratio=0.75)
+    seen_image, seen_label = augment(image, label, stream("test", 1, 0, sample), config)
+    assert seen_image.shape == (*crop, 3)
+    assert seen_label.shape == crop
+    known = seen_label != IGNORE_LABEL
+    agree = np.abs(seen_image[known, 0].astype(int) - 60 * seen_label[known]) <= 2
+    edges = 2 * (seen_label.shape[0] * 4 + seen_label.shape[1] * 5)  # pixels beside an edge between blocks
+    assert agree.size - agree.sum() <= edges
+    assert known.any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (3, 5000)])
+def test_extreme_shapes(size: tuple[int, int]) -> None:
+    config = AugmentationConfig(crop=(32, 40))
+    for sample in range(20):
+        image, label = augment(
+            np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), stream("test", 0, 0, sample), config
+        )
+        assert image.shape == (32, 40, 3)
+        assert (label == 0).any()
+
+
+class TestClassBalancedCrop:
+    def largest_share(self, label: np.ndarray) -> float:
+        counts = np.bincount(label.ravel(), minlength=256)[:IGNORE_LABEL]
+        return counts.max() / max(1, counts.sum())
+
+    def test_one_class_fills_no_crop_where_that_can_be_helped(self) -> None:
+        label = np.zeros((60, 80), np.uint8)
+        label[:, 40:] = 1
+        image = np.zeros((60, 80, 3), np.uint8)
+        shares: dict[float | None, list[float]] = {None: [], 0.75: []}
+        for ratio, found in shares.items():
+            for sample in range(100):
+                _, seen = augment(image, label, stream("test", 0, 0, sample), plain((20, 20), cat_max_ratio=ratio))
+                found.append(self.largest_share(seen))
+        assert np.mean(np.array(shares[None]) > 0.75) > 0.5
+        assert np.mean(np.array(shares[0.75]) > 0.75) < 0.25
+
+    def test_void_does_not_count_as_a_class(self) -> None:
+        label = np.full((60, 80), IGNORE_LABEL, np.uint8)
+        label[:, :4], label[:, 4:8] = 0, 1
+        _, seen = augment(IMAGE, label, stream("test", 0), plain((60, 80), cat_max_ratio=0.6))
+        np.testing.assert_array_equal(seen, label)
+
+    @pytest.mark.parametrize("value", [0, IGNORE_LABEL])
+    def test_what_cannot_be_helped_is_taken_as_it_is(self, value: int) -> None:
+        label = np.full((60, 80), value, np.uint8)
+        _, seen = augment(IMAGE, label, stream("test", 0), plain((20, 20), cat_max_ratio=0.75))
+        assert (seen == value).all()
+
+
+class Chosen:
+    """Stands in for a generator: brightness, contrast, saturation, hue as told, in parts of their ranges."""
+
+    def __init__(self, *parts: float) -> None:
+        self.parts = np.array(parts)
+
+    def uniform(self, low: float, high: float, count: int | None = None) -> Any:
+        return 1.0 if count is None else high * self.parts
+
+    def integers(self, high: int) -> int:
+        return 0
+
+    def random(self) -> float:
+        return 1.0
+
+
+class TestColours:
+    def seen(self, colour: tuple[int, int, int], *parts: float, strength: float = 1.0) -> list[int]:
+        image = np.full((1, 1, 3), colour, np.uint8)
+        rng: Any = Chosen(*parts)
+        seen, _ = augment(image, np.zeros((1, 1), np.uint8), rng, plain((1, 1), photometric=strength))
+        return seen[0, 0].tolist()
+
+    def test_brightness_adds(self) -> None:
+        assert self.seen((100, 150, 50), 1, 0, 0, 0) == [132, 182, 82]
+        assert self.seen((100, 150, 50), -0.5, 0, 0, 0) == [84, 134, 34]
+        assert self.seen((10, 250, 50), 1, 0, 0, 0) == [42, 255, 82]
+
+    def test_contrast_stretches_about_the_mean_colour(self) -> None:
+        assert self.seen(tuple(MEAN_COLOUR.tolist()), 0, 1, 0, 0) == MEAN_COLOUR.tolist()
+        assert self.seen((164, 96, 104), 0, 1, 0, 0) == [184, 86, 104]
+
+    def test_without_saturation_only_luma_is_left(self) -> None:
+        shift = MEAN_COLOUR - MEAN_COLOUR @ [0.299, 0.587, 0.114]  # the mean colour itself keeps its tint
+        wanted = np.array([100, 150, 50]) @ [0.299, 0.587, 0.114] + shift
+        np.testing.assert_allclose(self.seen((100, 150, 50), 0, 0, -2, 0), wanted, atol=1)
+
+    def test_a_third_of_a_turn_in_hue_exchanges_the_channels(self) -> None:
+        wanted = np.array([50, 100, 150]) + MEAN_COLOUR - MEAN_COLOUR[[2, 0, 1]]
+        np.testing.assert_allclose(self.seen((100, 150, 50), 0, 0, 0, 120 / 18), wanted, atol=1)
+
+    def test_strength_widens_all_ranges(self) -> None:
+        assert self.seen((100, 150, 50), 1, 0, 0, 0, strength=0.5) == [116, 166, 66]
+
+    def test_colours_vary_within_bounds(self) -> None:
+        grey = np.full((60, 80, 3), 120, np.uint8)
+        seen = [
+            augment(grey, LABEL, stream("test", 0, 0, sample), plain(photometric=1.0))[0].mean()
+            for sample in range(100)
+        ]
+        assert min(seen) < 100 < 140 < max(seen)
+        assert 80 < min(seen) < max(seen) < 160
+
+    def test_masks_and_padding_keep_their_values(self) -> None:
+        image, label = view(plain(crop=(90, 120), photometric=1.0))
+        np.testing.assert_array_equal(label[:60, :80], LABEL)
+        assert (image[60:] == MEAN_COLOUR).all()
+        assert (image[:60, :80] != IMAGE).any()
+
+
+def test_a_view_takes_a_few_milliseconds() -> None:
+    image, label, _ = Scenes("val", SceneOptions(size=(360, 480))).load(0)
+    config = AugmentationConfig(crop=(180, 240), scale=(0.5, 1.25), cat_max_ratio=0.75)
+    seconds = []
+    for sample in range(20):
+        begin = perf_counter()
+        augment(image, label, stream("test", 0, 0, sample), config)
+        seconds.append(perf_counter() - begin)
+    assert min(seconds) < 0.010

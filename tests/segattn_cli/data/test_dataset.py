@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segattn_cli.data.dataset import FileDataset, Pair, find_images, match_masks, rebase
+from segattn_cli.errors import DataError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> FileDataset:
+    pair = Pair(tmp_path / "x.png", tmp_path / "masks" / "x.png")
+    save_pair(*pair, label)
+    return FileDataset("name", "folder", "train", ("a", "b", "c"), np.zeros((3, 3), np.uint8), (pair,))
+
+
+def changed(dataset: FileDataset, **fields: object) -> FileDataset:
+    return FileDataset(**{**vars(dataset), **fields})  # type: ignore[arg-type]
+
+
+def test_loads_what_was_saved(dataset: FileDataset, label: np.ndarray) -> None:
+    image, got, name = dataset.load(0)
+    np.testing.assert_array_equal(got, label)
+    np.testing.assert_array_equal(image[..., 1], label * np.uint8(10))
+    assert (name, dataset.name_of(0), len(dataset)) == ("x", "x", 1)
+
+
+def test_relabels_before_it_checks(dataset: FileDataset, label: np.ndarray) -> None:
+    two = changed(dataset, classes=("a", "b"), relabel={2: 255})
+    np.testing.assert_array_equal(two.load(0).label, np.where(label == 2, 255, label))
+
+
+def test_resizes_on_loading(dataset: FileDataset) -> None:
+    image, label, _ = changed(dataset, size=(6, 2)).load(0)
+    assert image.shape == (6, 2, 3)
+    np.testing.assert_array_equal(label, np.repeat([[1, 255], [1, 255], [0, 1]], 2, axis=0))
+
+
+def test_values_out_of_range_are_named(dataset: FileDataset) -> None:
+    with pytest.raises(DataError, match=r"masks/x.png holds the value 2 but there are 2 classes \(0–1, 255"):
+        changed(dataset, classes=("a", "b")).load(0)
+
+
+def test_a_mask_of_another_size(dataset: FileDataset, save_pair: Callable[..., None], tmp_path: Path) -> None:
+    save_pair(tmp_path / "other.png", dataset.pairs[0].mask, np.zeros((2, 9), np.uint8))
+    with pytest.raises(DataError, match=r"masks/x.png is 9×2 but its picture \S+x.png is 4×3 \(width×height\)"):
+        dataset.load(0)
+
+
+def test_only_pictures_are_found(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "notes.txt", "._a.png", "Thumbs.db"):
+        (tmp_path / name).touch()
+    assert list(find_images(tmp_path)) == ["a", "b"]
+
+
+def test_two_pictures_of_one_name(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"a.png and a.jpg have the same name"):
+        find_images(tmp_path)
+
+
+def test_pictures_without_masks_are_all_named() -> None:
+    images = {name: Path("images", f"{name}.png") for name in "abc"}
+    with pytest.raises(DataError, match=r"a.png has no mask masks/a.png \(2 of 3 pictures have none\)") as caught:
+        match_masks(images, {"b": Path("masks/b.png")}, Path("masks"))
+    assert caught.value.__notes__ == ["images/c.png has no mask masks/c.png."]
+
+
+class TestRebase:
+    def test_the_longest_tail_wins(self, tmp_path: Path) -> None:
+        for name in ("x.png", "train/x.png", "CamVid/train/x.png"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert rebase(tmp_path, "/SegNet/CamVid/train/x.png", Path("l")) == tmp_path / "CamVid/train/x.png"
+        assert rebase(tmp_path, "/home/me/train/x.png", Path("l")) == tmp_path / "train/x.png"
+
+    @pytest.mark.parametrize("written", ["/a/train/x.png", "train/x.png", "C:\\a\\train\\x.png", "./train/x.jpg"])
+    def test_paths_from_elsewhere(self, tmp_path: Path, written: str) -> None:
+        (tmp_path / "train").mkdir()
+        (tmp_path / "train" / "x.jpg").touch()
+        assert rebase(tmp_path, written, Path("l")) == tmp_path / "train" / "x.jpg"
+
+    def test_a_name_with_dots_keeps_them(self, tmp_path: Path) -> None:
+        (tmp_path / "x.y.jpg").touch()
+        assert rebase(tmp_path, "x.y.png", Path("l")) == tmp_path / "x.y.jpg"
+
+    def test_a_path_that_is_nowhere(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"train.txt names /a/x.png, which is nowhere below"):
+            rebase(tmp_path, "/a/x.png", Path("train.txt"))
