@@ -16,6 +16,7 @@ from backends.numpy.conv2d import conv2d, conv2d_backward  # noqa: F401
 from backends.numpy.linear import linear, linear_backward  # noqa: F401
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401
+from backends.numpy.relu import relu, relu_backward  # noqa: F401
 from backends.numpy.resize_bilinear import resize_bilinear, resize_bilinear_backward  # noqa: F401
 from backends.numpy.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,

@@ -19,6 +19,7 @@ SMALL_BLOCKS = {
     "patches": {"_VALUES": 400, "_FEW_CHANNELS": 4},
     "position_attention": {"_QUERIES": 7, "_KEYS": 5},
     "products": {"_ROWS": 4, "_VALUES": 16},
+    "relu": {"_BLOCK": 7},
     "resize_bilinear": {"_VALUES": 60},
     "softmax_cross_entropy": {"_VALUES": 40},
     "winograd": {"_TILES": 8, "_VALUES": 64, "_GRADIENT_VALUES": 4096},

@@ -14,6 +14,7 @@ MODULES = [
     "linear",
     "max_pool2d",
     "position_attention",
+    "relu",
     "resize_bilinear",
     "softmax_cross_entropy",
     "threads",

@@ -85,6 +85,13 @@ def test_batch_norm_in_memory_of_any_kind(assert_agrees, draw, dtype):
 
 
 @both_dtypes
+@pytest.mark.parametrize("shape", [(1,), (5,), (2, 3, 4, 5)])
+def test_relu(assert_agrees, draw, dtype, shape):
+    assert_agrees("relu", draw(shape), dtype=dtype)
+    assert_agrees("relu", np.round(draw((2, 10, 6))).astype(dtype)[..., ::2], dtype=dtype)
+
+
+@both_dtypes
 @pytest.mark.parametrize(("window", "stride", "padding"), [(3, 2, 1), (2, 2, 0), (3, 1, 1), (2, 3, 1), (1, 3, 0)])
 def test_max_pool2d(assert_agrees, draw, dtype, window, stride, padding):
     options = {"dtype": dtype, "window": window, "stride": stride, "padding": padding}
