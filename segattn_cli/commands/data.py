@@ -272,7 +272,7 @@ def _percent(pixels: np.ndarray) -> list[str]:
 def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: SplitReport) -> list[str]:
     """What a training survives, but hardly anybody wants."""
     found = [
-        f"{report.wholly_void} pictures of {report.split} are void everywhere: nothing can be learnt from them."
+        f"Void everywhere: {report.wholly_void} of the {report.pictures} pictures of {report.split}."
         for report in reports
         if report.wholly_void
     ]
