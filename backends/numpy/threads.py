@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from backends.registry import BackendError
+
 Block = TypeVar("Block")
 
 _chosen: int | None = None
@@ -105,7 +107,9 @@ def sum_over(task: Callable[[Block], tuple[Any, ...]], blocks: Iterable[Block]) 
 @cache
 def _from_environment() -> int:
     if chosen := os.environ.get("SEGATTN_THREADS"):
-        return max(1, int(chosen))
+        if not chosen.isdecimal() or int(chosen) < 1:
+            raise BackendError(f"SEGATTN_THREADS is {chosen!r}, wants a whole number of at least 1.")
+        return int(chosen)
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 

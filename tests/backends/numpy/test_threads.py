@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from backends import BackendError
 from backends.numpy.threads import for_each, sum_over, thread_count
 
 
@@ -110,6 +111,16 @@ def test_the_environment_chooses(threads, monkeypatch):
     monkeypatch.delenv("SEGATTN_THREADS")
     module._from_environment.cache_clear()
     assert thread_count() == max(blas_threads())
+
+
+@pytest.mark.parametrize("wrong", ["0", "-2", "two", "1.5"])
+def test_what_the_environment_cannot_mean(threads, monkeypatch, wrong):
+    from backends.numpy import threads as module
+
+    module._from_environment.cache_clear()
+    monkeypatch.setenv("SEGATTN_THREADS", wrong)
+    with pytest.raises(BackendError, match=f"SEGATTN_THREADS is '{wrong}', wants a whole number"):
+        thread_count()
 
 
 @pytest.mark.parametrize("count", [0, -1])
