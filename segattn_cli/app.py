@@ -47,7 +47,7 @@ app.add_typer(data.app, name="data")
 def main() -> None:
     """The console script: any error a user can cause ends in one sentence on stderr and its exit code."""
     try:
-        app()
+        app(prog_name="segattn")
     except SegattnError as error:
         _fail(str(error), error.exit_code)
     except BackendError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segattn_cli.commands import completion
 from segattn_cli.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
 
 
 def check(
-    backend: Annotated[str, typer.Option(help="Backend to check: numpy, cupy, reference, or auto.")] = "auto",
-    op: Annotated[list[str] | None, typer.Option(help="Check only this op; may be repeated.")] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="Backend to check: numpy, cupy, reference, or auto.", autocompletion=completion.backends
+        ),
+    ] = "auto",
+    op: Annotated[
+        list[str] | None,
+        typer.Option(help="Check only this op; may be repeated.", autocompletion=completion.ops),
+    ] = None,
     network: Annotated[
-        list[str] | None, typer.Option(help="Check only this network, or that of a preset; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Check only this network, or that of a preset; may be repeated.",
+            autocompletion=completion.networks,
+        ),
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float64 or float32; both by default.")] = None,
     json_file: Annotated[

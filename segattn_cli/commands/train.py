@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segattn_cli.commands import completion
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -30,11 +31,17 @@ def train(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Start from this preset; tiny-scenes if nothing is given.", rich_help_panel=WHAT),
+        typer.Option(
+            help="Start from this preset; tiny-scenes if nothing is given.", rich_help_panel=WHAT,
+            autocompletion=completion.presets,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key; may be repeated.", rich_help_panel=WHAT),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one key; may be repeated.", rich_help_panel=WHAT,
+            autocompletion=completion.settings,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random.", rich_help_panel=WHAT)] = None,
     max_steps: Annotated[
@@ -45,14 +52,22 @@ def train(
         typer.Option(metavar="scenes|PATH", help="Built-in scenes or a data set's folder.", rich_help_panel=WHERE),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(metavar="auto|camvid|voc|folder", help="Its layout.", rich_help_panel=WHERE)
+        str | None,
+        typer.Option(
+            metavar="auto|camvid|voc|folder", help="Its layout.", rich_help_panel=WHERE,
+            autocompletion=completion.formats,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="The run's folder; runs/NAME-TIME by default.", rich_help_panel=WHERE),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW)
+        str | None,
+        typer.Option(
+            metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW,
+            autocompletion=completion.backends,
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=HOW)

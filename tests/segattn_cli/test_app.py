@@ -19,7 +19,7 @@ def kinds():
 
 @pytest.mark.parametrize(("kind", "code"), kinds())
 def test_each_error_has_its_code_and_no_traceback(monkeypatch, capsys, kind, code):
-    def fail():
+    def fail(prog_name):
         raise kind("The thing is not there: bring it.")
 
     monkeypatch.setattr(app, "app", fail)
@@ -38,7 +38,7 @@ def test_codes_are_distinct():
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
-    def fail():
+    def fail(prog_name):
         raise ZeroDivisionError
 
     monkeypatch.setattr(app, "app", fail)
@@ -69,3 +69,26 @@ def test_every_command_explains_itself(monkeypatch, capsys, command):
 def test_an_unknown_option_is_a_matter_of_usage(monkeypatch, capsys):
     assert run(monkeypatch, "train", "--epoch", "3") == errors.ExitCode.USAGE
     assert "--epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("segattn tr", "train"),
+        ("segattn train --preset dual", "dual-scale-resnet18-camvid"),
+        ("segattn train --set network.he", "network.head="),
+        ("segattn train --backend n", "numpy"),
+        ("segattn train --format c", "camvid"),
+        ("segattn check --op scale_f", "scale_fusion"),
+        ("segattn check --network danet-resnet18", "danet-resnet18-camvid"),
+    ],
+)
+def test_the_shell_completes(monkeypatch, capsys, typed, offered):
+    monkeypatch.setenv("_SEGATTN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    monkeypatch.setattr(sys, "argv", ["segattn"])
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == 0
+    assert offered in capsys.readouterr().out.split()

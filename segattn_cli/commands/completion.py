@@ -1,0 +1,44 @@
+"""What the shell offers after an option; nothing is looked up before somebody presses Tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def backends(incomplete: str) -> list[str]:
+    from backends import BACKENDS
+
+    return _starting(incomplete, ["auto", *BACKENDS])
+
+
+def formats(incomplete: str) -> list[str]:
+    return _starting(incomplete, ["auto", "camvid", "voc", "folder"])
+
+
+def presets(incomplete: str) -> list[str]:
+    from segattn_cli.config import PRESETS
+
+    return _starting(incomplete, PRESETS)
+
+
+def settings(incomplete: str) -> list[str]:
+    from segattn_cli.config import keys
+
+    return _starting(incomplete, [f"{path}=" for path, _ in keys()])
+
+
+def ops(incomplete: str) -> list[str]:
+    from segattn_cli.checking.cases import CASES
+
+    return _starting(incomplete, CASES)
+
+
+def networks(incomplete: str) -> list[str]:
+    from segattn_cli.checking.networks import NETWORKS
+    from segattn_cli.config import PRESETS
+
+    return _starting(incomplete, [*NETWORKS, *PRESETS])
+
+
+def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
