@@ -55,7 +55,7 @@ def nearest_two(palette: np.ndarray) -> float:
     return np.abs(seen[:, None] - seen).max(-1)[np.triu_indices(len(palette), 1)].min()
 
 
-@pytest.mark.parametrize("count", [8, 12, 20])
-def test_default_colours_are_far_apart_for_a_colour_blind_eye(count: int) -> None:
-    assert nearest_two(default_palette(count)) > 2 * nearest_two(VOC[:count])
-    assert nearest_two(default_palette(count)) > 15
+def test_default_colours_are_far_apart_for_a_colour_blind_eye() -> None:
+    assert nearest_two(default_palette(8)) > 40
+    assert nearest_two(default_palette(32)) > 15  # 9 where only a normal eye is thought of
+    assert nearest_two(VOC) < 5
