@@ -4,12 +4,12 @@ A picture shows, from top to bottom, the sky, a closed row of houses with trees,
 cars and people. What is where, and in which colours, is random; picture ``i`` of a split is always the same.
 
 **Same texture, distant context.** The asphalt is ``road`` by day and ``plaza`` in the evening, when the street
-belongs to the people: one class or the other for the whole picture, each half of the time. The *only* thing that
-tells is the colour of the sky: blue by day, orange in the evening. A day and an evening picture drawn from the same
-random numbers agree in every pixel that is not sky, so neither texture, place nor neighbours give it away. No sky
-is lower than 0.25 of the height and no asphalt higher than 0.66, so only a network that sees 0.41 of the height (39
-pixels of 96) far sees both at once: for the ``tiny`` backbone with an ``fcn`` head most asphalt is out of reach. A
-crop without sky makes the question unanswerable: train on whole pictures.
+belongs to the people: one class or the other for the whole picture, by turns. The *only* thing that tells is the
+colour of the sky: blue by day, orange in the evening. A day and an evening picture drawn from the same random
+numbers agree in every pixel that is not sky, so neither texture, place nor neighbours give it away. No sky is lower
+than 0.25 of the height and no asphalt higher than 0.66, so only a network that sees 0.41 of the height (39 pixels
+of 96) far sees both at once: for the ``tiny`` backbone with an ``fcn`` head most asphalt is out of reach. A crop
+without sky makes the question unanswerable: train on whole pictures.
 
 **Tiny and huge.** Cars are 0.08 to 1.1 picture heights long, evenly on a logarithmic scale. The far ones are a few
 pixels; of a near one a small field of view sees nothing but paint, in the colours of the house fronts.
@@ -108,8 +108,7 @@ class Scenes:
 
     def load(self, index: int) -> Sample:
         rng = stream("scenes", self.seed, SPLITS.index(self.split), index)
-        evening = bool(rng.random() < 0.5)
-        return Sample(*draw_scene(rng, self.size, evening), self.name_of(index))
+        return Sample(*draw_scene(rng, self.size, evening=index % 2 == 1), self.name_of(index))
 
 
 def draw_scene(
@@ -197,10 +196,10 @@ def _draw_traffic(canvas: Canvas, rng: np.random.Generator, kerb: float, ground:
         length = 0.08 * (1.1 / 0.08) ** near
         foot = kerb + (1 - kerb) * (0.1 + 0.85 * near)
         figures.append((foot, partial(_draw_car, length=length, ground=ground)))
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(2, 5))):
         near = rng.uniform(0, 1)
         foot = kerb - 0.03 + (1 - kerb) * near
-        figures.append((foot, partial(_draw_person, height=0.16 + 0.16 * near)))
+        figures.append((foot, partial(_draw_person, height=0.2 + 0.3 * near)))
     for foot, draw in sorted(figures, key=lambda figure: figure[0]):
         draw(canvas, rng, foot=foot, x=rng.uniform(0, canvas.aspect))
 
@@ -225,7 +224,7 @@ def _draw_car(
 def _draw_person(canvas: Canvas, rng: np.random.Generator, foot: float, x: float, height: float) -> None:
     skin = _SKIN[rng.integers(len(_SKIN))]
     coat = _COATS[rng.integers(len(_COATS))]
-    wide = 0.15 * height
+    wide = 0.18 * height
     canvas.box(foot - 0.45 * height, x - 0.8 * wide, foot, x - 0.1 * wide, _TROUSERS, PERSON)
     canvas.box(foot - 0.45 * height, x + 0.1 * wide, foot, x + 0.8 * wide, _TROUSERS, PERSON)
     canvas.trapezoid(foot - 0.82 * height, foot - 0.38 * height, x, wide, 1.1 * wide, coat, PERSON)
