@@ -26,7 +26,7 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	$(BIN)/segattn train --preset tiny-scenes --out $(RUN)
 	$(BIN)/segattn eval $(RUN) --split test
 	@rm -rf $(RUN)/pictures $(RUN)/predictions
-	$(BIN)/segattn data sample scenes --split test --count 6 --size 192,256 --out $(RUN)/pictures
+	$(BIN)/segattn data sample scenes --split test --count 6 --out $(RUN)/pictures
 	$(BIN)/segattn infer $(RUN) $(RUN)/pictures/images --out $(RUN)/predictions --overlay
 	@echo
 	@echo "Look at:  $(RUN)/curves.png        how training went"
