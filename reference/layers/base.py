@@ -53,6 +53,11 @@ def _flat(value: Any) -> Iterator[Any]:
         yield value
 
 
+def add(dy: Array, more: Array | None) -> Array:
+    """The sum of two gradients of one tensor; ``more`` is None where nothing else used it."""
+    return dy if more is None else dy + more
+
+
 def draw(init: Init, seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """``init`` with a generator of its own for ``name``: float32."""
     rng = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())]))

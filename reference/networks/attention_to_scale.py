@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reference.layers.base import Array
+from reference.layers.base import Array, add
 from reference.layers.context import Context
 from reference.layers.linear import Linear
 from reference.layers.scale_attention import ScaleAttention
@@ -76,13 +76,13 @@ class AttentionToScale(Network):
         dstacked, dfeatures = self._fuse_backward(dfused, ctx)
         dheads: list[dict[str, Array]] = []
         for s, name in reversed(list(enumerate(self.names))):
-            parts = {"main": _add(dstacked[s], dscores.get(name))}
+            parts = {"main": add(dstacked[s], dscores.get(name))}
             parts |= {
                 part: dscores[f"{part} {name}"] for part in ("position", "channel") if f"{part} {name}" in dscores
             }
             # resized in the order main, position, channel
             dhead = {part: ctx.ops.resize_bilinear_backward(dy, ctx.pop()) for part, dy in reversed(parts.items())}
-            dhead["main"] = _add(dhead["main"], dnative[s])
+            dhead["main"] = add(dhead["main"], dnative[s])
             dheads.insert(0, dhead)
 
         for s, name in reversed(list(enumerate(self.names))):
@@ -92,6 +92,8 @@ class AttentionToScale(Network):
 
     def _at_scale(self, images: Array, scale: float, ctx: Context) -> Array:
         """The image resized by ``scale``; nothing is kept, since nobody asks for the image's gradient."""
+        if scale == 1:
+            return images
         _, height, width, _ = images.shape
         size = (max(round(height * scale), 1), max(round(width * scale), 1))
         resized, _ = ctx.ops.resize_bilinear(images, size, align_corners=self.config.align_corners)
@@ -143,7 +145,3 @@ class AttentionToScale(Network):
         if self.config.scale_classifier == "detached":
             return None
         return [ctx.ops.global_mean_pool_backward(dpooled[m], cache) for m, cache in enumerate(caches)]
-
-
-def _add(dy: Array, more: Array | None) -> Array:
-    return dy if more is None else dy + more

@@ -74,7 +74,8 @@ class NetworkConfig:
                 f"multi_grid of {self.backbone} needs {blocks} dilations of at least 1, got {self.multi_grid}",
             )
         _require(1.0 in self.scales, f"scales must hold 1.0, got {self.scales}")
-        _require(len(set(self.scales)) == len(self.scales), f"scales must differ, got {self.scales}")
+        names = {f"{scale:g}" for scale in self.scales}
+        _require(len(names) == len(self.scales), f"scales must differ in six digits, got {self.scales}")
         _require(min(self.scales) > 0, f"scales must be positive, got {self.scales}")
         _require(
             self.scale_classifier == "none" or len(self.scales) > 1,

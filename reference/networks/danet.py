@@ -8,7 +8,7 @@ three losses in training, of which only the sum's map predicts.
 from __future__ import annotations
 
 from reference.layers.attention import ChannelAttention, PositionAttention
-from reference.layers.base import Array, Layer
+from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.layers.linear import Classifier
@@ -60,9 +60,7 @@ class SingleAttentionHead(Layer):
         return HeadOutputs(features, {"main": self.classifier.forward(features, ctx)})
 
     def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = self.classifier.backward(dscores["main"], ctx)
-        if dfeatures is not None:
-            dy = dy + dfeatures
+        dy = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
         return self.branch.backward(dy, ctx)
 
 
@@ -92,11 +90,7 @@ class DualAttentionHead(Layer):
         if "channel" in dscores:
             dchannel = self.channel_classifier.backward(dscores["channel"], ctx)
             dposition = self.position_classifier.backward(dscores["position"], ctx)
-        dsum = _add(self.classifier.backward(dscores["main"], ctx), dfeatures)
-        dx_channel = self.channel.backward(_add(dsum, dchannel), ctx)
-        dx_position = self.position.backward(_add(dsum, dposition), ctx)
+        dsum = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
+        dx_channel = self.channel.backward(add(dsum, dchannel), ctx)
+        dx_position = self.position.backward(add(dsum, dposition), ctx)
         return dx_position + dx_channel
-
-
-def _add(dy: Array, more: Array | None) -> Array:
-    return dy if more is None else dy + more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference.layers.base import Array, Layer
+from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.layers.linear import Classifier
@@ -22,8 +22,6 @@ class FCNHead(Layer):
         return HeadOutputs(features, {"main": self.classifier.forward(features, ctx)})
 
     def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = self.classifier.backward(dscores["main"], ctx)
-        if dfeatures is not None:
-            dy = dy + dfeatures
+        dy = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
         dx, _ = self.reduce.backward(dy, ctx)
         return dx

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference.layers.base import Array, Layer
+from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvRelu
 from reference.layers.initial import gaussian
@@ -30,8 +30,6 @@ class LargeFOVHead(Layer):
         return HeadOutputs(features, {"main": self.fc8.forward(features, ctx)})
 
     def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = self.fc8.backward(dscores["main"], ctx)
-        if dfeatures is not None:
-            dy = dy + dfeatures
+        dy = add(self.fc8.backward(dscores["main"], ctx), dfeatures)
         dy = self.fc7.backward(self.drop7.backward(dy, ctx), ctx)
         return self.fc6.backward(self.drop6.backward(dy, ctx), ctx)

@@ -89,6 +89,29 @@ def check_batch_norm(
         raise OpError(f"{op}: eps is {eps}, wants a positive number.")
 
 
+def check_max_pool2d(x: Any, *, window: int, stride: int, padding: int) -> None:
+    """Check the arguments of a max pooling; padding as wide as the window could win, and must not."""
+    check_arrays("max_pool2d", x=(x, "B H W C"))
+    check_integers("max_pool2d", at_least=1, window=window, stride=stride)
+    check_integers("max_pool2d", at_least=0, padding=padding)
+    if padding >= window:
+        raise OpError(f"max_pool2d: padding is {padding}, wants less than the window of {window}.")
+
+
+def check_resize_bilinear(x: Any, size: Any) -> None:
+    """Check the arguments of a resizing.
+
+    >>> import numpy as np
+    >>> check_resize_bilinear(np.zeros((1, 2, 2, 3)), 4)
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: resize_bilinear: size is 4, wants (height, width).
+    """
+    check_arrays("resize_bilinear", x=(x, "B H W C"))
+    if not isinstance(size, Sequence) or len(size) != 2:
+        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
+    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
+
+
 def check_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
     """Check that ``dy`` has the shape and the dtype of the output that it belongs to.
 

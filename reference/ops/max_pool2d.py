@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
+from reference.ops.checks import check_gradient, check_max_pool2d
 from reference.ops.windows import crop, output_size, pad, under_tap
 
 
@@ -36,11 +36,7 @@ def max_pool2d(x: np.ndarray, *, window: int, stride: int, padding: int = 0) -> 
     >>> y[0, :, :, 0]
     array([[5., 6.]])
     """
-    check_arrays("max_pool2d", x=(x, "B H W C"))
-    check_integers("max_pool2d", at_least=1, window=window, stride=stride)
-    check_integers("max_pool2d", at_least=0, padding=padding)
-    if padding >= window:
-        raise OpError(f"max_pool2d: padding is {padding}, wants less than the window of {window}.")
+    check_max_pool2d(x, window=window, stride=stride, padding=padding)
     size = output_size("max_pool2d", x.shape[1:3], (window, window), stride=stride, padding=padding)
 
     x_padded = pad(x, padding, -np.inf)  # (B, H + 2p, W + 2p, C)

@@ -183,6 +183,7 @@ def test_the_untrained_scale_classifier_guesses(make_problem):
         ({"output_stride": 16}, "output_stride of tiny must be one of 4, 8"),
         ({"scales": (0.5,)}, r"scales must hold 1\.0"),
         ({"scales": (1.0, 1.0)}, "scales must differ"),
+        ({"scales": (1.0, 0.5, 0.50000001)}, "scales must differ"),
         ({"scales": (1.0, -1.0)}, "scales must be positive"),
         ({"deep_stem": True}, "deep_stem is for ResNets"),
         ({"multi_grid": (4, 8, 16)}, "multi_grid is for ResNets"),
