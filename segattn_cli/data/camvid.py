@@ -18,9 +18,9 @@ from segattn_cli.data.dataset import (
     FileDataset,
     Pair,
     find_images,
+    listed_pairs,
     match_masks,
     read_list,
-    rebase,
     require_split,
 )
 from segattn_cli.errors import DataError
@@ -61,7 +61,7 @@ def _listed_pairs(root: Path, list_path: Path) -> tuple[Pair, ...]:
     rows = read_list(list_path)
     if not all(len(row) == 2 for row in rows):
         raise DataError(f"{list_path} must name a picture and its mask on every line.")
-    return tuple(Pair(rebase(root, image, list_path), rebase(root, mask, list_path)) for image, mask in rows)
+    return listed_pairs(root, rows, list_path)
 
 
 def _folder_pairs(root: Path, split: str) -> tuple[Pair, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
@@ -148,6 +148,25 @@ def read_list(path: Path) -> list[list[str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as a list of pictures ({error}).") from error
     return [columns for columns in lines if columns]
+
+
+def listed_pairs(root: Path, rows: Iterable[Sequence[str]], list_path: Path) -> tuple[Pair, ...]:
+    """The pairs that the rows (picture, mask) of a list name.
+
+    Raises:
+        DataError: on the first that is nowhere; its notes name the others.
+    """
+    pairs, errors = [], []
+    for image, mask in rows:
+        try:
+            pairs.append(Pair(rebase(root, image, list_path), rebase(root, mask, list_path)))
+        except DataError as error:
+            errors.append(error)
+    for other in errors[1:]:
+        errors[0].add_note(str(other))
+    if errors:
+        raise errors[0]
+    return tuple(pairs)
 
 
 def rebase(root: Path, written: str, list_path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.data.dataset import FileDataset, Pair, read_list, rebase, require_split
+from segattn_cli.data.dataset import FileDataset, listed_pairs, read_list, require_split
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -44,10 +44,10 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
     require_split(split, splits(root), root)
     list_path = root / _LISTS / f"{split}.txt"
-    pairs = tuple(_pair(root, row, list_path) for row in read_list(list_path))
+    pairs = listed_pairs(root, map(_files, read_list(list_path)), list_path)
     return FileDataset(root.name, "voc", split, CLASSES, PALETTE, pairs, size=size)
 
 
-def _pair(root: Path, row: list[str], list_path: Path) -> Pair:
-    image, mask = row if len(row) == 2 else (f"JPEGImages/{row[0]}.jpg", f"SegmentationClass/{row[0]}.png")
-    return Pair(rebase(root, image, list_path), rebase(root, mask, list_path))
+def _files(row: list[str]) -> list[str]:
+    """Picture and mask of a row, which may name them or be the name that both share."""
+    return row if len(row) == 2 else [f"JPEGImages/{row[0]}.jpg", f"SegmentationClass/{row[0]}.png"]

@@ -51,6 +51,14 @@ def test_a_list_that_points_nowhere(root: Path) -> None:
         open_dataset(root, split="val")
 
 
+def test_all_that_a_list_misses_is_noted(root: Path) -> None:
+    (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000097\n2007_000032\n2007_000099\n")
+    with pytest.raises(DataError, match=r"2007_000097.jpg") as caught:
+        open_dataset(root, split="val")
+    (note,) = caught.value.__notes__
+    assert "2007_000099.jpg" in note
+
+
 def test_an_empty_list(root: Path) -> None:
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
     with pytest.raises(DataError, match=r"split 'val' of \S+ is empty"):
