@@ -21,9 +21,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from segattn_cli.versions import versions
 
-        print(f"segattn {version('segattn')}")
+        print(f"segattn {versions(['segattn'])['segattn']}")
         raise typer.Exit
 
 

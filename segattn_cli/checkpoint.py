@@ -76,7 +76,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint at {path}.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is truncated, damaged, or no safetensors file: {error}.") from None
     return Checkpoint(arrays, metadata)
 

@@ -255,7 +255,10 @@ class Config(Section):
 
     def network_config(self, classes: int) -> NetworkConfig:
         """The network for so many classes."""
-        return NetworkConfig(classes=classes, **self.network.model_dump())
+        try:
+            return NetworkConfig(classes=classes, **self.network.model_dump())
+        except ValueError as error:
+            raise ConfigError(f"No such network can be built: {error}.") from None
 
     def loss_weights(self) -> LossWeights:
         """The weights of the parts of the objective."""

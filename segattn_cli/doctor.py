@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from threadpoolctl import threadpool_info
 
 from backends import BackendError, get_backend
 from backends.numpy.threads import thread_count
+from segattn_cli.versions import versions
 
 PACKAGES = (
     "segattn", "numpy", "scipy", "threadpoolctl", "pillow", "safetensors", "pydantic", "typer", "rich",
@@ -53,7 +53,7 @@ def examine() -> Report:
     """Look at the machine and time a matrix product: less than a second."""
     auto = get_backend("auto")
     report = Report(
-        versions=_versions(),
+        versions=versions(PACKAGES),
         machine=_machine(),
         blas=[_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -96,16 +96,6 @@ def advice(report: Report) -> list[str]:
     if report.machine["memory free, GB"] is not None and report.machine["memory free, GB"] < 2:
         warnings.append("Less than 2 GB of memory are free: lower training.batch_size, or predict with --window.")
     return warnings
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _machine() -> dict[str, Any]:

@@ -70,9 +70,14 @@ def described(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[st
     """Configuration, classes and palette of a checkpoint's metadata."""
     try:
         config = config_from(metadata["config"])
-        return config, tuple(metadata["classes"]), np.array(metadata["palette"], np.uint8)
-    except (KeyError, ConfigError) as error:
+        classes = tuple(metadata["classes"])
+        palette = np.array(metadata["palette"], np.uint8)
+        config.network_config(len(classes))
+        if palette.shape != (len(classes), 3):
+            raise ValueError(f"{len(classes)} classes, but colours of shape {palette.shape}")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, ConfigError) as error:
         raise CheckpointError(f"{path} does not describe its network as this segattn expects: {error}") from None
+    return config, classes, palette
 
 
 def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -87,7 +92,7 @@ def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]
 
 
 def check_fits(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
-    """Raise :class:`CheckpointError` where ``got`` has not the names and shapes of ``wanted``."""
+    """Raise :class:`CheckpointError` where ``got`` has not the names, shapes and dtypes of ``wanted``."""
     for name, array in wanted.items():
         if name not in got:
             raise CheckpointError(f"{path} is of another network: it has no {name}.")
@@ -95,6 +100,8 @@ def check_fits(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, n
             raise CheckpointError(
                 f"{path} is of another network: {name} has shape {got[name].shape} there and {array.shape} here."
             )
+        if got[name].dtype != array.dtype:
+            raise CheckpointError(f"{path} holds {name} in {got[name].dtype}, wants {array.dtype}.")
     extra = sorted(set(got) - set(wanted))
     if extra:
         raise CheckpointError(f"{path} is of another network: it has {extra[0]}, which is nowhere in this one.")

@@ -125,21 +125,28 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     """A name without ending for the outputs of each path, all different.
 
     It is the stem. Where that clashes, it is the whole file name; where that clashes too, the stem in a folder
-    called like its parent; and so on up the path.
+    called like its parent; and so on up the path. Pictures that differ in case alone tell that case counts here.
 
     >>> output_names([Path("a/sun.jpg"), Path("a/moon.jpg")])
     ['sun', 'moon']
     >>> output_names([Path("a/sun.jpg"), Path("a/sun.png"), Path("a/moon.jpg"), Path("b/moon.jpg")])
     ['sun.jpg', 'sun.png', 'a/moon', 'b/moon']
+    >>> output_names([Path("a/Sun.jpg"), Path("b/sun.jpg")])
+    ['a/Sun', 'b/sun']
+    >>> output_names([Path("a/Sun.jpg"), Path("a/sun.jpg")])
+    ['Sun', 'sun']
     """
     candidates = [_candidates(path) for path in paths]
     chosen = [0] * len(paths)
+    # Some file systems do not tell Sun from sun.
+    twins = len({os.path.abspath(path).casefold() for path in paths}) < len(paths)
     while True:
         names = [names[level] for names, level in zip(candidates, chosen, strict=True)]
-        taken = Counter(key for name in names for key in (name, f"{name}.overlay"))
+        folded = names if twins else [name.casefold() for name in names]
+        taken = Counter(key for name in folded for key in (name, f"{name}.overlay"))
         clashing = [
             index
-            for index, name in enumerate(names)
+            for index, name in enumerate(folded)
             if taken[name] + taken[f"{name}.overlay"] > 2 and chosen[index] + 1 < len(candidates[index])
         ]
         if not clashing:

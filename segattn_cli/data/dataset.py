@@ -177,7 +177,7 @@ def rebase(root: Path, written: str, list_path: Path) -> Path:
     Raises:
         DataError: where no tail exists.
     """
-    parts = [part for part in PurePosixPath(written.replace("\\", "/")).parts if part != "/"]
+    parts = [part for part in PurePosixPath(written.replace("\\", "/")).parts if part not in ("/", "..")]
     tails = [root.joinpath(*parts[start:]) for start in range(len(parts))]
     for candidate in [*tails, *(tail.with_suffix(suffix) for tail in tails for suffix in SUFFIXES)]:
         if candidate.is_file():

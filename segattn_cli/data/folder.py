@@ -56,7 +56,7 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """Names and colours ``(K, 3)`` from a ``classes.txt``; colours of its own where a class has none.
 
     Raises:
-        DataError: where the file is missing, empty, names a class twice, or more than 255.
+        DataError: where the file is missing, empty, names a class twice, or not 2 to 255 classes.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
@@ -69,8 +69,8 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     lines = [line for line in lines if line and not line.startswith("#")]
     matches = [_COLOUR.match(line) for line in lines]
     names = tuple(match["name"] if match else line for line, match in zip(lines, matches, strict=True))
-    if not 1 <= len(names) <= IGNORE_LABEL:
-        raise DataError(f"{path} names {len(names)} classes: 1 to {IGNORE_LABEL} can be told apart in a mask.")
+    if not 2 <= len(names) <= IGNORE_LABEL:
+        raise DataError(f"{path} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask.")
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise DataError(f"{path} names the class {twice!r} twice.")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from segattn_cli.errors import DataError
 
@@ -60,6 +60,8 @@ def read_label(path: str | Path) -> np.ndarray:
             raise DataError(f"{path} is a JPEG, which blurs class indices: {_MASK_RULE}.")
         if mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
             raise DataError(f"{path} is a colour picture (mode {mask.mode}): {_MASK_RULE}.")
+        if _is_rescaled(mask):
+            raise DataError(f"{path} is grey of another depth than 8 or 16 bits, or inverted: {_MASK_RULE}.")
         label = np.asarray(_upright(mask))
         if label.dtype.itemsize > 1 and (label.min() < 0 or label.max() > 255):
             raise DataError(f"{path} holds the value {label.max()}: {_MASK_RULE}.")
@@ -74,6 +76,14 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a mask ``(H, W)`` to ``size = (H', W')`` by nearest neighbour: indices cannot be averaged."""
     return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def _is_rescaled(mask: ImageFile.ImageFile) -> bool:
+    """Whether Pillow will give other grey values than are stored: 17 for the 1 of 4 bits, which end at 15."""
+    stored = mask.tile[0].args  # a raw mode such as "L;4"; with Netpbm's maximum after it: ("L", 20)
+    raw_mode, maximum = stored[:2] if isinstance(stored, tuple) else (stored, 255)
+    inexact = str(raw_mode).startswith(("L;2", "L;4", "L;I"))
+    return inexact or (mask.format == "PPM" and maximum not in (255, 65535))
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -98,7 +108,7 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, name: str | None) -> Iterator[Image.Image]:
+def _opened(source: str | Path | bytes, name: str | None) -> Iterator[ImageFile.ImageFile]:
     """The picture in ``source``; every error on opening and on decoding it within becomes a :class:`DataError`."""
     name = name or ("the picture" if isinstance(source, bytes) else str(source))
     try:

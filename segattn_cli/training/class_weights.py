@@ -46,11 +46,14 @@ def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
 
     >>> balance([np.array([1, 1, 0]), np.array([1, 1, 0]), np.array([0, 4, 0])])  # shares of 2/4, 6/8 and none
     (1.25, 0.8333333333333334, 1.0)
+    >>> balance([np.array([0, 0])])  # all void
+    (1.0, 1.0)
     """
     counts = np.asarray(pixels)  # (images, K)
     present_in = ((counts > 0) * counts.sum(1, keepdims=True)).sum(0)
     occurs = present_in > 0
     frequency = counts.sum(0)[occurs] / present_in[occurs]
     weights = np.ones(counts.shape[1])
-    weights[occurs] = np.median(frequency) / frequency
+    if occurs.any():
+        weights[occurs] = np.median(frequency) / frequency
     return tuple(weights.tolist())

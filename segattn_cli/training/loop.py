@@ -19,7 +19,7 @@ from segattn_cli import runs
 from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import Config
 from segattn_cli.data import AugmentationConfig, Batch, Loader
-from segattn_cli.errors import DataError, NonFiniteError
+from segattn_cli.errors import ConfigError, DataError, NonFiniteError
 from segattn_cli.evaluation import Evaluated, evaluate
 from segattn_cli.inference import Predictor
 from segattn_cli.training.averages import update_average, update_running_statistics
@@ -84,6 +84,11 @@ class _Run:
         self.steps = config.training.max_steps or config.training.epochs * self.steps_per_epoch
         self.state = initial_state(config, self.network, self.training, self.ops, out if resume else None)
         self.progress = self.state.progress
+        if self.progress.step > self.steps:
+            raise ConfigError(
+                f"The run in {out} is at step {self.progress.step}, beyond the {self.steps} steps that are asked "
+                "for: raise training.epochs or training.max_steps."
+            )
         self._predictor()  # complains now, not after the first epoch
         enter_folder(out, config, resume)
         self.journal = Journal(out / runs.EVENTS, self.progress.journal)
@@ -152,17 +157,21 @@ class _Run:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is named below
             found = self.differentiator.gradients(state.params, batches, progress.step)
             if not (math.isfinite(found.loss) and math.isfinite(found.norm)):
-                raise self._non_finite(batches)
+                tensor = first_non_finite(self.differentiator, state.params, batches, progress.step)
+                raise self._non_finite(progress.step + 1, tensor)
         gradients = found.gradients
         if config.optimiser.clip_norm is not None and found.norm > config.optimiser.clip_norm:
             factor = config.optimiser.clip_norm / found.norm
             gradients = {name: gradient * factor for name, gradient in gradients.items()}
-        sgd_step(state.params, state.momentum, gradients, rate, config.optimiser)
+        with np.errstate(over="ignore", invalid="ignore"):  # a step too large is found out when it is saved
+            sgd_step(state.params, state.momentum, gradients, rate, config.optimiser)
         for statistics in found.statistics:
             update_running_statistics(state.params, statistics, config.training.batch_norm_momentum)
         progress.step += 1
         if state.average is not None and config.training.ema is not None:
             update_average(state.average, state.params, config.training.ema, progress.step)
+        if not all(map(math.isfinite, self._gates().values())):  # which are about to be logged
+            self._finite(state.arrays(self.ops))
         return self._step_done(found, batches, rate, time.perf_counter() - began)
 
     def _step_done(self, found: Gradients, batches: list[Batch], rate: float, seconds: float) -> StepDone:
@@ -196,6 +205,7 @@ class _Run:
     def _validate(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Validate and save; nothing of it counts when it is stopped on the way."""
         progress = self.progress
+        self._finite(self.state.arrays(self.ops))
         for found in evaluate(self._predictor(), self.validation, limit=self.config.evaluation.limit):
             if isinstance(found, Evaluated):
                 yield Validating(found.done, found.total, found.miou)
@@ -244,14 +254,22 @@ class _Run:
         self.progress.seconds = time.perf_counter() - self.began
         path = self.out / runs.LAST
         described = metadata("training", self.config, self.training, self.ops)
-        save_checkpoint(path, self.state.arrays(self.ops), {**described, "progress": asdict(self.progress)})
+        arrays = self._finite(self.state.arrays(self.ops))
+        save_checkpoint(path, arrays, {**described, "progress": asdict(self.progress)})
         return CheckpointSaved(self.progress.step, path)
 
     def _save_best(self) -> None:
         """Write ``best.safetensors``: only what predicts."""
-        arrays = {name: self.ops.to_numpy(array) for name, array in self.state.weights.items()}
+        arrays = self._finite({name: self.ops.to_numpy(array) for name, array in self.state.weights.items()})
         described = metadata("model", self.config, self.training, self.ops)
         save_checkpoint(self.out / runs.BEST, arrays, {**described, "validated": self.progress.best})
+
+    def _finite(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """``arrays``, which no checkpoint shall hold with a NaN or an infinity: a step too large makes them."""
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise self._non_finite(self.progress.step, f"the parameter {name}")
+        return arrays
 
     def _started(self) -> RunStarted:
         started = RunStarted(
@@ -269,14 +287,12 @@ class _Run:
         self.journal.write(started.kind, **asdict(started))
         return started
 
-    def _non_finite(self, batches: list[Batch]) -> NonFiniteError:
-        step = self.progress.step
-        tensor = first_non_finite(self.differentiator, self.state.params, batches, step)
-        self.journal.write("non_finite", step=step + 1, tensor=tensor)
+    def _non_finite(self, step: int, tensor: str) -> NonFiniteError:
+        self.journal.write("non_finite", step=step, tensor=tensor)
         kept = self.out / runs.LAST
         checkpoint = f"{kept} from before it is kept" if kept.exists() else "no checkpoint had been written yet"
         return NonFiniteError(
-            f"Step {step + 1} is not finite: the first tensor with a NaN or an infinity is {tensor}; {checkpoint}. "
+            f"Step {step} is not finite: the first tensor with a NaN or an infinity is {tensor}; {checkpoint}. "
             "A lower optimiser.learning_rate, more schedule.warmup_steps or optimiser.clip_norm may help."
         )
 

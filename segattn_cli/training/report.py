@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,10 @@ from segattn_cli.config import Config
 from segattn_cli.data import Dataset
 from segattn_cli.inference import Predictor
 from segattn_cli.training.state import Progress
+from segattn_cli.versions import versions
 
+#: What a result may depend on.
+PACKAGES = ("segattn", "numpy", "scipy", "pillow")
 #: How many validation images the picture of predictions shows.
 PICTURED = 4
 
@@ -28,14 +29,8 @@ def metadata(kind: str, config: Config, dataset: Dataset, ops: Ops) -> dict[str,
         "classes": list(dataset.classes),
         "palette": dataset.palette.tolist(),
         "backend": ops.name,
-        "versions": versions(),
+        "versions": versions(PACKAGES),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result may depend on."""
-    packages = {name: version(name) for name in ("segattn", "numpy", "scipy", "pillow")}
-    return {"python": platform.python_version(), **packages}
 
 
 def write_report(out: Path, config: Config, progress: Progress, validation: Dataset, ops: Ops) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
         "seconds": round(progress.seconds, 3),
         "backend": ops.name,
         "seed": config.training.seed,
-        "versions": versions(),
+        "versions": versions(PACKAGES),
     }
     write_atomically(out / runs.RESULT, (json.dumps(result, indent=2) + "\n").encode())
     charts.draw_curves(out / runs.EVENTS, out / runs.CURVES, scales=config.network.scales)

@@ -13,6 +13,9 @@ from segattn_cli.data import Dataset, SceneOptions, open_dataset
 from segattn_cli.errors import CheckpointError, DataError, OutputError
 from segattn_cli.training.state import Progress, State
 
+#: What a run leaves behind that was killed while it wrote a file.
+PARTIAL = ".*.partial"
+
 
 def open_splits(config: Config) -> tuple[Dataset, Dataset]:
     """The data to train and to validate on; the latter keep their own size, for labels are never resized."""
@@ -69,7 +72,11 @@ def initial_state(config: Config, network: Network, training: Dataset, ops: Ops,
         found = runs.part(checkpoint.arrays, prefix)
         wanted = {name: fresh[name] for name in found if name in fresh} if prefix else fresh
         runs.check_fits(path, found, wanted)
-    return State.of(checkpoint.arrays, Progress(**checkpoint.metadata["progress"]), ops, ema=ema)
+    try:
+        progress = Progress(**checkpoint.metadata["progress"])
+    except TypeError as error:
+        raise CheckpointError(f"{path} does not say how far its training was: {error}.") from None
+    return State.of(checkpoint.arrays, progress, ops, ema=ema)
 
 
 def enter_folder(out: Path, config: Config, resume: bool) -> None:
@@ -77,14 +84,14 @@ def enter_folder(out: Path, config: Config, resume: bool) -> None:
 
     Raises :class:`OutputError`, before anything is changed, for a folder that holds something already.
     """
-    if resume and not out.is_dir():
+    if resume and not (out / runs.CONFIG).is_file():
         raise OutputError(f"There is no run in {out} to resume: leave --resume away to start one.")
-    if not resume and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if not resume and out.exists() and not (out.is_dir() and set(out.iterdir()) <= set(out.glob(PARTIAL))):
         raise OutputError(f"{out} exists already: go on with its run by --resume, or choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {out} cannot be made: {error.strerror}; choose another --out.") from None
-    for partial in out.glob(".*.partial"):  # of a run that was killed while it wrote
+    for partial in out.glob(PARTIAL):
         partial.unlink()
     write_atomically(out / runs.CONFIG, config.as_toml().encode())

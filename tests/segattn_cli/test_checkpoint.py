@@ -66,7 +66,7 @@ def test_foreign_files_are_refused(tmp_path, arrays):
     save_file({"weight": arrays["weight"]}, path, {KEY: json.dumps({"version": 99})})
     with pytest.raises(CheckpointError, match="version 99"):
         load_checkpoint(path)
-    for text in ("{", "[]", "{}"):
+    for text in ("{", "[]", "{}", "[" * 100_000):
         save_file({"weight": arrays["weight"]}, path, {KEY: text})
         with pytest.raises(CheckpointError, match="damaged"):
             load_checkpoint(path)

@@ -88,3 +88,29 @@ def test_a_description_that_is_not_ours(tmp_path, arrays, metadata, change):
     assert "version" in load_checkpoint(path).metadata
     with pytest.raises(CheckpointError, match="does not describe its network as this segattn expects"):
         open_model(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"config": [1]},
+        {"classes": None},
+        {"classes": ["sky"], "palette": [[1, 2, 3]]},
+        {"palette": [[300, 0, 0]] * 3},
+        {"palette": "abc"},
+        {"palette": [[1, 2, 3]] * 2},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_describes_itself_wrongly_is_refused(tmp_path, arrays, metadata, wrong):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, arrays, metadata | wrong)
+    with pytest.raises(CheckpointError, match="does not describe its network as this segattn expects"):
+        open_model(path)
+
+
+def test_weights_of_another_precision_are_refused(tmp_path, arrays, metadata):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, {name: array.astype(np.float64) for name, array in arrays.items()}, metadata)
+    with pytest.raises(CheckpointError, match="in float64, wants float32"):
+        open_model(path)

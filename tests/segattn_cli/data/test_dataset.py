@@ -84,6 +84,12 @@ class TestRebase:
         (tmp_path / "train" / "x.jpg").touch()
         assert rebase(tmp_path, written, Path("l")) == tmp_path / "train" / "x.jpg"
 
+    def test_nothing_outside_of_the_data_set_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "outside.png").touch()
+        (tmp_path / "data").mkdir()
+        with pytest.raises(DataError, match="nowhere below"):
+            rebase(tmp_path / "data", "../outside.png", Path("l"))
+
     def test_a_name_with_dots_keeps_them(self, tmp_path: Path) -> None:
         (tmp_path / "x.y.jpg").touch()
         assert rebase(tmp_path, "x.y.png", Path("l")) == tmp_path / "x.y.jpg"

@@ -120,9 +120,10 @@ class TestClasses:
         [
             ("", r"names 0 classes"),
             ("# nothing\n\n", r"names 0 classes"),
-            ("\n".join(map(str, range(256))), r"names 256 classes: 1 to 255"),
+            ("\n".join(map(str, range(256))), r"names 256 classes: 2 to 255"),
+            ("sky", r"names 1 classes"),
             ("a\nb\na", r"names the class 'a' twice"),
-            ("a 1 2 300", r"gives 'a' the colour \[1, 2, 300\]: values go from 0 to 255"),
+            ("a 1 2 300\nb", r"gives 'a' the colour \[1, 2, 300\]: values go from 0 to 255"),
         ],
     )
     def test_what_cannot_be_meant(self, tmp_path: Path, content: str, sentence: str) -> None:

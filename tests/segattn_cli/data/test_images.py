@@ -34,6 +34,16 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum + struct.pack(">I", 9) + b"IDAT"
 
 
+def grey_png(bits: int) -> bytes:
+    """One grey pixel of so many bits: Pillow reads such files, but does not write them."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, bits, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\x00\x40")) + chunk(b"IEND", b"")
+
+
 class TestPictures:
     @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "webp"])
     def test_what_is_saved_without_loss_comes_back(self, tmp_path: Path, suffix: str) -> None:
@@ -229,6 +239,14 @@ class TestMasks:
         path = saved(tmp_path / "m.png", np.array([[3, 256]], np.uint16))
         with pytest.raises(DataError, match=r"m.png holds the value 256: masks hold one class index per pixel"):
             read_label(path)
+
+    @pytest.mark.parametrize(
+        "content", [b"P5 2 1 20\n\x00\x14", b"P2 2 1 20\n0 20\n", grey_png(bits=2), grey_png(bits=4)]
+    )
+    def test_few_bits_are_refused_because_readers_spread_their_values(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "m.png").write_bytes(content)
+        with pytest.raises(DataError, match="another depth than 8 or 16 bits"):
+            read_label(tmp_path / "m.png")
 
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "CMYK"])
     def test_colour_is_refused(self, tmp_path: Path, mode: str) -> None:

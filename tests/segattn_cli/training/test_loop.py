@@ -214,7 +214,36 @@ def test_a_folder_that_exists_is_left_alone(finished, tiny, tmp_path):
     assert file.read_text() == "mine"
 
 
+def test_only_a_run_is_resumed(tiny, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="There is no run in"):
+        next(train(tiny(), tmp_path, resume=True))
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_cannot_go_on_to_a_step_behind_it(finished, tiny, tmp_path):
+    out, _ = finished
+    before = (out / "last.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="is at step 12, beyond the 3 steps that are asked for"):
+        next(train(tiny("training.max_steps=3"), out, resume=True))
+    assert (out / "last.safetensors").read_bytes() == before
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny, tmp_path):
+    out = tmp_path / "run"
+    steps = train(tiny("training.checkpoint_every=1", "training.batch_norm=frozen"), out)
+    while not (out / "last.safetensors").exists():
+        next(steps)
+    before = (out / "last.safetensors").read_bytes()
+    steps.close()
+    huge = tiny("training.checkpoint_every=1", "optimiser.learning_rate=1e38", "optimiser.weight_decay=1e10")
+    with pytest.raises(NonFiniteError, match=r"is not finite: .* is the parameter .* is kept"):
+        list(train(huge, out, resume=True))
+    assert (out / "last.safetensors").read_bytes() == before
+
+
 def test_an_empty_folder_will_do(tiny, tmp_path):
+    (tmp_path / ".config.toml.partial").write_text("of a run that was killed while it began")
     list(train(tiny("training.max_steps=1"), tmp_path))
     assert {file.name for file in tmp_path.iterdir()} == FILES
 
