@@ -6,7 +6,6 @@ pass each block of pixels goes through all steps while it is in the cache.
 
 from __future__ import annotations
 
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -209,5 +208,6 @@ def _blocks(x: np.ndarray) -> list[Block]:
     pixels, channels = x.size // x.shape[-1], x.shape[-1]
     fold = 1 << max(0, (_ROW // channels).bit_length() - 1)
     count = fold * max(1, _BLOCK // (fold * channels))
-    blocks = [slice(first, min(first + count, pixels)) for first in range(0, pixels, count)]
-    return [Block(block, gcd(block.stop - block.start, fold)) for block in blocks]
+    whole = pixels - pixels % fold
+    blocks = [Block(slice(first, min(first + count, whole)), fold) for first in range(0, whole, count)]
+    return blocks + ([Block(slice(whole, pixels), 1)] if whole < pixels else [])

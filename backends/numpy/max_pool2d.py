@@ -9,7 +9,7 @@ import numpy as np
 from backends.contract import Cache
 from backends.numpy.threads import for_each
 from backends.numpy.windows import Rows, Windows, rows_of
-from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
+from reference.ops.checks import check_gradient, check_max_pool2d
 from reference.ops.windows import output_size
 
 #: Values in a block.
@@ -30,11 +30,7 @@ def max_pool2d(x: np.ndarray, *, window: int, stride: int, padding: int = 0) -> 
     >>> y[0, :, :, 0]
     array([[5., 6.]])
     """
-    check_arrays("max_pool2d", x=(x, "B H W C"))
-    check_integers("max_pool2d", at_least=1, window=window, stride=stride)
-    check_integers("max_pool2d", at_least=0, padding=padding)
-    if padding >= window:
-        raise OpError(f"max_pool2d: padding is {padding}, wants less than the window of {window}.")
+    check_max_pool2d(x, window=window, stride=stride, padding=padding)
     size = output_size("max_pool2d", x.shape[1:3], (window, window), stride=stride, padding=padding)
     windows = Windows(size, (window, window), stride, padding)
     y = np.empty((len(x), *size, x.shape[3]), x.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 
 from backends.numpy.threads import for_each
 from backends.numpy.windows import Rows, rows_of
-from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
+from reference.ops.checks import check_gradient, check_resize_bilinear
 from reference.ops.resize_bilinear import ResizeBilinearCache, interpolation_matrix
 
 #: Values in a block of the result.
@@ -22,10 +22,7 @@ def resize_bilinear(
     >>> y[0].ravel()
     array([0., 1., 3., 4.])
     """
-    check_arrays("resize_bilinear", x=(x, "B H W C"))
-    if np.shape(size) != (2,):
-        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
-    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
+    check_resize_bilinear(x, size)
     vertical = interpolation_matrix(x.shape[1], size[0], align_corners).astype(x.dtype)  # (H', H)
     horizontal = interpolation_matrix(x.shape[2], size[1], align_corners).astype(x.dtype)  # (W', W)
     return _apply(vertical, horizontal, x), ResizeBilinearCache(vertical, horizontal, x.shape)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from functools import cache
 from threading import Condition
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ def thread_count() -> int:
     """How many threads an op may use: ``set_thread_count``, else ``SEGATTN_THREADS``, else what BLAS would use.
 
     BLAS uses the cores that this process may run on, or fewer where ``OMP_NUM_THREADS`` and its kin say so.
+    A BLAS that cannot be asked, as Apple's, counts as one that uses all cores.
     """
     return _chosen or _from_environment()
 
@@ -62,7 +64,9 @@ def for_each(task: Callable[[Block], object], blocks: Iterable[Block]) -> None:
 
     helpers = min(thread_count(), len(blocks)) - 1
     with _blas().limit(limits=1):
-        others = [_pool(thread_count()).submit(work) for _ in range(helpers)]
+        pool = _pool(thread_count())
+        # The helpers work in copies of the caller's context, where np.errstate keeps its settings.
+        others = [pool.submit(copy_context().run, work) for _ in range(helpers)]
         try:
             work()
         finally:
@@ -88,17 +92,17 @@ def sum_over(task: Callable[[Block], tuple[Any, ...]], blocks: Iterable[Block]) 
         number, block = numbered
         try:
             terms = task(block)
-        except BaseException:
+            with turn:
+                turn.wait_for(lambda: done in (number, -1))
+                if done == number:
+                    total = [a + b for a, b in zip(total, terms, strict=True)] if number else list(terms)
+                    done += 1
+                turn.notify_all()
+        except BaseException:  # Ctrl-C too, which may come while the main thread waits or adds
             with turn:
                 done = -1  # lets the waiting threads go
                 turn.notify_all()
             raise
-        with turn:
-            turn.wait_for(lambda: done in (number, -1))
-            if done == number:
-                total = [a + b for a, b in zip(total, terms, strict=True)] if number else list(terms)
-                done += 1
-            turn.notify_all()
 
     for_each(add, enumerate(blocks))
     return tuple(total)
@@ -110,7 +114,7 @@ def _from_environment() -> int:
         if not chosen.isdecimal() or int(chosen) < 1:
             raise BackendError(f"SEGATTN_THREADS is {chosen!r}, wants a whole number of at least 1.")
         return int(chosen)
-    return max((library.num_threads for library in _blas().lib_controllers), default=1)
+    return max((library.num_threads for library in _blas().lib_controllers), default=os.cpu_count() or 1)
 
 
 @cache
@@ -123,4 +127,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="segattn")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork

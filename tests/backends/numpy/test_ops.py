@@ -177,3 +177,10 @@ def test_what_does_not_fit_is_refused_in_the_words_of_the_reference(ops, op, inp
     with pytest.raises(OpError) as raised:
         getattr(ops, op)(*arrays, **options)
     assert str(raised.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 131, 61, 16), (3, 91, 121, 3)])
+def test_batch_norm_measures_odd_maps_as_exactly_as_even_ones(assert_agrees, draw, shape):
+    """With a mean of 30 deviations, sums of tens of thousands of rows in float32 would be too coarse."""
+    one = np.ones(shape[-1])
+    assert_agrees("batch_norm", draw(shape) + 30, one, 0 * one, one, one, training=True)

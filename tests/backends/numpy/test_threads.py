@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 
 import numpy as np
@@ -127,3 +129,32 @@ def test_what_the_environment_cannot_mean(threads, monkeypatch, wrong):
 def test_no_threads_are_refused(threads, count):
     with pytest.raises(ValueError, match="at least 1"):
         threads(count)
+
+
+@pytest.mark.parametrize("when", ["waiting", "adding"])
+def test_ctrl_c_lets_the_other_threads_go(threads, when):
+    """An interrupt of the main thread outside of its task: nobody waits for a turn that never comes."""
+    main = threading.main_thread()
+
+    class Term:
+        def __add__(self, other):
+            if when == "adding" and threading.current_thread() is main:
+                raise KeyboardInterrupt
+            return self
+
+    def task(number):
+        time.sleep(0.3 if when == "waiting" and number == 0 else 0.01)
+        return (Term(),)
+
+    threads(2)
+    if when == "waiting":  # a signal reaches the main thread, wherever that is
+        threading.Timer(0.15, signal.raise_signal, (signal.SIGINT,)).start()
+    with pytest.raises(KeyboardInterrupt):
+        sum_over(task, range(40))
+
+
+def test_the_helpers_keep_the_callers_errstate(threads):
+    threads(2)
+    large = np.full(8, 1e38, np.float32)
+    with np.errstate(over="ignore"):  # else a warning, which is an error here
+        for_each(lambda number: time.sleep(0.01) or large * large, range(8))
