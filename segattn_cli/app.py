@@ -52,6 +52,9 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except BackendError as error:
         _fail(str(error), ExitCode.BACKEND)
+    except MemoryError as error:
+        way_out = "lower training.batch_size or augmentation.crop, or give --window"
+        _fail(f"There is not enough memory ({error}): {way_out}.", ExitCode.MEMORY)
     except KeyboardInterrupt:
         _fail("Interrupted.", ExitCode.INTERRUPTED)
 

@@ -86,8 +86,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises :class:`OutputError`, and leaves what was there, where the disk is full or the folder not writable.
     """
+    path = Path(os.path.realpath(path))  # a link stays one
     partial = path.with_name(f".{path.name}.partial")
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
+            path.write_bytes(data)
+            return
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()

@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     PARTIAL = 8  # finished, but some inputs had to be skipped
     NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
     DISAGREE = 10  # `segattn check` found a difference
+    MEMORY = 11  # not enough memory for what was asked
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -171,7 +172,7 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def _check(scales: Sequence[float], window: Size | None, stride: Size | None) -> None:
-    if not scales or min(scales) <= 0:
+    if not scales or not all(0 < scale < math.inf for scale in scales):
         raise UsageError(f"Scales must be positive factors such as 0.75,1,1.25; got {scales}.")
     if window is not None and min(window) < 1:
         raise UsageError(f"A window must have at least one pixel, got {window[0]},{window[1]}.")

@@ -53,6 +53,9 @@ def open_model(path: Path | str) -> Model:
     averaged = part(checkpoint.arrays, EMA)
     params = averaged or part(checkpoint.arrays, "")
     check_fits(path, params, network.initialise(seed=0))
+    for name, array in params.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{path} holds a NaN or an infinity in {name}: take an earlier checkpoint.")
     return Model(network, params, config, classes, palette, checkpoint.metadata, path)
 
 

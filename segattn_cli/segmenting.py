@@ -95,8 +95,11 @@ def plan_outputs(
     Raises :class:`OutputError` where some exist already and neither ``resume`` (keep them) nor ``force`` (replace
     them) is given, and :class:`UsageError` where an output would replace an input.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"--out {out} is a file: give a folder.")
+    try:
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"--out {out} is a file: give a folder.")
+    except OSError as error:
+        raise OutputError(f"--out {out} cannot be: {error.strerror}.") from None
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
     jobs = []
     for each, name in zip(inputs, names, strict=True):
@@ -244,7 +247,7 @@ def _expanded(argument: str, out: Path) -> list[Path]:
 def _is_picture(path: Path, root: Path, out: Path) -> bool:
     """Whether ``path`` below ``root`` looks like a picture that is neither hidden nor an earlier output."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    is_output = path.resolve().is_relative_to(out)
+    is_output = out.is_relative_to(root.resolve()) and out != root.resolve() and path.resolve().is_relative_to(out)
     return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden and not is_output
 
 

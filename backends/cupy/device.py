@@ -14,7 +14,7 @@ def require_device() -> None:
         import cupy
     except ImportError as error:
         raise BackendError(
-            f"The cupy backend needs CuPy ({error}): install it with pip install 'segattn[cupy]', "
+            f"The cupy backend needs CuPy ({error}): install it with pip install '.[cupy]', "
             "or choose the backend numpy."
         ) from error
     try:

@@ -9,6 +9,11 @@ from typing import Any
 
 from segattn_cli.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 class Journal:
     """An open ``events.jsonl``.
@@ -22,6 +27,7 @@ class Journal:
         try:
             # Without a buffer, closing has nothing left to write that could fail.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+            self._lock()
             self._file.truncate(min(length, self._file.tell()))
         except OSError as error:
             raise self._failed(error) from None
@@ -45,6 +51,18 @@ class Journal:
 
     def close(self) -> None:
         self._file.close()
+
+    def _lock(self) -> None:
+        """Two trainings in one folder would write into each other's files; the lock goes with the process."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise OutputError(
+                f"Another training is at work in {self.path.parent}: wait for it, or choose another --out."
+            ) from None
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(

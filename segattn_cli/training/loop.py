@@ -41,7 +41,13 @@ from segattn_cli.training.journal import Journal
 from segattn_cli.training.optimiser import sgd_step
 from segattn_cli.training.report import metadata, write_report
 from segattn_cli.training.schedule import learning_rate
-from segattn_cli.training.start import enter_folder, initial_state, open_splits, steps_per_epoch
+from segattn_cli.training.start import (
+    clear_partial_files,
+    enter_folder,
+    initial_state,
+    open_splits,
+    steps_per_epoch,
+)
 
 
 def train(
@@ -92,6 +98,7 @@ class _Run:
         self._predictor()  # complains now, not after the first epoch
         enter_folder(out, config, resume)
         self.journal = Journal(out / runs.EVENTS, self.progress.journal)
+        clear_partial_files(out)
         self.began = time.perf_counter() - self.progress.seconds
         self.pace: float | None = None  # seconds a step, lately
 

@@ -84,14 +84,25 @@ def enter_folder(out: Path, config: Config, resume: bool) -> None:
 
     Raises :class:`OutputError`, before anything is changed, for a folder that holds something already.
     """
-    if resume and not (out / runs.CONFIG).is_file():
+    if resume and not (_exists(out) and (out / runs.CONFIG).is_file()):
         raise OutputError(f"There is no run in {out} to resume: leave --resume away to start one.")
-    if not resume and out.exists() and not (out.is_dir() and set(out.iterdir()) <= set(out.glob(PARTIAL))):
+    if not resume and _exists(out) and not (out.is_dir() and set(out.iterdir()) <= set(out.glob(PARTIAL))):
         raise OutputError(f"{out} exists already: go on with its run by --resume, or choose another --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {out} cannot be made: {error.strerror}; choose another --out.") from None
+    write_atomically(out / runs.CONFIG, config.as_toml().encode())
+
+
+def clear_partial_files(out: Path) -> None:
+    """Remove what a run left that was killed while it wrote; nobody else may be at work in ``out``."""
     for partial in out.glob(PARTIAL):
         partial.unlink()
-    write_atomically(out / runs.CONFIG, config.as_toml().encode())
+
+
+def _exists(out: Path) -> bool:
+    try:
+        return out.exists()
+    except OSError as error:
+        raise OutputError(f"There cannot be a folder {out}: {error.strerror}; choose another --out.") from None

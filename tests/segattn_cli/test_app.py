@@ -32,6 +32,17 @@ def test_each_error_has_its_code_and_no_traceback(monkeypatch, capsys, kind, cod
     assert err == f"segattn: {sentence}\n"
 
 
+def test_too_little_memory_has_its_code_and_a_way_out(monkeypatch, capsys):
+    def fail(prog_name):
+        raise MemoryError("Unable to allocate 1 TiB")
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == errors.ExitCode.MEMORY
+    assert "lower training.batch_size" in capsys.readouterr().err
+
+
 def test_codes_are_distinct():
     codes = [code for _, code in kinds()]
     assert len(set(codes)) == len(codes)

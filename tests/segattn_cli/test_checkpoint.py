@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -105,3 +107,17 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_metadata_that_json_cannot_say_is_a_mistake_of_ours(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         save_checkpoint(tmp_path / "a.safetensors", {}, {"miou": float("nan")})
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(target)
+    write_atomically(link, b"first")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"first"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_atomically(pipe, b"second")
+        assert read.result() == b"second"
+    assert pipe.is_fifo()

@@ -114,3 +114,10 @@ def test_weights_of_another_precision_are_refused(tmp_path, arrays, metadata):
     save_checkpoint(path, {name: array.astype(np.float64) for name, array in arrays.items()}, metadata)
     with pytest.raises(CheckpointError, match="in float64, wants float32"):
         open_model(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, arrays, metadata):
+    arrays["head.classifier.bias"] = np.full_like(arrays["head.classifier.bias"], np.nan)
+    save_checkpoint(tmp_path / "model.safetensors", arrays, metadata)
+    with pytest.raises(CheckpointError, match=r"a NaN or an infinity in head\.classifier\.bias"):
+        open_model(tmp_path / "model.safetensors")

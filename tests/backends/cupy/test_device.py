@@ -42,7 +42,7 @@ def without(monkeypatch):
 
 
 def test_without_cupy(without):
-    assert "pip install 'segattn[cupy]'" in without(None)
+    assert "pip install '.[cupy]'" in without(None)
 
 
 @pytest.mark.parametrize(

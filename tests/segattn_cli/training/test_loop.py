@@ -214,6 +214,19 @@ def test_a_folder_that_exists_is_left_alone(finished, tiny, tmp_path):
     assert file.read_text() == "mine"
 
 
+def test_two_trainings_do_not_share_a_folder(tiny, tmp_path):
+    first = train(tiny(), tmp_path / "run")
+    next(first)
+    with pytest.raises(OutputError, match="Another training is at work in"):
+        next(train(tiny(), tmp_path / "run", resume=True))
+    assert isinstance(list(first)[-1], RunFinished)
+
+
+def test_a_name_that_is_too_long(tiny, tmp_path):
+    with pytest.raises(OutputError, match="There cannot be a folder"):
+        next(train(tiny(), tmp_path / ("x" * 300)))
+
+
 def test_only_a_run_is_resumed(tiny, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="There is no run in"):
