@@ -40,7 +40,10 @@ def check(
     ] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float64 or float32; both by default.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every comparison to this file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--json", metavar="FILE", help="Write every comparison to this file; - prints them, and no table."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only float32, small cases and small networks.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List what can be checked, and stop.")] = False,
@@ -54,11 +57,14 @@ def check(
 
     from backends import get_backend
     from segattn_cli.checking import plan, run
+    from segattn_cli.checkpoint import write_atomically
 
     console = Console()
     if show:
         _print_choices(console)
         return
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
     planned = plan(op or (), network or (), dtype or (), quick=quick)
     ops = get_backend(backend)
 
@@ -66,12 +72,18 @@ def check(
     results = _watch(run(ops, planned), planned.dtypes)
     seconds = time.perf_counter() - start
     failures = [result for result in results if not result.passed]
-    console.print(_table(results, planned.dtypes))
-    _print_failures(console, failures)
-    _print_summary(console, ops.name, len(results), failures, seconds)
-    if json_file is not None:
-        comparisons = [result.as_json() for result in results]
-        _write(json_file, {"backend": ops.name, "passed": not failures, "comparisons": comparisons})
+    comparisons = [result.as_json() for result in results]
+    report = json.dumps(
+        {"backend": ops.name, "passed": not failures, "comparisons": comparisons}, indent=1, allow_nan=False
+    )
+    if json_file == Path("-"):
+        print(report)
+    else:
+        console.print(_table(results, planned.dtypes))
+        _print_failures(console, failures)
+        _print_summary(console, ops.name, len(results), failures, seconds)
+        if json_file is not None:
+            write_atomically(json_file, f"{report}\n".encode())
     if failures:
         raise typer.Exit(ExitCode.DISAGREE)
 
@@ -170,10 +182,3 @@ def _print_choices(console: Console) -> None:
     ):
         console.print(f"[bold]{title}[/]")
         console.print("  " + ", ".join(names), highlight=False)
-
-
-def _write(path: Path, report: dict) -> None:
-    try:
-        path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"The report cannot be written to {path}: {error.strerror}.") from None

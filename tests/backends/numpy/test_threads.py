@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import _thread
 import threading
 import time
 
@@ -135,6 +135,7 @@ def test_no_threads_are_refused(threads, count):
 def test_ctrl_c_lets_the_other_threads_go(threads, when):
     """An interrupt of the main thread outside of its task: nobody waits for a turn that never comes."""
     main = threading.main_thread()
+    interrupted = threading.Event()
 
     class Term:
         def __add__(self, other):
@@ -143,12 +144,14 @@ def test_ctrl_c_lets_the_other_threads_go(threads, when):
             return self
 
     def task(number):
-        time.sleep(0.3 if when == "waiting" and number == 0 else 0.01)
+        time.sleep(0.01)
+        if when == "waiting" and threading.current_thread() is not main and not interrupted.is_set():
+            interrupted.set()
+            time.sleep(0.1)  # by now the main thread waits for this block's turn to end
+            _thread.interrupt_main()
         return (Term(),)
 
     threads(2)
-    if when == "waiting":  # a signal reaches the main thread, wherever that is
-        threading.Timer(0.15, signal.raise_signal, (signal.SIGINT,)).start()
     with pytest.raises(KeyboardInterrupt):
         sum_over(task, range(40))
 

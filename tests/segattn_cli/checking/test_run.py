@@ -150,5 +150,13 @@ def test_the_command_lists_what_there_is(command: Callable) -> None:
 def test_a_report_that_cannot_be_written_is_one_sentence(command: Callable, tmp_path: Path) -> None:
     done = command("--backend", "reference", "--op", "relu", "--json", tmp_path / "nowhere" / "report.json")
     assert isinstance(done.exception, OutputError)
-    assert "No such file or directory" in str(done.exception)
+    assert "There is no folder" in str(done.exception)
+    (tmp_path / "report.json").mkdir()
+    done = command("--backend", "reference", "--op", "relu", "--json", tmp_path / "report.json")
+    assert isinstance(done.exception, OutputError)
     assert "relu" in done.stdout  # the result itself is not lost
+
+
+def test_a_report_on_standard_output(command: Callable) -> None:
+    done = command("--backend", "reference", "--op", "relu", "--json", "-")
+    assert json.loads(done.stdout)["passed"]

@@ -255,3 +255,24 @@ def test_a_picture_that_does_not_fit_into_memory_is_reported(
     assert done.code == ExitCode.PARTIAL
     assert "a.jpg needs more memory than there is: try a --window." in done.err
     assert written(tmp_path / "out") == ["b.png", "c.png"]
+
+
+def test_outputs_may_go_to_where_the_folder_of_pictures_lies(cli, run, photos):
+    done = cli("infer", run, photos, "--out", photos.parent)
+    assert done.code == 0, done.err
+    assert (photos.parent / "a.png").exists()
+
+
+@pytest.mark.parametrize("scales", ["nan", "inf", "0"])
+def test_scales_that_are_no_factors(cli, run, photos, tmp_path, scales):
+    done = cli("infer", run, photos, "--out", tmp_path / "out", "--scales", scales)
+    assert done.code == ExitCode.USAGE
+    assert "Traceback" not in done.err
+
+
+def test_a_bomb_is_reported_and_the_rest_goes_on(cli, run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1100)  # a.jpg has 1230
+    done = cli("infer", run, photos, "--out", tmp_path / "out")
+    assert done.code == ExitCode.PARTIAL
+    assert "may be a decompression bomb" in done.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.png", "c.png"}
