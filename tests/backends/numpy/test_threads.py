@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -152,8 +153,12 @@ def test_ctrl_c_lets_the_other_threads_go(threads, when):
         return (Term(),)
 
     threads(2)
-    with pytest.raises(KeyboardInterrupt):
-        sum_over(task, range(40))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sum_over(task, range(40))
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def test_the_helpers_keep_the_callers_errstate(threads):
