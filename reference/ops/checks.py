@@ -6,9 +6,10 @@ through them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
+
+import numpy as np
 
 
 class OpError(ValueError):
@@ -108,7 +109,7 @@ def check_resize_bilinear(x: Any, size: Any) -> None:
     reference.ops.checks.OpError: resize_bilinear: size is 4, wants (height, width).
     """
     check_arrays("resize_bilinear", x=(x, "B H W C"))
-    if not isinstance(size, Sequence) or len(size) != 2:
+    if np.shape(size) != (2,):
         raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
     check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
 

@@ -9,7 +9,7 @@ import pytest
 
 import reference.ops
 from backends import get_backend
-from backends.numpy.threads import set_thread_count
+from backends.numpy.threads import _from_environment, set_thread_count
 from backends.tolerances import compare
 
 #: Each override's block sizes, and what small tests set them to.
@@ -43,6 +43,7 @@ def blocks(request, monkeypatch):
 def threads():
     yield set_thread_count
     set_thread_count(None)
+    _from_environment.cache_clear()
 
 
 @pytest.fixture

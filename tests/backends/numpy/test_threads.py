@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import _thread
-import signal
-import threading
+import os
+import runpy
 import time
+from threading import Barrier, Condition, current_thread
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from backends import BackendError
 from backends.numpy.threads import for_each, sum_over, thread_count
@@ -89,6 +89,53 @@ def test_an_error_in_a_block_is_raised(threads, loop, bad, count):
     assert sum_over(lambda block: (block,), range(4)) == (6,), "the next call is none the wiser"
 
 
+@pytest.mark.parametrize("moment", ["waiting", "adding"])
+def test_an_interruption_lets_the_waiting_threads_go(threads, monkeypatch, moment):
+    """Ctrl-C reaches the thread with block 1 while block 2 waits for its turn."""
+    from backends.numpy import threads as module
+
+    together = Barrier(2, timeout=10)
+    interrupted, in_time = [], []
+
+    class Interruptible(Condition):
+        def wait_for(self, predicate, timeout=None):
+            if moment == "waiting" and current_thread() in interrupted:
+                raise KeyboardInterrupt
+            in_time.append(super().wait_for(predicate, timeout=3))
+
+    class Term:
+        def __radd__(self, other):
+            raise KeyboardInterrupt
+
+    def task(block):
+        if block == 1:
+            interrupted.append(current_thread())
+        if block in (1, 2):
+            together.wait()
+        return (Term() if (block, moment) == (1, "adding") else block,)
+
+    threads(2)
+    monkeypatch.setattr(module, "Condition", Interruptible)
+    with pytest.raises(KeyboardInterrupt):
+        sum_over(task, range(20))
+    assert all(in_time)
+
+
+def test_errors_of_numpy_are_handled_as_the_caller_wants(threads):
+    threads(2)
+    together = Barrier(2, timeout=10)
+    settings = []
+
+    def note(block):
+        together.wait()
+        settings.append((current_thread(), np.geterr()["over"]))
+
+    with np.errstate(over="raise"):
+        for_each(note, range(2))
+    assert len(dict(settings)) == 2, "two threads"
+    assert set(dict(settings).values()) == {"raise"}
+
+
 def test_blas_is_held_to_one_thread_inside_and_freed_after(threads):
     threads(2)
     before = blas_threads()
@@ -116,6 +163,24 @@ def test_the_environment_chooses(threads, monkeypatch):
     assert thread_count() == max(blas_threads())
 
 
+def test_without_a_blas_to_ask_there_is_a_thread_for_each_core(threads, monkeypatch):
+    from backends.numpy import threads as module
+
+    monkeypatch.delenv("SEGATTN_THREADS", raising=False)
+    monkeypatch.setattr(module, "_blas", lambda: ThreadpoolController().select(user_api="none"))
+    for cores, wanted in (6, 6), (None, 1):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        module._from_environment.cache_clear()
+        assert thread_count() == wanted
+
+
+def test_systems_without_fork(monkeypatch):
+    from backends.numpy import threads as module
+
+    monkeypatch.delattr(os, "register_at_fork")
+    runpy.run_path(module.__file__)
+
+
 @pytest.mark.parametrize("wrong", ["0", "-2", "two", "1.5"])
 def test_what_the_environment_cannot_mean(threads, monkeypatch, wrong):
     from backends.numpy import threads as module
@@ -130,39 +195,3 @@ def test_what_the_environment_cannot_mean(threads, monkeypatch, wrong):
 def test_no_threads_are_refused(threads, count):
     with pytest.raises(ValueError, match="at least 1"):
         threads(count)
-
-
-@pytest.mark.parametrize("when", ["waiting", "adding"])
-def test_ctrl_c_lets_the_other_threads_go(threads, when):
-    """An interrupt of the main thread outside of its task: nobody waits for a turn that never comes."""
-    main = threading.main_thread()
-    interrupted = threading.Event()
-
-    class Term:
-        def __add__(self, other):
-            if when == "adding" and threading.current_thread() is main:
-                raise KeyboardInterrupt
-            return self
-
-    def task(number):
-        time.sleep(0.01)
-        if when == "waiting" and threading.current_thread() is not main and not interrupted.is_set():
-            interrupted.set()
-            time.sleep(0.1)  # by now the main thread waits for this block's turn to end
-            _thread.interrupt_main()
-        return (Term(),)
-
-    threads(2)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            sum_over(task, range(40))
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-def test_the_helpers_keep_the_callers_errstate(threads):
-    threads(2)
-    large = np.full(8, 1e38, np.float32)
-    with np.errstate(over="ignore"):  # else a warning, which is an error here
-        for_each(lambda number: time.sleep(0.01) or large * large, range(8))

@@ -103,3 +103,8 @@ def test_errors(size, message):
 def test_other_axes_are_refused():
     with pytest.raises(OpError, match=r"^resize_bilinear: x has shape \(4, 5\), wants \(B, H, W, C\)\.$"):
         resize_bilinear(np.zeros((4, 5)), (2, 2))
+
+
+def test_a_size_may_be_an_array():
+    y, _ = resize_bilinear(np.ones((1, 2, 2, 1)), np.array([3, 4]))
+    assert y.shape == (1, 3, 4, 1)
