@@ -38,7 +38,9 @@ class Ops(Protocol):
         self, x: Array, weight: Array, bias: Array | None = None, *, stride: int = 1, padding: int = 0,
         dilation: int = 1,
     ) -> tuple[Array, Cache]: ...
-    def conv2d_backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array | None]: ...
+    def conv2d_backward(
+        self, dy: Array, cache: Cache, *, needs_dx: bool = True
+    ) -> tuple[Array | None, Array, Array | None]: ...
 
     def batch_norm(
         self, x: Array, scale: Array, shift: Array, mean: Array, variance: Array, *, training: bool,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import cast
 
 from backends.contract import Ops
 
 #: Name → module. ``auto`` is no backend of its own: it chooses one of these.
-BACKENDS = {"reference": "backends.reference", "numpy": "backends.numpy", "cupy": "backends.cupy"}
+BACKENDS = {
+    "reference": "backends.reference",
+    "numpy": "backends.numpy",
+    "numba": "backends.numba",
+    "cupy": "backends.cupy",
+}
 
 
 class BackendError(Exception):
@@ -17,19 +23,20 @@ class BackendError(Exception):
 
 
 def get_backend(name: str = "auto") -> Ops:
-    """Return the backend ``name``: ``reference``, ``numpy``, ``cupy``, or ``auto``.
+    """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
-    ``auto`` takes ``cupy`` where a device answers and ``numpy`` otherwise; the ``name`` of what comes back says
-    which. Raises :class:`BackendError` for an unknown name and for a backend that this machine cannot run.
+    ``auto`` takes ``cupy`` where a device answers, else ``numba`` where that is installed, else ``numpy``; the
+    ``name`` of what comes back says which. Raises :class:`BackendError` for an unknown name and for a backend that
+    this machine cannot run.
 
     >>> get_backend("reference").name
     'reference'
     """
     if name == "auto":
-        try:
-            return get_backend("cupy")
-        except BackendError:
-            return get_backend("numpy")
+        for preferred in ("cupy", "numba"):
+            with suppress(BackendError):
+                return get_backend(preferred)
+        return get_backend("numpy")
     if name not in BACKENDS:
         near = get_close_matches(name, [*BACKENDS, "auto"], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -94,8 +94,8 @@ def conv2d(
 
 
 def conv2d_backward(
-    dy: cupy.ndarray, cache: Conv2dCache
-) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray | None]:
+    dy: cupy.ndarray, cache: Conv2dCache, *, needs_dx: bool = True
+) -> tuple[cupy.ndarray | None, cupy.ndarray, cupy.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None."""
     x, weight, has_bias, stride, padding, dilation = cache
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
@@ -103,16 +103,18 @@ def conv2d_backward(
 
     taps = _taps(cache)
     inputs, outputs = weight.shape[2:]
-    dx, dweight = cupy.empty_like(x), cupy.empty_like(weight)
+    dx, dweight = cupy.empty_like(x) if needs_dx else None, cupy.empty_like(weight)
     if _is_pointwise(taps):
         gemm(_rows(x).T, _rows(dy), _rows(dweight))
-        gemm(_rows(dy), _rows(weight).T, _rows(dx))
+        if dx is not None:
+            gemm(_rows(dy), _rows(weight).T, _rows(dx))
     elif taps.stride == 1 and outputs <= inputs:
         by_output = cupy.ascontiguousarray(weight.transpose(0, 1, 3, 2)).reshape(-1, inputs)  # (kh·kw·Co, Ci)
         by_input = cupy.empty((inputs, len(by_output)), x.dtype)  # (Ci, kh·kw·Co), the gradient
         for first, columns in _blocks(x, len(by_output)):
             _gather(dy, columns, x.shape[1:3], taps.reversed(), first)
-            gemm(columns, by_output, _rows(dx)[first : first + len(columns)])
+            if dx is not None:
+                gemm(columns, by_output, _rows(dx)[first : first + len(columns)])
             gemm(_rows(x)[first : first + len(columns)].T, columns, by_input, accumulate=first > 0)
         by_tap = by_input.reshape(inputs, taps.kh, taps.kw, outputs).transpose(1, 2, 0, 3)
         dweight = cupy.ascontiguousarray(by_tap)
@@ -121,8 +123,9 @@ def conv2d_backward(
             dy_rows = _rows(dy)[first : first + len(columns)]
             _gather(x, columns, size, taps, first)
             gemm(columns.T, dy_rows, _rows(dweight), accumulate=first > 0)
-            gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in their place
-            _collect(columns, dx, size, taps, first)
+            if dx is not None:
+                gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in their place
+                _collect(columns, dx, size, taps, first)
     # y += bias
     dbias = channel_sum(_rows(dy)[None])[0] if has_bias else None
     return dx, dweight, dbias

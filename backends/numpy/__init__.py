@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reference.ops import *  # noqa: F403
+from reference.ops import __all__ as __all__
 
 # isort: split
 from backends.numpy.batch_norm import (  # noqa: F401

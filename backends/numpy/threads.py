@@ -63,7 +63,7 @@ def for_each(task: Callable[[Block], object], blocks: Iterable[Block]) -> None:
             raise
 
     helpers = min(thread_count(), len(blocks)) - 1
-    with _blas().limit(limits=1):
+    with blas_libraries().limit(limits=1):
         pool = _pool(thread_count())
         # The helpers work in copies of the caller's context, where np.errstate keeps its settings.
         others = [pool.submit(copy_context().run, work) for _ in range(helpers)]
@@ -114,11 +114,12 @@ def _from_environment() -> int:
         if not chosen.isdecimal() or int(chosen) < 1:
             raise BackendError(f"SEGATTN_THREADS is {chosen!r}, wants a whole number of at least 1.")
         return int(chosen)
-    return max((library.num_threads for library in _blas().lib_controllers), default=os.cpu_count() or 1)
+    return max((library.num_threads for library in blas_libraries().lib_controllers), default=os.cpu_count() or 1)
 
 
 @cache
-def _blas() -> Any:
+def blas_libraries() -> Any:
+    """The BLAS libraries in this process, as threadpoolctl controls them."""
     return ThreadpoolController().select(user_api="blas")
 
 

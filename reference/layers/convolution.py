@@ -43,8 +43,8 @@ class Conv(Layer):
             ),
         )  # (B, H', W', C_out)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.pop())
+    def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
+        dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.pop(), needs_dx=needs_dx)
         ctx.accumulate(f"{self.name}.weight", dweight)
         ctx.accumulate(f"{self.name}.bias", dbias)
         return dx
@@ -63,9 +63,9 @@ class ConvRelu(Layer):
         y = self.conv.forward(x, ctx)
         return ctx.keep(f"{self.name}.relu", ctx.ops.relu(y))
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
+    def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
         dy = ctx.ops.relu_backward(dy, ctx.pop())
-        return self.conv.backward(dy, ctx)
+        return self.conv.backward(dy, ctx, needs_dx=needs_dx)
 
 
 class ConvNorm(Layer):
@@ -110,15 +110,15 @@ class ConvNorm(Layer):
             ctx.measure(self.norm, cache.mean, cache.variance, y.size // y.shape[-1])
         return ctx.keep(self.norm, (y, cache))
 
-    def backward(self, dy: Array, ctx: Context) -> tuple[Array, Array | None]:
-        """Returns ``dx`` and the gradient of the residual (None without one)."""
+    def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> tuple[Array, Array | None]:
+        """Returns ``dx`` (None where it is not needed) and the gradient of the residual (None without one)."""
         if self.relu:
             dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.pop())
         else:
             (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, ctx.pop()), None
         ctx.accumulate(f"{self.norm}.weight", dscale)
         ctx.accumulate(f"{self.norm}.bias", dshift)
-        return self.conv.backward(dy, ctx), dresidual
+        return self.conv.backward(dy, ctx, needs_dx=needs_dx), dresidual
 
     def _folded(self, y: Array, residual: Array | None, ctx: Context) -> Array:
         if residual is not None:

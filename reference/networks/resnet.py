@@ -73,10 +73,12 @@ class ResNet(Layer):
             x = block.forward(x, ctx)
         return x
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
+    def backward(self, dy: Array, ctx: Context) -> None:
+        """The gradients of the parameters; nobody asks for the image's."""
         for block in reversed(self.blocks):
             dy = block.backward(dy, ctx)
         dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
-        for conv in reversed(self.stem):
+        first, *others = self.stem
+        for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)
-        return dy
+        first.backward(dy, ctx, needs_dx=False)

@@ -26,7 +26,9 @@ class Tiny(Layer):
             x = conv.forward(x, ctx)
         return x
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
-        for conv in reversed(self.convolutions):
+    def backward(self, dy: Array, ctx: Context) -> None:
+        """The gradients of the parameters; nobody asks for the image's."""
+        first, *others = self.convolutions
+        for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)
-        return dy
+        first.backward(dy, ctx, needs_dx=False)

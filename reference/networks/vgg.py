@@ -37,9 +37,10 @@ class VGG16(Layer):
             x = ctx.keep(f"{self.name}.pool{stage}", ctx.ops.max_pool2d(x, window=3, stride=stride, padding=1))
         return x
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
+    def backward(self, dy: Array, ctx: Context) -> None:
+        """The gradients of the parameters; nobody asks for the image's."""
+        first = self.convolutions[0][0]
         for convolutions in reversed(self.convolutions):
             dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
             for conv in reversed(convolutions):
-                dy = conv.backward(dy, ctx)
-        return dy
+                dy = conv.backward(dy, ctx, needs_dx=conv is not first)

@@ -69,8 +69,12 @@ def conv2d(
     return y, Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
 
 
-def conv2d_backward(dy: np.ndarray, cache: Conv2dCache) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def conv2d_backward(
+    dy: np.ndarray, cache: Conv2dCache, *, needs_dx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None; each tap's product, transposed.
+
+    A network's first convolution has no use for ``dx``, the gradient of the image: without ``needs_dx`` it is None.
 
     >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
     >>> dx, dweight, dbias = conv2d_backward(np.ones_like(y), cache)
@@ -95,5 +99,5 @@ def conv2d_backward(dy: np.ndarray, cache: Conv2dCache) -> tuple[np.ndarray, np.
     # y += bias
     dbias = channel_sum(dy) if has_bias else None  # (Co,)
     # x_padded = pad(x, padding)
-    dx = crop(dx_padded, padding)  # (B, H, W, Ci)
+    dx = crop(dx_padded, padding) if needs_dx else None  # (B, H, W, Ci)
     return dx, dweight, dbias

@@ -63,14 +63,28 @@ def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.n
 def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
     """The matrix ``(size_out, size_in)``, float64, of linear interpolation along one axis.
 
-    Output sample o stands at ``o·(size_in − 1) / (size_out − 1)`` with ``align_corners``, where first and last
-    samples of both grids coincide, and otherwise at ``(o + ½)·size_in / size_out − ½``, where pixels are areas
-    and the outer edges coincide. Beyond the first and the last input sample the value stays constant.
-
     >>> interpolation_matrix(2, 3, align_corners=True)
     array([[1. , 0. ],
            [0.5, 0.5],
            [0. , 1. ]])
+    """
+    before, after, fraction = neighbours(size_in, size_out, align_corners)
+    out = np.arange(size_out)
+    matrix = np.zeros((size_out, size_in))
+    matrix[out, before] += 1 - fraction
+    matrix[out, after] += fraction
+    return matrix
+
+
+def neighbours(size_in: int, size_out: int, align_corners: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The input samples before and after each output sample, and how far along between them it stands, float64.
+
+    Output sample o stands at ``o·(size_in − 1) / (size_out − 1)`` with ``align_corners``, where first and last
+    samples of both grids coincide, and otherwise at ``(o + ½)·size_in / size_out − ½``, where pixels are areas
+    and the outer edges coincide. Beyond the first and the last input sample the value stays constant.
+
+    >>> neighbours(2, 3, align_corners=True)
+    (array([0, 0, 1]), array([1, 1, 1]), array([0. , 0.5, 0. ]))
     """
     out = np.arange(size_out)
     if align_corners:
@@ -79,9 +93,4 @@ def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np
         position = np.clip((out + 0.5) * size_in / size_out - 0.5, 0, size_in - 1)
     before = position.astype(np.intp)  # (size_out,)
     after = np.minimum(before + 1, size_in - 1)
-    fraction = position - before
-
-    matrix = np.zeros((size_out, size_in))
-    matrix[out, before] += 1 - fraction
-    matrix[out, after] += fraction
-    return matrix
+    return before, after, position - before

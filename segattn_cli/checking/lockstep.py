@@ -152,22 +152,23 @@ class LockStep:
             forward, oracle_cache, plain_cache, cache, given, _on_kink(op, inputs), *statistics
         )
 
-    def _backward(self, op: str, dy: Any, cache: PairedCache) -> Any:
+    def _backward(self, op: str, dy: Any, cache: PairedCache, **options: Any) -> Any:
         dy = np.asarray(dy, self.dtype)
         if cache.on_kink is not None and cache.on_kink.any():
             dy = np.where(cache.on_kink, dy.dtype.type(0), dy)
         function = getattr(oracle, f"{op}_backward")
-        wanted = _as_tuple(function(dy.astype("float64"), cache.oracle))
+        wanted = _as_tuple(function(dy.astype("float64"), cache.oracle, **options))
         plain: tuple = (None,) * len(wanted)
         if self.conditioning:
-            plain = _as_tuple(function(dy.astype(self.plain_dtype), cache.plain))
+            plain = _as_tuple(function(dy.astype(self.plain_dtype), cache.plain, **options))
 
         gradients = [self._add(op, name, cache.forward, "backward") for name in GRADIENTS[op]]
         for tensor, value in zip(gradients, wanted, strict=True):
             tensor.value = self._round(value)
         given_dy = self._give({"dy": dy})
         try:
-            got = _as_tuple(getattr(self.backend, f"{op}_backward")(given_dy[0].array, cache.backend))
+            backward = getattr(self.backend, f"{op}_backward")
+            got = _as_tuple(backward(given_dy[0].array, cache.backend, **options))
             for each in zip(gradients, wanted, got, plain, strict=True):
                 self._compare(*each)
         except Exception as error:

@@ -13,29 +13,34 @@ import backends.registry
 from backends import BackendError, get_backend
 
 
-def test_auto_is_numpy_without_a_device(monkeypatch):
-    without_cupy(monkeypatch)
+def test_auto_takes_the_fastest_that_is_there(monkeypatch):
+    pytest.importorskip("numba", reason="Numba is not installed")
+    without(monkeypatch, "cupy")
+    assert get_backend().name == "numba"
+    without(monkeypatch, "cupy", "numba")
     assert get_backend().name == "numpy"
 
 
-def test_cupy_says_what_to_install(monkeypatch):
-    without_cupy(monkeypatch)
-    with pytest.raises(BackendError, match=r"\.\[cupy\]") as raised:
-        get_backend("cupy")
+@pytest.mark.parametrize("package", ["cupy", "numba"])
+def test_a_backend_says_what_to_install(monkeypatch, package):
+    without(monkeypatch, package)
+    with pytest.raises(BackendError, match=rf"\[{package}\]") as raised:
+        get_backend(package)
     assert "\n" not in str(raised.value)
 
 
-def without_cupy(monkeypatch):
-    """As on a machine that has no CuPy, whatever this one has."""
+def without(monkeypatch, *packages):
+    """As on a machine that does not have these packages, whatever this one has."""
     real_import = builtins.__import__
 
     def refuse(name, *args, **kwargs):
-        if name.partition(".")[0] == "cupy":
-            raise ImportError("No module named 'cupy'")
+        if name.partition(".")[0] in packages:
+            raise ImportError(f"No module named {name!r}")
         return real_import(name, *args, **kwargs)
 
-    for name in [name for name in sys.modules if name.startswith("backends.cupy")]:
-        monkeypatch.delitem(sys.modules, name)
+    for name in list(sys.modules):
+        if name.startswith(tuple(f"backends.{package}" for package in packages)):
+            monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refuse)
 
 
@@ -46,7 +51,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(wrong, hint):
 
 
 def test_an_unknown_name_is_answered_with_all():
-    with pytest.raises(BackendError, match="choose from reference, numpy, cupy, auto") as raised:
+    with pytest.raises(BackendError, match="choose from reference, numpy, numba, cupy, auto") as raised:
         get_backend("xyz")
     assert "Did you mean" not in str(raised.value)
 

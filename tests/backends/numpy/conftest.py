@@ -1,4 +1,4 @@
-"""The backend, blocks so small that every test has many, and the comparison with the reference."""
+"""The backends for a CPU, blocks so small that every test has many, and the comparison with the reference."""
 
 from __future__ import annotations
 
@@ -8,35 +8,46 @@ import numpy as np
 import pytest
 
 import reference.ops
-from backends import get_backend
+from backends import BackendError, get_backend
 from backends.numpy.threads import _from_environment, set_thread_count
 from backends.tolerances import compare
 
-#: Each override's block sizes, and what small tests set them to.
+#: Backend → each override's block sizes, and what small tests set them to; those inside compiled loops stay.
 SMALL_BLOCKS = {
-    "batch_norm": {"_BLOCK": 96, "_ROW": 16},
-    "max_pool2d": {"_VALUES": 60},
-    "patches": {"_VALUES": 400, "_FEW_CHANNELS": 4},
-    "position_attention": {"_QUERIES": 7, "_KEYS": 5},
-    "products": {"_ROWS": 4, "_VALUES": 16},
-    "relu": {"_BLOCK": 7},
-    "resize_bilinear": {"_VALUES": 60},
-    "softmax_cross_entropy": {"_VALUES": 40},
-    "winograd": {"_TILES": 8, "_VALUES": 64, "_GRADIENT_VALUES": 4096},
+    "numpy": {
+        "batch_norm": {"_BLOCK": 96, "_ROW": 16},
+        "max_pool2d": {"_VALUES": 60},
+        "patches": {"_VALUES": 400, "_FEW_CHANNELS": 4},
+        "position_attention": {"_QUERIES": 7, "_KEYS": 5},
+        "products": {"_ROWS": 4, "_VALUES": 16},
+        "relu": {"_BLOCK": 7},
+        "resize_bilinear": {"_VALUES": 60},
+        "softmax_cross_entropy": {"_VALUES": 40},
+        "winograd": {"_TILES": 8, "_VALUES": 64, "_GRADIENT_VALUES": 4096},
+    },
+    "numba": {
+        "patches": {"_VALUES": 400, "_GRADIENT_VALUES": 900},
+        "position_attention": {"_QUERIES": 7, "_KEYS": 5, "_WAITING": 300},
+        "products": {"_FEW": 60},
+        "winograd": {"_TILES": 8, "_GRADIENT_VALUES": 4096},
+    },
 }
 
 
-@pytest.fixture
-def ops():
-    return get_backend("numpy")
+@pytest.fixture(params=["numpy", "numba"])
+def ops(request):
+    try:
+        return get_backend(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=["small blocks", "own blocks"])
-def blocks(request, monkeypatch):
+def blocks(request, ops, monkeypatch):
     if request.param == "small blocks":
-        for module, sizes in SMALL_BLOCKS.items():
+        for module, sizes in SMALL_BLOCKS[ops.name].items():
             for name, size in sizes.items():
-                monkeypatch.setattr(sys.modules[f"backends.numpy.{module}"], name, size)
+                monkeypatch.setattr(sys.modules[f"backends.{ops.name}.{module}"], name, size)
 
 
 @pytest.fixture

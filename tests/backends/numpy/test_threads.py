@@ -167,7 +167,7 @@ def test_without_a_blas_to_ask_there_is_a_thread_for_each_core(threads, monkeypa
     from backends.numpy import threads as module
 
     monkeypatch.delenv("SEGATTN_THREADS", raising=False)
-    monkeypatch.setattr(module, "_blas", lambda: ThreadpoolController().select(user_api="none"))
+    monkeypatch.setattr(module, "blas_libraries", lambda: ThreadpoolController().select(user_api="none"))
     for cores, wanted in (6, 6), (None, 1):
         monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
         module._from_environment.cache_clear()

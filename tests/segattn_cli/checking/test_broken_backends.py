@@ -42,8 +42,8 @@ def dilation_off_by_one(x: Any, weight: Any, bias: Any = None, **options: Any) -
     return ops.conv2d(x, weight, bias, **options | wrong)[0], ops.conv2d(x, weight, bias, **options)[1]
 
 
-def no_dbias(dy: Any, cache: Any) -> Any:
-    return (*ops.conv2d_backward(dy, cache)[:2], None)
+def no_dbias(dy: Any, cache: Any, *, needs_dx: bool = True) -> Any:
+    return (*ops.conv2d_backward(dy, cache, needs_dx=needs_dx)[:2], None)
 
 
 def relu_in_place(x: Any) -> Any:

@@ -1,0 +1,40 @@
+"""The fast CPU backend with its loops compiled: the ``numpy`` backend's ops, but those where Numba pays."""
+
+from __future__ import annotations
+
+from backends.registry import BackendError
+
+try:
+    import numba  # noqa: F401
+except ImportError as error:
+    raise BackendError("The backend numba needs Numba: pip install 'segattn[numba]'.") from error
+
+# isort: split
+from backends.numpy import *  # noqa: F403
+
+# isort: split
+from backends.numba.batch_norm import (  # noqa: F401
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_relu,
+    batch_norm_relu_backward,
+)
+from backends.numba.channel_attention import channel_attention, channel_attention_backward  # noqa: F401
+from backends.numba.conv2d import conv2d, conv2d_backward  # noqa: F401
+from backends.numba.elementwise import (  # noqa: F401
+    gated_residual,
+    gated_residual_backward,
+    relu,
+    relu_backward,
+)
+from backends.numba.linear import linear, linear_backward  # noqa: F401
+from backends.numba.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
+from backends.numba.position_attention import position_attention, position_attention_backward  # noqa: F401
+from backends.numba.resize_bilinear import resize_bilinear, resize_bilinear_backward  # noqa: F401
+from backends.numba.scale_fusion import scale_fusion, scale_fusion_backward  # noqa: F401
+from backends.numba.softmax_cross_entropy import (  # noqa: F401
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+
+name = "numba"

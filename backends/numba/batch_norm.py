@@ -1,0 +1,190 @@
+"""Batch normalisation, with or without a residual and ReLU: two passes over memory forward, two backward."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from backends.numba.blocks import block_count, block_of
+from backends.numba.compile import kernel
+from reference.ops.batch_norm import BatchNormCache
+from reference.ops.batch_norm_relu import BatchNormReluCache
+from reference.ops.checks import check_batch_norm, check_gradient
+from reference.ops.relu import ReluCache
+
+
+def batch_norm(
+    x: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    *,
+    training: bool,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, BatchNormCache]:
+    """See :func:`reference.ops.batch_norm`."""
+    check_batch_norm("batch_norm", x, scale, shift, mean, variance, training=training, eps=eps)
+    cache = _statistics(x, scale, mean, variance, training, eps)
+    return _normalise(cache, shift, None, relu=False), cache
+
+
+def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See :func:`reference.ops.batch_norm_backward`."""
+    check_gradient("batch_norm_backward", dy, cache.x.shape, cache.x.dtype)
+    dx, dscale, dshift, _ = _differentiate(dy, cache, None, has_residual=False)
+    return dx, dscale, dshift
+
+
+def batch_norm_relu(
+    x: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    residual: np.ndarray | None = None,
+    *,
+    training: bool,
+    eps: float = 1e-5,
+) -> tuple[np.ndarray, BatchNormReluCache]:
+    """See :func:`reference.ops.batch_norm_relu`."""
+    check_batch_norm("batch_norm_relu", x, scale, shift, mean, variance, residual, training=training, eps=eps)
+    norm = _statistics(x, scale, mean, variance, training, eps)
+    y = _normalise(norm, shift, residual, relu=True)
+    return y, BatchNormReluCache(norm, ReluCache(y), residual is not None)
+
+
+def batch_norm_relu_backward(
+    dy: np.ndarray, cache: BatchNormReluCache
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """See :func:`reference.ops.batch_norm_relu_backward`."""
+    y = cache.relu.y
+    check_gradient("batch_norm_relu_backward", dy, y.shape, y.dtype)
+    return _differentiate(dy, cache.norm, y, has_residual=cache.has_residual)
+
+
+def _statistics(
+    x: np.ndarray, scale: np.ndarray, mean: np.ndarray, variance: np.ndarray, training: bool, eps: float
+) -> BatchNormCache:
+    if training:
+        mean, variance = _measure(x)
+    return BatchNormCache(x, scale, mean, variance, 1 / np.sqrt(variance + float(eps)), training)
+
+
+def _measure(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance of each channel: of each block, and then of all blocks in float64."""
+    pixels = _pixels(x)
+    means, squares = np.empty((2, block_count(pixels), pixels.shape[1]))  # squared distances from the block's mean
+    _measure_blocks(pixels, means, squares)
+    counts = np.diff([block_of(pixels, block)[0] for block in range(len(means))] + [len(pixels)])[:, None]
+    mean = (counts * means).sum(axis=0) / len(pixels)
+    variance = (squares + counts * (means - mean) ** 2).sum(axis=0) / len(pixels)
+    return mean.astype(x.dtype), variance.astype(x.dtype)
+
+
+def _normalise(
+    cache: BatchNormCache, shift: np.ndarray, residual: np.ndarray | None, *, relu: bool
+) -> np.ndarray:
+    """``scale · (x − mean) · rstd + shift``, plus the residual, and no less than 0."""
+    x = cache.x
+    y = np.empty(x.shape, x.dtype)
+    none = np.empty((0, x.shape[3]), x.dtype)
+    least = x.dtype.type(0 if relu else -np.inf)
+    _normalise_blocks(
+        _pixels(x), cache.mean, cache.scale * cache.rstd, shift, none if residual is None else _pixels(residual),
+        least, _pixels(y),
+    )  # fmt: skip
+    return y
+
+
+def _differentiate(
+    dy: np.ndarray, cache: BatchNormCache, y: np.ndarray | None, *, has_residual: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """``dx, dscale, dshift, dresidual``; where ``y`` is given, dy counts where it is positive."""
+    x, scale, mean, _, rstd, training = cache
+    none = np.empty((0, x.shape[3]), x.dtype)
+    pixels, gradient = _pixels(x), _pixels(dy)
+    positive = none if y is None else _pixels(y)
+
+    # y = scale · x̂ + shift with x̂ = (x − mean) · rstd
+    sums = np.empty((2, block_count(pixels), x.shape[3]), x.dtype)
+    _sum_blocks(gradient, positive, pixels, mean, sums)
+    dshift, products = sums.sum(axis=1, dtype=np.float64)
+    dscale = products * rstd
+    # dx = gain · (dy − mean(dy) − x̂ · mean(dy·x̂)), or gain · dy with given statistics
+    gain = scale * rstd
+    offset, slope = (dshift / len(pixels), rstd * dscale / len(pixels)) if training else np.zeros_like(sums[:, 0])
+    dx = np.empty(x.shape, x.dtype)
+    dresidual = np.empty(x.shape, x.dtype) if has_residual else None
+    _differentiate_blocks(
+        gradient, positive, pixels, mean, gain, offset.astype(x.dtype), slope.astype(x.dtype), _pixels(dx),
+        none if dresidual is None else _pixels(dresidual),
+    )  # fmt: skip
+    return dx, dscale.astype(x.dtype), dshift.astype(x.dtype), dresidual
+
+
+def _pixels(x: np.ndarray) -> np.ndarray:
+    return x.reshape(-1, x.shape[-1])
+
+
+@kernel
+def _measure_blocks(x, means, squares):
+    for block in prange(len(means)):
+        first, last = block_of(x, block)
+        mean, square = means[block], squares[block]
+        mean[:] = 0
+        for p in range(first, last):
+            for c in range(len(mean)):
+                mean[c] += x[p, c]
+        mean /= last - first
+        near, total = mean.astype(x.dtype), np.zeros(len(mean), x.dtype)
+        for p in range(first, last):
+            for c in range(len(near)):
+                total[c] += (x[p, c] - near[c]) ** 2
+        for c in range(len(near)):
+            square[c] = total[c] - (last - first) * (mean[c] - near[c]) ** 2
+
+
+@kernel
+def _normalise_blocks(x, mean, gain, shift, residual, least, y):
+    has_residual = len(residual) > 0
+    for block in prange(block_count(x)):
+        first, last = block_of(x, block)
+        for p in range(first, last):
+            for c in range(x.shape[1]):
+                value = (x[p, c] - mean[c]) * gain[c] + shift[c]
+                if has_residual:
+                    value += residual[p, c]
+                y[p, c] = least if value < least else value
+
+
+@kernel
+def _sum_blocks(dy, y, x, mean, sums):
+    has_relu = len(y) > 0
+    for block in prange(sums.shape[1]):
+        first, last = block_of(x, block)
+        dshift, dscale = sums[0, block], sums[1, block]
+        dshift[:] = 0
+        dscale[:] = 0
+        for p in range(first, last):
+            for c in range(x.shape[1]):
+                gradient = dy[p, c]
+                if has_relu and not y[p, c] > 0:
+                    gradient = 0 * gradient
+                dshift[c] += gradient
+                dscale[c] += gradient * (x[p, c] - mean[c])
+
+
+@kernel
+def _differentiate_blocks(dy, y, x, mean, gain, offset, slope, dx, dresidual):
+    has_relu, has_residual = len(y) > 0, len(dresidual) > 0
+    for block in prange(block_count(x)):
+        first, last = block_of(x, block)
+        for p in range(first, last):
+            for c in range(x.shape[1]):
+                gradient = dy[p, c]
+                if has_relu and not y[p, c] > 0:
+                    gradient = 0 * gradient
+                if has_residual:
+                    dresidual[p, c] = gradient
+                dx[p, c] = gain[c] * (gradient - offset[c] - (x[p, c] - mean[c]) * slope[c])

@@ -1,0 +1,62 @@
+"""How loops are compiled, on how many threads they run, and where they keep what only lasts for a call.
+
+A kernel's ``prange`` hands blocks to threads. Blocks are cut by the shapes alone, never by the number of threads,
+and sums over blocks are taken in the order of the blocks: a result does not depend on how many threads there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+import backends.numba.blas  # noqa: F401  loads the BLAS that is limited below
+from backends.numpy.threads import blas_libraries, thread_count
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Sums may be taken in any order and products be fused with them, as BLAS does; infinities and NaN stay.
+FASTMATH = {"reassoc", "contract", "nsz"}
+
+_kept = threading.local()
+
+
+def inner(function: Function) -> Function:
+    """Compile what kernels call."""
+    return cast(Function, numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True))
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function whose ``prange`` runs on ``thread_count()`` threads; BLAS in it runs on one each.
+
+    Arrays are given to it in C order and writable, copied where they are not, so that it is compiled once for each
+    dtype. The machine code is kept on disk beside the source, or in the user's cache where that cannot be written.
+    """
+    compiled = numba.njit(function, parallel=True, fastmath=FASTMATH, error_model="numpy", cache=True)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        numba.set_num_threads(_threads())
+        plain = [np.require(x, requirements=["C", "W"]) if isinstance(x, np.ndarray) else x for x in arguments]
+        with blas_libraries().limit(limits=1):
+            return compiled(*plain)
+
+    return cast(Function, call)
+
+
+def scratch(size: int, dtype: Any) -> np.ndarray:
+    """Memory ``(threads, size)`` to work in, the same again at the next call: fresh memory costs time to get."""
+    known = _kept.__dict__.get(np.dtype(dtype).char)
+    if known is None or known.shape[1] < size or len(known) < _threads():
+        known = np.empty((_threads(), size), dtype)
+        _kept.__dict__[np.dtype(dtype).char] = known
+    return known
+
+
+def _threads() -> int:
+    """As many as an op may use, but Numba never starts more than there are cores."""
+    return min(thread_count(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]

@@ -1,0 +1,95 @@
+"""Bilinear resizing, a row at a time: first between two rows, then between the columns of the mixed row."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from backends.contract import Cache
+from backends.numba.compile import kernel, scratch
+from reference.ops.checks import check_gradient, check_resize_bilinear
+from reference.ops.resize_bilinear import neighbours
+
+
+class ResizeBilinearCache(NamedTuple):
+    rows: tuple[np.ndarray, ...]  # each (H',): the rows before and after, and the fraction between them
+    columns: tuple[np.ndarray, ...]  # each (W',)
+    x_shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def resize_bilinear(
+    x: np.ndarray, size: tuple[int, int], *, align_corners: bool = False
+) -> tuple[np.ndarray, Cache]:
+    """See :func:`reference.ops.resize_bilinear`."""
+    check_resize_bilinear(x, size)
+    batch, height, width, channels = x.shape
+    rows, columns = (
+        (before, after, fraction.astype(x.dtype))
+        for before, after, fraction in (
+            neighbours(height, size[0], align_corners), neighbours(width, size[1], align_corners)
+        )
+    )  # fmt: skip
+    y = np.empty((batch, *size, channels), x.dtype)
+    _interpolate(x.reshape(batch, height, -1), rows, columns, scratch(width * channels, x.dtype), y)
+    return y, ResizeBilinearCache(rows, columns, x.shape, x.dtype)
+
+
+def resize_bilinear_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
+    """See :func:`reference.ops.resize_bilinear_backward`."""
+    rows, columns, x_shape, dtype = cache
+    batch, height, _, channels = x_shape
+    check_gradient("resize_bilinear_backward", dy, (batch, len(rows[0]), len(columns[0]), channels), dtype)
+    # The rows of dy that a row of dx is before or after; the positions of rows ascend.
+    first = np.searchsorted(rows[1], np.arange(height), side="left")
+    last = np.searchsorted(rows[0], np.arange(height), side="right")
+    dx = np.empty(x_shape, dtype)
+    memory = scratch(len(columns[0]) * channels, dtype)
+    _collect(dy.reshape(batch, len(rows[0]), -1), rows, first, last, columns, memory, dx)
+    return dx
+
+
+@kernel
+def _interpolate(x, rows, columns, memory, y):
+    row_before, row_after, row_fraction = rows
+    before, after, fraction = columns
+    batch, height, width, channels = y.shape
+    for out in prange(batch * height):
+        image, r = out // height, out % height
+        upper, lower, part = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
+        mixed = memory[get_thread_id()][: len(upper)]
+        for k in range(len(upper)):
+            mixed[k] = (1 - part) * upper[k] + part * lower[k]
+        for q in range(width):
+            left, right, share = before[q] * channels, after[q] * channels, fraction[q]
+            for c in range(channels):
+                y[image, r, q, c] = (1 - share) * mixed[left + c] + share * mixed[right + c]
+
+
+@kernel
+def _collect(dy, rows, first, last, columns, memory, dx):
+    row_before, row_after, row_fraction = rows
+    before, after, fraction = columns
+    batch, height, _, channels = dx.shape
+    for out in prange(batch * height):
+        image, r = out // height, out % height
+        dmixed = memory[get_thread_id()][: dy.shape[2]]
+        dmixed[:] = 0
+        for row in range(first[r], last[r]):
+            # mixed = (1 − part) · upper + part · lower
+            weight = dmixed.dtype.type(0)
+            if row_before[row] == r:
+                weight += 1 - row_fraction[row]
+            if row_after[row] == r:
+                weight += row_fraction[row]
+            for k in range(len(dmixed)):
+                dmixed[k] += weight * dy[image, row, k]
+        dx[image, r] = 0
+        for q in range(len(before)):
+            left, right, share = before[q], after[q], fraction[q]
+            for c in range(channels):
+                # y = (1 − share) · left + share · right
+                dx[image, r, left, c] += (1 - share) * dmixed[q * channels + c]
+                dx[image, r, right, c] += share * dmixed[q * channels + c]

@@ -1,0 +1,123 @@
+"""Softmax and cross-entropy in one pass over blocks of pixels, turned so that neighbours in memory are pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from backends.contract import Cache
+from backends.numba.compile import inner, kernel, scratch
+from backends.numba.exp import exp_up_to_zero
+from reference.ops.checks import OpError, check_arrays, check_labels
+
+#: Pixels of a block.
+_PIXELS = 256
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    logits: np.ndarray  # (…, K)
+    targets: np.ndarray  # (pixels,), int64: kernels are compiled for that alone
+    class_weights: np.ndarray  # (K,), divided by the weights of all pixels
+    ignore_label: int
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 255, class_weights: np.ndarray | None = None
+) -> tuple[np.ndarray, Cache]:
+    """See :func:`reference.ops.softmax_cross_entropy`."""
+    op = "softmax_cross_entropy"
+    check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
+    check_labels(op, labels, logits.shape, ignore_label)
+    classes = logits.shape[-1]
+    weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
+    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    counts = np.empty((-(-len(targets) // _PIXELS), classes), np.int32)
+    _count(targets, ignore_label, counts)
+    weights = weights / ((counts.sum(axis=0) @ weights) or 1)
+    losses = np.empty(len(counts))
+    _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * _PIXELS, logits.dtype), losses)
+    return np.asarray(losses.sum(), logits.dtype), SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label)
+
+
+def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
+    """See :func:`reference.ops.softmax_cross_entropy_backward`."""
+    if np.ndim(dloss) != 0:
+        raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
+    logits, targets, weights, ignore_label = cache
+    classes = logits.shape[-1]
+    dlogits = np.empty(logits.shape, logits.dtype)
+    dweights = logits.dtype.type(dloss) * weights
+    memory = scratch((classes + 2) * _PIXELS, logits.dtype)
+    _differentiate(
+        logits.reshape(-1, classes), targets, ignore_label, dweights, memory, dlogits.reshape(-1, classes)
+    )
+    return dlogits
+
+
+@kernel
+def _count(labels, ignore_label, counts):
+    for block in prange(len(counts)):
+        counts[block] = 0
+        for label in labels[block * _PIXELS : (block + 1) * _PIXELS]:
+            if label != ignore_label:
+                counts[block, label] += 1
+
+
+@kernel
+def _add_losses(logits, labels, ignore_label, weights, memory, losses):
+    for block in prange(len(losses)):
+        first = block * _PIXELS
+        part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
+        mine = memory[get_thread_id()]
+        largest, total = _exponentiate(part, mine)
+        loss = 0.0
+        for p in range(len(targets)):
+            if targets[p] != ignore_label:
+                lost = math.log(total[p]) - (part[p, targets[p]] - largest[p])
+                loss += weights[targets[p]] * lost
+        losses[block] = loss
+
+
+@kernel
+def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
+    classes = logits.shape[1]
+    for block in prange(-(-len(logits) // _PIXELS)):
+        first = block * _PIXELS
+        part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
+        mine = memory[get_thread_id()]
+        dpixel, total = _exponentiate(part, mine)
+        for p in range(len(targets)):
+            counted = targets[p] != ignore_label
+            dpixel[p] = dweights[targets[p]] if counted else 0
+            total[p] = dpixel[p] / total[p]
+        for p in range(len(targets)):
+            for k in range(classes):
+                dlogits[first + p, k] = mine[k * _PIXELS + p] * total[p]
+            if targets[p] != ignore_label:
+                dlogits[first + p, targets[p]] -= dpixel[p]
+
+
+@inner
+def _exponentiate(logits, memory):
+    """``exp(logits − their maximum)`` of some pixels, turned: ``memory (K, _PIXELS)``; the maxima and the sums."""
+    pixels, classes = logits.shape
+    for p in range(pixels):
+        for k in range(classes):
+            memory[k * _PIXELS + p] = logits[p, k]
+    largest = memory[classes * _PIXELS : classes * _PIXELS + pixels]
+    total = memory[(classes + 1) * _PIXELS : (classes + 1) * _PIXELS + pixels]
+    largest[:] = memory[:pixels]
+    for k in range(1, classes):
+        for p in range(pixels):
+            value = memory[k * _PIXELS + p]
+            largest[p] = value if value > largest[p] or value != value else largest[p]
+    total[:] = 0
+    for k in range(classes):
+        for p in range(pixels):
+            value = exp_up_to_zero(memory[k * _PIXELS + p] - largest[p])
+            memory[k * _PIXELS + p] = value
+            total[p] += value
+    return largest, total
