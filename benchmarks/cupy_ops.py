@@ -27,13 +27,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-
-# ruff: noqa: E402
-from torch_danet import DualHead, to_torch
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from backends import get_backend
 from backends.cupy import gemm
+from benchmarks.torch_networks import DualHead, to_torch
 from reference.layers.context import Context
 from reference.networks import NetworkConfig, Objective, build_network
 
@@ -228,7 +226,7 @@ def peaks(functions: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 
 class TorchDANet(torch.nn.Module):
-    """torchvision's dilated ResNet-50 under the head of ``torch_danet``."""
+    """torchvision's dilated ResNet-50 under the head of ``torch_networks``."""
 
     def __init__(self) -> None:
         super().__init__()

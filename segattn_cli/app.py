@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backends import BackendError
-from segattn_cli.commands import check, data, doctor, evaluate, infer, train
+from segattn_cli.commands import bench, check, data, doctor, evaluate, infer, train
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
 app.command("check")(check.check)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
 

@@ -42,7 +42,7 @@ def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[f
     weights = np.array([step["scale_weights"] for step in steps if step.get("scale_weights")]).T
     below = ["learning rate"] + ["gates"] * bool(gates) + ["mean weight of each scale"] * bool(weights.size)
 
-    figure = Figure((12, 7), layout="constrained", facecolor=_hex(PAPER))
+    figure = Figure((12, 7), layout="constrained", facecolor=hex_colour(PAPER))
     upper, under = figure.subfigures(2, 1, squeeze=False)[:, 0]
     left, right = upper.subplots(1, 2, width_ratios=(5, 2))
     _draw_losses(left, epochs, steps)
@@ -53,13 +53,13 @@ def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[f
         for colour, (name, values) in zip(LINES, gates.items(), strict=False):
             short = name.removeprefix("head.").removesuffix(".gate")
             lower["gates"].plot(epochs, values, color=colour, label=short)
-        lower["gates"].axhline(0, color=_hex(PALE_INK), linewidth=0.8)
+        lower["gates"].axhline(0, color=hex_colour(PALE_INK), linewidth=0.8)
     for number, (colour, values) in enumerate(zip(LINES, weights, strict=False)):
         label = f"scale {scales[number]:g}" if scales else f"scale no. {number + 1}"
         lower["mean weight of each scale"].plot(epochs, values, color=colour, label=label)
     for name, axes in lower.items():
         _finish(axes, name)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
@@ -70,9 +70,9 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     truth = matrix.sum(1, keepdims=True)
     shares = np.divide(100 * matrix, truth, out=np.full((count, count), np.nan), where=truth > 0)
     side = 2.4 + 0.44 * count  # inches
-    figure = Figure((side + 0.9, side), facecolor=_hex(PAPER))
+    figure = Figure((side + 0.9, side), facecolor=hex_colour(PAPER))
     axes = figure.add_subplot()
-    axes.set_facecolor(_hex((226, 226, 222)))  # behind the rows of classes that are not in the truth
+    axes.set_facecolor(hex_colour((226, 226, 222)))  # behind the rows of classes that are not in the truth
     drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
     axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), classes)
@@ -80,8 +80,8 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     for edge in range(1, count):
-        axes.axhline(edge - 0.5, color=_hex(PAPER), linewidth=0.8)
-        axes.axvline(edge - 0.5, color=_hex(PAPER), linewidth=0.8)
+        axes.axhline(edge - 0.5, color=hex_colour(PAPER), linewidth=0.8)
+        axes.axvline(edge - 0.5, color=hex_colour(PAPER), linewidth=0.8)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02, label="% of the true class")
     bar.outline.set_visible(False)
     if count <= MOST_NUMBERS:
@@ -89,7 +89,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
             if share >= 0.5:
                 ink = "black" if share > 55 else "white"
                 axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _read_events(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def _draw_losses(axes: Axes, epochs: Sequence[float], steps: Sequence[Mapping[st
         parts["total"] = np.array([step["loss"] for step in steps], float)
     window = max(1, len(steps) // 30)
     for number, (name, values) in enumerate(parts.items()):
-        colour = _hex(INK) if name == "total" else LINES[number % len(LINES)]
+        colour = hex_colour(INK) if name == "total" else LINES[number % len(LINES)]
         style = "-" if number < len(LINES) or name == "total" else "--"
         smooth = np.convolve(values, np.full(window, 1 / window), "valid")
         start = (window - 1) // 2
@@ -150,8 +150,8 @@ def _finish(axes: Axes, title: str, **legend: Any) -> None:
             line.set_marker("o")
 
 
-def _save(figure: Figure, path: str | Path) -> None:
-    """By Agg, without pyplot and its global state."""
+def save(figure: Figure, path: str | Path) -> None:
+    """Write ``figure`` as a PNG: by Agg, without pyplot and its global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
@@ -160,5 +160,10 @@ def _save(figure: Figure, path: str | Path) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """As Matplotlib wants a colour.
+
+    >>> hex_colour((255, 0, 16))
+    '#ff0010'
+    """
     return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -54,12 +54,12 @@ def examine() -> Report:
     auto = get_backend("auto")
     report = Report(
         versions=versions(PACKAGES),
-        machine=_machine(),
-        blas=[_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
+        machine=machine(),
+        blas=[blas_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         backends={"auto takes": auto.name, "cupy": _cupy()},
         threads=thread_count(),
-        gflops={dtype: _matmul_gflops(dtype) for dtype in ("float32", "float64")},
+        gflops={dtype: matmul_gflops(dtype) for dtype in ("float32", "float64")},
     )
     report.warnings = advice(report)
     return report
@@ -98,7 +98,7 @@ def advice(report: Report) -> list[str]:
     return warnings
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     model, flags = _processor()
     return {
         "platform": platform.platform(),
@@ -106,8 +106,8 @@ def _machine() -> dict[str, Any]:
         "avx512": "avx512f" in flags,
         "cores": os.cpu_count(),
         "usable cores": _usable_cores(),
-        "memory, GB": _gigabytes("MemTotal"),
-        "memory free, GB": _gigabytes("MemAvailable"),
+        "memory, GB": gigabytes("MemTotal"),
+        "memory free, GB": gigabytes("MemAvailable"),
     }
 
 
@@ -124,7 +124,7 @@ def _processor() -> tuple[str, list[str]]:
     return facts.get("model name") or platform.processor() or platform.machine(), facts.get("flags", "").split()
 
 
-def _gigabytes(entry: str) -> float | None:
+def gigabytes(entry: str) -> float | None:
     """An entry of Linux's /proc/meminfo; elsewhere nobody tells without a further library."""
     sizes = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines())
     return round(int(sizes[entry].split()[0]) / 1e6, 1) if entry in sizes else None
@@ -137,7 +137,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _library(info: dict[str, Any]) -> dict[str, Any]:
+def blas_library(info: dict[str, Any]) -> dict[str, Any]:
     return {
         "library": info["internal_api"],
         "version": info["version"] or "",
@@ -156,7 +156,7 @@ def _cupy() -> str:
     return "runs"
 
 
-def _matmul_gflops(dtype: str, size: int = 1024, repeats: int = 5) -> float:
+def matmul_gflops(dtype: str, size: int = 1024, repeats: int = 5) -> float:
     """The best of a few products of two square matrices."""
     a = np.ones((size, size), dtype)
     y = a @ a  # warm up

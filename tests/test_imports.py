@@ -10,20 +10,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("reference", "backends", "segattn_cli")
+PACKAGES = ("reference", "backends", "segattn_cli", "benchmarks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 #: Files → what they must not import, not even inside a function. The first entry that fits counts.
 FORBIDDEN = {
     "reference/ops": {"reference.layers", "reference.networks"},
     "reference/layers": {"reference.networks"},
-    "backends": {"segattn_cli", "reference.layers", "reference.networks", "typer", "rich", "pydantic"},
-    "segattn_cli/commands": {"cupy", "scipy"},
-    "segattn_cli/app.py": {"numpy", "cupy", "scipy"},
-    "segattn_cli": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy"},
+    "backends": {
+        "segattn_cli", "benchmarks", "torch", "reference.layers", "reference.networks", "typer", "rich", "pydantic",
+    },
+    "segattn_cli/commands": {"cupy", "scipy", "torch", "benchmarks"},
+    "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch", "benchmarks"},
+    "segattn_cli/benchmarking": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy"},
+    "segattn_cli": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy", "torch", "benchmarks"},
+    "benchmarks/torch": {"reference", "backends", "segattn_cli"},
 }
 #: What `segattn --help` can do without.
-HEAVY = {"numpy", "scipy", "cupy", "pydantic", "PIL", "matplotlib", "safetensors", "threadpoolctl", "rich"}
+HEAVY = {"numpy", "torch", "scipy", "cupy", "pydantic", "PIL", "matplotlib", "safetensors", "threadpoolctl", "rich"}
 
 
 def name(path: Path) -> str:

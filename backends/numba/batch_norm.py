@@ -160,7 +160,7 @@ def _normalise_blocks(x, mean, gain, shift, residual, least, y):
 
 @kernel
 def _sum_blocks(dy, y, x, mean, sums):
-    has_relu = len(y) > 0
+    has_relu, zero = len(y) > 0, dy.dtype.type(0)
     for block in prange(sums.shape[1]):
         first, last = block_of(x, block)
         dshift, dscale = sums[0, block], sums[1, block]
@@ -168,23 +168,19 @@ def _sum_blocks(dy, y, x, mean, sums):
         dscale[:] = 0
         for p in range(first, last):
             for c in range(x.shape[1]):
-                gradient = dy[p, c]
-                if has_relu and not y[p, c] > 0:
-                    gradient = 0 * gradient
+                gradient = zero if has_relu and not y[p, c] > 0 else dy[p, c]
                 dshift[c] += gradient
                 dscale[c] += gradient * (x[p, c] - mean[c])
 
 
 @kernel
 def _differentiate_blocks(dy, y, x, mean, gain, offset, slope, dx, dresidual):
-    has_relu, has_residual = len(y) > 0, len(dresidual) > 0
+    has_relu, has_residual, zero = len(y) > 0, len(dresidual) > 0, dy.dtype.type(0)
     for block in prange(block_count(x)):
         first, last = block_of(x, block)
         for p in range(first, last):
             for c in range(x.shape[1]):
-                gradient = dy[p, c]
-                if has_relu and not y[p, c] > 0:
-                    gradient = 0 * gradient
+                gradient = zero if has_relu and not y[p, c] > 0 else dy[p, c]
                 if has_residual:
                     dresidual[p, c] = gradient
                 dx[p, c] = gain[c] * (gradient - offset[c] - (x[p, c] - mean[c]) * slope[c])

@@ -22,12 +22,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 #: Sums may be taken in any order and products be fused with them, as BLAS does; infinities and NaN stay.
 FASTMATH = {"reassoc", "contract", "nsz"}
 
+#: Bytes of a workspace that is kept for the next call.
+LARGEST_KEPT = 1 << 27
+
 _kept = threading.local()
 
 
 def inner(function: Function) -> Function:
     """Compile what kernels call."""
     return cast(Function, numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True))
+
+
+def inlined(function: Function) -> Function:
+    """Compile a small function of numbers as a part of whatever calls it."""
+    return cast(Function, numba.njit(function, inline="always"))
 
 
 def kernel(function: Function) -> Function:
@@ -50,11 +58,20 @@ def kernel(function: Function) -> Function:
 
 def scratch(size: int, dtype: Any) -> np.ndarray:
     """Memory ``(threads, size)`` to work in, the same again at the next call: fresh memory costs time to get."""
-    known = _kept.__dict__.get(np.dtype(dtype).char)
+    known = _kept.__dict__.get(f"threads {np.dtype(dtype)}")
     if known is None or known.shape[1] < size or len(known) < _threads():
-        known = np.empty((_threads(), size), dtype)
-        _kept.__dict__[np.dtype(dtype).char] = known
+        known = _kept.__dict__[f"threads {np.dtype(dtype)}"] = np.empty((_threads(), size), dtype)
     return known
+
+
+def workspace(size: int, dtype: Any) -> np.ndarray:
+    """Memory ``(size,)`` that all threads share; what is larger than :data:`LARGEST_KEPT` is fresh each time."""
+    if size * np.dtype(dtype).itemsize > LARGEST_KEPT:
+        return np.empty(size, dtype)
+    known = _kept.__dict__.get(f"shared {np.dtype(dtype)}")
+    if known is None or len(known) < size:
+        known = _kept.__dict__[f"shared {np.dtype(dtype)}"] = np.empty(size, dtype)
+    return known[:size]
 
 
 def _threads() -> int:

@@ -52,16 +52,18 @@ def gated_residual_backward(
 
 @kernel
 def _rectify(x, y):
+    zero = x.dtype.type(0)
     for block in prange(-(-len(x) // _VALUES)):
         for k in range(block * _VALUES, min(len(x), (block + 1) * _VALUES)):
-            y[k] = 0 if x[k] < 0 else x[k]
+            y[k] = zero if x[k] < zero else x[k]
 
 
 @kernel
 def _rectify_gradient(dy, y, dx):
+    zero = dy.dtype.type(0)
     for block in prange(-(-len(dy) // _VALUES)):
         for k in range(block * _VALUES, min(len(dy), (block + 1) * _VALUES)):
-            dx[k] = dy[k] if y[k] > 0 else 0 * dy[k]
+            dx[k] = dy[k] if y[k] > zero else zero
 
 
 @kernel

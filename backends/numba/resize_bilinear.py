@@ -56,16 +56,17 @@ def _interpolate(x, rows, columns, memory, y):
     row_before, row_after, row_fraction = rows
     before, after, fraction = columns
     batch, height, width, channels = y.shape
+    one = y.dtype.type(1)
     for out in prange(batch * height):
         image, r = out // height, out % height
         upper, lower, part = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
         mixed = memory[get_thread_id()][: len(upper)]
         for k in range(len(upper)):
-            mixed[k] = (1 - part) * upper[k] + part * lower[k]
+            mixed[k] = (one - part) * upper[k] + part * lower[k]
         for q in range(width):
             left, right, share = before[q] * channels, after[q] * channels, fraction[q]
             for c in range(channels):
-                y[image, r, q, c] = (1 - share) * mixed[left + c] + share * mixed[right + c]
+                y[image, r, q, c] = (one - share) * mixed[left + c] + share * mixed[right + c]
 
 
 @kernel
@@ -73,17 +74,16 @@ def _collect(dy, rows, first, last, columns, memory, dx):
     row_before, row_after, row_fraction = rows
     before, after, fraction = columns
     batch, height, _, channels = dx.shape
+    zero, one = dx.dtype.type(0), dx.dtype.type(1)
     for out in prange(batch * height):
         image, r = out // height, out % height
         dmixed = memory[get_thread_id()][: dy.shape[2]]
         dmixed[:] = 0
         for row in range(first[r], last[r]):
             # mixed = (1 − part) · upper + part · lower
-            weight = dmixed.dtype.type(0)
-            if row_before[row] == r:
-                weight += 1 - row_fraction[row]
-            if row_after[row] == r:
-                weight += row_fraction[row]
+            weight = (one - row_fraction[row] if row_before[row] == r else zero) + (
+                row_fraction[row] if row_after[row] == r else zero
+            )
             for k in range(len(dmixed)):
                 dmixed[k] += weight * dy[image, row, k]
         dx[image, r] = 0
@@ -91,5 +91,5 @@ def _collect(dy, rows, first, last, columns, memory, dx):
             left, right, share = before[q], after[q], fraction[q]
             for c in range(channels):
                 # y = (1 − share) · left + share · right
-                dx[image, r, left, c] += (1 - share) * dmixed[q * channels + c]
+                dx[image, r, left, c] += (one - share) * dmixed[q * channels + c]
                 dx[image, r, right, c] += share * dmixed[q * channels + c]

@@ -73,7 +73,7 @@ def convolve(
     if _is_pointwise(cache):
         pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
         y = ways.products.multiply(pixels, weight[0, 0], bias).reshape(len(x), *windows.size, -1)
-    elif winograd.pays(x.shape, weight.shape, stride, padding, dilation):
+    elif ways.winograd.pays(x.shape, weight.shape, stride, padding, dilation):
         y = ways.winograd.convolve(x, weight, bias, padding=padding, dilation=dilation)
     else:
         y = ways.patches.convolve(x, weight, bias, windows)
@@ -97,7 +97,7 @@ def differentiate(
             if stride > 1:
                 dx, seen = np.zeros(x.shape, x.dtype), dx
                 dx[:, ::stride, ::stride] = seen
-    elif winograd.pays(x.shape, weight.shape, stride, padding, dilation):
+    elif ways.winograd.pays(x.shape, weight.shape, stride, padding, dilation):
         dweight = ways.winograd.weight_gradient(x, dy, padding=padding, dilation=dilation)
         if needs_dx:
             dx = ways.winograd.input_gradient(dy, weight, padding=padding, dilation=dilation)

@@ -17,6 +17,8 @@ padded image shows all their tiles at once, and along the columns d joins the ch
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -84,12 +86,19 @@ class Tiling(NamedTuple):
         return seen.reshape(len(seen), rows, 2, d, columns, 2, d * x.shape[3])
 
 
-def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int) -> bool:
-    """Whether this convolution can be computed here and is quicker for it, borders of tiles included."""
+def pays(
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int, *, tile: int = 2
+) -> bool:
+    """Whether this convolution can be computed here and is quicker for it, borders of tiles included.
+
+    Tiles have ``tile`` × ``tile`` outputs. Where ``SEGATTN_WINOGRAD`` is 0 in the environment, nothing pays.
+    """
     if weight_shape[:2] != (3, 3) or stride != 1 or padding > 2 * dilation or min(weight_shape[2:]) < 32:
         return False
-    tiling = _tiling(x_shape, padding, dilation)
-    return 16 * tiling.rows * tiling.columns * dilation**2 < 0.8 * 9 * tiling.height * tiling.width
+    grow = 2 * (padding - dilation)
+    sizes = [length + grow for length in x_shape[1:3]]
+    tiles = math.prod(dilation * -(-size // (tile * dilation)) for size in sizes)
+    return (tile + 2) ** 2 * tiles < 0.8 * 9 * math.prod(sizes) and os.environ.get("SEGATTN_WINOGRAD") != "0"
 
 
 def convolve(

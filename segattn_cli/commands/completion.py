@@ -40,5 +40,17 @@ def networks(incomplete: str) -> list[str]:
     return _starting(incomplete, [*NETWORKS, *PRESETS])
 
 
+def suites(incomplete: str) -> list[str]:
+    from segattn_cli.benchmarking import SUITES
+
+    return _starting(incomplete, [*SUITES, "all"])
+
+
+def peers(incomplete: str) -> list[str]:
+    from segattn_cli.benchmarking.competitors import PEERS
+
+    return _starting(incomplete, PEERS)
+
+
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,63 @@
+"""What can be timed: a case is a computation that two sides do on the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from backends.contract import Ops
+
+Shape = tuple[int, ...]
+
+
+class Side(Protocol):
+    """One side of a comparison, with its inputs ready: what is timed is a call of one of its works.
+
+    Works are called in order: "backward" after "forward". What a call computes is complete when it returns.
+    """
+
+    @property
+    def works(self) -> Mapping[str, Callable[[], None]]: ...
+
+    def results(self) -> Any:
+        """What the last calls computed, as NumPy arrays in the project's order of axes."""
+
+
+#: Sides by what they are called; each is made when it is called for.
+Sides = Iterable[tuple[str, Callable[[], Side]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject at one shape; it can be pickled, and its sides draw their inputs only when they are made."""
+
+    suite: str
+    subject: str  # an op, or a network
+    shape: str
+    groups: Sequence[Sequence[str]]  # works in order; those of a group are done in one way, others maybe in another
+    operations: Callable[[], Mapping[str, int | None]]  # by work; a multiply-add is 2. None where there are none
+    ours: Callable[[Ops], Side]
+    torch: Callable[..., Sides]  # every way to do it in PyTorch; takes ``compiled=True``
+    difference: Callable[[Any, Any], str]  # our and their results → what is wrong with ours, or ""
+    dtype: str = "float32"
+    peer_bytes: Mapping[str, int] = field(default_factory=dict)  # peer → about what it needs, where that is much
+    warm_up: Callable[[], Case] | None = None  # loads and compiles what this one needs; None: the case itself
+    once: bool = False  # too large for turns: each side runs once, in a process of its own
+
+    @property
+    def works(self) -> list[str]:
+        return [work for group in self.groups for work in group]
+
+    @property
+    def title(self) -> str:
+        return f"{self.subject} {self.shape}"
+
+
+def times(shape: Iterable[int]) -> str:
+    """A shape to read.
+
+    >>> times((2, 360, 480))
+    '2×360×480'
+    """
+    return "×".join(map(str, shape))

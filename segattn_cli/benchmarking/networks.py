@@ -1,0 +1,159 @@
+"""The suites of whole networks, ``networks`` and ``memory``, and our side of them: a train step and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backends import get_backend
+from backends.contract import Ops
+from reference.layers import Context
+from reference.networks import NetworkConfig, Objective, build_network, is_trained
+from segattn_cli.benchmarking.agreement import networks_difference
+from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
+from segattn_cli.config import Optimiser
+from segattn_cli.cost import estimate
+from segattn_cli.training.averages import update_running_statistics
+from segattn_cli.training.optimiser import sgd_step
+
+#: Gates start at 0, where the attentions behind them get no gradient.
+GATE = 0.5
+#: A small rate: many steps on random labels must not run away. The peer has the same.
+OPTIMISER = Optimiser(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
+BATCH_NORM_MOMENTUM = 0.1
+#: A small batch, on which a process loads and compiles what a network needs.
+WARM_UP = (1, 65, 65)
+#: PyTorch's. What runs only once takes the second, in which networks are at least as fast.
+LAYOUTS = ("contiguous", "channels-last")
+TRAIN_AND_INFER = ("train", "infer")
+
+
+class Trial(NamedTuple):
+    """A network with weights, images and labels: the same ones for every side, drawn when they are needed."""
+
+    config: NetworkConfig
+    shape: Shape  # (B, H, W)
+
+    def images(self) -> np.ndarray:
+        return np.random.default_rng(1).standard_normal((*self.shape, 3), np.float32)
+
+    def labels(self) -> np.ndarray:
+        labels = np.random.default_rng(2).integers(self.config.classes, size=self.shape, dtype=np.int32)
+        labels[:, ::7] = 255
+        return labels
+
+    def params(self) -> dict[str, np.ndarray]:
+        """Initial weights with open gates, and running statistics as one small image has them."""
+        rng = np.random.default_rng(0)
+        network = build_network(self.config)
+        params = network.initialise(seed=0)
+        for name, value in params.items():
+            if name.endswith(".gate"):
+                params[name] = np.full_like(value, GATE)
+            elif name == "scale_attention.conv2.weight":  # starts at 0: equal weights
+                params[name] = rng.standard_normal(value.shape, np.float32) * np.float32(0.05)
+        ctx = Context(get_backend("numpy"), params, batch_statistics=True)
+        network.forward(rng.standard_normal((1, 97, 97, 3), np.float32), ctx)
+        update_running_statistics(params, ctx.statistics, 1.0)
+        return params
+
+
+class Steps:
+    """Our side: the network with the ops of a backend."""
+
+    def __init__(self, trial: Trial, works: Sequence[str], ops: Ops) -> None:
+        self.ops, self.network = ops, build_network(trial.config)
+        self.images, self.labels = ops.asarray(trial.images()), ops.asarray(trial.labels())
+        params = trial.params()
+        own: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
+        self.works = {work: own[work] for work in works}
+        self.loss: Any = None
+        self.gradients: dict[str, Any] = {}
+        self.scores: Any = None
+        if "train" in works:
+            self.objective = Objective(self.network)
+            self.params = {name: ops.asarray(np.array(value)) for name, value in params.items()}
+            self.momentum = {
+                name: ops.asarray(np.zeros_like(value)) for name, value in params.items() if is_trained(name)
+            }
+        if "infer" in works:
+            self.folded = {name: ops.asarray(value) for name, value in self.network.fold(params).items()}
+
+    def train(self) -> None:
+        self.loss, self.gradients = None, {}
+        ctx = Context(self.ops, self.params, keep_caches=True, batch_statistics=True)
+        loss = self.objective.forward(self.images, self.labels, ctx)
+        self.gradients = self.objective.backward(ctx)
+        sgd_step(self.params, self.momentum, self.gradients, OPTIMISER.learning_rate, OPTIMISER)
+        update_running_statistics(self.params, ctx.statistics, BATCH_NORM_MOMENTUM)
+        self.loss = loss.total
+        self.ops.synchronize()
+
+    def infer(self) -> None:
+        self.scores = None
+        scores = self.network.predict(self.images, Context(self.ops, self.folded))
+        self.scores, _ = self.ops.resize_bilinear(scores, self.images.shape[1:3])
+        self.ops.synchronize()
+
+    def results(self) -> dict[str, np.ndarray]:
+        """Loss, gradients and scores of the last calls."""
+        found = {} if self.loss is None else {"loss": self.ops.to_numpy(self.loss)}
+        found |= {f"d {name}": self.ops.to_numpy(gradient) for name, gradient in self.gradients.items()}
+        return found if self.scores is None else found | {"scores": self.ops.to_numpy(self.scores)}
+
+
+def networks_cases() -> list[Case]:
+    """The suite ``networks``: a train step and inference of three networks on 11 classes."""
+    dual = NetworkConfig(classes=11, backbone="resnet18", head="dual")
+    dual50 = NetworkConfig(classes=11, backbone="resnet50", head="dual")
+    two_scales = NetworkConfig(classes=11, backbone="resnet18", head="dual", scales=(1.0, 0.5))
+    return [
+        network_case("networks", "DANet-ResNet18", dual, (2, 360, 480)),
+        network_case("networks", "DANet-ResNet50", dual50, (2, 240, 240)),
+        network_case("networks", "dual-scale DANet-ResNet18", two_scales, (1, 360, 480)),
+    ]
+
+
+def memory_cases() -> list[Case]:
+    """The suite ``memory``: one picture of Cityscapes' size."""
+    config = NetworkConfig(classes=19, backbone="resnet50", head="dual")
+    return [network_case("memory", "DANet-ResNet50", config, (1, 1024, 2048), ("infer",), once=True)]
+
+
+def network_case(
+    suite: str, subject: str, config: NetworkConfig, shape: Shape, works: Sequence[str] = TRAIN_AND_INFER, *,
+    once: bool = False,
+) -> Case:
+    """Train steps and inference of one network on images ``(B, H, W)``."""
+    trial = Trial(config, shape)
+    return Case(
+        suite, subject, times(shape), [(work,) for work in works],
+        operations=partial(_operations, trial, works),
+        ours=partial(Steps, trial, works),
+        torch=partial(_torch, trial, works, LAYOUTS[1:] if once else LAYOUTS),
+        difference=networks_difference,
+        warm_up=partial(network_case, suite, subject, config, WARM_UP, works, once=once),
+        once=once,
+    )  # fmt: skip
+
+
+def _operations(trial: Trial, works: Sequence[str]) -> Mapping[str, int | None]:
+    network = build_network(trial.config)
+    batch, height, width = trial.shape
+    return {
+        work: 2 * estimate(network, batch, height, width, training=work == "train").multiply_adds for work in works
+    }
+
+
+def _torch(trial: Trial, works: Sequence[str], layouts: Sequence[str], *, compiled: bool = False) -> Sides:
+    from benchmarks.torch_networks import peers
+
+    config = trial.config
+    return peers(
+        config.backbone, config.classes, config.scales, trial.params(), trial.images(),
+        trial.labels(), works,
+        layouts=layouts, compiled=compiled,
+    )  # fmt: skip

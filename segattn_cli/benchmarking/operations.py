@@ -1,0 +1,197 @@
+"""The suites of single ops, ``ops`` and ``attention``: their shapes, and our side of each."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import reference.ops as oracle
+from backends.contract import Ops
+from reference.networks import NetworkConfig
+from segattn_cli.benchmarking.agreement import ops_difference
+from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
+from segattn_cli.benchmarking.shapes import Convolution, convolutions
+from segattn_cli.checking.lockstep import GRADIENTS
+from segattn_cli.cost import Meter, ShapeArray, ShapeOps
+
+#: The share of labels that are void.
+VOID = 0.1
+#: A ReLU's input that is nearer to 0 than this is moved away.
+KINK = 1e-3
+#: Where the convolutions come from.
+NETWORK, IMAGES = NetworkConfig(classes=19, backbone="resnet50", head="dual"), (2, 240, 240)
+#: Heights and widths of the maps on which the attentions are timed.
+GRIDS = ((48, 48), (96, 96), (128, 256))
+
+
+class Input(NamedTuple):
+    """One input: normal values of a standard deviation, or labels of so many classes."""
+
+    shape: Shape
+    deviation: float = 1.0
+    classes: int = 0
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        if not self.classes:
+            return rng.standard_normal(self.shape, np.float32) * np.float32(self.deviation)
+        labels = rng.integers(self.classes, size=self.shape, dtype=np.int32)
+        labels[rng.random(self.shape) < VOID] = 255
+        return labels
+
+
+class Call(NamedTuple):
+    """One call of an op, on inputs that are drawn when they are needed."""
+
+    op: str
+    inputs: tuple[Input, ...]
+    options: Mapping[str, Any] = {}
+
+    def draw(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """The inputs, and what flows back into the output: the same ones for every side."""
+        rng = np.random.default_rng(zlib.crc32(repr(self).encode()))
+        inputs = [each.draw(rng) for each in self.inputs]
+        if self.op == "batch_norm_relu":
+            inputs[3] = _off_the_kink(*inputs)
+        shape = self._measure(Meter())
+        return inputs, rng.standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
+
+    def operations(self) -> dict[str, int | None]:
+        """The arithmetic of products, forward and backward; None for an op that has none."""
+        meter = Meter()
+        self._measure(meter)
+        return {"forward": 2 * meter.forward or None, "backward": 2 * meter.backward or None}
+
+    def _measure(self, meter: Meter) -> Shape:
+        inputs = [ShapeArray(each.shape, np.int32 if each.classes else np.float32, meter) for each in self.inputs]
+        y, _ = _forward(ShapeOps(meter), self.op, inputs, self.options)
+        return y.shape
+
+
+class Computation:
+    """Our side: a call with the ops of a backend."""
+
+    def __init__(self, call: Call, ops: Ops) -> None:
+        inputs, dy = call.draw()
+        self.call, self.ops = call, ops
+        self.inputs = [ops.asarray(x) for x in inputs]
+        self.dy = ops.asarray(dy)
+        self.y: Any = None
+        self.cache: Any = None
+        self.gradients: tuple[Any, ...] = ()
+        self.works = {"forward": self.forward, "backward": self.backward}
+
+    def forward(self) -> None:
+        self.y, self.cache, self.gradients = None, None, ()
+        self.y, self.cache = _forward(self.ops, self.call.op, self.inputs, self.call.options)
+        self.ops.synchronize()
+
+    def backward(self) -> None:
+        gradients = getattr(self.ops, f"{self.call.op}_backward")(self.dy, self.cache)
+        self.gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        self.ops.synchronize()
+
+    def results(self) -> list[np.ndarray]:
+        """The output and, after ``backward``, the gradients of all inputs."""
+        return [self.ops.to_numpy(x) for x in (self.y, *self.gradients) if x is not None]
+
+
+def _off_the_kink(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """The residual, moved where the ReLU's input is almost 0: its sign would be a matter of rounding."""
+    z, _ = oracle.batch_norm(x, scale, shift, shift, scale, training=True)
+    z += residual
+    return residual + np.where(np.abs(z) < KINK, np.copysign(np.float32(2 * KINK), z), np.float32(0))
+
+
+def _forward(ops: Any, op: str, inputs: list[Any], options: Mapping[str, Any]) -> tuple[Any, Any]:
+    if op == "batch_norm_relu":  # in training, where the mean and the variance are not read
+        x, scale, shift, residual = inputs
+        return ops.batch_norm_relu(x, scale, shift, shift, scale, residual, training=True)
+    return getattr(ops, op)(*inputs, **options)
+
+
+def ops_cases() -> list[Case]:
+    """The suite ``ops``: the convolutions of a network, and the other ops at shapes that networks have."""
+    calls = [_convolution(each) for each in convolutions(NETWORK, *IMAGES)]
+    for shape in ((2, 90, 120, 64), (2, 45, 60, 512), (2, 30, 30, 2048)):
+        x, channels = Input(shape), Input(shape[-1:])
+        calls.append((times(shape), Call("batch_norm_relu", (x, channels, channels, x))))
+    for shape, size in (
+        ((2, 45, 60, 11), (360, 480)), ((2, 23, 30, 512), (45, 60)), ((1, 128, 256, 19), (1024, 2048))
+    ):  # fmt: skip
+        text = f"{times(shape)} → {times(size)}"
+        calls.append((text, Call("resize_bilinear", (Input(shape),), {"size": size})))
+    for classes in (11, 19):
+        map_, labels = (2, 360, 480, classes), Input((2, 360, 480), classes=classes)
+        calls.append((times(map_), Call("softmax_cross_entropy", (Input(map_), labels))))
+    pool = {"window": 3, "stride": 2, "padding": 1}
+    calls += [
+        ("2×180×240×64", Call("max_pool2d", (Input((2, 180, 240, 64)),), pool)),
+        ("2×2700×512 → 64", Call("linear", (Input((2, 2700, 512)), Input((512, 64)), Input((64,))))),
+        _channel_attention(48 * 48),
+        _scale_fusion((96, 96)),
+    ]
+    return [_case("ops", text, call) for text, call in calls]
+
+
+def attention_cases() -> list[Case]:
+    """The suite ``attention``: the three attentions on maps of growing size."""
+    cases = []
+    for grid in GRIDS:
+        n = grid[0] * grid[1]
+        matrix = 4 * n * n  # bytes
+        needs = {"plain": 3 * matrix, "sdpa": 4 * matrix, "reference": 8 * matrix}
+        small = partial(_case, "attention", *_position_attention(64))
+        cases.append(replace(_case("attention", *_position_attention(n)), peer_bytes=needs, warm_up=small))
+        cases += [_case("attention", *each) for each in (_channel_attention(n), _scale_fusion(grid))]
+    return cases
+
+
+def _case(suite: str, text: str, call: Call) -> Case:
+    names = ["y", *(name for name in GRADIENTS[call.op] if not (call.op == "conv2d" and name == "dbias"))]
+    return Case(
+        suite, call.op, text, [("forward", "backward")], call.operations,
+        ours=partial(Computation, call),
+        torch=partial(_torch, call),
+        difference=partial(ops_difference, names),
+    )  # fmt: skip
+
+
+def _torch(call: Call, *, compiled: bool = False) -> Sides:
+    """PyTorch's ways; one op by itself leaves nothing for its compiler to join."""
+    from benchmarks.torch_ops import computations
+
+    inputs, dy = call.draw()
+    return computations(call.op, inputs, dy, call.options)
+
+
+def _convolution(each: Convolution) -> tuple[str, Call]:
+    kernel, more = each.weight[:2], ""
+    if each.stride > 1:
+        more += f" stride {each.stride}"
+    if each.dilation > 1:
+        more += f" dilation {each.dilation}"
+    fan_in = float(np.prod(each.weight[:3]))
+    options = {"stride": each.stride, "padding": each.padding, "dilation": each.dilation}
+    inputs = Input(each.x), Input(each.weight, fan_in**-0.5)
+    return f"{times(each.x)} → {each.weight[3]}, {times(kernel)}{more}", Call("conv2d", inputs, options)
+
+
+def _position_attention(n: int, inner: int = 64, channels: int = 512) -> tuple[str, Call]:
+    tokens = Input((1, n, inner), inner**-0.25)  # energies of deviation 1
+    text = f"N={n} {inner}/{channels}"
+    return text, Call("position_attention", (tokens, tokens, Input((1, n, channels))))
+
+
+def _channel_attention(n: int, channels: int = 512) -> tuple[str, Call]:
+    x = Input((1, n, channels), 2 * n**-0.5)  # energies up to 4
+    return f"N={n} {channels}", Call("channel_attention", (x,))
+
+
+def _scale_fusion(grid: tuple[int, int], scales: int = 2, classes: int = 19) -> tuple[str, Call]:
+    scores, logits = Input((scales, 1, *grid, classes)), Input((1, *grid, scales))
+    return f"N={grid[0] * grid[1]} {scales}×{classes}", Call("scale_fusion", (scores, logits))

@@ -1,0 +1,54 @@
+"""Which convolutions a network is made of, found by running it on shapes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reference.layers import Context
+from reference.networks import NetworkConfig, build_network
+from segattn_cli.cost import Meter, ShapeArray, ShapeOps
+
+
+class Convolution(NamedTuple):
+    """The shapes and options of one call of ``conv2d``."""
+
+    x: tuple[int, ...]
+    weight: tuple[int, ...]
+    stride: int
+    padding: int
+    dilation: int
+
+
+class Recorder(ShapeOps):
+    """Shape ops that remember each convolution."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(meter)
+        self.convolutions: list[Convolution] = []
+
+    def conv2d(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, *, stride: int = 1,
+        padding: int = 0, dilation: int = 1,
+    ) -> tuple[ShapeArray, Any]:
+        self.convolutions.append(Convolution(x.shape, weight.shape, stride, padding, dilation))
+        return super().conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+
+
+@cache
+def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> tuple[Convolution, ...]:
+    """Every distinct convolution of the network on images ``(batch, height, width, 3)``, in order.
+
+    >>> found = convolutions(NetworkConfig(classes=5, head="fcn"), 1, 64, 96)
+    >>> found[0].x, found[0].weight, found[0].stride
+    ((1, 64, 96, 3), (3, 3, 3, 16), 2)
+    """
+    network = build_network(config)
+    recorder = Recorder(Meter())
+    params = {
+        name: ShapeArray(value.shape, value.dtype, Meter()) for name, value in network.initialise(seed=0).items()
+    }
+    network.forward(ShapeArray((batch, height, width, 3), np.float32, Meter()), Context(recorder, params))
+    return tuple(dict.fromkeys(recorder.convolutions))

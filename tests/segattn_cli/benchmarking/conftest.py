@@ -1,0 +1,64 @@
+"""Cases that cost nothing: sides that note their calls, and take as long as they are told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segattn_cli.benchmarking.agreement import ops_difference
+from segattn_cli.benchmarking.cases import Case
+
+Log = list[tuple[str, str]]
+
+
+class Toy:
+    """A side that writes (name, work) into a log, sleeps, and has computed ``value``."""
+
+    def __init__(self, name: str, log: Log, seconds: dict[str, float], value: float) -> None:
+        self.value = value
+
+        def work(what: str, duration: float) -> Callable[[], None]:
+            def call() -> None:
+                log.append((name, what))
+                time.sleep(duration)
+
+            return call
+
+        self.works = {what: work(what, duration) for what, duration in seconds.items()}
+
+    def results(self) -> list[np.ndarray]:
+        return [np.array([self.value, 1.0])]
+
+
+@pytest.fixture
+def log() -> Log:
+    return []
+
+
+@pytest.fixture
+def toy(log: Log) -> Callable[..., Toy]:
+    def make(name: str = "ours", seconds: dict[str, float] | None = None, value: float = 0.5) -> Toy:
+        return Toy(name, log, seconds or {"forward": 0.0, "backward": 0.0}, value)
+
+    return make
+
+
+@pytest.fixture
+def toy_case(toy: Callable[..., Toy]) -> Callable[..., Case]:
+    """``toy_case(ways)``: a case whose peer has so many ways, each a callable that makes a side."""
+
+    def make(ways: dict[str, Callable[[], Any]], *, groups: Any = (("forward", "backward"),), **more: Any) -> Case:
+        return Case(
+            more.pop("suite", "ops"), more.pop("subject", "toy"), "2×3", groups,
+            operations=lambda: {"forward": 2_000_000, "backward": None},
+            ours=more.pop("ours", lambda ops: toy()),
+            torch=lambda compiled: list(ways.items()),
+            difference=lambda ours, theirs: ops_difference(["y"], ours, theirs),
+            **more,
+        )  # fmt: skip
+
+    return make

@@ -1,0 +1,146 @@
+"""``segattn bench``: what it prints, writes and exits with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import segattn_cli.benchmarking
+import segattn_cli.benchmarking.competitors
+import segattn_cli.benchmarking.machine
+from segattn_cli.benchmarking import Difference, Note, Row, Started, plan
+from segattn_cli.benchmarking.machine import Machine
+from segattn_cli.errors import ExitCode
+
+MACHINE = Machine({"processor": "Toy", "threads": 2, "matrix product, GFLOP/s": 200.0}, {"python": "3.11"}, [])
+SMALL = ("--suite", "ops", "--only", "scale_fusion", "--against", "reference", "--repeat", "1", "--no-memory")
+
+
+def row(**changes: Any) -> Row:
+    values = {
+        "suite": "ops", "subject": "conv2d", "work": "forward", "shape": "2×3", "dtype": "float32", "seconds": 0.25,
+        "spread": 0.01, "rounds": 3, "gflops": 90.0, "peak_share": 0.45, "extra_bytes": 5_000_000,
+        "process_bytes": None, "peer": "torch contiguous", "peer_seconds": 0.5, "peer_spread": 0.02,
+        "peer_extra_bytes": None, "peer_process_bytes": None,
+    }  # fmt: skip
+    return Row(**(values | changes))
+
+
+@pytest.fixture
+def yielding(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``yielding(*events)``: what a run yields; an exception among them is raised."""
+
+    def replace(*events: Any) -> None:
+        def run(ops: Any, plan: Any, peak: float) -> Iterator[Any]:
+            for event in events:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+
+        monkeypatch.setattr(segattn_cli.benchmarking, "run", run)
+        monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", lambda: MACHINE)
+
+    return replace
+
+
+def test_help_has_examples(cli) -> None:
+    finished = cli("bench", "--help")
+    assert finished.code == 0
+    assert "segattn bench --suite networks" in finished.out
+
+
+def test_list_names_every_case(cli) -> None:
+    finished = cli("bench", "--list")
+    assert finished.code == 0
+    for case in plan("all").cases:
+        assert case.title in finished.out
+    assert "\nnetworks\n" in finished.out
+
+
+def test_one_small_case(cli, tmp_path) -> None:
+    finished = cli("bench", *SMALL, "--json", tmp_path / "times.json", "--plot", tmp_path / "times.png")
+    assert finished.code == 0
+    assert "scale_fusion   N=9216 2×19   forward" in finished.out
+    assert "reference" in finished.out
+    report = json.loads((tmp_path / "times.json").read_text())
+    assert set(report) >= {"machine", "versions", "kernels", "rows"}
+    assert report["backend"] == "numpy"
+    assert report["machine"]["matrix product, GFLOP/s"] > 1
+    assert [each["work"] for each in report["rows"]] == ["forward", "backward"]
+    assert all(each["seconds"] > 0 < each["peer_seconds"] for each in report["rows"])
+    assert (tmp_path / "times.png").stat().st_size > 10_000
+
+
+def test_json_can_go_to_stdout_alone(cli, yielding) -> None:
+    yielding(row())
+    finished = cli("bench", *SMALL, "--json", "-")
+    assert json.loads(finished.out)["rows"][0]["ratio"] == 0.5
+
+
+def test_every_figure_stands_in_the_table(cli, yielding) -> None:
+    yielding(row(), row(work="backward", peer=None, peer_seconds=None, gflops=None, peak_share=None))
+    finished = cli("bench", *SMALL)
+    for text in ("250 ± 10 ms", "90", "45 %", "500 ± 20 ms", "0.50", "5.0 MB", "torch contiguous", "none"):
+        assert text in finished.out
+
+
+def test_notes_go_to_stderr(cli, yielding) -> None:
+    yielding(Note("sdpa cannot run."), row())
+    finished = cli("bench", *SMALL)
+    assert "sdpa cannot run." in finished.err
+    assert "sdpa" not in finished.out
+    assert finished.code == 0
+
+
+def test_a_difference_exits_with_10(cli, yielding, tmp_path) -> None:
+    yielding(Difference("conv2d 2×3 is not timed: dx is off by 1.0e+00."), row())
+    finished = cli("bench", *SMALL, "--json", tmp_path / "times.json")
+    assert finished.code == ExitCode.DISAGREE
+    assert "✗ conv2d 2×3 is not timed: dx is off by 1.0e+00." in finished.out
+    assert json.loads((tmp_path / "times.json").read_text())["differences"]
+
+
+def test_ctrl_c_keeps_what_was_measured(cli, yielding, tmp_path) -> None:
+    case = plan("ops", ["scale_fusion"]).cases[0]
+    yielding(Started(0, 2, case), row(), KeyboardInterrupt())
+    finished = cli("bench", *SMALL, "--json", tmp_path / "times.json")
+    assert finished.code == ExitCode.INTERRUPTED
+    assert "250 ± 10 ms" in finished.out
+    assert "Interrupted" in finished.err
+    assert len(json.loads((tmp_path / "times.json").read_text())["rows"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("--suite", "op"), ExitCode.USAGE, "There is no suite 'op'"),
+        (("--against", "jax"), ExitCode.USAGE, "There is no peer 'jax'"),
+        (("--backend", "nump"), ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (("--only", "nothing like it"), ExitCode.USAGE, "has no case with 'nothing like it' in its title"),
+        (("--repeat", "0"), ExitCode.USAGE, "--repeat"),
+        (("--json", "no/such/folder/x.json"), ExitCode.OUTPUT, "There is no folder no/such/folder"),
+    ],
+)
+def test_errors_are_one_sentence(cli, arguments, code, sentence) -> None:
+    finished = cli("bench", *arguments)
+    assert finished.code == code
+    assert sentence in finished.err
+    assert "Traceback" not in finished.err
+    assert finished.out == ""
+
+
+def test_without_pytorch_there_is_a_way_out(cli, monkeypatch) -> None:
+    monkeypatch.setattr(segattn_cli.benchmarking.competitors, "find_spec", lambda name: None)
+    finished = cli("bench", "--suite", "ops")
+    assert finished.code == ExitCode.BACKEND
+    assert "pip install torch, or compare with --against reference" in finished.err
+
+
+def test_without_a_compiler_there_is_a_way_out(cli, monkeypatch) -> None:
+    monkeypatch.setattr(segattn_cli.benchmarking.competitors.shutil, "which", lambda name: None)
+    finished = cli("bench", "--suite", "networks", "--against", "reference", "--compile")
+    assert finished.code == ExitCode.BACKEND
+    assert "leave out --compile" in finished.err
