@@ -134,53 +134,70 @@ def _measure_blocks(x, means, squares):
         mean, square = means[block], squares[block]
         mean[:] = 0
         for p in range(first, last):
-            for c in range(len(mean)):
-                mean[c] += x[p, c]
+            pixel = x[p]
+            for c in range(len(pixel)):
+                mean[c] += pixel[c]
         mean /= last - first
         near, total = mean.astype(x.dtype), np.zeros(len(mean), x.dtype)
         for p in range(first, last):
-            for c in range(len(near)):
-                total[c] += (x[p, c] - near[c]) ** 2
+            pixel = x[p]
+            for c in range(len(pixel)):
+                total[c] += (pixel[c] - near[c]) ** 2
         for c in range(len(near)):
             square[c] = total[c] - (last - first) * (mean[c] - near[c]) ** 2
 
 
 @kernel
 def _normalise_blocks(x, mean, gain, shift, residual, least, y):
-    has_residual = len(residual) > 0
     for block in prange(block_count(x)):
         first, last = block_of(x, block)
         for p in range(first, last):
-            for c in range(x.shape[1]):
-                value = (x[p, c] - mean[c]) * gain[c] + shift[c]
-                if has_residual:
-                    value += residual[p, c]
-                y[p, c] = least if value < least else value
+            pixel, out = x[p], y[p]
+            if len(residual) > 0:
+                more = residual[p]
+                for c in range(len(pixel)):
+                    value = (pixel[c] - mean[c]) * gain[c] + shift[c] + more[c]
+                    out[c] = least if value < least else value
+            else:
+                for c in range(len(pixel)):
+                    value = (pixel[c] - mean[c]) * gain[c] + shift[c]
+                    out[c] = least if value < least else value
 
 
 @kernel
 def _sum_blocks(dy, y, x, mean, sums):
-    has_relu, zero = len(y) > 0, dy.dtype.type(0)
+    zero = dy.dtype.type(0)
     for block in prange(sums.shape[1]):
         first, last = block_of(x, block)
         dshift, dscale = sums[0, block], sums[1, block]
         dshift[:] = 0
         dscale[:] = 0
         for p in range(first, last):
-            for c in range(x.shape[1]):
-                gradient = zero if has_relu and not y[p, c] > 0 else dy[p, c]
-                dshift[c] += gradient
-                dscale[c] += gradient * (x[p, c] - mean[c])
+            pixel, given = x[p], dy[p]
+            if len(y) > 0:
+                out = y[p]
+                for c in range(len(pixel)):
+                    gradient = given[c] if out[c] > zero else zero
+                    dshift[c] += gradient
+                    dscale[c] += gradient * (pixel[c] - mean[c])
+            else:
+                for c in range(len(pixel)):
+                    dshift[c] += given[c]
+                    dscale[c] += given[c] * (pixel[c] - mean[c])
 
 
 @kernel
 def _differentiate_blocks(dy, y, x, mean, gain, offset, slope, dx, dresidual):
-    has_relu, has_residual, zero = len(y) > 0, len(dresidual) > 0, dy.dtype.type(0)
+    zero = dy.dtype.type(0)
     for block in prange(block_count(x)):
         first, last = block_of(x, block)
         for p in range(first, last):
-            for c in range(x.shape[1]):
-                gradient = zero if has_relu and not y[p, c] > 0 else dy[p, c]
-                if has_residual:
-                    dresidual[p, c] = gradient
-                dx[p, c] = gain[c] * (gradient - offset[c] - (x[p, c] - mean[c]) * slope[c])
+            pixel, gradient, dpixel = x[p], dy[p], dx[p]
+            if len(y) > 0:
+                out = y[p]
+                rectified = dresidual[p] if len(dresidual) > 0 else dpixel
+                for c in range(len(pixel)):
+                    rectified[c] = gradient[c] if out[c] > zero else zero
+                gradient = rectified
+            for c in range(len(pixel)):
+                dpixel[c] = gain[c] * (gradient[c] - offset[c] - (pixel[c] - mean[c]) * slope[c])

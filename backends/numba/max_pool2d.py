@@ -47,25 +47,26 @@ def _pool(x, window, stride, padding, y, winner):
     for out in prange(batch * height):
         image, r = out // height, out % height
         for q in range(width):
-            y[image, r, q] = -np.inf
-            winner[image, r, q] = 0
+            largest, won = y[image, r, q], winner[image, r, q]
+            largest[:] = -np.inf
+            won[:] = 0
             for i in range(window):
                 for j in range(window):
                     row, column = r * stride + i - padding, q * stride + j - padding
                     if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
                         continue
                     tap = winner.dtype.type(i * window + j)
+                    pixel = x[image, row, column]
                     for c in range(channels):
-                        value = x[image, row, column, c]
-                        known = y[image, r, q, c]
-                        if value > known or (value != value and known == known):  # the first NaN stays
-                            y[image, r, q, c] = value
-                            winner[image, r, q, c] = tap
+                        better = pixel[c] > largest[c] or (pixel[c] != pixel[c] and largest[c] == largest[c])
+                        won[c] = tap if better else won[c]
+                        largest[c] = pixel[c] if better else largest[c]  # the first NaN stays
 
 
 @kernel
 def _spread(dy, winner, window, stride, padding, dx):
     batch, height, width, channels = dx.shape
+    zero = dx.dtype.type(0)
     for out in prange(batch * height):
         image, r = out // height, out % height
         dx[image, r] = 0
@@ -79,6 +80,6 @@ def _spread(dy, winner, window, stride, padding, dx):
                     column = q * stride + j - padding
                     if 0 <= column < width:
                         tap = i * window + j
+                        won, given, pixel = winner[image, row, q], dy[image, row, q], dx[image, r, column]
                         for c in range(channels):
-                            if winner[image, row, q, c] == tap:
-                                dx[image, r, column, c] += dy[image, row, q, c]
+                            pixel[c] += given[c] if won[c] == tap else zero

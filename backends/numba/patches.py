@@ -119,8 +119,9 @@ def _input_gradient(dy, weight, taps, steps, cut, memory, dx):
                     for j in range(taps[1]):
                         q = stride * column - padding + dilation * j
                         if 0 <= q < width:
+                            pixel, given = part[row, q], by_tap[window - top, column, i, j]
                             for c in range(channels):
-                                part[row, q, c] += by_tap[window - top, column, i, j, c]
+                                pixel[c] += given[c]
 
 
 @inner
@@ -129,14 +130,16 @@ def _copy_row(image, taps, steps, row, patches):
     stride, padding, dilation = steps
     height, width, channels = image.shape
     for column in range(len(patches)):
+        patch = patches[column]
         for i in range(taps[0]):
             r = stride * row - padding + dilation * i
             for j in range(taps[1]):
                 q = stride * column - padding + dilation * j
                 first = (i * taps[1] + j) * channels
                 if 0 <= r < height and 0 <= q < width:
+                    pixel = image[r, q]
                     for c in range(channels):
-                        patches[column, first + c] = image[r, q, c]
+                        patch[first + c] = pixel[c]
                 else:
                     for c in range(channels):
-                        patches[column, first + c] = 0
+                        patch[first + c] = 0

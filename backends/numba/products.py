@@ -54,8 +54,9 @@ def _multiply(x, weight, turned, bias, y):
             blas.multiply(x[first:last], weight, y[first:last], False)
         if len(bias):
             for row in range(first, last):
-                for channel in range(y.shape[1]):
-                    y[row, channel] += bias[channel]
+                out = y[row]
+                for channel in range(len(out)):
+                    out[channel] += bias[channel]
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Bilinear resizing, a row at a time: first between two rows, then between the columns of the mixed row."""
+"""Bilinear resizing: every output pixel from four pixels; backward, a row at a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def resize_bilinear(
         )
     )  # fmt: skip
     y = np.empty((batch, *size, channels), x.dtype)
-    _interpolate(x.reshape(batch, height, -1), rows, columns, scratch(width * channels, x.dtype), y)
+    _interpolate(x, rows, columns, y)
     return y, ResizeBilinearCache(rows, columns, x.shape, x.dtype)
 
 
@@ -52,21 +52,21 @@ def resize_bilinear_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
 
 
 @kernel
-def _interpolate(x, rows, columns, memory, y):
+def _interpolate(x, rows, columns, y):
     row_before, row_after, row_fraction = rows
     before, after, fraction = columns
     batch, height, width, channels = y.shape
     one = y.dtype.type(1)
     for out in prange(batch * height):
         image, r = out // height, out % height
-        upper, lower, part = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
-        mixed = memory[get_thread_id()][: len(upper)]
-        for k in range(len(upper)):
-            mixed[k] = (one - part) * upper[k] + part * lower[k]
+        upper, lower, down = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
         for q in range(width):
-            left, right, share = before[q] * channels, after[q] * channels, fraction[q]
+            right = fraction[q]
+            weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
+            x_00, x_01, x_10, x_11 = upper[before[q]], upper[after[q]], lower[before[q]], lower[after[q]]
+            pixel = y[image, r, q]
             for c in range(channels):
-                y[image, r, q, c] = (one - share) * mixed[left + c] + share * mixed[right + c]
+                pixel[c] = weights[0] * x_00[c] + weights[1] * x_01[c] + weights[2] * x_10[c] + weights[3] * x_11[c]
 
 
 @kernel
@@ -77,19 +77,20 @@ def _collect(dy, rows, first, last, columns, memory, dx):
     zero, one = dx.dtype.type(0), dx.dtype.type(1)
     for out in prange(batch * height):
         image, r = out // height, out % height
+        # What the rows of dy give to this row, still in their own columns.
         dmixed = memory[get_thread_id()][: dy.shape[2]]
         dmixed[:] = 0
         for row in range(first[r], last[r]):
-            # mixed = (1 − part) · upper + part · lower
-            weight = (one - row_fraction[row] if row_before[row] == r else zero) + (
-                row_fraction[row] if row_after[row] == r else zero
-            )
+            upper, lower = row_before[row] == r, row_after[row] == r
+            weight = (one - row_fraction[row] if upper else zero) + (row_fraction[row] if lower else zero)
+            given = dy[image, row]
             for k in range(len(dmixed)):
-                dmixed[k] += weight * dy[image, row, k]
+                dmixed[k] += weight * given[k]
         dx[image, r] = 0
         for q in range(len(before)):
-            left, right, share = before[q], after[q], fraction[q]
+            left, right, share = dx[image, r, before[q]], dx[image, r, after[q]], fraction[q]
+            given = dmixed[q * channels : (q + 1) * channels]
             for c in range(channels):
-                # y = (1 − share) · left + share · right
-                dx[image, r, left, c] += (one - share) * dmixed[q * channels + c]
-                dx[image, r, right, c] += share * dmixed[q * channels + c]
+                left[c] += (one - share) * given[c]
+            for c in range(channels):
+                right[c] += share * given[c]

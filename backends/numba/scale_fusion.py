@@ -62,11 +62,12 @@ def _fuse(scores, logits, weights, y):
                 total += weights[p, s]
             for s in range(scales):
                 weights[p, s] /= total
-            for k in range(y.shape[1]):
-                y[p, k] = weights[p, 0] * scores[0, p, k]
-            for s in range(1, scales):
-                for k in range(y.shape[1]):
-                    y[p, k] += weights[p, s] * scores[s, p, k]
+            out = y[p]
+            out[:] = 0
+            for s in range(scales):
+                weight, score = weights[p, s], scores[s, p]
+                for k in range(len(out)):
+                    out[k] += weight * score[k]
 
 
 @kernel
@@ -74,15 +75,16 @@ def _differentiate(dy, scores, weights, dscores, dlogits):
     pixels, scales = weights.shape
     for block in prange(-(-pixels // _PIXELS)):
         for p in range(block * _PIXELS, min(pixels, (block + 1) * _PIXELS)):
-            mean = dy.dtype.type(0)
+            mean, given = dy.dtype.type(0), dy[p]
             for s in range(scales):
                 # y = Σ weights · scores
+                weight, score, dscore = weights[p, s], scores[s, p], dscores[s, p]
                 dweight = dy.dtype.type(0)
-                for k in range(dy.shape[1]):
-                    dscores[s, p, k] = weights[p, s] * dy[p, k]
-                    dweight += scores[s, p, k] * dy[p, k]
+                for k in range(len(given)):
+                    dscore[k] = weight * given[k]
+                    dweight += score[k] * given[k]
                 dlogits[p, s] = dweight
-                mean += weights[p, s] * dweight
+                mean += weight * dweight
             for s in range(scales):
                 # weights = softmax(logits)
                 dlogits[p, s] = weights[p, s] * (dlogits[p, s] - mean)

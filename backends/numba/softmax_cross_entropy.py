@@ -93,9 +93,12 @@ def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
             counted = targets[p] != ignore_label
             dpixel[p] = dweights[targets[p]] if counted else 0
             total[p] = dpixel[p] / total[p]
+        for k in range(classes):
+            for p in range(len(targets)):
+                mine[k * _PIXELS + p] *= total[p]
         for p in range(len(targets)):
             for k in range(classes):
-                dlogits[first + p, k] = mine[k * _PIXELS + p] * total[p]
+                dlogits[first + p, k] = mine[k * _PIXELS + p]
             if targets[p] != ignore_label:
                 dlogits[first + p, targets[p]] -= dpixel[p]
 
@@ -104,8 +107,8 @@ def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
 def _exponentiate(logits, memory):
     """``exp(logits − their maximum)`` of some pixels, turned: ``memory (K, _PIXELS)``; the maxima and the sums."""
     pixels, classes = logits.shape
-    for p in range(pixels):
-        for k in range(classes):
+    for k in range(classes):
+        for p in range(pixels):
             memory[k * _PIXELS + p] = logits[p, k]
     largest = memory[classes * _PIXELS : classes * _PIXELS + pixels]
     total = memory[(classes + 1) * _PIXELS : (classes + 1) * _PIXELS + pixels]

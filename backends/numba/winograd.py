@@ -9,9 +9,10 @@ matrices that have a row for each tile: BLAS does four times less. The matrices 
 polynomials of the filter and of the inputs are multiplied; 0, 1, −1, 1/2, −2 and ∞ lose the fewest digits (Barabasz,
 Anderson, Soodhalter and Gregg, ACM TOMS 2020). In float32 the error is below 5e-6 of the largest output.
 
-A block of tiles goes through all steps by one thread: its inputs are combined along the columns of tiles and then
-along the rows, multiplied by BLAS, and combined into outputs. With dilation d, the pixels of a tile are d apart, and
-d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of the outputs, and columns likewise.
+Some rows of tiles at a time go through three steps, each on all threads: inputs are combined along the columns of tiles
+and then along the rows; the 36 products are left to BLAS; and these are combined into outputs. With dilation d, the
+pixels of a tile are d apart, and d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of the
+outputs, and columns likewise.
 """
 
 from __future__ import annotations
@@ -24,10 +25,8 @@ from backends.numba.compile import inlined, inner, kernel, scratch, workspace
 from backends.numba.windows import carve
 from backends.numpy import winograd
 
-#: About so many tiles make a block, and with few channels so many values of x and y together.
-_TILES, _VALUES = 128, 1 << 19
-#: So many values of x and dy together are transformed at a time for the gradient of the weights.
-_GRADIENT_VALUES = 1 << 23
+#: About so many tiles are computed at a time, if their combined inputs and outputs are no fewer and no more values.
+_TILES, _FEWEST, _MOST = 256, 1 << 21, 1 << 23
 
 
 def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int) -> bool:
@@ -50,16 +49,12 @@ def input_gradient(dy: np.ndarray, weight: np.ndarray, *, padding: int, dilation
 def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
     """From ``x (B, H, W, Ci)`` and ``dy (B, H', W', Co)``: ``dweight (3, 3, Ci, Co)``."""
     channels, outputs = x.shape[3], dy.shape[3]
-    bands, columns = _bands_and_columns(dy, dilation)
-    values = 36 * (channels + outputs)
-    cut = max(1, min(bands, _GRADIENT_VALUES // (values * columns * dilation)))
-    width = 4 * columns + 2 * dilation
-    memory = scratch(max((6 * width + 1) * channels, 7 * width * outputs, 18 * outputs), x.dtype)
-    size_of_du = 36 * channels * outputs
-    shared = workspace(size_of_du + cut * dilation * columns * values, x.dtype)
-    du = shared[:size_of_du].reshape(36, channels, outputs)
+    cut, combined = _cut(dy, channels, dilation)
+    shared = workspace(combined + 36 * channels * outputs, x.dtype)
+    du = shared[combined:].reshape(36, channels, outputs)
     dweight = np.empty((3, 3, channels, outputs), x.dtype)
-    _weight_gradient(x, dy, padding, dilation, cut, memory, shared[size_of_du:], du, dweight)
+    memory = _memory(dy, channels, dilation)
+    _differentiate_weight(x, dy, padding, dilation, cut, memory, shared[:combined], du, dweight)
     return dweight
 
 
@@ -69,22 +64,29 @@ def _convolve(
     grow = 2 * (padding - dilation)
     channels, outputs = x.shape[3], weight.shape[2 if flipped else 3]
     y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, outputs), x.dtype)
-    bands, columns = _bands_and_columns(y, dilation)
-    tiles = max(_TILES, _VALUES // (36 * (channels + outputs)))
-    cut = max(1, round(tiles / (columns * dilation)))
-    cut = -(-bands // -(-bands // cut))  # blocks of about equal size
-    tiles, width = cut * dilation * columns, 4 * columns + 2 * dilation
-    memory = scratch((6 * width + 1) * channels + 36 * tiles * (channels + outputs) + 24 * outputs, x.dtype)
     bias = np.zeros(outputs, x.dtype) if bias is None else bias
-    u = workspace(4 * weight.size, x.dtype).reshape(36, *weight.shape[2:])
+    cut, combined = _cut(y, channels, dilation)
+    shared = workspace(combined + 4 * weight.size, x.dtype)
+    u = shared[combined:].reshape(36, *weight.shape[2:])
     _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u)
-    _convolve_blocks(x, u, flipped, bias, padding, dilation, cut, memory, y)
+    _convolve_rows(x, u, flipped, bias, padding, dilation, cut, _memory(y, channels, dilation), shared[:combined], y)
     return y
 
 
-def _bands_and_columns(y: np.ndarray, dilation: int) -> tuple[int, int]:
-    """How many bands of ``4·dilation`` rows the outputs have, and how many tiles a row of tiles."""
-    return -(-y.shape[1] // (4 * dilation)), -(-y.shape[2] // (4 * dilation)) * dilation
+def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:
+    """How many bands of ``4·dilation`` rows of outputs are computed at a time, and how many combined values that is."""
+    bands, columns = -(-y.shape[1] // (4 * dilation)), -(-y.shape[2] // (4 * dilation)) * dilation
+    values = 36 * dilation * columns * (channels + y.shape[3])
+    most = min(max(_FEWEST, _TILES * 36 * (channels + y.shape[3])), _MOST)
+    parts = -(-len(y) * bands * values // most)
+    cut = -(-len(y) * bands // parts)
+    return cut, cut * values
+
+
+def _memory(y: np.ndarray, channels: int, dilation: int) -> np.ndarray:
+    """For each thread: a row of tiles, combined along its columns, and some zeros."""
+    width, outputs = y.shape[2] + 6 * dilation, y.shape[3]
+    return scratch((6 * width + 1) * max(channels, outputs) + 24 * outputs, y.dtype)
 
 
 # The filter in one dimension. Constants are exact in float32 and make no float64 of it, as Python's own would.
@@ -162,63 +164,42 @@ def _tap_gradients(du_0, du_1, du_2, du_3, du_4, du_5):
 
 
 @kernel
-def _convolve_blocks(x, u, flipped, bias, padding, d, cut, memory, y):
+def _convolve_rows(x, u, flipped, bias, padding, d, cut, memory, shared, y):
     batch, height, width, outputs = y.shape
     channels = x.shape[3]
     bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
-    blocks = -(-bands // cut)
-    for block in prange(batch * blocks):
-        image, first = block // blocks, block % blocks * cut
-        rows = (min(first + cut, bands) - first) * d  # of tiles
-        mine = memory[get_thread_id()]
-        v, end = carve(mine, 0, (36, rows * columns, channels))
-        m, end = carve(mine, end, (36, rows * columns, outputs))
-        row, end = carve(mine, end, (6, 4 * columns + 2 * d, channels))
-        zeros, end = carve(mine, end, (channels,))
-        z, end = carve(mine, end, (6, 4, outputs))
-        for t in range(rows):
-            top = 4 * d * (first + t // d) + t % d
-            part = slice(t * columns, (t + 1) * columns)
-            _combine_inputs(x[image], top - padding, padding, d, zeros, row)
-            _combine_inputs_of_row(row, d, v[:, part])
-        for n in range(36):
+    for first in range(0, batch * bands, cut):
+        rows = min(cut, batch * bands - first) * d  # of tiles
+        v, end = carve(shared, 0, (36, rows * columns, channels))
+        m, end = carve(shared, end, (36, rows * columns, outputs))
+        for t in prange(rows):
+            image, top = _place(first, t, bands, d)
+            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
+        for n in prange(36):
             if flipped:
                 blas.multiply(v[n], u[n].T, m[n], False)
             else:
                 blas.multiply(v[n], u[n], m[n], False)
-        for t in range(rows):
-            top = 4 * d * (first + t // d) + t % d
-            for s in range(columns):
-                _combine_products(m[:, t * columns + s], z)
-                left = 4 * d * (s // d) + s % d
-                for q in range(min(4, -(-(width - left) // d))):
-                    _write_outputs(z[:, q], bias, d, y[image, top:, left + q * d])
+        for t in prange(rows):
+            image, top = _place(first, t, bands, d)
+            _combine_products(m, t, bias, d, columns, memory[get_thread_id()], y[image, top:])
 
 
 @kernel
-def _weight_gradient(x, dy, padding, d, cut, memory, shared, du, dweight):
+def _differentiate_weight(x, dy, padding, d, cut, memory, shared, du, dweight):
     batch, height, width, outputs = dy.shape
     channels = x.shape[3]
     bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
-    for image in range(batch):
-        for first in range(0, bands, cut):
-            rows = (min(first + cut, bands) - first) * d  # of tiles
-            v, end = carve(shared, 0, (36, rows * columns, channels))
-            dm, end = carve(shared, end, (36, rows * columns, outputs))
-            for t in prange(rows):
-                mine = memory[get_thread_id()]
-                top = 4 * d * (first + t // d) + t % d
-                part = slice(t * columns, (t + 1) * columns)
-                row, end_of_row = carve(mine, 0, (6, 4 * columns + 2 * d, channels))
-                zeros, end_of_row = carve(mine, end_of_row, (channels,))
-                _combine_inputs(x[image], top - padding, padding, d, zeros, row)
-                _combine_inputs_of_row(row, d, v[:, part])
-                drow, end_of_row = carve(mine, 0, (6, 4 * columns, outputs))
-                zeros, end_of_row = carve(mine, end_of_row, (outputs,))
-                _combine_output_gradients(dy[image], top, d, zeros, drow)
-                _combine_output_gradients_of_row(drow, d, dm[:, part])
-            for n in prange(36):
-                blas.multiply(v[n].T, dm[n], du[n], image + first > 0)
+    for first in range(0, batch * bands, cut):
+        rows = min(cut, batch * bands - first) * d  # of tiles
+        v, end = carve(shared, 0, (36, rows * columns, channels))
+        dm, end = carve(shared, end, (36, rows * columns, outputs))
+        for t in prange(rows):
+            image, top = _place(first, t, bands, d)
+            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
+            _combine_output_gradients(dy[image], top, d, columns, memory[get_thread_id()], dm, t)
+        for n in prange(36):
+            blas.multiply(v[n].T, dm[n], du[n], first > 0)
     for c in prange(channels):
         half, _ = carve(memory[get_thread_id()], 0, (3, 6, outputs))
         for b in range(6):
@@ -254,88 +235,94 @@ def _transform_weight(weight, flipped, memory, u):
 
 
 @inner
-def _combine_inputs(image, top, padding, d, zeros, row):
-    """Along the columns of tiles: ``row (6, W, C)`` from six rows of the padded image, d apart."""
-    _, width, channels = image.shape
+def _place(first, t, bands, d):
+    """The image of the tile row t after the band ``first`` of the batch, and its first row in that image."""
+    band = first + t // d
+    return band // bands, 4 * d * (band % bands) + t % d
+
+
+@inner
+def _combine_inputs(image, top, padding, d, columns, memory, v, t):
+    """``v (36, tiles, C)`` for the tile row t, from six rows of the padded image, d apart."""
+    height, width, channels = image.shape
+    row, end = carve(memory, 0, (6, 4 * columns + 2 * d, channels))
+    zeros, _ = carve(memory, end, (channels,))
     zeros[:] = 0
     inside = min(width, row.shape[1] - padding)
     row[:, :padding] = 0
     row[:, padding + inside :] = 0
     for q in range(inside):
-        d_0 = image[top, q] if 0 <= top < len(image) else zeros
-        d_1 = image[top + d, q] if 0 <= top + d < len(image) else zeros
-        d_2 = image[top + 2 * d, q] if 0 <= top + 2 * d < len(image) else zeros
-        d_3 = image[top + 3 * d, q] if 0 <= top + 3 * d < len(image) else zeros
-        d_4 = image[top + 4 * d, q] if 0 <= top + 4 * d < len(image) else zeros
-        d_5 = image[top + 5 * d, q] if 0 <= top + 5 * d < len(image) else zeros
+        d_0 = image[top, q] if 0 <= top < height else zeros
+        d_1 = image[top + d, q] if 0 <= top + d < height else zeros
+        d_2 = image[top + 2 * d, q] if 0 <= top + 2 * d < height else zeros
+        d_3 = image[top + 3 * d, q] if 0 <= top + 3 * d < height else zeros
+        d_4 = image[top + 4 * d, q] if 0 <= top + 4 * d < height else zeros
+        d_5 = image[top + 5 * d, q] if 0 <= top + 5 * d < height else zeros
         p = padding + q
+        v_0, v_1, v_2, v_3, v_4, v_5 = row[0, p], row[1, p], row[2, p], row[3, p], row[4, p], row[5, p]
         for c in range(channels):
-            row[0, p, c], row[1, p, c], row[2, p, c], row[3, p, c], row[4, p, c], row[5, p, c] = _inputs(
-                d_0[c], d_1[c], d_2[c], d_3[c], d_4[c], d_5[c]
-            )
-
-
-@inner
-def _combine_inputs_of_row(row, d, v):
-    """Along a row of tiles: ``v (36, tiles, C)`` from ``row (6, W, C)``."""
-    for s in range(v.shape[1]):
-        q = 4 * d * (s // d) + s % d
+            v_0[c], v_1[c], v_2[c], v_3[c], v_4[c], v_5[c] = _inputs(d_0[c], d_1[c], d_2[c], d_3[c], d_4[c], d_5[c])
+    for s in range(columns):
+        q, tile = 4 * d * (s // d) + s % d, t * columns + s
         for a in range(6):
-            n = 6 * a
-            for c in range(v.shape[2]):
-                v[n, s, c], v[n + 1, s, c], v[n + 2, s, c], v[n + 3, s, c], v[n + 4, s, c], v[n + 5, s, c] = _inputs(
-                    row[a, q, c], row[a, q + d, c], row[a, q + 2 * d, c], row[a, q + 3 * d, c], row[a, q + 4 * d, c],
-                    row[a, q + 5 * d, c],
-                )  # fmt: skip
+            d_0, d_1, d_2 = row[a, q], row[a, q + d], row[a, q + 2 * d]
+            d_3, d_4, d_5 = row[a, q + 3 * d], row[a, q + 4 * d], row[a, q + 5 * d]
+            v_0, v_1, v_2 = v[6 * a, tile], v[6 * a + 1, tile], v[6 * a + 2, tile]
+            v_3, v_4, v_5 = v[6 * a + 3, tile], v[6 * a + 4, tile], v[6 * a + 5, tile]
+            for c in range(channels):
+                v_0[c], v_1[c], v_2[c], v_3[c], v_4[c], v_5[c] = _inputs(
+                    d_0[c], d_1[c], d_2[c], d_3[c], d_4[c], d_5[c]
+                )
 
 
 @inner
-def _combine_products(m, z):
-    """Along the row of a tile: ``z (6, 4, C)`` from ``m (36, C)``."""
-    for a in range(6):
-        n = 6 * a
-        for c in range(m.shape[1]):
-            z[a, 0, c], z[a, 1, c], z[a, 2, c], z[a, 3, c] = _outputs(
-                m[n, c], m[n + 1, c], m[n + 2, c], m[n + 3, c], m[n + 4, c], m[n + 5, c]
-            )
+def _combine_products(m, t, bias, d, columns, memory, y):
+    """The outputs ``y (H, W, C)`` of the tile row t, from ``m (36, tiles, C)``."""
+    height, width, channels = y.shape
+    z, _ = carve(memory, 0, (6, 4, channels))
+    for s in range(columns):
+        q, tile = 4 * d * (s // d) + s % d, t * columns + s
+        for a in range(6):
+            m_0, m_1, m_2 = m[6 * a, tile], m[6 * a + 1, tile], m[6 * a + 2, tile]
+            m_3, m_4, m_5 = m[6 * a + 3, tile], m[6 * a + 4, tile], m[6 * a + 5, tile]
+            z_0, z_1, z_2, z_3 = z[a, 0], z[a, 1], z[a, 2], z[a, 3]
+            for c in range(channels):
+                z_0[c], z_1[c], z_2[c], z_3[c] = _outputs(m_0[c], m_1[c], m_2[c], m_3[c], m_4[c], m_5[c])
+        for column in range(min(4, -(-(width - q) // d))):
+            m_0, m_1, m_2, m_3 = z[0, column], z[1, column], z[2, column], z[3, column]
+            m_4, m_5 = z[4, column], z[5, column]
+            for c in range(channels):
+                y_0, y_1, y_2, y_3 = _outputs(m_0[c], m_1[c], m_2[c], m_3[c], m_4[c], m_5[c])
+                m_0[c], m_1[c], m_2[c], m_3[c] = y_0 + bias[c], y_1 + bias[c], y_2 + bias[c], y_3 + bias[c]
+            for r in range(min(4, -(-height // d))):
+                y[r * d, q + column * d] = z[r, column]
 
 
 @inner
-def _write_outputs(z, bias, d, y):
-    """Along a column of a tile: up to four outputs, d apart, of ``y (H, C)`` from ``z (6, C)``."""
-    for c in range(z.shape[1]):
-        y_0, y_1, y_2, y_3 = _outputs(z[0, c], z[1, c], z[2, c], z[3, c], z[4, c], z[5, c])
-        z[0, c], z[1, c], z[2, c], z[3, c] = y_0 + bias[c], y_1 + bias[c], y_2 + bias[c], y_3 + bias[c]
-    for r in range(min(4, -(-len(y) // d))):
-        for c in range(z.shape[1]):
-            y[r * d, c] = z[r, c]
-
-
-@inner
-def _combine_output_gradients(image, top, d, zeros, row):
-    """Along the columns of tiles: ``row (6, W, C)`` from four rows of ``dy (H, W, C)``, d apart; 0 beyond its edge."""
-    height, width, channels = image.shape
+def _combine_output_gradients(dy, top, d, columns, memory, dm, t):
+    """``dm (36, tiles, C)`` for the tile row t, from four rows of ``dy (H, W, C)``, d apart; 0 beyond its edges."""
+    height, width, channels = dy.shape
+    row, end = carve(memory, 0, (6, 4 * columns, channels))
+    zeros, _ = carve(memory, end, (channels,))
     zeros[:] = 0
     row[:, width:] = 0
-    for q in range(min(width, row.shape[1])):
-        dy_0 = image[top, q] if top < height else zeros
-        dy_1 = image[top + d, q] if top + d < height else zeros
-        dy_2 = image[top + 2 * d, q] if top + 2 * d < height else zeros
-        dy_3 = image[top + 3 * d, q] if top + 3 * d < height else zeros
+    for q in range(width):
+        dy_0 = dy[top, q] if top < height else zeros
+        dy_1 = dy[top + d, q] if top + d < height else zeros
+        dy_2 = dy[top + 2 * d, q] if top + 2 * d < height else zeros
+        dy_3 = dy[top + 3 * d, q] if top + 3 * d < height else zeros
+        dm_0, dm_1, dm_2, dm_3, dm_4, dm_5 = row[0, q], row[1, q], row[2, q], row[3, q], row[4, q], row[5, q]
         for c in range(channels):
-            row[0, q, c], row[1, q, c], row[2, q, c], row[3, q, c], row[4, q, c], row[5, q, c] = _output_gradients(
+            dm_0[c], dm_1[c], dm_2[c], dm_3[c], dm_4[c], dm_5[c] = _output_gradients(
                 dy_0[c], dy_1[c], dy_2[c], dy_3[c]
             )
-
-
-@inner
-def _combine_output_gradients_of_row(row, d, dm):
-    """Along a row of tiles: ``dm (36, tiles, C)`` from ``row (6, W, C)``."""
-    for s in range(dm.shape[1]):
-        q = 4 * d * (s // d) + s % d
+    for s in range(columns):
+        q, tile = 4 * d * (s // d) + s % d, t * columns + s
         for a in range(6):
-            n = 6 * a
-            for c in range(dm.shape[2]):
-                (
-                    dm[n, s, c], dm[n + 1, s, c], dm[n + 2, s, c], dm[n + 3, s, c], dm[n + 4, s, c], dm[n + 5, s, c]
-                ) = _output_gradients(row[a, q, c], row[a, q + d, c], row[a, q + 2 * d, c], row[a, q + 3 * d, c])  # fmt: skip
+            dy_0, dy_1, dy_2, dy_3 = row[a, q], row[a, q + d], row[a, q + 2 * d], row[a, q + 3 * d]
+            dm_0, dm_1, dm_2 = dm[6 * a, tile], dm[6 * a + 1, tile], dm[6 * a + 2, tile]
+            dm_3, dm_4, dm_5 = dm[6 * a + 3, tile], dm[6 * a + 4, tile], dm[6 * a + 5, tile]
+            for c in range(channels):
+                dm_0[c], dm_1[c], dm_2[c], dm_3[c], dm_4[c], dm_5[c] = _output_gradients(
+                    dy_0[c], dy_1[c], dy_2[c], dy_3[c]
+                )

@@ -29,7 +29,7 @@ SMALL_BLOCKS = {
         "patches": {"_VALUES": 400, "_GRADIENT_VALUES": 900},
         "position_attention": {"_QUERIES": 7, "_KEYS": 5, "_WAITING": 300},
         "products": {"_FEW": 60},
-        "winograd": {"_TILES": 8, "_GRADIENT_VALUES": 4096},
+        "winograd": {"_TILES": 1, "_FEWEST": 0},
     },
 }
 
