@@ -42,6 +42,14 @@ class Ops(Protocol):
         self, dy: Array, cache: Cache, *, needs_dx: bool = True
     ) -> tuple[Array | None, Array, Array | None]: ...
 
+    def conv2d_relu(
+        self, x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None, *, stride: int = 1,
+        padding: int = 0, dilation: int = 1,
+    ) -> tuple[Array, Cache]: ...
+    def conv2d_relu_backward(
+        self, dy: Array, cache: Cache, *, needs_dx: bool = True
+    ) -> tuple[Array | None, Array, Array | None, Array | None]: ...
+
     def batch_norm(
         self, x: Array, scale: Array, shift: Array, mean: Array, variance: Array, *, training: bool,
         eps: float = 1e-5,

@@ -205,7 +205,7 @@ class Training(Section):
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="of the first weights, the order, augmentation and dropout"
     )
-    backend: str = Field(default="auto", description="`numpy`, `cupy`, `reference`, or `auto`")
+    backend: str = Field(default="auto", description="`numpy`, `numba`, `cupy`, `reference`, or `auto`")
     batch_size: Count = Field(default=8, description="images in one pass")
     epochs: Count = Field(default=24, description="passes over the data set")
     max_steps: Count | None = Field(default=None, description="length in steps, in place of epochs")

@@ -135,6 +135,13 @@ class ShapeOps:
         self._count(y.size * math.prod(weight.shape[:3]), 2)  # dx and dweight
         return y, (x,)
 
+    def conv2d_relu(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, residual: ShapeArray | None = None,
+        *, stride: int = 1, padding: int = 0, dilation: int = 1,
+    ) -> tuple[ShapeArray, Any]:
+        y, cache = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+        return y, (*cache, y)
+
     def linear(self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None) -> tuple[ShapeArray, Any]:
         y = self._new((*x.shape[:-1], weight.shape[1]), x.dtype)
         self._count(x.size * weight.shape[1], 2)  # dx and dweight

@@ -25,7 +25,7 @@ from backends.cupy.batch_norm import (
     batch_norm_relu_backward,
 )
 from backends.cupy.channel_attention import channel_attention, channel_attention_backward
-from backends.cupy.conv2d import conv2d, conv2d_backward
+from backends.cupy.conv2d import conv2d, conv2d_backward, conv2d_relu, conv2d_relu_backward
 from backends.cupy.linear import linear, linear_backward
 from backends.cupy.pointwise import (
     dropout,
@@ -69,6 +69,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "conv2d_relu",
+    "conv2d_relu_backward",
     "dropout",
     "dropout_backward",
     "gated_residual",

@@ -28,7 +28,9 @@ from backends.cupy.channel_sum import channel_sum
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
 from backends.cupy.launch import c_type, launch, lines
+from backends.cupy.pointwise import ReluCache, relu, relu_backward
 from reference.ops.checks import check_integers
+from reference.ops.conv2d import check_conv2d
 from reference.ops.windows import output_size
 
 #: The most memory that the columns of one product may take.
@@ -42,6 +44,12 @@ class Conv2dCache(NamedTuple):
     stride: int
     padding: int
     dilation: int
+
+
+class Conv2dReluCache(NamedTuple):
+    conv: Conv2dCache
+    relu: ReluCache
+    has_residual: bool
 
 
 class Taps(NamedTuple):
@@ -129,6 +137,33 @@ def conv2d_backward(
     # y += bias
     dbias = channel_sum(_rows(dy)[None])[0] if has_bias else None
     return dx, dweight, dbias
+
+
+def conv2d_relu(
+    x: cupy.ndarray,
+    weight: cupy.ndarray,
+    bias: cupy.ndarray | None = None,
+    residual: cupy.ndarray | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> tuple[cupy.ndarray, Conv2dReluCache]:
+    """A convolution, a residual and ReLU."""
+    weights = {"weight": (weight, "kh kw Ci Co"), "bias": (bias, "Co")}
+    checked("conv2d_relu", x=(x, "B H W Ci"), **weights, residual=(residual, "B H' W' Co"))
+    check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
+    z, conv_cache = conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+    y, relu_cache = relu(z if residual is None else z + residual)
+    return y, Conv2dReluCache(conv_cache, relu_cache, residual is not None)
+
+
+def conv2d_relu_backward(
+    dy: cupy.ndarray, cache: Conv2dReluCache, *, needs_dx: bool = True
+) -> tuple[cupy.ndarray | None, cupy.ndarray, cupy.ndarray | None, cupy.ndarray | None]:
+    """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, ``dbias`` and ``dresidual``, None where there is none."""
+    dtotal = relu_backward(dy, cache.relu)
+    return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
 
 
 def _taps(cache: Conv2dCache) -> Taps:

@@ -7,7 +7,7 @@ from backends.registry import BackendError
 try:
     import numba  # noqa: F401
 except ImportError as error:
-    raise BackendError("The backend numba needs Numba: pip install 'segattn[numba]'.") from error
+    raise BackendError("The backend numba needs Numba: install it with pip install '.[numba]'.") from error
 
 # isort: split
 from backends.numpy import *  # noqa: F403
@@ -20,7 +20,12 @@ from backends.numba.batch_norm import (  # noqa: F401
     batch_norm_relu_backward,
 )
 from backends.numba.channel_attention import channel_attention, channel_attention_backward  # noqa: F401
-from backends.numba.conv2d import conv2d, conv2d_backward  # noqa: F401
+from backends.numba.conv2d import (  # noqa: F401
+    conv2d,
+    conv2d_backward,
+    conv2d_relu,
+    conv2d_relu_backward,
+)
 from backends.numba.elementwise import (  # noqa: F401
     gated_residual,
     gated_residual_backward,

@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FASTMATH = {"reassoc", "contract", "nsz"}
 
 #: Bytes of a workspace that is kept for the next call.
-LARGEST_KEPT = 1 << 27
+LARGEST_KEPT = 1 << 28
 
 _kept = threading.local()
 

@@ -1,12 +1,16 @@
-"""Convolution in the same three ways as the ``numpy`` backend, each in compiled loops."""
+"""Convolution in the same three ways as the ``numpy`` backend, each in compiled loops that finish their outputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from backends.numba import patches, products, winograd
-from backends.numpy.conv2d import Ways, convolve, differentiate
-from reference.ops.conv2d import Conv2dCache
+from backends.numba.elementwise import relu_backward
+from backends.numba.finish import Finish
+from backends.numpy.conv2d import Ways, differentiate, is_pointwise, windows_of
+from reference.ops.conv2d import Conv2dCache, check_conv2d
+from reference.ops.conv2d_relu import Conv2dReluCache
+from reference.ops.relu import ReluCache
 
 WAYS = Ways(products, winograd, patches)
 
@@ -21,7 +25,9 @@ def conv2d(
     dilation: int = 1,
 ) -> tuple[np.ndarray, Conv2dCache]:
     """See :func:`reference.ops.conv2d`."""
-    return convolve(WAYS, x, weight, bias, stride, padding, dilation)
+    size = check_conv2d("conv2d", x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+    cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
+    return _convolve(cache, size, Finish.of(weight, bias)), cache
 
 
 def conv2d_backward(
@@ -29,3 +35,38 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """See :func:`reference.ops.conv2d_backward`."""
     return differentiate(WAYS, dy, cache, needs_dx)
+
+
+def conv2d_relu(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    residual: np.ndarray | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> tuple[np.ndarray, Conv2dReluCache]:
+    """See :func:`reference.ops.conv2d_relu`."""
+    size = check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
+    cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
+    y = _convolve(cache, size, Finish.of(weight, bias, residual, relu=True))
+    return y, Conv2dReluCache(cache, ReluCache(y), residual is not None)
+
+
+def conv2d_relu_backward(
+    dy: np.ndarray, cache: Conv2dReluCache, *, needs_dx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """See :func:`reference.ops.conv2d_relu_backward`."""
+    dtotal = relu_backward(dy, cache.relu)
+    return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
+
+
+def _convolve(cache: Conv2dCache, size: tuple[int, int], finish: Finish) -> np.ndarray:
+    x, weight, _, stride, padding, dilation = cache
+    if is_pointwise(cache):
+        pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
+        return products.multiply(pixels, weight[0, 0], finish=finish).reshape(len(x), *size, -1)
+    if winograd.pays(x.shape, weight.shape, stride, padding, dilation):
+        return winograd.convolve(x, weight, finish, padding=padding, dilation=dilation)
+    return patches.convolve(x, weight, finish, windows_of(cache))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from backends.numba.finish import Finish
 from backends.numba.products import multiply, multiply_transposed
 from reference.ops.checks import check_arrays, check_gradient
 from reference.ops.linear import LinearCache
@@ -15,7 +16,8 @@ def linear(
 ) -> tuple[np.ndarray, LinearCache]:
     """See :func:`reference.ops.linear`."""
     check_arrays("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(bias, "Co"))
-    y = multiply(x.reshape(-1, x.shape[-1]), weight, bias)
+    finish = None if bias is None else Finish.of(weight, bias)
+    y = multiply(x.reshape(-1, x.shape[-1]), weight, finish=finish)
     return y.reshape(*x.shape[:-1], -1), LinearCache(x, weight, bias is not None)
 
 

@@ -7,6 +7,7 @@ from numba import get_thread_id, prange
 
 from backends.numba import blas
 from backends.numba.compile import inner, kernel, scratch
+from backends.numba.finish import Finish, finish_pixel
 from backends.numba.products import add_transposed
 from backends.numba.windows import carve
 from backends.numpy.windows import Windows
@@ -15,14 +16,13 @@ from backends.numpy.windows import Windows
 _VALUES, _GRADIENT_VALUES = 1 << 18, 1 << 22
 
 
-def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, windows: Windows) -> np.ndarray:
-    """Convolve ``x (B, H, W, Ci)`` with ``weight (kh, kw, Ci, Co)``: ``(B, H', W', Co)``."""
+def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows) -> np.ndarray:
+    """Convolve ``x (B, H, W, Ci)`` with ``weight (kh, kw, Ci, Co)``: ``(B, H', W', Co)``, finished."""
     length, outputs = int(np.prod(weight.shape[:3])), weight.shape[3]
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
-    bias = np.zeros(outputs, x.dtype) if bias is None else bias
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
     memory = scratch(cut * windows.size[1] * length, x.dtype)
-    _convolve(x, weight.reshape(length, outputs), bias, windows.taps, _steps(windows), cut, memory, y)
+    _convolve(x, weight.reshape(length, outputs), finish, windows.taps, _steps(windows), cut, memory, y)
     return y
 
 
@@ -69,7 +69,7 @@ def _rows(height: int, values: int, most: int) -> int:
 
 
 @kernel
-def _convolve(x, weight, bias, taps, steps, cut, memory, y):
+def _convolve(x, weight, finish, taps, steps, cut, memory, y):
     batch, height, width, outputs = y.shape
     blocks = -(-height // cut)
     for block in prange(batch * blocks):
@@ -80,9 +80,9 @@ def _convolve(x, weight, bias, taps, steps, cut, memory, y):
             _copy_row(x[image], taps, steps, first + row, patches[row])
         pixels = part.reshape((len(part) * width, outputs))
         blas.multiply(patches.reshape((len(part) * width, len(weight))), weight, pixels, False)
+        before = (image * height + first) * width
         for pixel in range(len(pixels)):
-            for c in range(outputs):
-                pixels[pixel, c] += bias[c]
+            finish_pixel(pixels[pixel], before + pixel, 0, finish, pixels[pixel])
 
 
 @kernel

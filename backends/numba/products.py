@@ -7,6 +7,7 @@ from numba import prange
 
 from backends.numba import blas
 from backends.numba.compile import inner, kernel
+from backends.numba.finish import Finish, finish_pixel
 
 #: A block has at least so many multiply-adds, if there are four blocks then: BLAS is quicker on large ones.
 _LARGE = 1 << 28
@@ -14,11 +15,11 @@ _LARGE = 1 << 28
 _FEW = 1 << 18
 
 
-def multiply(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """``x (M, K) · weight (K, N) + bias (N,)``: ``(M, N)``; the weight may be a transposed view."""
+def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
+    """``x (M, K) · weight (K, N)``, finished: ``(M, N)``; the weight may be a transposed view."""
     y = np.empty((len(x), weight.shape[1]), x.dtype)
     turned = weight.strides[0] < weight.strides[1]
-    _multiply(x, weight.T if turned else weight, turned, _no_bias(weight) if bias is None else bias, y)
+    _multiply(x, weight.T if turned else weight, turned, finish is not None, finish or Finish.of(weight), y)
     return y
 
 
@@ -44,19 +45,21 @@ def _blocks(length, multiply_adds):
 
 
 @kernel
-def _multiply(x, weight, turned, bias, y):
-    blocks = _blocks(len(x), x.size * y.shape[1])
+def _multiply(x, weight, turned, finishes, finish, y):
+    rows, columns = y.shape
+    longer = max(rows, columns)
+    blocks = _blocks(longer, x.size * columns)
     for block in prange(blocks):
-        first, last = block * len(x) // blocks, (block + 1) * len(x) // blocks
+        first, last = block * longer // blocks, (block + 1) * longer // blocks
+        top, bottom = (first, last) if rows >= columns else (0, rows)
+        left, right = (0, columns) if rows >= columns else (first, last)
         if turned:
-            blas.multiply(x[first:last], weight.T, y[first:last], False)
+            blas.multiply(x[top:bottom], weight.T[:, left:right], y[top:bottom, left:right], False)
         else:
-            blas.multiply(x[first:last], weight, y[first:last], False)
-        if len(bias):
-            for row in range(first, last):
-                out = y[row]
-                for channel in range(len(out)):
-                    out[channel] += bias[channel]
+            blas.multiply(x[top:bottom], weight[:, left:right], y[top:bottom, left:right], False)
+        if finishes:
+            for row in range(top, bottom):
+                finish_pixel(y[row, left:right], row, left, finish, y[row, left:right])
 
 
 @kernel
@@ -77,7 +80,3 @@ def _add_by_columns(x, y, product):
     for block in prange(blocks):
         first, last = block * columns // blocks, (block + 1) * columns // blocks
         blas.multiply(x[:, first:last].T, y, product[first:last], True)
-
-
-def _no_bias(weight: np.ndarray) -> np.ndarray:
-    return np.empty(0, weight.dtype)

@@ -6,13 +6,13 @@ Four outputs y of a filter with three taps g need six products of inputs d, not 
 
 Along rows and columns, a tile of 4×4 outputs needs 36 products instead of 144. With channels these are products of
 matrices that have a row for each tile: BLAS does four times less. The matrices follow from six points at which the
-polynomials of the filter and of the inputs are multiplied; 0, 1, −1, 1/2, −2 and ∞ lose the fewest digits (Barabasz,
-Anderson, Soodhalter and Gregg, ACM TOMS 2020). In float32 the error is below 5e-6 of the largest output.
+polynomials of filter and inputs are multiplied; 0, 1, −1, 1/2, −2 and ∞ lose the fewest digits (Barabasz, Anderson,
+Soodhalter and Gregg, ACM TOMS 2020). In float32 the error is below 5e-6 of the largest output.
 
-Some rows of tiles at a time go through three steps, each on all threads: inputs are combined along the columns of tiles
-and then along the rows; the 36 products are left to BLAS; and these are combined into outputs. With dilation d, the
-pixels of a tile are d apart, and d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of the
-outputs, and columns likewise.
+Some rows of tiles at a time go through three steps, each on all threads: inputs are combined along the columns of
+tiles and then along the rows; the 36 products are left to BLAS; and these are combined into outputs. With dilation
+d, the pixels of a tile are d apart, and d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of
+the outputs, and columns likewise.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numba import get_thread_id, prange
 
 from backends.numba import blas
 from backends.numba.compile import inlined, inner, kernel, scratch, workspace
+from backends.numba.finish import Finish, finish_pixel
 from backends.numba.windows import carve
 from backends.numpy import winograd
 
@@ -35,15 +36,16 @@ def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, p
 
 
 def convolve(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, *, padding: int, dilation: int
+    x: np.ndarray, weight: np.ndarray, finish: Finish, *, padding: int, dilation: int
 ) -> np.ndarray:
-    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``."""
-    return _convolve(x, weight, bias, padding, dilation, False)
+    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, finished."""
+    return _convolve(x, weight, finish, padding, dilation, False)
 
 
 def input_gradient(dy: np.ndarray, weight: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
     """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the convolution of dy with the flipped taps."""
-    return _convolve(dy, weight, None, 2 * dilation - padding, dilation, True)
+    finish = Finish.of(weight[0, 0].T)  # adds nothing
+    return _convolve(dy, weight, finish, 2 * dilation - padding, dilation, True)
 
 
 def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
@@ -59,22 +61,22 @@ def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: in
 
 
 def _convolve(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, padding: int, dilation: int, flipped: bool
+    x: np.ndarray, weight: np.ndarray, finish: Finish, padding: int, dilation: int, flipped: bool
 ) -> np.ndarray:
     grow = 2 * (padding - dilation)
     channels, outputs = x.shape[3], weight.shape[2 if flipped else 3]
     y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, outputs), x.dtype)
-    bias = np.zeros(outputs, x.dtype) if bias is None else bias
     cut, combined = _cut(y, channels, dilation)
     shared = workspace(combined + 4 * weight.size, x.dtype)
     u = shared[combined:].reshape(36, *weight.shape[2:])
     _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u)
-    _convolve_rows(x, u, flipped, bias, padding, dilation, cut, _memory(y, channels, dilation), shared[:combined], y)
+    memory = _memory(y, channels, dilation)
+    _convolve_rows(x, u, flipped, finish, padding, dilation, cut, memory, shared[:combined], y)
     return y
 
 
 def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:
-    """How many bands of ``4·dilation`` rows of outputs are computed at a time, and how many combined values that is."""
+    """How many bands of ``4·dilation`` rows of outputs are computed at a time, and their combined values."""
     bands, columns = -(-y.shape[1] // (4 * dilation)), -(-y.shape[2] // (4 * dilation)) * dilation
     values = 36 * dilation * columns * (channels + y.shape[3])
     most = min(max(_FEWEST, _TILES * 36 * (channels + y.shape[3])), _MOST)
@@ -164,7 +166,7 @@ def _tap_gradients(du_0, du_1, du_2, du_3, du_4, du_5):
 
 
 @kernel
-def _convolve_rows(x, u, flipped, bias, padding, d, cut, memory, shared, y):
+def _convolve_rows(x, u, flipped, finish, padding, d, cut, memory, shared, y):
     batch, height, width, outputs = y.shape
     channels = x.shape[3]
     bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
@@ -182,7 +184,8 @@ def _convolve_rows(x, u, flipped, bias, padding, d, cut, memory, shared, y):
                 blas.multiply(v[n], u[n], m[n], False)
         for t in prange(rows):
             image, top = _place(first, t, bands, d)
-            _combine_products(m, t, bias, d, columns, memory[get_thread_id()], y[image, top:])
+            before = (image * height + top) * width
+            _combine_products(m, t, finish, before, d, columns, memory[get_thread_id()], y[image, top:])
 
 
 @kernel
@@ -203,15 +206,18 @@ def _differentiate_weight(x, dy, padding, d, cut, memory, shared, du, dweight):
     for c in prange(channels):
         half, _ = carve(memory[get_thread_id()], 0, (3, 6, outputs))
         for b in range(6):
+            du_0, du_1, du_2 = du[b, c], du[6 + b, c], du[12 + b, c]
+            du_3, du_4, du_5 = du[18 + b, c], du[24 + b, c], du[30 + b, c]
             for k in range(outputs):
                 half[0, b, k], half[1, b, k], half[2, b, k] = _tap_gradients(
-                    du[b, c, k], du[6 + b, c, k], du[12 + b, c, k], du[18 + b, c, k], du[24 + b, c, k], du[30 + b, c, k]
+                    du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k]
                 )
         for i in range(3):
+            du_0, du_1, du_2 = half[i, 0], half[i, 1], half[i, 2]
+            du_3, du_4, du_5 = half[i, 3], half[i, 4], half[i, 5]
+            dg_0, dg_1, dg_2 = dweight[i, 0, c], dweight[i, 1, c], dweight[i, 2, c]
             for k in range(outputs):
-                dweight[i, 0, c, k], dweight[i, 1, c, k], dweight[i, 2, c, k] = _tap_gradients(
-                    half[i, 0, k], half[i, 1, k], half[i, 2, k], half[i, 3, k], half[i, 4, k], half[i, 5, k]
-                )
+                dg_0[k], dg_1[k], dg_2[k] = _tap_gradients(du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k])
 
 
 @kernel
@@ -222,16 +228,16 @@ def _transform_weight(weight, flipped, memory, u):
     for c in prange(weight.shape[2]):
         half, _ = carve(memory[get_thread_id()], 0, (6, 3, outputs))
         for j in range(3):
+            g_0, g_1, g_2 = weight[first, j, c], weight[1, j, c], weight[last, j, c]
+            u_0, u_1, u_2, u_3, u_4, u_5 = half[0, j], half[1, j], half[2, j], half[3, j], half[4, j], half[5, j]
             for k in range(outputs):
-                (
-                    half[0, j, k], half[1, j, k], half[2, j, k], half[3, j, k], half[4, j, k], half[5, j, k]
-                ) = _taps(weight[first, j, c, k], weight[1, j, c, k], weight[last, j, c, k])  # fmt: skip
+                u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
         for a in range(6):
+            g_0, g_1, g_2 = half[a, first], half[a, 1], half[a, last]
+            u_0, u_1, u_2 = u[6 * a, c], u[6 * a + 1, c], u[6 * a + 2, c]
+            u_3, u_4, u_5 = u[6 * a + 3, c], u[6 * a + 4, c], u[6 * a + 5, c]
             for k in range(outputs):
-                (
-                    u[6 * a, c, k], u[6 * a + 1, c, k], u[6 * a + 2, c, k], u[6 * a + 3, c, k], u[6 * a + 4, c, k],
-                    u[6 * a + 5, c, k],
-                ) = _taps(half[a, first, k], half[a, 1, k], half[a, last, k])  # fmt: skip
+                u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
 
 
 @inner
@@ -276,8 +282,8 @@ def _combine_inputs(image, top, padding, d, columns, memory, v, t):
 
 
 @inner
-def _combine_products(m, t, bias, d, columns, memory, y):
-    """The outputs ``y (H, W, C)`` of the tile row t, from ``m (36, tiles, C)``."""
+def _combine_products(m, t, finish, before, d, columns, memory, y):
+    """The outputs ``y (H, W, C)`` of the tile row t, from ``m (36, tiles, C)``; ``before`` are earlier pixels."""
     height, width, channels = y.shape
     z, _ = carve(memory, 0, (6, 4, channels))
     for s in range(columns):
@@ -293,9 +299,10 @@ def _combine_products(m, t, bias, d, columns, memory, y):
             m_4, m_5 = z[4, column], z[5, column]
             for c in range(channels):
                 y_0, y_1, y_2, y_3 = _outputs(m_0[c], m_1[c], m_2[c], m_3[c], m_4[c], m_5[c])
-                m_0[c], m_1[c], m_2[c], m_3[c] = y_0 + bias[c], y_1 + bias[c], y_2 + bias[c], y_3 + bias[c]
+                m_0[c], m_1[c], m_2[c], m_3[c] = y_0, y_1, y_2, y_3
             for r in range(min(4, -(-height // d))):
-                y[r * d, q + column * d] = z[r, column]
+                pixel = before + r * d * width + q + column * d
+                finish_pixel(z[r, column], pixel, 0, finish, y[r * d, q + column * d])
 
 
 @inner

@@ -13,7 +13,12 @@ from backends.numpy.batch_norm import (  # noqa: F401
     batch_norm_relu_backward,
 )
 from backends.numpy.channel_attention import channel_attention, channel_attention_backward  # noqa: F401
-from backends.numpy.conv2d import conv2d, conv2d_backward  # noqa: F401
+from backends.numpy.conv2d import (  # noqa: F401
+    conv2d,
+    conv2d_backward,
+    conv2d_relu,
+    conv2d_relu_backward,
+)
 from backends.numpy.linear import linear, linear_backward  # noqa: F401
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401

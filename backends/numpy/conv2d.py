@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends.numpy import patches, products, winograd
+from backends.numpy.relu import relu, relu_backward
 from backends.numpy.windows import Windows
-from reference.ops.checks import check_arrays, check_gradient, check_integers
-from reference.ops.conv2d import Conv2dCache
+from reference.ops.checks import check_gradient
+from reference.ops.conv2d import Conv2dCache, check_conv2d
+from reference.ops.conv2d_relu import Conv2dReluCache
 from reference.ops.sums import channel_sum
 from reference.ops.windows import output_size
 
@@ -45,7 +47,17 @@ def conv2d(
            [6., 9., 6.],
            [4., 6., 4.]])
     """
-    return convolve(WAYS, x, weight, bias, stride, padding, dilation)
+    size = check_conv2d("conv2d", x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+    cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
+
+    if is_pointwise(cache):
+        pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
+        y = products.multiply(pixels, weight[0, 0], bias).reshape(len(x), *size, -1)
+    elif winograd.pays(x.shape, weight.shape, stride, padding, dilation):
+        y = winograd.convolve(x, weight, bias, padding=padding, dilation=dilation)
+    else:
+        y = patches.convolve(x, weight, bias, windows_of(cache))
+    return y, cache
 
 
 def conv2d_backward(
@@ -61,34 +73,46 @@ def conv2d_backward(
     return differentiate(WAYS, dy, cache, needs_dx)
 
 
-def convolve(
-    ways: Ways, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: int, padding: int, dilation: int
-) -> tuple[np.ndarray, Conv2dCache]:
-    check_arrays("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
-    check_integers("conv2d", at_least=1, stride=stride, dilation=dilation)
-    check_integers("conv2d", at_least=0, padding=padding)
-    cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
-    windows = _windows(cache)
+def conv2d_relu(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    residual: np.ndarray | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+) -> tuple[np.ndarray, Conv2dReluCache]:
+    """See :func:`reference.ops.conv2d_relu`.
 
-    if _is_pointwise(cache):
-        pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
-        y = ways.products.multiply(pixels, weight[0, 0], bias).reshape(len(x), *windows.size, -1)
-    elif ways.winograd.pays(x.shape, weight.shape, stride, padding, dilation):
-        y = ways.winograd.convolve(x, weight, bias, padding=padding, dilation=dilation)
-    else:
-        y = ways.patches.convolve(x, weight, bias, windows)
-    return y, cache
+    >>> x, weight = np.array([-1.0, 1.0]).reshape(1, 1, 2, 1), np.full((1, 1, 1, 1), 3.0)
+    >>> conv2d_relu(x, weight)[0].ravel()
+    array([0., 3.])
+    """
+    check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
+    z, conv_cache = conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+    y, relu_cache = relu(z if residual is None else z + residual)
+    return y, Conv2dReluCache(conv_cache, relu_cache, residual is not None)
+
+
+def conv2d_relu_backward(
+    dy: np.ndarray, cache: Conv2dReluCache, *, needs_dx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """See :func:`reference.ops.conv2d_relu_backward`."""
+    dtotal = relu_backward(dy, cache.relu)
+    return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
 
 
 def differentiate(
     ways: Ways, dy: np.ndarray, cache: Conv2dCache, needs_dx: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
+    """The backward pass, by other modules, too, that compute the three kinds."""
     x, weight, has_bias, stride, padding, dilation = cache
-    windows = _windows(cache)
+    windows = windows_of(cache)
     check_gradient("conv2d_backward", dy, (len(x), *windows.size, weight.shape[3]), x.dtype)
     dx = None
 
-    if _is_pointwise(cache):
+    if is_pointwise(cache):
         dpixels = dy.reshape(-1, dy.shape[3])
         pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
         dweight = ways.products.multiply_transposed(pixels, dpixels)[None, None]
@@ -108,7 +132,7 @@ def differentiate(
     return dx, dweight, channel_sum(dy) if has_bias else None
 
 
-def _windows(cache: Conv2dCache) -> Windows:
+def windows_of(cache: Conv2dCache) -> Windows:
     x, weight, _, stride, padding, dilation = cache
     size = output_size(
         "conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation
@@ -116,5 +140,5 @@ def _windows(cache: Conv2dCache) -> Windows:
     return Windows(size, weight.shape[:2], stride, padding, dilation)
 
 
-def _is_pointwise(cache: Conv2dCache) -> bool:
+def is_pointwise(cache: Conv2dCache) -> bool:
     return cache.weight.shape[:2] == (1, 1) and cache.padding == 0

@@ -87,7 +87,13 @@ class Tiling(NamedTuple):
 
 
 def pays(
-    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int, *, tile: int = 2
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: int,
+    padding: int,
+    dilation: int,
+    *,
+    tile: int = 2,
 ) -> bool:
     """Whether this convolution can be computed here and is quicker for it, borders of tiles included.
 

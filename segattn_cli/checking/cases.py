@@ -110,6 +110,20 @@ def _conv2d(draw: Draw) -> list[tuple]:
     ]
 
 
+def _conv2d_relu(draw: Draw) -> list[tuple]:
+    def case(name: str, x: Shape, weight: Shape, y: Shape | None = None, **options: int) -> tuple:
+        return name, (draw(*x), draw(*weight), draw(weight[3]), *([draw(*y)] if y else [])), options
+
+    return [
+        case("3×3, residual", (2, 7, 9, 5), (3, 3, 5, 6), (2, 7, 9, 6), padding=1),
+        case("3×3", (2, 7, 9, 5), (3, 3, 5, 6), padding=1),
+        case("1×1, residual", (2, 5, 7, 6), (1, 1, 6, 4), (2, 5, 7, 4)),
+        case("stride 2, residual", (2, 9, 7, 3), (3, 3, 3, 5), (2, 5, 4, 5), stride=2, padding=1),
+        case("dilation 2", (2, 9, 11, 4), (3, 3, 4, 5), padding=2, dilation=2),
+        case("large, residual", (2, 18, 29, 40), (3, 3, 40, 36), (2, 18, 29, 36), padding=1),
+    ]
+
+
 def _norm_arguments(draw: Draw, channels: int) -> tuple[np.ndarray, ...]:
     return draw(channels), draw(channels), draw(channels), 0.5 + draw(channels) ** 2
 
@@ -313,6 +327,7 @@ def _stack(draw: Draw) -> list[tuple]:
 
 CASES: dict[str, Callable[[Draw], list[tuple]]] = {
     "conv2d": _conv2d,
+    "conv2d_relu": _conv2d_relu,
     "batch_norm": _batch_norm,
     "batch_norm_relu": _batch_norm_relu,
     "relu": _relu,

@@ -22,6 +22,7 @@ from backends.tolerances import PRECISIONS, Comparison, compare, failure
 #: Op → the names of what its backward returns, in order.
 GRADIENTS = {
     "conv2d": ("dx", "dweight", "dbias"),
+    "conv2d_relu": ("dx", "dweight", "dbias", "dresidual"),
     "batch_norm": ("dx", "dscale", "dshift"),
     "batch_norm_relu": ("dx", "dscale", "dshift", "dresidual"),
     "relu": ("dx",),
@@ -239,16 +240,16 @@ def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
 
 
 def _on_kink(op: str, inputs: dict[str, Any]) -> Any:
-    """Where the input of the ReLU inside ``batch_norm_relu`` is so near 0 that rounding decides on its sign.
+    """Where the input of the ReLU inside a fused op is so near 0 that rounding decides on its sign.
 
     There the gradient is any of two values, both right, so no gradient is sent that way. Plain ReLUs and
     pools see the very same input on both sides, and agree.
     """
-    if op != "batch_norm_relu":
+    if not op.endswith("_relu"):
         return None
     arguments = _cast(inputs, "float64")
     residual = arguments.pop("residual", None)
-    z, _ = oracle.batch_norm(**arguments)
+    z, _ = getattr(oracle, op.removesuffix("_relu"))(**arguments)
     if residual is not None:
         z = z + residual
     return np.abs(z) <= KINK * np.abs(z).max()

@@ -24,7 +24,7 @@ def check(
     backend: Annotated[
         str,
         typer.Option(
-            help="Backend to check: numpy, cupy, reference, or auto.", autocompletion=completion.backends
+            help="Backend to check: numpy, numba, cupy, reference, or auto.", autocompletion=completion.backends
         ),
     ] = "auto",
     op: Annotated[

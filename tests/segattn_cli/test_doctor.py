@@ -30,7 +30,7 @@ def healthy() -> Report:
         machine={"avx512": True, "usable cores": 4, "memory free, GB": 8.0},
         blas=[{"library": "openblas", "architecture": "SkylakeX", "threads": 4}],
         environment={},
-        backends={"auto takes": "numpy"},
+        backends={"auto takes": "numba"},
         threads=4,
         gflops={"float32": 400.0},
     )
@@ -44,7 +44,7 @@ def test_it_finds_what_is_there() -> None:
     assert report.blas, "NumPy's BLAS is known to threadpoolctl"
     assert report.threads >= 1
     assert all(gflops > 1 for gflops in report.gflops.values())
-    assert report.backends["auto takes"] in ("numpy", "cupy")
+    assert report.backends["auto takes"] in ("numpy", "numba", "cupy")
     assert report.backends["cupy"] == "runs" or "cupy" in report.backends["cupy"]
 
 
@@ -70,6 +70,7 @@ def test_a_healthy_machine_needs_no_advice(healthy: Report) -> None:
         ({"threads": 1}, "runs on 1 of 4 usable cores, which is all that BLAS offers"),
         ({"threads": 8}, "8 threads on 4 usable cores: set SEGATTN_THREADS=4"),
         ({"blas": []}, "unknown to threadpoolctl"),
+        ({"backends": {"auto takes": "numpy"}}, "Numba is not installed"),
         ({"environment": {"NPY_DISABLE_CPU_FEATURES": "AVX2"}}, "NPY_DISABLE_CPU_FEATURES"),
         (
             {"machine": {"avx512": True, "usable cores": 4, "memory free, GB": 0.7}},

@@ -65,6 +65,10 @@ CASES = {
     "conv square": ("conv2d", conv_inputs((2, 8, 9, 4), (3, 3, 4, 4)), {"padding": 2, "dilation": 2}),
     "conv one pixel": ("conv2d", conv_inputs((1, 1, 1, 2), (3, 3, 2, 2)), {"padding": 1}),
     "conv gaps": ("conv2d", conv_inputs((1, 9, 9, 2), (1, 1, 2, 2)), {"stride": 4}),
+    "conv relu": ("conv2d_relu", conv_inputs((2, 7, 5, 3), (3, 3, 3, 4)), {"padding": 1}),
+    "conv relu residual": (
+        "conv2d_relu", [*conv_inputs((2, 7, 5, 3), (3, 3, 3, 4)), normal(2, 7, 5, 4)], {"padding": 1}
+    ),
     "batch norm training": ("batch_norm", norm_inputs(2, 9, 7, 33), {"training": True}),
     "batch norm inference": ("batch_norm", norm_inputs(2, 5, 7, 3), {"training": False}),
     "batch norm large mean": ("batch_norm", norm_inputs(2, 40, 50, 6, offset=100.0), {"training": True}),

@@ -54,6 +54,11 @@ def _table():
         "conv2d strided": Case("conv2d", {"x": image, "weight": (3, 2, 3, 4)}, {"stride": 2, "padding": 1}),
         "conv2d dilated": Case("conv2d", {"x": image, "weight": (3, 3, 3, 2)}, {"dilation": 2, "padding": 3}),
         "conv2d 1×1": Case("conv2d", {"x": image, "weight": (1, 1, 3, 4), "bias": (4,)}),
+        "conv2d_relu": Case("conv2d_relu", {"x": image, "weight": (3, 3, 3, 4), "bias": (4,)}, {"padding": 1}),
+        "conv2d_relu residual": Case(
+            "conv2d_relu", {"x": image, "weight": (3, 3, 3, 4), "bias": (4,), "residual": (2, 3, 3, 4)},
+            {"stride": 2, "padding": 1},
+        ),
         "batch_norm training": Case("batch_norm", {"x": image, **channel}, {**running, "training": True}),
         "batch_norm running": Case("batch_norm", {"x": image, **channel}, {**running, "training": False}),
         "batch_norm_relu training": Case("batch_norm_relu", {"x": image, **channel}, {**running, "training": True}),

@@ -22,6 +22,10 @@ def conv2d(x, weight, bias=None, **options):
     return nhwc(F.conv2d(nchw(x), weight.permute(3, 2, 0, 1).contiguous(), bias, **options))
 
 
+def conv2d_relu(x, weight, bias, residual=0, **options):
+    return torch.relu(conv2d(x, weight, bias, **options) + residual)
+
+
 def batch_norm(x, scale, shift, mean, variance, *, training):
     return nhwc(F.batch_norm(nchw(x), mean.clone(), variance.clone(), scale, shift, training=training))
 
@@ -69,6 +73,7 @@ def scale_fusion(scores, scale_logits):
 
 ORACLES = {
     "conv2d": conv2d,
+    "conv2d_relu": conv2d_relu,
     "batch_norm": batch_norm,
     "batch_norm_relu": batch_norm_relu,
     "relu": torch.relu,

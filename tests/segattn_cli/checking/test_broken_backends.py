@@ -46,6 +46,11 @@ def no_dbias(dy: Any, cache: Any, *, needs_dx: bool = True) -> Any:
     return (*ops.conv2d_backward(dy, cache, needs_dx=needs_dx)[:2], None)
 
 
+def no_dbias_behind_the_relu(dy: Any, cache: Any, *, needs_dx: bool = True) -> Any:
+    dx, dweight, _, dresidual = ops.conv2d_relu_backward(dy, cache, needs_dx=needs_dx)
+    return dx, dweight, None, dresidual
+
+
 def relu_in_place(x: Any) -> Any:
     y, cache = ops.relu(x)
     x[...] = y
@@ -160,7 +165,7 @@ NETWORK_FAULTS = [
     ("tiny-fcn", {"linear": slightly_off}, "forward", "head.classifier", "head.classifier"),
     ("tiny-fcn", {"max_pool2d": None, "linear": None}, "forward", "head.classifier", "head.classifier"),
     (
-        "tiny-largefov-attention", {"conv2d_backward": no_dbias}, "backward",
+        "tiny-largefov-attention", {"conv2d_relu_backward": no_dbias_behind_the_relu}, "backward",
         "d scale_attention.conv1.bias", "d scale_attention.conv1.bias",
     ),
 ]  # fmt: skip
@@ -196,14 +201,14 @@ def test_lock_step_tells_one_fault_from_what_follows_it(broken: Broken) -> None:
 def test_an_output_that_is_overwritten_later_is_caught(broken: Broken) -> None:
     buffers: dict[Any, Any] = {}
 
-    def relu_into_a_buffer(x: Any) -> Any:
-        y, cache = ops.relu(x)
-        buffer = buffers.setdefault((x.shape, x.dtype), np.empty_like(x))
+    def rectify_into_a_buffer(x: Any, *args: Any, **options: Any) -> Any:
+        y, cache = ops.conv2d_relu(x, *args, **options)
+        buffer = buffers.setdefault((y.shape, y.dtype), np.empty_like(y))
         buffer[...] = y
         return buffer, cache
 
     network = NETWORKS["tiny-largefov-attention"]
-    found = failures(check_network(broken(relu=relu_into_a_buffer), "x", network, "float32"))
+    found = failures(check_network(broken(conv2d_relu=rectify_into_a_buffer), "x", network, "float32"))
     lock_step = next(result for result in found if result.case == "training, lock step")
     assert "overwritten" in lock_step.reason
 

@@ -72,7 +72,7 @@ def test_by_default_a_run_gets_a_folder_of_its_own(segattn, tmp_path, monkeypatc
 
 def test_resume_takes_the_configuration_of_the_run(segattn, tmp_path):
     run = tmp_path / "run"
-    assert segattn("train", *TINY, "--out", run, "--max-steps", 2)[0] == ExitCode.OK
+    assert segattn("train", *TINY, "--backend", "numpy", "--out", run, "--max-steps", 2)[0] == ExitCode.OK
     code, _, err = segattn("train", "--out", run, "--resume", "--max-steps", 3)
     assert code == ExitCode.OK
     assert "3 steps from step 2 with numpy" in err

@@ -1,0 +1,47 @@
+"""What is done to an output while it is in the cache: a bias and a residual are added, and it is rectified."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backends.numba.compile import inner
+
+
+class Finish(NamedTuple):
+    """``max(z + bias + residual, least)`` for each pixel."""
+
+    bias: np.ndarray  # (Co,)
+    residual: np.ndarray  # (pixels, Co), or no pixels
+    least: np.floating  # −∞ leaves everything as it is
+
+    @classmethod
+    def of(
+        cls, weight: np.ndarray, bias: np.ndarray | None = None, residual: np.ndarray | None = None, *,
+        relu: bool = False,
+    ) -> Finish:
+        """For the outputs of ``weight (…, Co)``."""
+        outputs, dtype = weight.shape[-1], weight.dtype
+        return cls(
+            np.zeros(outputs, dtype) if bias is None else np.require(bias, requirements=["C", "W"]),
+            np.empty((0, outputs), dtype) if residual is None
+            else np.require(residual, requirements=["C", "W"]).reshape(-1, outputs),
+            dtype.type(0 if relu else -np.inf),
+        )  # fmt: skip
+
+
+@inner
+def finish_pixel(z, pixel, first, finish, y):
+    """``y (C,)`` from ``z (C,)``: the channels from ``first`` on of a pixel; both may be the same memory."""
+    bias, residual, least = finish
+    part = bias[first : first + len(z)]
+    if len(residual) > 0:
+        more = residual[pixel, first : first + len(z)]
+        for c in range(len(z)):
+            value = z[c] + part[c] + more[c]
+            y[c] = least if value < least else value
+    else:
+        for c in range(len(z)):
+            value = z[c] + part[c]
+            y[c] = least if value < least else value
