@@ -30,6 +30,11 @@ class Finish(NamedTuple):
             dtype.type(0 if relu else -np.inf),
         )  # fmt: skip
 
+    @property
+    def is_trivial(self) -> bool:
+        """Whether it changes nothing."""
+        return not (self.bias.any() or len(self.residual) or np.isfinite(self.least))
+
 
 @inner
 def finish_pixel(z, pixel, first, finish, y):

@@ -16,8 +16,7 @@ def linear(
 ) -> tuple[np.ndarray, LinearCache]:
     """See :func:`reference.ops.linear`."""
     check_arrays("linear", x=(x, "... Ci"), weight=(weight, "Ci Co"), bias=(bias, "Co"))
-    finish = None if bias is None else Finish.of(weight, bias)
-    y = multiply(x.reshape(-1, x.shape[-1]), weight, finish=finish)
+    y = multiply(x.reshape(-1, x.shape[-1]), weight, finish=None if bias is None else Finish.of(weight, bias))
     return y.reshape(*x.shape[:-1], -1), LinearCache(x, weight, bias is not None)
 
 

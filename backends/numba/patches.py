@@ -116,6 +116,13 @@ def _input_gradient(dy, weight, taps, steps, cut, memory, dx):
                 if not 0 <= row < len(part):
                     continue
                 for column in range(columns):
+                    left = stride * column - padding
+                    if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
+                        line = part[row].reshape(-1)[left * channels :]
+                        given = by_tap[window - top, column, i].reshape(-1)
+                        for k in range(len(given)):
+                            line[k] += given[k]
+                        continue
                     for j in range(taps[1]):
                         q = stride * column - padding + dilation * j
                         if 0 <= q < width:
@@ -129,12 +136,18 @@ def _copy_row(image, taps, steps, row, patches):
     """The patches ``(W', kh·kw·C)`` under a row of windows on ``image (H, W, C)``; 0 outside of it."""
     stride, padding, dilation = steps
     height, width, channels = image.shape
+    length = taps[1] * channels
     for column in range(len(patches)):
-        patch = patches[column]
+        patch, left = patches[column], stride * column - padding
         for i in range(taps[0]):
             r = stride * row - padding + dilation * i
+            if dilation == 1 and 0 <= r < height and 0 <= left <= width - taps[1]:  # one piece of the row
+                seen, part = image[r].reshape(-1)[left * channels :], patch[i * length :]
+                for k in range(length):
+                    part[k] = seen[k]
+                continue
             for j in range(taps[1]):
-                q = stride * column - padding + dilation * j
+                q = left + dilation * j
                 first = (i * taps[1] + j) * channels
                 if 0 <= r < height and 0 <= q < width:
                     pixel = image[r, q]

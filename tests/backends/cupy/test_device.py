@@ -62,4 +62,4 @@ def test_without_a_device(without, status, driver, sentence):
 
 def test_auto_falls_back(without, monkeypatch):
     without(None)
-    assert get_backend("auto").name == "numpy"
+    assert get_backend("auto").name in ("numba", "numpy")

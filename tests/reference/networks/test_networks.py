@@ -47,8 +47,12 @@ def test_resnet_names_are_torchvisions():
 def dilations(output_stride, **config):
     """The (stride, dilation) of each 3×3 convolution of a ResNet-50."""
     resnet = ResNet("b", "resnet50", output_stride=output_stride, **config)
-    convs = [block.inner[1].conv for block in resnet.blocks]
-    return {stage: [(c.stride, c.dilation) for c in convs if f"layer{stage}." in c.name] for stage in (2, 3, 4)}
+    found = {stage: [] for stage in (2, 3, 4)}
+    for conv in (block.inner[1].conv for block in resnet.blocks):
+        for stage, strides in found.items():
+            if f"layer{stage}." in conv.name:
+                strides.append((conv.geometry["stride"], conv.geometry["dilation"]))
+    return found
 
 
 def test_dilated_resnets_follow_the_authors():
