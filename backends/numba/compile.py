@@ -74,6 +74,11 @@ def workspace(size: int, dtype: Any) -> np.ndarray:
     return known[:size]
 
 
+def release() -> None:
+    """Give back what :func:`scratch` and :func:`workspace` keep in this thread."""
+    _kept.__dict__.clear()
+
+
 def _threads() -> int:
     """As many as an op may use, but Numba never starts more than there are cores."""
     return min(thread_count(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from backends.numba.compile import inner, kernel
 from backends.numba.finish import Finish, finish_pixel
 
 #: BLAS is quicker on large blocks, threads want many: four are the fewest, eight those of this size.
-_LARGE = 1 << 27
+_LARGE = 1 << 28
 #: Values in a result that are few enough to be summed up once for each block of rows.
 _FEW = 1 << 18
 
@@ -41,7 +41,7 @@ def add_transposed(x: np.ndarray, y: np.ndarray, product: np.ndarray) -> None:
 @inner
 def _blocks(length, multiply_adds):
     """How many blocks to cut a ``length`` into."""
-    wanted = min(max(4, multiply_adds // _LARGE), max(8, multiply_adds // (8 * _LARGE)))
+    wanted = min(max(4, multiply_adds // _LARGE), max(8, multiply_adds // (4 * _LARGE)))
     return min(wanted, -(-length // 64))
 
 
