@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -72,6 +73,11 @@ def workspace(size: int, dtype: Any) -> np.ndarray:
     if known is None or len(known) < size:
         known = _kept.__dict__[f"shared {np.dtype(dtype)}"] = np.empty(size, dtype)
     return known[:size]
+
+
+def is_first_use() -> bool:
+    """Whether no loop has been compiled and kept here yet; the first steps of a training then take a while."""
+    return not any(Path(__file__).parent.glob("__pycache__/*.nbi"))
 
 
 def release() -> None:

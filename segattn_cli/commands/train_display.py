@@ -115,7 +115,7 @@ def milestone(event: Event) -> str:
         start = f"from step {event.step} " if event.step else ""
         return (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
-            f"classes; {event.steps} steps {start}with {event.backend}"
+            f"classes; {event.steps} steps {start}with {event.backend}{_first_use(event.backend)}"
         )
     if isinstance(event, Validated):
         best = "  ← best so far" if event.best else ""
@@ -161,3 +161,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _first_use(backend: str) -> str:
+    if backend != "numba":
+        return ""
+    from backends.numba.compile import is_first_use
+
+    return ", whose loops are compiled first, which takes a minute, once" if is_first_use() else ""

@@ -75,8 +75,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(names: dict, sentence: str
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["reference", "numpy"])
+@pytest.mark.parametrize("name", ["reference", "numpy", "numba"])
 def test_a_backend_agrees_with_the_reference(name: str) -> None:
+    if name == "numba":
+        pytest.importorskip("numba", reason="Numba is not installed")
     results = list(run(get_backend(name), plan(quick=True)))
     assert [result for result in results if not result.passed] == []
     assert len(results) >= 150

@@ -174,3 +174,14 @@ def test_the_dashboard_shows_every_figure(tmp_path):
 def test_names_and_times():
     assert gate_name("head.channel.gate") == "β (channel)"
     assert [duration(seconds) for seconds in (7.4, 192, 7620)] == ["0:07", "3:12", "2:07:00"]
+
+
+@pytest.mark.parametrize(
+    ("fresh", "words"), [(True, "with numba, whose loops are compiled first"), (False, "with numba\n")]
+)
+def test_the_first_use_of_numba_says_why_it_waits(segattn, tmp_path, monkeypatch, fresh, words):
+    pytest.importorskip("numba", reason="Numba is not installed")
+    monkeypatch.setattr("backends.numba.compile.is_first_use", lambda: fresh)
+    code, _, err = segattn("train", *TINY, "--backend", "numba", "--out", tmp_path / "run", "--max-steps", 1)
+    assert code == ExitCode.OK
+    assert words in err
