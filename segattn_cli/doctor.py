@@ -93,7 +93,7 @@ def advice(report: Report) -> list[str]:
     if not report.blas:
         warnings.append("NumPy's BLAS is unknown to threadpoolctl, so its threads cannot be held back.")
     if report.backends["auto takes"] == "numpy":
-        warnings.append("Numba is not installed: with it (pip install '.[numba]') training takes about 0.6 of the time.")
+        warnings.append("Numba is not installed: with it (pip install '.[numba]') training takes 0.6 of the time.")
     if "NPY_DISABLE_CPU_FEATURES" in report.environment:
         warnings.append("NPY_DISABLE_CPU_FEATURES slows NumPy's own loops down: unset it.")
     if report.machine["memory free, GB"] is not None and report.machine["memory free, GB"] < 2:
