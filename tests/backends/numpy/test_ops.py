@@ -49,6 +49,18 @@ def test_conv2d_takes_winograd_where_it_can():
     assert not pays((2, 45, 60, 512), (5, 5, 512, 512), 1, 2, 1)
 
 
+def test_winograd_can_be_switched_off(ops, assert_agrees, draw, monkeypatch):
+    from backends.numpy.winograd import pays
+
+    shapes = (2, 16, 16, 32), (3, 3, 32, 32)
+    assert pays(*shapes, 1, 1, 1)
+    filtered, _ = ops.conv2d(*(x := [draw(shape).astype(np.float32) for shape in shapes]), padding=1)
+    monkeypatch.setenv("SEGATTN_WINOGRAD", "0")
+    assert not pays(*shapes, 1, 1, 1)
+    assert not np.array_equal(ops.conv2d(*x, padding=1)[0], filtered), "another way rounds otherwise"
+    assert_agrees("conv2d", *x, padding=1)
+
+
 @both_dtypes
 @pytest.mark.parametrize("taps", [3, 1])
 def test_conv2d_in_memory_of_any_kind(assert_agrees, draw, dtype, taps):
