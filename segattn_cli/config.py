@@ -92,9 +92,15 @@ class Network(Section):
         default=None, description="dilations of the blocks of layer4; [4, 8, 16] in DANet"
     )
     deep_stem: bool = Field(default=False, description="three 3×3 convolutions in place of ResNet's 7×7")
+    stem_channels: Count = Field(
+        default=64, description="width of the first two of these; 32 in the stem V1c of mmsegmentation"
+    )
     head: str = Field(default="dual", description=", ".join(f"`{name}`" for name in HEADS))
     head_channels: Count | None = Field(
         default=None, description="width of the head; the backbone's / 4 by default"
+    )
+    auxiliary_head: bool = Field(
+        default=False, description="a second `fcn` head on layer3 of a ResNet, for training alone"
     )
     channel_form: str = Field(
         default="released", description=", ".join(f"`{name}`" for name in CHANNEL_FORMS)
@@ -112,11 +118,20 @@ class Network(Section):
     align_corners: bool = Field(
         default=False, description="whether resized maps keep their corner pixels' centres"
     )
+    weights: str | None = Field(
+        default=None,
+        description="file of weights to start from, relative to the file or else to where you are: "
+        "`.safetensors`, `.npz`, or what `torch.save` wrote",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Network:
-        NetworkConfig(classes=2, **self.model_dump())  # says in one sentence what does not
+        NetworkConfig(classes=2, **self.parts())  # says in one sentence what does not
         return self
+
+    def parts(self) -> dict[str, Any]:
+        """What the network is made of: all keys but where its first weights come from."""
+        return self.model_dump(exclude={"weights"})
 
 
 class Augmentation(Section):
@@ -187,6 +202,7 @@ class Loss(Section):
 
     position: NotNegative = Field(default=1.0, description="weight of the position branch's loss")
     channel: NotNegative = Field(default=1.0, description="weight of the channel branch's loss")
+    auxiliary: NotNegative = Field(default=0.4, description="weight of the auxiliary head's loss")
     extra_supervision: NotNegative = Field(
         default=1.0, description="weight of one loss for each scale; 0 turns it off"
     )
@@ -256,7 +272,7 @@ class Config(Section):
     def network_config(self, classes: int) -> NetworkConfig:
         """The network for so many classes."""
         try:
-            return NetworkConfig(classes=classes, **self.network.model_dump())
+            return NetworkConfig(classes=classes, **self.network.parts())
         except ValueError as error:
             raise ConfigError(f"No such network can be built: {error}.") from None
 
@@ -294,6 +310,13 @@ def load_config(
     return config_from(_placed(tree, Path.cwd()))
 
 
+def described_config(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+    """The configuration in the dicts ``tree``, changed by ``overrides``; what is left out has its default."""
+    for override in overrides:
+        tree = _merged(tree, _override(override))
+    return config_from(tree)
+
+
 def config_from(tree: Mapping[str, Any]) -> Config:
     """Check a configuration that has been read into dicts. Raises :class:`ConfigError`."""
     try:  # as JSON, because there a list may become a tuple but "3" never a number
@@ -325,11 +348,13 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
 
 
 def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """``tree`` with data.source made absolute, so that the run can be taken up from anywhere."""
-    data = tree.get("data")
-    if not isinstance(data, dict) or not isinstance(data.get("source"), str) or data["source"] == "scenes":
-        return dict(tree)
-    return {**tree, "data": {**data, "source": str(folder / Path(data["source"]).expanduser())}}
+    """``tree`` with the paths in it made absolute, so that the run can be taken up from anywhere."""
+    placed = dict(tree)
+    for table, key in (("data", "source"), ("network", "weights")):
+        section = placed.get(table)
+        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key] not in ("scenes", "none"):
+            placed[table] = {**section, key: str(folder / Path(section[key]).expanduser())}
+    return placed
 
 
 def _override(text: str) -> dict[str, Any]:

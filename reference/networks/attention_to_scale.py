@@ -18,7 +18,7 @@ from reference.layers.context import Context
 from reference.layers.linear import Linear
 from reference.layers.scale_attention import ScaleAttention
 from reference.networks.config import NetworkConfig
-from reference.networks.outputs import Outputs
+from reference.networks.outputs import AUXILIARIES, Outputs
 from reference.networks.single_scale import Network, SingleScale
 
 
@@ -77,10 +77,8 @@ class AttentionToScale(Network):
         dheads: list[dict[str, Array]] = []
         for s, name in reversed(list(enumerate(self.names))):
             parts = {"main": add(dstacked[s], dscores.get(name))}
-            parts |= {
-                part: dscores[f"{part} {name}"] for part in ("position", "channel") if f"{part} {name}" in dscores
-            }
-            # resized in the order main, position, channel
+            parts |= {part: dscores[f"{part} {name}"] for part in AUXILIARIES if f"{part} {name}" in dscores}
+            # resized in the order main, position, channel, auxiliary
             dhead = {part: ctx.ops.resize_bilinear_backward(dy, ctx.pop()) for part, dy in reversed(parts.items())}
             dhead["main"] = add(dhead["main"], dnative[s])
             dheads.insert(0, dhead)

@@ -8,7 +8,7 @@ from reference.networks.danet import DualAttentionHead, SingleAttentionHead, cha
 from reference.networks.fcn import FCNHead
 from reference.networks.largefov import LargeFOVHead
 from reference.networks.resnet import ResNet
-from reference.networks.single_scale import Network, SingleScale
+from reference.networks.single_scale import Network, SingleScale, SingleScaleWithAuxiliary
 from reference.networks.tiny import Tiny
 from reference.networks.vgg import VGG16
 
@@ -22,7 +22,12 @@ def build_network(config: NetworkConfig) -> Network:
     (0.0, (512, 2))
     """
     backbone = _backbone(config)
-    trunk = SingleScale(config, backbone, _head(config, backbone.channels))
+    head = _head(config, backbone.channels)
+    trunk = SingleScale(config, backbone, head)
+    if config.auxiliary_head and isinstance(backbone, ResNet):
+        channels = backbone.layer3_channels
+        auxiliary = FCNHead("auxiliary_head", channels, channels // 4, config.classes)
+        trunk = SingleScaleWithAuxiliary(config, backbone, head, auxiliary)
     return trunk if len(config.scales) == 1 else AttentionToScale(config, trunk)
 
 
@@ -33,7 +38,7 @@ def _backbone(config: NetworkConfig) -> Tiny | VGG16 | ResNet:
         return VGG16("backbone")
     return ResNet(
         "backbone", config.backbone, output_stride=config.output_stride, multi_grid=config.multi_grid,
-        deep_stem=config.deep_stem,
+        deep_stem=config.deep_stem, stem_channels=config.stem_channels,
     )
 
 

@@ -24,8 +24,11 @@ class NetworkConfig:
         output_stride: how many pixels of the image one pixel of the features stands for.
         multi_grid: dilations of the blocks of ``layer4`` in place of its own, (4, 8, 16) in the DANet paper.
         deep_stem: three 3×3 convolutions in place of ResNet's 7×7.
+        stem_channels: width of the first two of these, half that of the third: 64 in PyTorch-Encoding, 32 in the
+            stem V1c of mmsegmentation.
         head: ``fcn`` (no attention), ``position``, ``channel``, ``dual`` (DANet) or ``largefov`` (DeepLab).
         head_channels: channels C inside the head; a quarter of the backbone's by default, 1024 for ``largefov``.
+        auxiliary_head: a second ``fcn`` head on layer3 of a ResNet, for training alone.
         channel_form: whose channel attention: ``released`` (the authors' code) or ``paper``.
         scales: factors by which the image is resized, 1.0 among them.
         fusion: how the score maps of several scales become one: ``attention``, ``max`` or ``mean``.
@@ -43,8 +46,10 @@ class NetworkConfig:
     output_stride: int = 8
     multi_grid: tuple[int, ...] | None = None
     deep_stem: bool = False
+    stem_channels: int = 64
     head: str = "dual"
     head_channels: int | None = None
+    auxiliary_head: bool = False
     channel_form: str = "released"
     scales: tuple[float, ...] = (1.0,)
     fusion: str = "attention"
@@ -64,6 +69,9 @@ class NetworkConfig:
         _require(self.head_channels is None or self.head_channels >= 1, "head_channels must be at least 1")
         _require(self.scale_attention_channels >= 1, "scale_attention_channels must be at least 1")
         _require(is_resnet or not self.deep_stem, f"deep_stem is for ResNets, not for {self.backbone}")
+        _require(self.stem_channels >= 1, "stem_channels must be at least 1")
+        _require(self.deep_stem or self.stem_channels == 64, "stem_channels is the width of a deep_stem: turn it on")
+        _require(is_resnet or not self.auxiliary_head, f"auxiliary_head is for ResNets, not for {self.backbone}")
         if self.multi_grid is not None:
             _require(
                 is_resnet and self.output_stride == 8, "multi_grid is for ResNets with output_stride 8 only"

@@ -5,6 +5,7 @@ part                    where it comes from
 ======================  =====================================================================================
 main                    the map that predicts: of the head, or fused over the scales
 position, channel       DANet's two further losses, one a branch (section 3.4); with scales, their mean over these
+auxiliary               of the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 3.3); with scales, the mean
 scale 1, scale 0.5, …   extra supervision of Attention to Scale (section 3.2): one loss a scale
 scale classifier        which scale a map came from; a variant described by readers, not in the paper
 ======================  =====================================================================================
@@ -22,7 +23,7 @@ import numpy as np
 
 from reference.layers.base import Array
 from reference.layers.context import Context
-from reference.networks.outputs import Outputs
+from reference.networks.outputs import AUXILIARIES, Outputs
 from reference.networks.single_scale import Network
 
 
@@ -32,6 +33,7 @@ class LossWeights:
 
     position: float = 1.0
     channel: float = 1.0
+    auxiliary: float = 0.4
     extra_supervision: float = 1.0
     scale_classifier: float = 0.1
 
@@ -96,7 +98,7 @@ class Objective:
 
     def _counted(self, outputs: Outputs) -> list[tuple[str, float]]:
         """The score maps that have a loss, each with its weight in the total."""
-        weights = {"main": 1.0, "position": self.weights.position, "channel": self.weights.channel}
+        weights = {"main": 1.0} | {part: getattr(self.weights, part) for part in AUXILIARIES}
         counted = []
         for name in outputs.scores:
             weight = weights.get(name.split(" ")[0], self.weights.extra_supervision) * self._share(name)
@@ -106,7 +108,7 @@ class Objective:
 
     def _share(self, name: str) -> float:
         """A branch's loss is its mean over the scales, so that more scales do not make it weigh more."""
-        return 1.0 / len(self.network.config.scales) if name.startswith(("position", "channel")) else 1.0
+        return 1.0 / len(self.network.config.scales) if name.startswith(AUXILIARIES) else 1.0
 
     def _cross_entropy(self, name: str, scores: Array, labels: Array, ctx: Context) -> Array:
         size = labels.shape[1:]

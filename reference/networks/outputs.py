@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 Array = Any
+#: The scores beside the main ones, which only the loss wants, in the order in which heads compute them.
+AUXILIARIES = ("position", "channel", "auxiliary")
 
 
 class HeadOutputs(NamedTuple):
     """What a head makes of one image's features.
 
-    ``scores`` has ``"main"``, the scores that predict, and for ``dual`` also ``"position"`` and ``"channel"``,
-    the scores of the branches alone, which only the loss wants.
+    ``scores`` has ``"main"``, the scores that predict, and those of :data:`AUXILIARIES` that the network has: for
+    ``dual`` the scores of the branches alone, and with an auxiliary head its own.
     """
 
     features: Array  # (B, h, w, C), what the main classifier sees

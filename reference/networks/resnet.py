@@ -28,21 +28,22 @@ class ResNet(Layer):
 
     def __init__(
         self, name: str, depth: str, *, output_stride: int = 8, multi_grid: tuple[int, ...] | None = None,
-        deep_stem: bool = False,
+        deep_stem: bool = False, stem_channels: int = 64,
     ) -> None:
         self.name = name
         block, counts = DEPTHS[depth]
         if deep_stem:
+            narrow, wide = stem_channels, 2 * stem_channels
             self.stem = [
-                ConvNorm(f"{name}.conv1.0", f"{name}.conv1.1", 3, 64, 3, stride=2),
-                ConvNorm(f"{name}.conv1.3", f"{name}.conv1.4", 64, 64, 3),
-                ConvNorm(f"{name}.conv1.6", f"{name}.bn1", 64, 128, 3),
+                ConvNorm(f"{name}.conv1.0", f"{name}.conv1.1", 3, narrow, 3, stride=2),
+                ConvNorm(f"{name}.conv1.3", f"{name}.conv1.4", narrow, narrow, 3),
+                ConvNorm(f"{name}.conv1.6", f"{name}.bn1", narrow, wide, 3),
             ]
         else:
             self.stem = [ConvNorm(f"{name}.conv1", f"{name}.bn1", 3, 64, 7, stride=2)]
 
         self.blocks: list[BasicBlock | Bottleneck] = []
-        channels = 128 if deep_stem else 64
+        channels = 2 * stem_channels if deep_stem else 64
         reached, dilation = 4, 1  # the stem's stride and the pool's
         for stage, count in enumerate(counts, 1):
             stride, first_dilation = 1, dilation
@@ -63,19 +64,38 @@ class ResNet(Layer):
                     )
                 )
                 channels = width * block.expansion
+        self.layer4 = counts[3]  # blocks, which are the last ones
         self.channels = channels
+        self.layer3_channels = channels // 2
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        for conv in self.stem:
-            x = conv.forward(x, ctx)
-        x = ctx.keep(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
-        for block in self.blocks:
-            x = block.forward(x, ctx)
-        return x
+        return self.forward_layer4(self.forward_to_layer3(x, ctx), ctx)
 
     def backward(self, dy: Array, ctx: Context) -> None:
         """The gradients of the parameters; nobody asks for the image's."""
-        for block in reversed(self.blocks):
+        self.backward_from_layer3(self.backward_layer4(dy, ctx), ctx)
+
+    def forward_layer4(self, x: Array, ctx: Context) -> Array:
+        for block in self.blocks[-self.layer4 :]:
+            x = block.forward(x, ctx)
+        return x
+
+    def backward_layer4(self, dy: Array, ctx: Context) -> Array:
+        for block in reversed(self.blocks[-self.layer4 :]):
+            dy = block.backward(dy, ctx)
+        return dy
+
+    def forward_to_layer3(self, x: Array, ctx: Context) -> Array:
+        """Everything before the last stage: what an auxiliary head sees."""
+        for conv in self.stem:
+            x = conv.forward(x, ctx)
+        x = ctx.keep(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
+        for block in self.blocks[: -self.layer4]:
+            x = block.forward(x, ctx)
+        return x
+
+    def backward_from_layer3(self, dy: Array, ctx: Context) -> None:
+        for block in reversed(self.blocks[: -self.layer4]):
             dy = block.backward(dy, ctx)
         dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
         first, *others = self.stem

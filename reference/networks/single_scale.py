@@ -9,7 +9,9 @@ from reference.layers.base import Array, Layer
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.networks.config import NetworkConfig
+from reference.networks.fcn import FCNHead
 from reference.networks.outputs import HeadOutputs, Outputs
+from reference.networks.resnet import ResNet
 
 
 class Network(Layer):
@@ -63,3 +65,27 @@ class SingleScale(Network):
 
     def head_backward(self, dfeatures: Array | None, dscores: Mapping[str, Array], ctx: Context) -> None:
         self.backbone.backward(self.head.backward(dfeatures, dscores, ctx), ctx)
+
+
+class SingleScaleWithAuxiliary(SingleScale):
+    """The same with a second head on layer3 of a ResNet, which only training listens to.
+
+    Zhao et al., PSPNet, CVPR 2017, section 3.3: a loss in mid-network, weighted 0.4, helps deep backbones to learn.
+    """
+
+    def __init__(self, config: NetworkConfig, backbone: ResNet, head: Any, auxiliary_head: FCNHead) -> None:
+        super().__init__(config, backbone, head)
+        self.auxiliary_head = auxiliary_head
+
+    def head_forward(self, images: Array, ctx: Context, *, auxiliaries: bool) -> HeadOutputs:
+        if not auxiliaries:
+            return super().head_forward(images, ctx, auxiliaries=False)
+        middle = self.backbone.forward_to_layer3(images, ctx)  # (B, h, w, C_in / 2)
+        features, scores = self.head.forward(self.backbone.forward_layer4(middle, ctx), ctx)
+        auxiliary = self.auxiliary_head.forward(middle, ctx).scores["main"]  # (B, h, w, K)
+        return HeadOutputs(features, {**scores, "auxiliary": auxiliary})
+
+    def head_backward(self, dfeatures: Array | None, dscores: Mapping[str, Array], ctx: Context) -> None:
+        dauxiliary = self.auxiliary_head.backward(None, {"main": dscores["auxiliary"]}, ctx)
+        dmiddle = self.backbone.backward_layer4(self.head.backward(dfeatures, dscores, ctx), ctx)
+        self.backbone.backward_from_layer3(dmiddle + dauxiliary, ctx)

@@ -43,6 +43,9 @@ NETWORKS = {
         classes=4, head="largefov", head_channels=48, scales=(1.0, 0.5), scale_attention_channels=32,
     ),
     "resnet18-dual": NetworkConfig(classes=11, backbone="resnet18", head="dual"),
+    "resnet18-auxiliary": NetworkConfig(
+        classes=3, backbone="resnet18", deep_stem=True, stem_channels=32, head="fcn", auxiliary_head=True,
+    ),
 }  # fmt: skip
 #: A fast op may lose more digits than a plain one, as long as it keeps its own tolerance. End to end, where such
 #: losses add up over the layers, this many times the usual allowance is given.

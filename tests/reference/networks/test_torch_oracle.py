@@ -39,13 +39,24 @@ class TorchDANet:
         return torch.relu(y + x)
 
     def backbone(self, x):
-        x = torch.relu(self.norm(self.conv(x, "backbone.conv1", 2), "backbone.bn1"))
+        if self.config.deep_stem:
+            for i, (conv, norm) in enumerate([("conv1.0", "conv1.1"), ("conv1.3", "conv1.4"), ("conv1.6", "bn1")]):
+                x = self.conv(x, f"backbone.{conv}", 1 if i else 2)
+                x = torch.relu(self.norm(x, f"backbone.{norm}"))
+        else:
+            x = torch.relu(self.norm(self.conv(x, "backbone.conv1", 2), "backbone.bn1"))
         x = F.max_pool2d(x, 3, 2, 1)
+        middle = None
         plan = [(1, 0, 1, 1, 1), (1, 1, 1, 1, 1), (2, 0, 2, 1, 1), (2, 1, 1, 1, 1),
                 (3, 0, 1, 1, 2), (3, 1, 1, 2, 2), (4, 0, 1, 2, 4), (4, 1, 1, 4, 4)]  # fmt: skip
         for stage, index, stride, d1, d2 in plan:
             x = self.block(x, f"backbone.layer{stage}.{index}", stride, d1, d2)
-        return x
+            middle = x if stage == 3 else middle  # after the last block of layer3
+        return x, middle
+
+    def auxiliary(self, x):
+        x = self.norm(self.conv(x, "auxiliary_head.reduce.conv"), "auxiliary_head.reduce.norm")
+        return self.linear(torch.relu(x), "auxiliary_head.classifier")
 
     def branch(self, x, name):
         x = torch.relu(self.norm(self.conv(x, f"head.{name}.reduce.conv"), f"head.{name}.reduce.norm"))
@@ -64,13 +75,16 @@ class TorchDANet:
         return torch.relu(self.norm(self.conv(x, f"head.{name}.refine.conv"), f"head.{name}.refine.norm"))
 
     def at_scale(self, x):
-        x = self.backbone(x)
+        x, middle = self.backbone(x)
         position, channel = self.branch(x, "position"), self.branch(x, "channel")
         total = position + channel
-        return total, self.linear(total, "head.classifier"), {
-            "position": self.linear(position, "head.position.classifier"),
-            "channel": self.linear(channel, "head.channel.classifier"),
-        }
+        weighted = [
+            (1.0, self.linear(position, "head.position.classifier")),
+            (1.0, self.linear(channel, "head.channel.classifier")),
+        ]
+        if self.config.auxiliary_head:
+            weighted.append((0.4, self.auxiliary(middle)))
+        return total, self.linear(total, "head.classifier"), weighted
 
     def loss(self, images, labels):
         images = torch.tensor(images).permute(0, 3, 1, 2)
@@ -86,7 +100,7 @@ class TorchDANet:
         runs = [self.at_scale(self.resize(images, size)) for size in sizes]
         if len(runs) == 1:
             _, scores, branches = runs[0]
-            return cross_entropy(scores) + sum(map(cross_entropy, branches.values()))
+            return cross_entropy(scores) + sum(weight * cross_entropy(branch) for weight, branch in branches)
         grid = runs[self.config.scales.index(1.0)][0].shape[2:]
         features = torch.cat([self.resize(f, grid) for f, _, _ in runs], dim=1)
         hidden = torch.relu(self.conv(features, "scale_attention.conv1"))
@@ -95,7 +109,7 @@ class TorchDANet:
         fused = sum(weights[:, s : s + 1] * scores for s, scores in enumerate(maps))
         total = cross_entropy(fused) + sum(map(cross_entropy, maps))
         for branches in (branches for _, _, branches in runs):
-            total = total + sum(cross_entropy(self.resize(b, grid)) for b in branches.values()) / len(runs)
+            total = total + sum(w * cross_entropy(self.resize(b, grid)) for w, b in branches) / len(runs)
         pooled = torch.stack([m.mean((2, 3)) for m in [fused, *(scores for _, scores, _ in runs)]])  # native sizes
         logits = pooled @ self.p["scale_classifier.weight"] + self.p["scale_classifier.bias"]
         which = torch.arange(len(pooled))[:, None].expand(-1, pooled.shape[1]).flatten()
@@ -106,10 +120,20 @@ class TorchDANet:
 @pytest.mark.parametrize("channel_form", ["released", "paper"])
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.75, 0.5)])
 def test_danet_resnet18(make_problem, scales, channel_form, align_corners):
+    compare(make_problem, scales=scales, channel_form=channel_form, align_corners=align_corners)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+def test_auxiliary_head_and_narrow_deep_stem(make_problem, scales):
+    compare(make_problem, scales=scales, deep_stem=True, stem_channels=32, auxiliary_head=True)
+
+
+def compare(make_problem, *, scales, **config):
+    """Loss and every gradient, ours and PyTorch's."""
     scale_classifier = "none" if len(scales) == 1 else "attached"
     problem = make_problem(
-        backbone="resnet18", head="dual", scales=scales, channel_form=channel_form, align_corners=align_corners,
-        scale_classifier=scale_classifier, size=(41, 48), dropout=False,
+        backbone="resnet18", head="dual", scales=scales, scale_classifier=scale_classifier, size=(41, 48),
+        dropout=False, **config,
     )
     oracle = TorchDANet(problem.params, problem.network.config)
     wanted = oracle.loss(problem.images, problem.labels)
