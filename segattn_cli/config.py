@@ -352,8 +352,11 @@ def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     placed = dict(tree)
     for table, key in (("data", "source"), ("network", "weights")):
         section = placed.get(table)
-        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key] not in ("scenes", "none"):
-            placed[table] = {**section, key: str(folder / Path(section[key]).expanduser())}
+        if not isinstance(section, dict):
+            continue
+        path = section.get(key)
+        if isinstance(path, str) and path not in ("scenes", "none"):
+            placed[table] = {**section, key: str(folder / Path(path).expanduser())}
     return placed
 
 

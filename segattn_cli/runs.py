@@ -22,6 +22,9 @@ RESULT = "result.json"
 CURVES = "curves.png"
 PREDICTIONS = "predictions.png"
 
+#: The kind of checkpoint that `segattn weights import` makes of a backbone.
+BACKBONE = "backbone"
+
 #: What a training checkpoint holds beside the parameters, each under the parameter's name after this prefix.
 MOMENTUM = "momentum."
 EMA = "ema."
@@ -71,6 +74,8 @@ def checkpoint_of(path: Path) -> Path:
 
 def described(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[str, ...], np.ndarray]:
     """Configuration, classes and palette of a checkpoint's metadata."""
+    if metadata.get("kind") == BACKBONE:
+        raise CheckpointError(f"{path} holds a backbone and no whole network: train from it with --weights {path}.")
     try:
         config = config_from(metadata["config"])
         classes = tuple(metadata["classes"])

@@ -70,7 +70,7 @@ class NetworkConfig:
         _require(self.scale_attention_channels >= 1, "scale_attention_channels must be at least 1")
         _require(is_resnet or not self.deep_stem, f"deep_stem is for ResNets, not for {self.backbone}")
         _require(self.stem_channels >= 1, "stem_channels must be at least 1")
-        _require(self.deep_stem or self.stem_channels == 64, "stem_channels is the width of a deep_stem: turn it on")
+        _require(self.deep_stem or self.stem_channels == 64, "stem_channels is the width of a deep_stem")
         _require(is_resnet or not self.auxiliary_head, f"auxiliary_head is for ResNets, not for {self.backbone}")
         if self.multi_grid is not None:
             _require(

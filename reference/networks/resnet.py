@@ -56,7 +56,7 @@ class ResNet(Layer):
                 first = index == 0
                 dilations = (first_dilation if first else dilation, dilation)
                 if stage == 4 and multi_grid is not None:
-                    dilations = (multi_grid[index], multi_grid[index])
+                    dilations = (multi_grid[index], dilation)
                 self.blocks.append(
                     block(
                         f"{name}.layer{stage}.{index}", channels, width, stride=stride if first else 1,

@@ -58,6 +58,12 @@ def train(
             autocompletion=completion.formats,
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Weights to start from: .safetensors, .npz, .pth.", rich_help_panel=WHERE
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="The run's folder; runs/NAME-TIME by default.", rich_help_panel=WHERE),
@@ -87,6 +93,7 @@ def train(
     Examples:
       segattn train --out runs/first
       segattn train --preset danet-resnet18-camvid --data CamVid
+      segattn train --preset danet-resnet50-cityscapes --weights resnet50.pth
       segattn train --set network.head=fcn --set training.epochs=2 --dry-run
       segattn train my.toml --set optimiser.learning_rate=0.003 --seed 1
       segattn train --resume --out runs/first
@@ -103,7 +110,7 @@ def train(
         format = "auto"  # a preset's format is that of its own data
     named = {
         "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
-        "training.backend": backend,
+        "network.weights": weights, "training.backend": backend,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     config = load_config(source, [*(settings or ()), *overrides], preset=preset)

@@ -19,6 +19,7 @@ from segattn_cli.training import (
     StoppedEarly,
     Validated,
     Validating,
+    WeightsLoaded,
 )
 
 #: Seconds between lines where stderr is no terminal, at least.
@@ -117,6 +118,8 @@ def milestone(event: Event) -> str:
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
             f"classes; {event.steps} steps {start}with {event.backend}{_first_use(event.backend)}"
         )
+    if isinstance(event, WeightsLoaded):
+        return weights_line(event)
     if isinstance(event, Validated):
         best = "  ← best so far" if event.best else ""
         figures = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
@@ -124,6 +127,19 @@ def milestone(event: Event) -> str:
     if isinstance(event, StoppedEarly):
         return f"Stopped at step {event.step}: nothing was better than step {event.best_step}."
     return ""
+
+
+def weights_line(event: WeightsLoaded) -> str:
+    """What a file of weights gave, and what starts at random."""
+    from segattn_cli.weights import summary
+
+    said = [f"{event.matched} parameters from {event.file} ({event.layout})"]
+    if event.untouched or event.reset:
+        random = [*event.untouched, *([summary(event.reset)] if event.reset else [])]
+        said.append(f"{', '.join(random)} start at random")
+    if event.unused:
+        said.append(f"unused: {summary(event.unused)}")
+    return "; ".join(said)
 
 
 def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from segattn_cli.training.events import (
     StoppedEarly,
     Validated,
     Validating,
+    WeightsLoaded,
 )
 from segattn_cli.training.loop import train
 
@@ -25,5 +26,6 @@ __all__ = [
     "StoppedEarly",
     "Validated",
     "Validating",
+    "WeightsLoaded",
     "train",
 ]

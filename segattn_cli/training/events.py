@@ -25,6 +25,19 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class WeightsLoaded:
+    """Training starts from a file of weights; comes after :class:`RunStarted`."""
+
+    kind: ClassVar[str] = "weights"
+    file: Path
+    layout: str  # whose names it has
+    matched: int  # parameters that were taken from it
+    untouched: tuple[str, ...]  # parts of the network that it has nothing for, which start at random
+    reset: tuple[str, ...]  # parameters that it has for another number of classes, which start at random
+    unused: tuple[str, ...]  # its tensors that nothing here wants
+
+
+@dataclass(frozen=True)
 class StepDone:
     """One step of the optimiser."""
 
@@ -107,5 +120,6 @@ class RunFinished:
 
 
 Event = (
-    RunStarted | StepDone | Validating | Validated | CheckpointSaved | StoppedEarly | Interrupted | RunFinished
+    RunStarted | WeightsLoaded | StepDone | Validating | Validated | CheckpointSaved | StoppedEarly | Interrupted
+    | RunFinished
 )

@@ -34,6 +34,7 @@ from segattn_cli.training.events import (
     StoppedEarly,
     Validated,
     Validating,
+    WeightsLoaded,
 )
 from segattn_cli.training.finite import first_non_finite
 from segattn_cli.training.gradients import Differentiator, Gradients
@@ -48,6 +49,7 @@ from segattn_cli.training.start import (
     open_splits,
     steps_per_epoch,
 )
+from segattn_cli.weights import Match
 
 
 def train(
@@ -88,7 +90,9 @@ class _Run:
         )
         self.steps_per_epoch = steps_per_epoch(config, self.training)
         self.steps = config.training.max_steps or config.training.epochs * self.steps_per_epoch
-        self.state = initial_state(config, self.network, self.training, self.ops, out if resume else None)
+        self.state, self.loaded = initial_state(
+            config, self.network, self.training, self.ops, out if resume else None
+        )
         self.progress = self.state.progress
         if self.progress.step > self.steps:
             raise ConfigError(
@@ -106,6 +110,8 @@ class _Run:
         """The whole session."""
         try:
             yield self._started()
+            if self.loaded is not None:
+                yield self._weights_loaded(self.loaded)
             yield from self._train(should_stop)
             if should_stop():
                 yield self._save()
@@ -293,6 +299,14 @@ class _Run:
         )
         self.journal.write(started.kind, **asdict(started))
         return started
+
+    def _weights_loaded(self, match: Match) -> WeightsLoaded:
+        file, naming = match.file, match.naming
+        loaded = WeightsLoaded(
+            file.path, naming.layout, len(match.params), match.untouched, match.reset, match.unused
+        )
+        self.journal.write(loaded.kind, **asdict(loaded))
+        return loaded
 
     def _non_finite(self, step: int, tensor: str) -> NonFiniteError:
         self.journal.write("non_finite", step=step, tensor=tensor)

@@ -12,6 +12,7 @@ from segattn_cli.config import Config
 from segattn_cli.data import Dataset, SceneOptions, open_dataset
 from segattn_cli.errors import CheckpointError, DataError, OutputError
 from segattn_cli.training.state import Progress, State
+from segattn_cli.weights import Match, weights_for
 
 #: What a run leaves behind that was killed while it wrote a file.
 PARTIAL = ".*.partial"
@@ -42,16 +43,24 @@ def steps_per_epoch(config: Config, training: Dataset) -> int:
     return len(training) // images
 
 
-def initial_state(config: Config, network: Network, training: Dataset, ops: Ops, resumed: Path | None) -> State:
+def initial_state(
+    config: Config, network: Network, training: Dataset, ops: Ops, resumed: Path | None
+) -> tuple[State, Match | None]:
     """The state to train from: that of the last checkpoint in the folder ``resumed`` if there is one, else fresh.
 
-    Raises :class:`CheckpointError` where the checkpoint does not fit network or classes.
+    A fresh one takes what network.weights has for it, which is returned, too. Raises :class:`CheckpointError`
+    where a file does not fit network or classes.
     """
     ema = config.training.ema is not None
     fresh = network.initialise(config.training.seed)
     path = None if resumed is None else resumed / runs.LAST
     if path is None or not path.exists():
-        return State.of(fresh, Progress(), ops, ema=ema)
+        loaded = None
+        if config.network.weights is not None:
+            shapes = {name: value.shape for name, value in fresh.items()}
+            loaded = weights_for(network, config.network.weights, shapes)
+            fresh |= loaded.params
+        return State.of(fresh, Progress(), ops, ema=ema), loaded
     checkpoint = load_checkpoint(path)
     before, classes, _ = runs.described(path, checkpoint.metadata)
     if classes != training.classes:
@@ -59,7 +68,7 @@ def initial_state(config: Config, network: Network, training: Dataset, ops: Ops,
             f"{path} was trained on other classes ({', '.join(classes)}) than {training.name} has "
             f"({', '.join(training.classes)}): start anew with another --out."
         )
-    for key, value in before.network.model_dump().items():
+    for key, value in before.network.parts().items():
         wanted = getattr(config.network, key)
         if value != wanted:
             raise CheckpointError(
@@ -76,7 +85,7 @@ def initial_state(config: Config, network: Network, training: Dataset, ops: Ops,
         progress = Progress(**checkpoint.metadata["progress"])
     except TypeError as error:
         raise CheckpointError(f"{path} does not say how far its training was: {error}.") from None
-    return State.of(checkpoint.arrays, progress, ops, ema=ema)
+    return State.of(checkpoint.arrays, progress, ops, ema=ema), None
 
 
 def enter_folder(out: Path, config: Config, resume: bool) -> None:

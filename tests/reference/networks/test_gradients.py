@@ -60,7 +60,10 @@ def test_scales(make_problem, head, fusion, extra_supervision, scale_classifier)
         {"backbone": "resnet18", "head": "dual", "align_corners": True},
         {"backbone": "resnet18", "head": "fcn", "multi_grid": (4, 8), "deep_stem": True},
         {"backbone": "resnet50", "head": "fcn", "output_stride": 16},
-        {"backbone": "resnet18", "head": "position", "auxiliary_head": True, "deep_stem": True, "stem_channels": 32},
+        {
+            "backbone": "resnet18", "head": "position", "auxiliary_head": True, "deep_stem": True,
+            "stem_channels": 32,
+        },
         {"backbone": "vgg16", "head": "largefov", "scales": (0.5, 1.0)},
     ],
     ids=lambda config: f"{config['backbone']}-{config['head']}",

@@ -1,0 +1,174 @@
+"""From a file of weights to a checkpoint of ours, of a backbone or of a whole network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from reference.networks import NetworkConfig, build_network
+from segattn_cli.checkpoint import KEY
+from segattn_cli.config import described_config
+from segattn_cli.data import default_palette
+from segattn_cli.data.class_lists import guess_classes, named_classes
+from segattn_cli.errors import CheckpointError, UsageError
+from segattn_cli.runs import BACKBONE
+from segattn_cli.weights.layouts import naming_of
+from segattn_cli.weights.matching import Match, match
+from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming
+from segattn_cli.weights.reading import WeightsFile, read_weights
+from segattn_cli.weights.tensors import FileError
+
+Kind = Literal["backbone", "network"]
+Classes = tuple[tuple[str, ...], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What :func:`import_weights` made of a file, ready for :func:`segattn_cli.checkpoint.save_checkpoint`."""
+
+    kind: Kind
+    match: Match
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def import_weights(
+    path: Path | str, *, kind: Kind | None = None, layout: str = "auto", names: str | None = None,
+    reset_classes: bool = False, decimate: bool = True, settings: Sequence[str] = (),
+) -> Imported:
+    """Read ``path`` and give its arrays our names and shapes.
+
+    Args:
+        kind: ``"network"`` makes a checkpoint that predicts, ``"backbone"`` one to train from; by default whatever
+            the file holds.
+        layout: whose names the file has: a key of :data:`segattn_cli.weights.layouts.LAYOUTS`, or ``auto``.
+        names: the classes: a data set that is known, or a file with one name a line. By default what the file
+            says, or else what the number of classes suggests.
+        reset_classes: start the classifiers anew, for the classes ``names``.
+        decimate: whether fc6 and fc7 of a VGG become those of DeepLab-LargeFOV; else they are left out.
+        settings: ``"network.key=value"``, for what no tensor tells.
+
+    Raises:
+        CheckpointError: for a file that cannot be read, or does not fit the network that it claims to be.
+        UsageError: for a network that is asked of a file that holds a backbone, and classes that do not fit.
+    """
+    file = read_weights(path)
+    try:
+        naming = naming_of(file, layout)
+        if (kind or ("network" if naming.holds_network else BACKBONE)) == BACKBONE:
+            return _backbone(file, naming, decimate)
+        return _network(file, naming, names, reset_classes, settings)
+    except FileError as error:
+        raise CheckpointError(f"{path} {error}.") from None
+
+
+def _backbone(file: WeightsFile, naming: Naming, decimate: bool) -> Imported:
+    """What is behind ``backbone.``, and fc6 and fc7 of a VGG."""
+    parts = {key: naming.settings[key] for key in BACKBONE_SETTINGS if key in naming.settings}
+    parts["head"] = "largefov" if parts["backbone"] == "vgg16" and decimate else "fcn"
+    network = build_network(NetworkConfig(classes=2, **parts))
+    shapes = {name: value.shape for name, value in network.initialise(0).items()}
+    found = match(file, naming, network, {name: shapes[name] for name in shapes if _belongs(name, parts["head"])})
+    metadata = {"kind": BACKBONE, "weights": parts, **_origin(found)}
+    return Imported("backbone", found, found.params, metadata, naming.notes)
+
+
+def _belongs(name: str, head: str) -> bool:
+    return name.startswith("backbone.") or (head == "largefov" and name.startswith(("head.fc6.", "head.fc7.")))
+
+
+def _network(
+    file: WeightsFile, naming: Naming, names: str | None, reset_classes: bool, settings: Sequence[str]
+) -> Imported:
+    if not naming.holds_network:
+        raise UsageError(f"{file.path} holds a backbone and no whole network: import it with --as backbone.")
+    if reset_classes and names is None:
+        raise UsageError("--classes reset starts the classifiers anew: name the new classes by --names.")
+    classes, palette, guessed = _classes(file, naming, names, reset_classes)
+    tree = {key: value for key, value in naming.settings.items() if key != "classes"}
+    config = described_config({"name": file.path.stem, "network": tree}, settings)
+    network = build_network(config.network_config(len(classes)))
+    initial = network.initialise(config.training.seed)
+    found = match(file, naming, network, {name: value.shape for name, value in initial.items()})
+    if reset_classes:
+        classifiers = tuple(name for name in found.params if is_classifier(name))
+        kept = {name: value for name, value in found.params.items() if name not in classifiers}
+        found = replace(found, params=kept, reset=found.reset + classifiers)
+    metadata = {
+        "kind": "model", "config": config.model_dump(mode="json", exclude_none=True), "classes": list(classes),
+        "palette": palette.tolist(), **_origin(found),
+    }  # fmt: skip
+    return Imported("network", found, initial | found.params, metadata, (*naming.notes, *guessed))
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a parameter's size depends on the number of classes.
+
+    >>> is_classifier("head.position.classifier.weight"), is_classifier("head.fc7.weight")
+    (True, False)
+    """
+    return name.rpartition(".")[0].endswith(("classifier", "head.fc8"))
+
+
+def _classes(
+    file: WeightsFile, naming: Naming, names: str | None, reset: bool
+) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
+    """Names, colours, and what should be said of them."""
+    count = naming.settings["classes"]
+    if names is not None:
+        classes, palette = named_classes(names)
+        if len(classes) != count and not reset:
+            raise UsageError(
+                f"{file.path} tells {count} classes apart, and {names} has {len(classes)}: give other --names, or "
+                "--classes reset to start the classifiers anew."
+            )
+        return classes, palette, ()
+    said = _said_classes(file, count)
+    if said is not None:
+        return *said, ()
+    guess = guess_classes(count)
+    if guess is None:
+        unnamed = tuple(f"class {index}" for index in range(count))
+        note = f"Nothing says what the {count} classes are: name them by --names."
+        return unnamed, default_palette(count), (note,)
+    classes, palette = named_classes(guess)
+    return classes, palette, (f"{count} classes are taken for those of {guess}: --names says otherwise.",)
+
+
+def _said_classes(file: WeightsFile, count: int) -> Classes | None:
+    """Classes and colours that stand in the file itself: mmsegmentation's ``meta``, or our own metadata."""
+    meta = file.extra.get("meta", file.extra.get(KEY))
+    if isinstance(meta, str):
+        with suppress(ValueError, RecursionError):
+            meta = json.loads(meta)
+    if not isinstance(meta, Mapping):
+        return None
+    inner = meta.get("dataset_meta", meta)
+    said = inner if isinstance(inner, Mapping) else {}
+    classes = said.get("classes", said.get("CLASSES"))
+    palette = np.asarray(said.get("palette", said.get("PALETTE", default_palette(count))))
+    if not isinstance(classes, list) or len(classes) != count or not all(isinstance(each, str) for each in classes):
+        return None
+    if palette.shape != (count, 3) or palette.dtype.kind not in "iu":
+        palette = default_palette(count)
+    return tuple(classes), palette.astype(np.uint8)
+
+
+def _origin(found: Match) -> dict[str, Any]:
+    """Where the weights came from."""
+    return {
+        "imported": {
+            "file": found.file.path.name,
+            "sha256": hashlib.sha256(found.file.path.read_bytes()).hexdigest(),
+            "layout": found.naming.layout,
+            "notes": list(found.naming.notes),
+        }
+    }

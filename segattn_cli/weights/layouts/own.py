@@ -1,0 +1,43 @@
+"""Our own safetensors: a run's checkpoint, or what ``segattn weights import`` wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.checkpoint import KEY
+from segattn_cli.runs import EMA, MOMENTUM
+from segattn_cli.weights.names import Naming, Shape
+from segattn_cli.weights.reading import WeightsFile
+from segattn_cli.weights.tensors import FileError
+
+
+def recognise(file: WeightsFile) -> Naming | None:
+    """Our own names and arrays; of a run that keeps an average of its weights, the average."""
+    if KEY not in file.extra:
+        return None
+    try:
+        metadata = json.loads(file.extra[KEY])
+        described = metadata.get("weights") or metadata["config"]["network"]
+        settings: dict[str, Any] = {key: value for key, value in described.items() if key != "weights"}
+        if "classes" in metadata:
+            settings["classes"] = len(metadata["classes"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(f"does not describe its network as this segattn expects ({error})") from None
+    averaged = any(name.startswith(EMA) for name in file.tensors)
+    return Naming("segattn", settings, {"": EMA.removesuffix(".") if averaged else ""}, _as_it_is)
+
+
+def _as_it_is(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
+    return array
+
+
+def is_training_state(theirs: str) -> bool:
+    """Whether an array is of the optimiser, not of the network.
+
+    >>> is_training_state("momentum.backbone.conv1.weight")
+    True
+    """
+    return theirs.startswith(MOMENTUM)

@@ -1,0 +1,159 @@
+"""Any file of weights, as named tensors."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.errors import CheckpointError
+from segattn_cli.weights.pytorch import read_legacy, read_zip
+from segattn_cli.weights.tensors import FileError, Tensor
+
+#: Where training scripts put the state dict of their network.
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module")
+#: What an .npz file may unpack to, as a multiple of its own size: weights hardly compress.
+EXPANSION = 20
+
+
+#: What the readers of the standard library and NumPy raise for bytes that are not what they seem.
+DAMAGE = (
+    OSError, EOFError, ValueError, OverflowError, RuntimeError, NotImplementedError, struct.error, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file of weights holds."""
+
+    path: Path
+    kind: str  # "safetensors", "npz", "PyTorch" or "PyTorch (before 1.6)"
+    tensors: dict[str, Tensor]
+    wrapper: str = ""  # where the tensors were found: "state_dict", or "" for the top
+    #: What else stands beside them: plain data of a PyTorch file, the strings of a safetensors file.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.values.nbytes for tensor in self.tensors.values())
+
+
+def read_weights(path: Path | str) -> WeightsFile:
+    """Read ``.safetensors``, ``.npz`` or what ``torch.save`` wrote, known by its content and not by its name.
+
+    Nothing in a file is executed, and what it takes in memory is bounded by its size. Raises
+    :class:`CheckpointError`, in one sentence, for whatever is missing, damaged, hostile or of another kind.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+        return _read(path, head)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise CheckpointError(f"{path} is a folder: give a file of weights.") from None
+    except FileError as error:
+        raise CheckpointError(f"{path} {error}.") from None
+    except MemoryError:
+        raise CheckpointError(f"{path} does not fit into memory.") from None
+    except DAMAGE as error:
+        what = str(error)[:200] or "it ends early"
+        raise CheckpointError(f"{path} is damaged, or cannot be read: {what}.") from None
+
+
+def _read(path: Path, head: bytes) -> WeightsFile:
+    if head[:2] == b"PK":
+        with zipfile.ZipFile(path) as archive:
+            is_npz = all(name.endswith(".npy") for name in archive.namelist())
+        return _npz(path) if is_npz else _state_dict(path, "PyTorch", read_zip(path))
+    if head[:1] == b"\x80":
+        return _state_dict(path, "PyTorch (before 1.6)", read_legacy(path))
+    if head[8:9] == b"{":
+        return _safetensors(path)
+    if head == b"":
+        raise FileError("is empty")
+    raise FileError("is neither safetensors, nor .npz, nor what torch.save writes")
+
+
+def _safetensors(path: Path) -> WeightsFile:
+    from safetensors import SafetensorError, deserialize, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            extra = file.metadata() or {}
+        found = deserialize(path.read_bytes())
+    except SafetensorError as error:
+        raise FileError(f"is a damaged safetensors file ({str(error)[:200]})") from None
+    return WeightsFile(path, "safetensors", {name: _plain(name, each) for name, each in found}, extra=extra)
+
+
+#: The dtypes of safetensors, and their names here.
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+def _plain(name: str, stored: Mapping[str, Any]) -> Tensor:
+    dtype = _DTYPES.get(stored["dtype"])
+    if dtype is None:
+        raise FileError(f"holds {name} as {stored['dtype']}, which weights for training are not kept in")
+    values = np.frombuffer(stored["data"], "uint16" if dtype == "bfloat16" else dtype)
+    return Tensor(values.reshape(stored["shape"]), dtype)
+
+
+def _npz(path: Path) -> WeightsFile:
+    tensors = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+            raise FileError("is packed in a way that NumPy does not use")
+        if sum(entry.file_size for entry in entries) > EXPANSION * path.stat().st_size:
+            raise FileError(f"would unpack to more than {EXPANSION} times its size, as no weights do")
+        for entry in entries:
+            tensors[entry.filename.removesuffix(".npy")] = _npy(entry.filename, archive.read(entry))
+    return WeightsFile(path, "npz", tensors)
+
+
+def _npy(name: str, data: bytes) -> Tensor:
+    """An array in NumPy's own format; objects, which would be pickled, are refused."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read_header(file)
+    if dtype.kind not in "fiub":
+        raise FileError(f"holds {name} as {dtype}, which are no numbers")
+    content = data[file.tell() :]
+    if len(content) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
+        raise FileError(f"says that {name} has the shape {shape}, but it has {len(content)} bytes")
+    values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
+    return Tensor(values, dtype.name)
+
+
+def _state_dict(path: Path, kind: str, content: Any) -> WeightsFile:
+    """The dict of tensors in ``content``, under whatever wrapper."""
+    wrapper: list[str] = []
+    extra: dict[str, Any] = {}
+    while isinstance(content, dict) and len(wrapper) < 3:
+        inside = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
+        if inside is None:
+            break
+        extra |= {str(key): value for key, value in content.items() if key != inside}
+        wrapper.append(inside)
+        content = content[inside]
+    tensors = {}
+    if isinstance(content, dict):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(repr(key)[:40] for key in list(content)[:5]) if isinstance(content, dict) else "no dict"
+        raise FileError(f"holds no tensors by name ({keys}): save the model's state_dict() with torch.save")
+    return WeightsFile(path, kind, tensors, ".".join(wrapper), extra)

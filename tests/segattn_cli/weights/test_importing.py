@@ -1,0 +1,242 @@
+"""What is made of a file: matched, missing, reset, unused; nothing by half. Without PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from reference.networks import NetworkConfig, build_network
+from segattn_cli.checkpoint import save_checkpoint
+from segattn_cli.config import described_config
+from segattn_cli.errors import CheckpointError, UsageError
+from segattn_cli.exporting.state_dict import write_state_dict
+from segattn_cli.runs import open_model
+from segattn_cli.weights import import_weights, naming_of, read_weights, weights_for
+
+DUAL = {"backbone": "resnet18", "head": "dual"}
+CLASSES = 21
+
+
+def exported(folder: Path, network: dict[str, Any], layout: str = "auto", classes: int = CLASSES) -> Path:
+    """A file with the names of ``layout``, of a network with random weights; no other metadata than PyTorch's."""
+    config = described_config({"name": "t", "network": network})
+    params = build_network(config.network_config(classes)).initialise(3)
+    metadata = {
+        "kind": "model", "config": config.model_dump(mode="json", exclude_none=True),
+        "classes": [f"thing {index}" for index in range(classes)],
+        "palette": [[index, 2, 3] for index in range(classes)],
+    }  # fmt: skip
+    save_checkpoint(folder / "model.safetensors", params, metadata)
+    write_state_dict(open_model(folder / "model.safetensors"), folder / "exported.safetensors", layout)
+    return folder / "exported.safetensors"
+
+
+def without_metadata(path: Path, **changes: np.ndarray | None) -> Path:
+    """The tensors alone, some replaced or, with None, left out."""
+    arrays = {name: array for name, array in (load(path.read_bytes()) | changes).items() if array is not None}
+    path.write_bytes(save(arrays))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("network", "layout"),
+    [
+        (DUAL, "danet"),
+        (DUAL, "mmseg"),
+        (DUAL | {"deep_stem": True}, "danet"),
+        (DUAL | {"backbone": "resnet50", "deep_stem": True, "stem_channels": 32, "auxiliary_head": True}, "mmseg"),
+        ({"backbone": "resnet18", "head": "position", "multi_grid": [4, 8]}, "pytorch"),
+        ({"backbone": "tiny", "head": "dual", "scales": [1.0, 0.5], "scale_classifier": "attached"}, "pytorch"),
+        ({"backbone": "vgg16", "head": "largefov", "head_channels": 32, "scales": [1.0, 0.5]}, "pytorch"),
+    ],
+)
+def test_the_round_trip_is_exact(tmp_path: Path, network: dict[str, Any], layout: str) -> None:
+    path = exported(tmp_path, network, layout)
+    before = open_model(tmp_path / "model.safetensors")
+    if layout == "mmseg" and network["backbone"] == "resnet18":
+        with pytest.raises(CheckpointError, match="dilates the first convolution"):
+            import_weights(path)
+        return
+    imported = import_weights(path)
+    assert imported.match.naming.layout == layout
+    assert imported.match.missing == imported.match.reset == imported.match.unused == ()
+    save_checkpoint(tmp_path / "again.safetensors", imported.arrays, imported.metadata)
+    after = open_model(tmp_path / "again.safetensors")
+    assert after.config.network == before.config.network
+    assert after.classes == before.classes
+    np.testing.assert_array_equal(after.palette, before.palette)
+    assert after.params.keys() == before.params.keys()
+    for name, array in before.params.items():
+        np.testing.assert_array_equal(after.params[name], array, name)
+
+
+def test_a_backbone_goes_to_torchvision_and_back(tmp_path: Path) -> None:
+    for network in (DUAL, {"backbone": "vgg16", "head": "fcn"}):
+        path = exported(tmp_path, network, "torchvision")
+        names = set(read_weights(path).tensors)
+        assert names & {"conv1.weight", "features.28.bias"}
+        imported = import_weights(path)
+        assert imported.kind == "backbone"
+        before = open_model(tmp_path / "model.safetensors").params
+        for name, array in imported.arrays.items():
+            np.testing.assert_array_equal(array, before[name])
+        assert {name for name in before if name.startswith("backbone.")} == set(imported.arrays)
+
+
+def test_a_foreign_danet_says_what_no_tensor_tells(tmp_path: Path) -> None:
+    path = without_metadata(exported(tmp_path, {"backbone": "resnet34", "head": "dual"}, "danet"))
+    imported = import_weights(path)
+    config = imported.metadata["config"]["network"]
+    assert (config["multi_grid"], config["align_corners"], config["channel_form"]) == ([4, 8, 16], True, "released")
+    assert imported.metadata["classes"][:2] == ["background", "aeroplane"]
+    assert any("multi_grid" in note for note in imported.notes)
+    assert any("taken for those of voc" in note for note in imported.notes)
+    settings = ["network.multi_grid=none", "network.align_corners=false"]
+    other = import_weights(imported.match.file.path, settings=settings)
+    assert "multi_grid" not in other.metadata["config"]["network"]
+
+
+def test_classes_by_name_by_file_and_by_number(tmp_path: Path) -> None:
+    path = without_metadata(exported(tmp_path, DUAL, "danet", classes=3))
+    assert import_weights(path).metadata["classes"] == ["class 0", "class 1", "class 2"]
+    (tmp_path / "classes.txt").write_text("cat\ndog 1 2 3\nmouse\n")
+    named = import_weights(path, names=str(tmp_path / "classes.txt")).metadata
+    assert named["classes"] == ["cat", "dog", "mouse"]
+    assert named["palette"][1] == [1, 2, 3]
+    with pytest.raises(UsageError, match="tells 3 classes apart, and camvid has 11"):
+        import_weights(path, names="camvid")
+    with pytest.raises(UsageError, match="is neither"):
+        import_weights(path, names="nothing")
+
+
+def test_classifiers_start_anew(tmp_path: Path) -> None:
+    path = without_metadata(exported(tmp_path, DUAL, "danet", classes=3))
+    with pytest.raises(UsageError, match="name the new classes"):
+        import_weights(path, reset_classes=True)
+    imported = import_weights(path, names="camvid", reset_classes=True)
+    assert set(imported.match.reset) == {
+        f"head.{branch}classifier.{part}" for branch in ("", "position.", "channel.") for part in ("weight", "bias")
+    }
+    assert imported.arrays["head.classifier.weight"].shape == (128, 11)
+    (tmp_path / "same.txt").write_text("a\nb\nc\n")
+    same = import_weights(path, names=str(tmp_path / "same.txt"), reset_classes=True)
+    assert len(same.match.reset) == 6
+    before = import_weights(path).arrays["head.classifier.weight"]
+    assert not np.array_equal(same.arrays["head.classifier.weight"], before)
+
+
+def matched(path: Path, classes: int = CLASSES, **network: Any) -> Any:
+    built = build_network(NetworkConfig(classes=classes, **network))
+    return weights_for(built, path, {name: value.shape for name, value in built.initialise(0).items()})
+
+
+def test_a_network_gives_what_another_can_use(tmp_path: Path) -> None:
+    danet = without_metadata(exported(tmp_path, DUAL, "danet"))
+    whole = matched(danet, **DUAL)
+    assert (whole.missing, whole.reset) == ((), ())
+    assert matched(danet, 5, **DUAL).reset == tuple(name for name in whole.params if "classifier" in name)
+    assert matched(danet, **DUAL, scales=(1.0, 0.5)).untouched == ("scale_attention",)
+    plain = matched(danet, backbone="resnet18", head="fcn")
+    assert plain.untouched == ("head.classifier", "head.reduce")
+    branch = matched(danet, backbone="resnet18", head="position")
+    assert branch.missing == ()
+    of_the_branch = whole.params["head.position.classifier.bias"]
+    np.testing.assert_array_equal(branch.params["head.classifier.bias"], of_the_branch)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    danet = without_metadata(exported(tmp_path, DUAL, "danet"))
+    with pytest.raises(CheckpointError, match=r"network.backbone = resnet18, and the network has resnet34"):
+        matched(danet, backbone="resnet34", head="dual")
+    with pytest.raises(CheckpointError, match=r"deep_stem = False, and the network has True"):
+        matched(danet, backbone="resnet18", deep_stem=True)
+    with pytest.raises(CheckpointError, match=r"does not fit head.position.reduce.norm.weight of shape \(64,\)"):
+        matched(danet, **DUAL, head_channels=64)
+    with pytest.raises(UsageError, match="--as backbone"):
+        import_weights(exported(tmp_path, DUAL, "torchvision"), kind="network")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("pretrained.layer3.1.bn2.bias", None, "only a part of backbone: pretrained.layer3.1.bn2.bias is missing"),
+        ("head.conv51.1.weight", None, "only a part of head.position"),
+        ("head.conv51.1.weight", np.full(128, np.nan, np.float32), "NaN"),
+        ("head.conv51.1.weight", np.ones(64, np.float32), "does not fit"),
+        ("pretrained.layer4.2.conv1.weight", np.ones(3, np.float32), "is none of resnet18"),
+        ("pretrained.layer2.0.downsample.2.weight", np.ones(3, np.float32), "which pool before they project"),
+        ("pretrained.layer1.0.conv2.weight", np.ones((128, 64, 3, 3), np.float32), "another width"),
+    ],
+)
+def test_nothing_is_taken_by_half(tmp_path: Path, name: str, value: Any, says: str) -> None:
+    path = without_metadata(exported(tmp_path, DUAL, "danet"), **{name: value})
+    with pytest.raises(CheckpointError, match=says):
+        import_weights(path)
+
+
+def test_prefixes_are_looked_through(tmp_path: Path) -> None:
+    arrays = load(exported(tmp_path, DUAL, "torchvision").read_bytes())
+    for prefix in ("", "module.", "backbone.", "module.backbone.", "pretrained.", "encoder.net."):
+        path = tmp_path / "prefixed.safetensors"
+        path.write_bytes(save({prefix + name: array for name, array in arrays.items()}))
+        assert len(import_weights(path).arrays) == len(arrays)
+
+
+def test_unknown_names_and_wrong_layouts(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(save({"blocks.0.attn.qkv.weight": np.ones(3, np.float32)}))
+    with pytest.raises(CheckpointError, match=r"not in a layout that is known .*blocks.0.attn"):
+        import_weights(path)
+    with pytest.raises(CheckpointError, match="not those of mmseg"):
+        import_weights(exported(tmp_path, DUAL, "danet"), layout="mmseg")
+    bn = {f"features.{index}.weight": np.ones((2, 2, 3, 3), np.float32) for index in (0, 1, 3)}
+    path.write_bytes(save(bn))
+    with pytest.raises(CheckpointError, match="VGG that is not VGG-16"):
+        import_weights(path)
+
+
+def test_our_own_checkpoints_can_be_started_from(tmp_path: Path) -> None:
+    exported(tmp_path, DUAL, "danet")
+    own = tmp_path / "model.safetensors"
+    assert naming_of(read_weights(own)).layout == "segattn"
+    assert matched(own, 5, **DUAL).reset
+    averaged = dict(open_model(own).params)
+    arrays = averaged | {f"ema.{name}": array + 1 for name, array in averaged.items()}
+    save_checkpoint(own, arrays | {"momentum.head.classifier.bias": np.ones(21, np.float32)}, _metadata(own))
+    found = matched(own, **DUAL)
+    np.testing.assert_array_equal(found.params["backbone.bn1.bias"], averaged["backbone.bn1.bias"] + 1)
+    imported = import_weights(own, kind="backbone")
+    assert all(name.startswith("backbone.") for name in imported.arrays)
+    save_checkpoint(tmp_path / "backbone.safetensors", imported.arrays, imported.metadata)
+    with pytest.raises(CheckpointError, match="holds a backbone and no whole network"):
+        open_model(tmp_path / "backbone.safetensors")
+    assert matched(tmp_path / "backbone.safetensors", **DUAL).untouched == (
+        "head.channel", "head.classifier", "head.position",
+    )  # fmt: skip
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    from segattn_cli.checkpoint import load_checkpoint
+
+    return {key: value for key, value in load_checkpoint(path).metadata.items() if key != "version"}
+
+
+def test_the_fully_connected_layers_of_vgg(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = exported(tmp_path, {"backbone": "vgg16", "head": "fcn"}, "torchvision")
+    arrays = load(path.read_bytes())
+    fc6, fc7 = rng.normal(size=(64, 512 * 49)), rng.normal(size=(64, 64))
+    arrays |= {
+        "classifier.0.weight": fc6.astype(np.float32), "classifier.0.bias": np.arange(64, dtype=np.float32),
+        "classifier.3.weight": fc7.astype(np.float32), "classifier.3.bias": np.arange(64, dtype=np.float32),
+    }  # fmt: skip
+    path.write_bytes(save(arrays))
+    found = matched(path, backbone="vgg16", head="largefov", head_channels=16)
+    assert found.untouched == ("head.fc8",)
+    weight = found.params["head.fc6.weight"]
+    assert weight[1, 2, 5, 3] == np.float32(fc6[12, 5 * 49 + 3 * 7 + 6])  # unit 12, channel 5, row 3, column 6
+    assert found.params["head.fc7.weight"][0, 0, 2, 3] == np.float32(fc7[12, 8])
+    np.testing.assert_array_equal(found.params["head.fc6.bias"], np.arange(0, 64, 4))
