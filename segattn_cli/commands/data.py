@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segattn_cli.commands.data_download import download
 from segattn_cli.errors import DataError, ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ SHOWN_SIZES = 3
 #: Splits that consist of others: checked only on demand, for their pictures would be read twice.
 UNIONS = ("trainval", "all")
 
-app = typer.Typer(help="Draw pictures to try things on, and check data sets.", no_args_is_help=True)
+app = typer.Typer(help="Draw pictures to try things on; check and fetch data sets.", no_args_is_help=True)
+app.command()(download)
 
 
 @app.command()

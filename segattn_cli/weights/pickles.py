@@ -73,7 +73,7 @@ def read_pickle(file: BinaryIO) -> Any:
     {'epoch': 3, 'names': ['road', 'sky']}
     >>> read_pickle(io.BytesIO(pickle.dumps(os.system)))
     Traceback (most recent call last):
-    segattn_cli.weights.tensors.FileError: holds 'posix.system', which is neither a tensor nor plain data: save the state_dict alone
+    segattn_cli.weights.tensors.FileError: holds 'posix.system', no plain data: save the state_dict alone
     """
     machine = _Machine()
     try:
@@ -182,7 +182,7 @@ class _Machine:
         known = _Name(module, name)
         if known not in _CALLS and not (module == "torch" and (name in STORAGES or name in _DTYPES)):
             written = f"{module}.{name}"[:100]
-            raise FileError(f"holds {written!r}, which is neither a tensor nor plain data: save the state_dict alone")
+            raise FileError(f"holds {written!r}, no plain data: save the state_dict alone")
         self.stack.append(known)
 
     def call(self, function: Any, arguments: Any) -> None:

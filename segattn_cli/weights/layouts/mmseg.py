@@ -43,7 +43,7 @@ def recognise(file: WeightsFile) -> Naming | None:
     found = resnet.settings(file.tensors, f"{prefix}backbone.")
     if found["backbone"] in ("resnet18", "resnet34"):
         raise FileError(
-            f"has a {found['backbone']} of mmsegmentation, which dilates the first convolution of each block alone: "
+            f"has mmsegmentation's {found['backbone']}, which dilates the first convolution of each block alone: "
             "there is no such backbone here"
         )
     channels = file.tensors[f"{prefix}decode_head.pam.query_project.weight"].shape[1]

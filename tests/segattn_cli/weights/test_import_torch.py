@@ -84,8 +84,8 @@ def test_vgg16_becomes_largefov(networks: Any, tmp_path: Path) -> None:
     found = weights_for(network, save(vgg.state_dict(), tmp_path / "vgg16.pth", "zip"), shapes)
     assert found.missing == ("head.fc8.weight", "head.fc8.bias")
     assert found.unused == ("classifier.6.weight", "classifier.6.bias")
-    fc8 = {"head.fc8.weight": peer.fc8.weight.detach().numpy()[:, :, 0, 0].T, "head.fc8.bias": peer.fc8.bias.detach()}
-    params |= found.params | {name: np.asarray(value) for name, value in fc8.items()}
+    fc8 = peer.fc8.weight.detach().numpy()[:, :, 0, 0].T
+    params |= found.params | {"head.fc8.weight": fc8, "head.fc8.bias": peer.fc8.bias.detach().numpy()}
     images = images_for((65, 73))
     assert_same(network.predict(images, context(params, False)), peer(channels_first(images)))
 
