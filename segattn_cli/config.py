@@ -67,9 +67,9 @@ class Data(Section):
         default="scenes",
         description='`"scenes"`, or the folder of a data set, relative to the file or else to where you are',
     )
-    format: Literal["auto", "camvid", "voc", "folder"] = Field(
-        default="auto", description="how the folder is laid out: `auto` (look), `camvid`, `voc`, `folder`"
-    )
+    format: Literal[
+        "auto", "camvid", "cityscapes", "person-part", "voc", "ade20k", "coco-stuff", "folder"
+    ] = Field(default="auto", description="how the folder is laid out, by the names in data.md; `auto` looks")
     size: Size | None = Field(
         default=None,
         description="height and width to which images are resized when loaded; predictions are resized back to "

@@ -17,6 +17,7 @@ import numpy as np
 
 from segattn_cli.data.images import SUFFIXES, read_image
 from segattn_cli.data.palettes import write_label_png
+from segattn_cli.data.submissions import Submission
 from segattn_cli.errors import DataError, OutputError, UsageError
 from segattn_cli.inference import Predictor
 from segattn_cli.pictures import draw_overlay
@@ -87,10 +88,11 @@ def find_inputs(given: Sequence[str], out: Path, stdin: BinaryIO) -> list[Input]
 
 
 def plan_outputs(
-    inputs: Sequence[Input], out: Path, *, overlay: bool, scores: bool, resume: bool, force: bool
+    inputs: Sequence[Input], out: Path, *, overlay: bool, scores: bool, resume: bool, force: bool,
+    submission: Submission | None = None,
 ) -> list[Job]:
     """Where the outputs of each input go: for ``street.jpg``, ``street.png`` and, if wanted, ``street.overlay.png``
-    and ``street.npy``; see :func:`output_names` for names that clash.
+    and ``street.npy``; see :func:`output_names` for names that clash. A ``submission`` names them in its own way.
 
     Raises :class:`OutputError` where some exist already and neither ``resume`` (keep them) nor ``force`` (replace
     them) is given, and :class:`UsageError` where an output would replace an input.
@@ -103,7 +105,7 @@ def plan_outputs(
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
     jobs = []
     for each, name in zip(inputs, names, strict=True):
-        outputs = {"label": out / f"{name}.png"}
+        outputs = {"label": out / (f"{name}.png" if submission is None else submission.file_name(each.name))}
         if overlay:
             outputs["overlay"] = out / f"{name}.overlay.png"
         if scores:
@@ -111,6 +113,9 @@ def plan_outputs(
         jobs.append(Job(each, outputs, resume and all(path.exists() for path in outputs.values())))
 
     written = [path for job in jobs for path in job.outputs.values()]
+    if len(set(written)) < len(written):
+        twice, _ = Counter(written).most_common(1)[0]
+        raise UsageError(f"Two inputs would both be written to {twice}: give one of them.")
     read = {each.source.resolve() for each in inputs if isinstance(each.source, Path)}
     for path in written:
         if path.resolve() in read:
@@ -165,6 +170,7 @@ def segment(
     palette: np.ndarray,
     *,
     opacity: float = 0.5,
+    submission: Submission | None = None,
 ) -> Iterator[Segmented | Skipped | Failed]:
     """Do the ``jobs``, with one picture in memory at a time: an event for each.
 
@@ -177,7 +183,7 @@ def segment(
             yield Skipped(job)
             continue
         try:
-            yield _segment(predictor, job, classes, palette, opacity)
+            yield _segment(predictor, job, classes, palette, opacity, submission)
         except DataError as error:
             yield Failed(job, str(error))
         except MemoryError:
@@ -185,7 +191,8 @@ def segment(
 
 
 def _segment(
-    predictor: Predictor, job: Job, classes: Sequence[str], palette: np.ndarray, opacity: float
+    predictor: Predictor, job: Job, classes: Sequence[str], palette: np.ndarray, opacity: float,
+    submission: Submission | None,
 ) -> Segmented:
     start = time.perf_counter()
     image = read_image(job.input.source, job.input.name)
@@ -196,7 +203,10 @@ def _segment(
             np.save(places["scores"], predictor.ops.to_numpy(prediction.scores))
         if "overlay" in places:
             draw_overlay(image, label, palette, classes, opacity=opacity).save(places["overlay"])
-        write_label_png(places["label"], label, palette)
+        if submission is None:
+            write_label_png(places["label"], label, palette)
+        else:
+            submission.write(places["label"], label)
     counts = np.bincount(label.ravel(), minlength=len(classes))
     weights = prediction.scale_weights
     return Segmented(

@@ -12,7 +12,9 @@ def backends(incomplete: str) -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
-    return _starting(incomplete, ["auto", "camvid", "voc", "folder"])
+    from segattn_cli.data.opening import LAYOUTS
+
+    return _starting(incomplete, ["auto", *LAYOUTS])
 
 
 def presets(incomplete: str) -> list[str]:

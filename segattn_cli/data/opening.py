@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from segattn_cli.data import camvid, folder, voc
+from segattn_cli.data import ade20k, camvid, cityscapes, coco_stuff, folder, person_part, voc
 from segattn_cli.data.dataset import Dataset, FileDataset
 from segattn_cli.data.scenes import SPLITS, SceneOptions, Scenes
 from segattn_cli.errors import ConfigError, DataError
@@ -20,8 +20,16 @@ class Layout(Protocol):
     def open_split(self, root: Path, split: str, size: tuple[int, int] | None) -> FileDataset: ...
 
 
-#: In the order in which ``auto`` tries them.
-LAYOUTS: dict[str, Layout] = {"camvid": camvid, "voc": voc, "folder": folder}
+#: In the order in which ``auto`` tries them: several have a folder images/.
+LAYOUTS: dict[str, Layout] = {
+    "camvid": camvid,
+    "cityscapes": cityscapes,
+    "person-part": person_part,
+    "voc": voc,
+    "ade20k": ade20k,
+    "coco-stuff": coco_stuff,
+    "folder": folder,
+}
 FORMATS = ("auto", "scenes", *LAYOUTS)
 
 
@@ -84,10 +92,28 @@ def resolve_format(source: str | Path, format: str = "auto") -> str:
         raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in pictures.")
     if format != "auto":
         return format
-    found = next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
-    if found is None:
-        raise DataError(
-            f"{root} is in no known layout: it needs images/ and masks/ with a classes.txt (folder), train/ and "
-            "trainannot/ (camvid), or JPEGImages/ and ImageSets/Segmentation/ (voc)."
-        )
-    return found
+    found = recognised(root)
+    if found is not None:
+        return found
+    for inner in sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.is_dir()):
+        name = recognised(inner)
+        if name is not None:
+            raise DataError(f"{root} is in no known layout, but {inner} is ({name}): give that folder.")
+    raise DataError(
+        f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
+        "classes.txt; docs/data.md draws them all."
+    )
+
+
+def recognised(root: Path) -> str | None:
+    """The name of the layout that ``root`` looks like."""
+    return next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
+
+
+def mistakes_of(dataset: Dataset) -> list[str]:
+    """What is often wrong with data sets of this layout, and seems to be with this one: a sentence each.
+
+    A layout that knows such things has a function ``mistakes(dataset)``, which may look into the masks on disk.
+    """
+    find = getattr(LAYOUTS.get(dataset.format), "mistakes", None)
+    return [] if find is None else find(dataset)

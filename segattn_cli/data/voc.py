@@ -1,33 +1,23 @@
-"""PASCAL VOC: ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``, ``ImageSets/Segmentation/{train,val,…}.txt``.
+"""PASCAL VOC 2012: ``JPEGImages/*.jpg``, ``SegmentationClass/*.png``, ``ImageSets/Segmentation/{train,val,…}.txt``.
 
 Masks are palette PNG whose indices are the classes; 255 is the border around objects. Lists hold one name per line,
 or, as in DeepLab's lists of the augmented set, a picture and its mask (``/JPEGImages/X.jpg
-/SegmentationClassAug/X.png``).
+/SegmentationClassAug/X.png``). The masks of a list whose name ends in ``aug`` are in ``SegmentationClassAug``:
+those of Hariharan et al. (ICCV 2011), which make 10,582 pictures to train on of 1,464.
 
-Classes and colours: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (the development kit's ``VOClabelcolormap``).
+Layout: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
+from segattn_cli.data.class_lists import known_classes
+from segattn_cli.data.dataset import FileDataset, listed_pairs, raw_values, read_list, require_split
+from segattn_cli.errors import DataError
 
-from segattn_cli.data.dataset import FileDataset, listed_pairs, read_list, require_split
-
-CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
-)  # fmt: skip
-PALETTE = np.array(
-    [
-        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128], [0, 128, 128],
-        [128, 128, 128], [64, 0, 0], [192, 0, 0], [64, 128, 0], [192, 128, 0], [64, 0, 128], [192, 0, 128],
-        [64, 128, 128], [192, 128, 128], [0, 64, 0], [128, 64, 0], [0, 192, 0], [128, 192, 0], [0, 64, 128],
-    ],
-    np.uint8,
-)  # fmt: skip
 _LISTS = Path("ImageSets", "Segmentation")
+_AUGMENTED = "SegmentationClassAug"
 
 
 def recognise(root: Path) -> bool:
@@ -44,10 +34,19 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
     require_split(split, splits(root), root)
     list_path = root / _LISTS / f"{split}.txt"
-    pairs = listed_pairs(root, map(_files, read_list(list_path)), list_path)
-    return FileDataset(root.name, "voc", split, CLASSES, PALETTE, pairs, size=size)
+    masks = _AUGMENTED if split.endswith("aug") else "SegmentationClass"
+    rows = read_list(list_path)
+    if any(len(row) == 1 for row in rows) and not (root / masks).is_dir():
+        raise DataError(f"{root / masks} is missing, where the masks of {split} should be as PNG: add the folder.")
+    rows = [row if len(row) == 2 else [f"JPEGImages/{row[0]}.jpg", f"{masks}/{row[0]}.png"] for row in rows]
+    pairs = listed_pairs(root, rows, list_path)
+    return FileDataset(root.name, "voc", split, *known_classes("voc"), pairs, size=size)
 
 
-def _files(row: list[str]) -> list[str]:
-    """Picture and mask of a row, which may name them or be the name that both share."""
-    return row if len(row) == 2 else [f"JPEGImages/{row[0]}.jpg", f"SegmentationClass/{row[0]}.png"]
+def mistakes(dataset: FileDataset) -> list[str]:
+    """What is often wrong with a VOC: see :func:`segattn_cli.data.opening.mistakes_of`."""
+    if 255 in raw_values(dataset) or dataset.split.endswith("aug"):
+        return []
+    return [
+        "No mask has 255, the border around objects: they are not the original ones, and borders count as a class."
+    ]

@@ -65,7 +65,7 @@ def model_of() -> Callable[..., Path]:
         described = {
             "config": config.model_dump(mode="json", exclude_none=True),
             "classes": list(classes),
-            "palette": PALETTE[: len(classes)].tolist(),
+            "palette": np.resize(PALETTE, (len(classes), 3)).tolist(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(path, moved, described)

@@ -110,7 +110,7 @@ def test_dry_run_does_without_the_data(segattn):
         (["--seed", "x"], ExitCode.USAGE, ""),
         (["--backend", "nump"], ExitCode.BACKEND, "Did you mean 'numpy'?"),
         (["--data", "nowhere"], ExitCode.DATA, "does not exist"),
-        (["--format", "camvit"], ExitCode.CONFIG, "data.format must be 'auto', 'camvid', 'voc' or 'folder'"),
+        (["--format", "camvit"], ExitCode.CONFIG, "data.format must be 'auto', 'camvid', 'cityscapes'"),
         (["--set", "training.batch_size=500"], ExitCode.DATA, "has 400 images, fewer than the 500 of one step"),
         (["--out", "."], ExitCode.OUTPUT, "exists already"),
         (["--out", "nowhere", "--resume"], ExitCode.OUTPUT, "There is no run in nowhere"),

@@ -68,4 +68,5 @@ def test_for_json(root: Path) -> None:
         "void_share": pytest.approx(1 / 6),
         "wholly_void": 0,
         "problems": [],
+        "mistakes": [],
     }

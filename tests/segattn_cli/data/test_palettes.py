@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data import colourise, default_palette, read_image, read_label, write_label_png
+from segattn_cli.data.class_lists import known_classes
 from segattn_cli.data.palettes import OKABE_ITO, VOID_COLOUR
-from segattn_cli.data.voc import PALETTE as VOC
 from segattn_cli.errors import OutputError
 
+_, VOC = known_classes("voc")
 PALETTE = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
 LABEL = np.array([[0, 1, 255], [1, 1, 7]], np.uint8)
 

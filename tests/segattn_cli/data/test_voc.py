@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data import open_dataset, splits_of, write_label_png
-from segattn_cli.data.voc import CLASSES, PALETTE
+from segattn_cli.data.class_lists import known_classes
 from segattn_cli.errors import DataError
 
+CLASSES, PALETTE = known_classes("voc")
 LABEL = np.array([[0, 20, 255], [15, 15, 255]], np.uint8)
 
 
