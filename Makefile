@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-gpu lint clean
+.PHONY: help install demo test test-gpu fuzz lint clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,11 @@ test: $(VENV)/.test  ## run the tests: under 10 minutes
 
 test-gpu:  ## run the tests of the CuPy backend: needs a GPU, installs nothing
 	$(PYTHON) -m pytest -m gpu tests/backends/cupy
+
+fuzz: $(BIN)/segattn  ## hostile files for the reader of weights, FUZZ_SECONDS=60: needs Linux
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@mkdir -p build/fuzz
+	$(BIN)/python fuzz/weights.py -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/ build/fuzz fuzz/corpus
 
 lint: $(VENV)/.test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

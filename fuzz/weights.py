@@ -18,10 +18,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["segattn_cli.weights", "pickletools", "zipfile"]):
-    from segattn_cli.errors import CheckpointError
-    from segattn_cli.weights.layouts import naming_of
-    from segattn_cli.weights.reading import read_weights
-    from segattn_cli.weights.tensors import FileError
+    from segattn_cli.errors import SegattnError
+    from segattn_cli.weights import import_weights
 
 FOLDER = Path(tempfile.mkdtemp(prefix="segattn-fuzz-"))
 
@@ -51,8 +49,8 @@ def one_input(data: bytes) -> None:
 
 def one_file(path: Path) -> None:
     try:
-        naming_of(read_weights(path))
-    except (CheckpointError, FileError) as error:
+        import_weights(path)
+    except SegattnError as error:
         if "\n" in str(error) or len(str(error)) > 1000:
             raise SystemError(f"no sentence: {error!r}") from None
 

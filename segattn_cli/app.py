@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backends import BackendError
-from segattn_cli.commands import bench, check, data, doctor, evaluate, infer, train
+from segattn_cli.commands import bench, check, data, doctor, evaluate, export, infer, summary, train, weights
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -39,10 +39,13 @@ def segattn(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
+app.command("export")(export.export)
+app.command("summary")(summary.summary)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 
 
 def main() -> None:

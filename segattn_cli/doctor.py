@@ -18,7 +18,7 @@ from segattn_cli.versions import versions
 
 PACKAGES = (
     "segattn", "numpy", "scipy", "threadpoolctl", "pillow", "safetensors", "pydantic", "typer", "rich",
-    "matplotlib", "numba", "cupy-cuda13x",
+    "matplotlib", "numba", "cupy-cuda13x", "onnx", "onnxruntime",
 )  # fmt: skip
 #: Environment variable → what it changes.
 VARIABLES = {

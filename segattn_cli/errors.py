@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
     OUTPUT = 7  # a place that exists already, cannot be written, or is full
     PARTIAL = 8  # finished, but some inputs had to be skipped
     NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
-    DISAGREE = 10  # `segattn check` or `bench` found a difference
+    DISAGREE = 10  # `segattn check`, `bench` or `export --check` found a difference
     MEMORY = 11  # not enough memory for what was asked
     INTERRUPTED = 130  # Ctrl-C
 

@@ -55,7 +55,7 @@ def open_model(path: Path | str) -> Model:
     network = build_network(config.network_config(len(classes)))
     averaged = part(checkpoint.arrays, EMA)
     params = averaged or part(checkpoint.arrays, "")
-    check_fits(path, params, network.initialise(seed=0))
+    check_fits(path, params, network.shapes())
     for name, array in params.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path} holds a NaN or an infinity in {name}: take an earlier checkpoint.")
@@ -99,17 +99,17 @@ def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def check_fits(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
-    """Raise :class:`CheckpointError` where ``got`` has not the names, shapes and dtypes of ``wanted``."""
-    for name, array in wanted.items():
+def check_fits(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise :class:`CheckpointError` where ``got`` has not the names and shapes that are ``wanted``, in float32."""
+    for name, shape in wanted.items():
         if name not in got:
             raise CheckpointError(f"{path} is of another network: it has no {name}.")
-        if got[name].shape != array.shape:
+        if got[name].shape != shape:
             raise CheckpointError(
-                f"{path} is of another network: {name} has shape {got[name].shape} there and {array.shape} here."
+                f"{path} is of another network: {name} has shape {got[name].shape} there and {shape} here."
             )
-        if got[name].dtype != array.dtype:
-            raise CheckpointError(f"{path} holds {name} in {got[name].dtype}, wants {array.dtype}.")
+        if got[name].dtype != np.float32:
+            raise CheckpointError(f"{path} holds {name} in {got[name].dtype}, wants float32.")
     extra = sorted(set(got) - set(wanted))
     if extra:
         raise CheckpointError(f"{path} is of another network: it has {extra[0]}, which is nowhere in this one.")

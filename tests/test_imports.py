@@ -28,6 +28,7 @@ FORBIDDEN = {
 }
 #: What `segattn --help` can do without.
 HEAVY = {"numpy", "torch", "scipy", "cupy", "pydantic", "PIL", "matplotlib", "safetensors", "threadpoolctl", "rich"}
+HEAVY |= {"onnx", "onnxruntime", "numba"}
 
 
 def name(path: Path) -> str:

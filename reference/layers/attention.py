@@ -32,7 +32,7 @@ class PositionAttention(Layer):
         self.key = Linear(f"{name}.key", channels, inner)
         self.value = Linear(f"{name}.value", channels, channels)
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
         return {f"{self.name}.gate": np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:
@@ -69,7 +69,7 @@ class ChannelAttention(Layer):
         self.name = name
         self.form = form
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
         return {f"{self.name}.gate": np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:

@@ -21,8 +21,11 @@ class Layer:
     what these take beside ``x`` or ``dy`` and the context is the layer's own affair.
     """
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
-        """The initial values of this layer's own parameters (not of the layers inside it), float32."""
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+        """The initial values of this layer's own parameters (not of the layers inside it), float32.
+
+        Without a seed nothing is drawn: only the shapes are right.
+        """
         return {}
 
     def sublayers(self) -> Iterator[Layer]:
@@ -44,6 +47,11 @@ class Layer:
             params.update(layer.own_parameters(seed))
         return params
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, by the names of :meth:`initialise`; it draws and holds no values."""
+        own = (layer.own_parameters(None) for layer in self.sublayers())
+        return {name: value.shape for params in own for name, value in params.items()}
+
 
 def _flat(value: Any) -> Iterator[Any]:
     if isinstance(value, (tuple, list)):
@@ -58,8 +66,10 @@ def add(dy: Array, more: Array | None) -> Array:
     return dy if more is None else dy + more
 
 
-def draw(init: Init, seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """``init`` with a generator of its own for ``name``: float32."""
+def draw(init: Init, seed: int | None, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """``init`` with a generator of its own for ``name``: float32. Without a seed, zeros that take no memory."""
+    if seed is None:
+        return np.broadcast_to(np.zeros((), np.float32), shape)
     rng = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())]))
     return init(rng, shape).astype(np.float32)
 

@@ -25,7 +25,7 @@ class Conv(Layer):
         self.bias = bias
         self.init = init
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
         params = {f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape)}
         if self.bias:
             params[f"{self.name}.bias"] = np.zeros(self.shape[-1], np.float32)
@@ -84,7 +84,7 @@ class ConvNorm(Layer):
             conv, in_channels, out_channels, kernel, stride=stride, dilation=dilation, bias=False, init=he_fan_out
         )
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
         channels = self.conv.shape[-1]
         return {
             f"{self.norm}.weight": np.ones(channels, np.float32),

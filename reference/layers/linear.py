@@ -17,7 +17,7 @@ class Linear(Layer):
         self.shape = (in_channels, out_channels)
         self.init = init
 
-    def own_parameters(self, seed: int) -> dict[str, np.ndarray]:
+    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
         return {
             f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape),
             f"{self.name}.bias": np.zeros(self.shape[-1], np.float32),

@@ -5,7 +5,7 @@ part                    where it comes from
 ======================  =====================================================================================
 main                    the map that predicts: of the head, or fused over the scales
 position, channel       DANet's two further losses, one a branch (section 3.4); with scales, their mean over these
-auxiliary               of the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 3.3); with scales, the mean
+auxiliary               of the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4); with scales, the mean
 scale 1, scale 0.5, …   extra supervision of Attention to Scale (section 3.2): one loss a scale
 scale classifier        which scale a map came from; a variant described by readers, not in the paper
 ======================  =====================================================================================
@@ -29,7 +29,10 @@ from reference.networks.single_scale import Network
 
 @dataclass(frozen=True)
 class LossWeights:
-    """The weight of each part beside the main one, whose weight is 1. Both papers weigh all parts equally."""
+    """The weight of each part beside the main one, whose weight is 1.
+
+    Both papers weigh all their parts equally; 0.4 is PSPNet's.
+    """
 
     position: float = 1.0
     channel: float = 1.0

@@ -24,7 +24,8 @@ class Outputs(NamedTuple):
     """What a network makes of a batch of images; every map stands on the grid of scale 1.
 
     ``scores["main"]`` predicts; with scales it is the fused map, and ``"scale 0.5"`` and so on are what was
-    fused. ``"position"`` and ``"channel"`` are the branches of a dual head, ``"position scale 0.5"`` with scales.
+    fused. ``"position"`` and ``"channel"`` are the branches of a dual head and ``"auxiliary"`` is the auxiliary
+    head; with scales, ``"position scale 0.5"`` and so on.
     """
 
     scores: dict[str, Array]  # each (B, h, w, K)

@@ -33,17 +33,17 @@ class ResNet(Layer):
         self.name = name
         block, counts = DEPTHS[depth]
         if deep_stem:
-            narrow, wide = stem_channels, 2 * stem_channels
+            narrow, channels = stem_channels, 2 * stem_channels
             self.stem = [
                 ConvNorm(f"{name}.conv1.0", f"{name}.conv1.1", 3, narrow, 3, stride=2),
                 ConvNorm(f"{name}.conv1.3", f"{name}.conv1.4", narrow, narrow, 3),
-                ConvNorm(f"{name}.conv1.6", f"{name}.bn1", narrow, wide, 3),
+                ConvNorm(f"{name}.conv1.6", f"{name}.bn1", narrow, channels, 3),
             ]
         else:
-            self.stem = [ConvNorm(f"{name}.conv1", f"{name}.bn1", 3, 64, 7, stride=2)]
+            channels = 64
+            self.stem = [ConvNorm(f"{name}.conv1", f"{name}.bn1", 3, channels, 7, stride=2)]
 
-        self.blocks: list[BasicBlock | Bottleneck] = []
-        channels = 2 * stem_channels if deep_stem else 64
+        blocks: list[BasicBlock | Bottleneck] = []
         reached, dilation = 4, 1  # the stem's stride and the pool's
         for stage, count in enumerate(counts, 1):
             stride, first_dilation = 1, dilation
@@ -57,14 +57,14 @@ class ResNet(Layer):
                 dilations = (first_dilation if first else dilation, dilation)
                 if stage == 4 and multi_grid is not None:
                     dilations = (multi_grid[index], dilation)
-                self.blocks.append(
+                blocks.append(
                     block(
                         f"{name}.layer{stage}.{index}", channels, width, stride=stride if first else 1,
                         first_dilation=dilations[0], dilation=dilations[1],
                     )
                 )
                 channels = width * block.expansion
-        self.layer4 = counts[3]  # blocks, which are the last ones
+        self.layer1_to_3, self.layer4 = blocks[: -counts[3]], blocks[-counts[3] :]
         self.channels = channels
         self.layer3_channels = channels // 2
 
@@ -75,30 +75,30 @@ class ResNet(Layer):
         """The gradients of the parameters; nobody asks for the image's."""
         self.backward_from_layer3(self.backward_layer4(dy, ctx), ctx)
 
-    def forward_layer4(self, x: Array, ctx: Context) -> Array:
-        for block in self.blocks[-self.layer4 :]:
-            x = block.forward(x, ctx)
-        return x
-
-    def backward_layer4(self, dy: Array, ctx: Context) -> Array:
-        for block in reversed(self.blocks[-self.layer4 :]):
-            dy = block.backward(dy, ctx)
-        return dy
-
     def forward_to_layer3(self, x: Array, ctx: Context) -> Array:
         """Everything before the last stage: what an auxiliary head sees."""
         for conv in self.stem:
             x = conv.forward(x, ctx)
         x = ctx.keep(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
-        for block in self.blocks[: -self.layer4]:
+        for block in self.layer1_to_3:
             x = block.forward(x, ctx)
         return x
 
     def backward_from_layer3(self, dy: Array, ctx: Context) -> None:
-        for block in reversed(self.blocks[: -self.layer4]):
+        for block in reversed(self.layer1_to_3):
             dy = block.backward(dy, ctx)
         dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
         first, *others = self.stem
         for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)
         first.backward(dy, ctx, needs_dx=False)
+
+    def forward_layer4(self, x: Array, ctx: Context) -> Array:
+        for block in self.layer4:
+            x = block.forward(x, ctx)
+        return x
+
+    def backward_layer4(self, dy: Array, ctx: Context) -> Array:
+        for block in reversed(self.layer4):
+            dy = block.backward(dy, ctx)
+        return dy

@@ -70,7 +70,7 @@ class SingleScale(Network):
 class SingleScaleWithAuxiliary(SingleScale):
     """The same with a second head on layer3 of a ResNet, which only training listens to.
 
-    Zhao et al., PSPNet, CVPR 2017, section 3.3: a loss in mid-network, weighted 0.4, helps deep backbones to learn.
+    Zhao et al., PSPNet, CVPR 2017, section 4: a loss in mid-network, weighted 0.4, helps deep backbones to learn.
     """
 
     def __init__(self, config: NetworkConfig, backbone: ResNet, head: Any, auxiliary_head: FCNHead) -> None:

@@ -15,7 +15,7 @@ from reference.networks import NetworkConfig, Objective, build_network, is_train
 from segattn_cli.benchmarking.agreement import networks_difference
 from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
 from segattn_cli.config import Optimiser
-from segattn_cli.cost import estimate
+from segattn_cli.counting.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
 from segattn_cli.training.optimiser import sgd_step
 
@@ -142,10 +142,9 @@ def network_case(
 
 def _operations(trial: Trial, works: Sequence[str]) -> Mapping[str, int | None]:
     network = build_network(trial.config)
-    batch, height, width = trial.shape
-    return {
-        work: 2 * estimate(network, batch, height, width, training=work == "train").multiply_adds for work in works
-    }
+    step = partial(training_step, Objective(network))
+    costs = {"train": step, "infer": partial(inference, network)}
+    return {work: 2 * costs[work](*trial.shape).multiply_adds for work in works}
 
 
 def _torch(trial: Trial, works: Sequence[str], layouts: Sequence[str], *, compiled: bool = False) -> Sides:

@@ -17,7 +17,8 @@ from segattn_cli.benchmarking.agreement import ops_difference
 from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
 from segattn_cli.benchmarking.shapes import Convolution, convolutions
 from segattn_cli.checking.lockstep import GRADIENTS
-from segattn_cli.cost import Meter, ShapeArray, ShapeOps
+from segattn_cli.counting.ops import CountingOps
+from segattn_cli.counting.shapes import Meter, ShapeArray
 
 #: The share of labels that are void.
 VOID = 0.1
@@ -68,7 +69,9 @@ class Call(NamedTuple):
 
     def _measure(self, meter: Meter) -> Shape:
         inputs = [ShapeArray(each.shape, np.int32 if each.classes else np.float32, meter) for each in self.inputs]
-        y, _ = _forward(ShapeOps(meter), self.op, inputs, self.options)
+        ops = CountingOps(meter)
+        y, cache = _forward(ops, self.op, inputs, self.options)
+        getattr(ops, f"{self.op}_backward")(y, cache)
         return y.shape
 
 

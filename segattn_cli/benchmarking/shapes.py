@@ -9,7 +9,8 @@ import numpy as np
 
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.cost import Meter, ShapeArray, ShapeOps
+from segattn_cli.counting.ops import CountingOps
+from segattn_cli.counting.shapes import Meter, ShapeArray
 
 
 class Convolution(NamedTuple):
@@ -22,8 +23,8 @@ class Convolution(NamedTuple):
     dilation: int
 
 
-class Recorder(ShapeOps):
-    """Shape ops that remember each convolution."""
+class Recorder(CountingOps):
+    """Counting ops that remember each convolution."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
@@ -47,8 +48,6 @@ def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> 
     """
     network = build_network(config)
     recorder = Recorder(Meter())
-    params = {
-        name: ShapeArray(value.shape, value.dtype, Meter()) for name, value in network.initialise(seed=0).items()
-    }
+    params = {name: ShapeArray(shape, np.float32, Meter()) for name, shape in network.shapes().items()}
     network.forward(ShapeArray((batch, height, width, 3), np.float32, Meter()), Context(recorder, params))
     return tuple(dict.fromkeys(recorder.convolutions))

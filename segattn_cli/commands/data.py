@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How many problems of a split are printed one by one.
 SHOWN_PROBLEMS = 20
+#: How many of the classes that never occur are named.
+SHOWN_CLASSES = 20
 #: How many sizes of pictures a split's row mentions.
 SHOWN_SIZES = 3
 #: Splits that consist of others: checked only on demand, for their pictures would be read twice.
@@ -90,7 +92,9 @@ def check(
     source: Annotated[
         str, typer.Argument(metavar="PATH|scenes", help="The data set's folder.", show_default=False)
     ],
-    format: Annotated[str, typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.")] = "auto",
+    format: Annotated[
+        str, typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.")
+    ] = "auto",
     split: Annotated[
         list[str] | None, typer.Option(help="Check only this split; may be repeated.", show_default=False)
     ] = None,
@@ -215,8 +219,11 @@ def _print(
     problems = sum(len(report.problems) for report in reports)
     if problems:
         console.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
+        return
+    pictures = sum(report.pictures for report in reports)
+    if any(report.mistakes for report in reports):
+        console.print(f"[yellow]![/] All {pictures} pictures and their masks can be read; are they the right ones?")
     else:
-        pictures = sum(report.pictures for report in reports)
         console.print(f"[green]✓[/] All {pictures} pictures and their masks can be used.")
 
 
@@ -283,5 +290,7 @@ def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: 
         counts = zip(dataset.classes, trained.class_pixels, strict=True)
         absent = [name for name, count in counts if not count]
         if absent:
+            if len(absent) > SHOWN_CLASSES:
+                absent[SHOWN_CLASSES:] = [f"and {len(absent) - SHOWN_CLASSES} more"]
             found.append(f"Never in {trained.split}: {', '.join(absent)}. What is absent cannot be learnt.")
     return found

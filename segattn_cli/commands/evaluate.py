@@ -42,7 +42,8 @@ def evaluate(
         typer.Option(metavar="scenes|PATH", help="The data set; by default the run's own.", rich_help_panel=WHAT),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.", rich_help_panel=WHAT)
+        str | None,
+        typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.", rich_help_panel=WHAT),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="By default the run's validation split.", rich_help_panel=WHAT)

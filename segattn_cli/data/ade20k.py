@@ -28,7 +28,7 @@ _FROM_1 = {0: IGNORE_LABEL} | {number: number - 1 for number in range(1, _CLASSE
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return (root / "annotations").is_dir() and any((root / "images" / each).is_dir() for each in _FOLDERS.values())
+    return bool(splits(root)) and not (root / "masks").is_dir()  # else plain folders with splits of these names
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -42,7 +42,10 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     require_split(split, splits(root), root)
     images, masks = root / "images" / _FOLDERS[split], root / "annotations" / _FOLDERS[split]
     if not masks.is_dir():
-        raise DataError(f"{masks} is missing: unpack ADEChallengeData2016.zip again.")
+        raise DataError(
+            f"{masks} is missing: unpack ADEChallengeData2016.zip again (the full ADE20K, with masks called "
+            "…_seg.png, is another data set)."
+        )
     pairs = match_masks(find_images(images), find_images(masks), masks)
     return FileDataset(root.name, "ade20k", split, *known_classes("ade20k"), pairs, _FROM_1, size)
 

@@ -2,7 +2,8 @@
 
 Masks are ``…_gtFine_labelIds.png``, whose 34 ids are mapped to the 19 train ids when they are read, or, where a
 split has none of these, ``…_gtFine_labelTrainIds.png`` as cityscapesScripts makes them. What is not evaluated is
-void. The masks of ``test`` are dummies: the benchmark keeps the truth.
+void. The masks of ``test`` are dummies: the benchmark keeps the truth. ``train_extra`` has coarse masks, in
+``gtCoarse``.
 
 Layout and ids: https://github.com/mcordts/cityscapesScripts
 """
@@ -24,14 +25,14 @@ from segattn_cli.errors import DataError
 
 #: The id of each train id, in their order.
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-_IMAGES, _MASKS = "leftImg8bit", "gtFine"
-_SPLITS = ("train", "val", "test")
+_IMAGES = "leftImg8bit"
+_SPLITS = ("train", "val", "test", "train_extra")
 _TO_TRAIN_IDS = dict.fromkeys(range(256), IGNORE_LABEL) | {label: train_id for train_id, label in enumerate(IDS)}
 
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return (root / _IMAGES).is_dir()
+    return bool(splits(root))
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -42,17 +43,19 @@ def splits(root: Path) -> tuple[str, ...]:
 def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
     """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
     require_split(split, splits(root), root)
-    images, masks = root / _IMAGES / split, root / _MASKS / split
+    kind = "gtCoarse" if split == "train_extra" else "gtFine"
+    archive = "gtCoarse.zip" if split == "train_extra" else "gtFine_trainvaltest.zip"
+    masks = root / kind / split
     if not masks.is_dir():
-        raise DataError(f"{masks} is missing: unpack gtFine_trainvaltest.zip into {root}, too.")
-    found = _by_frame(images, f"_{_IMAGES}")
-    relabel = _TO_TRAIN_IDS
-    labels = _by_frame(masks, "_gtFine_labelIds")
+        raise DataError(f"{masks} is missing: unpack {archive} into {root}, too.")
+    ending, relabel = f"_{kind}_labelIds", _TO_TRAIN_IDS
+    labels = _by_frame(masks, ending)
     if not labels:
-        labels, relabel = _by_frame(masks, "_gtFine_labelTrainIds"), {}
+        ending, relabel = f"_{kind}_labelTrainIds", {}
+        labels = _by_frame(masks, ending)
     if not labels:
-        raise DataError(f"{masks} has no *_gtFine_labelIds.png: unpack gtFine_trainvaltest.zip into {root} again.")
-    pairs = match_masks(found, labels, masks)
+        raise DataError(f"{masks} has no *_{kind}_labelIds.png: unpack {archive} into {root} again.")
+    pairs = match_masks(_by_frame(root / _IMAGES / split, f"_{_IMAGES}"), labels, masks, f"{ending}.png")
     return FileDataset(root.name, "cityscapes", split, *known_classes("cityscapes"), pairs, relabel, size)
 
 
@@ -70,9 +73,9 @@ def mistakes(dataset: FileDataset) -> list[str]:
 
 
 def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
-    """The files of all cities whose names end so, by what stands before it."""
+    """The files of all cities whose names end so, by city and what stands before it: ``ulm/ulm_000001_000019``."""
     found: dict[str, Path] = {}
     for city in sorted(path for path in folder.iterdir() if path.is_dir()):
         named = find_images(city).items()
-        found |= {name.removesuffix(ending): path for name, path in named if name.endswith(ending)}
+        found |= {f"{city.name}/{name.removesuffix(ending)}": path for name, path in named if name.endswith(ending)}
     return found

@@ -1,8 +1,8 @@
 """COCO-Stuff: ``images/{train,val}2017/X.jpg`` and ``annotations/{train,val}2017/X.png``, 171 classes.
 
 Masks are the official pixel maps (stuffthingmaps_trainval2017.zip), whose values are the ids of the categories less
-one: 0 to 181, of which eleven do not occur, and 255. Or they are ``X_labelTrainIds.png``, which mmsegmentation
-makes of them, with 0 to 170 and 255.
+one: 0 to 181, of which eleven do not occur, and 255. Where a split has none of these, they are
+``X_labelTrainIds.png``, which mmsegmentation makes of them, with 0 to 170 and 255.
 
 Layout and ids: https://github.com/nightrome/cocostuff
 """
@@ -27,12 +27,13 @@ _TRAIN_IDS = "_labelTrainIds"
 #: Ids of categories that were planned and are in no picture.
 _ABSENT = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 _VALUES = [category - 1 for category in range(1, 183) if category not in _ABSENT]
+_FIRST_STUFF = 91  # what is below are things
 _TO_TRAIN_IDS = dict.fromkeys(range(256), IGNORE_LABEL) | {value: index for index, value in enumerate(_VALUES)}
 
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return any((root / "images" / folder).is_dir() for folder in _FOLDERS.values())
+    return bool(splits(root)) and not (root / "masks").is_dir()  # else plain folders with splits of these names
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -48,19 +49,26 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     if not masks.is_dir():
         raise DataError(f"{masks} is missing: unpack stuffthingmaps_trainval2017.zip into {root / 'annotations'}.")
     found = find_images(masks)
-    converted = {
-        name.removesuffix(_TRAIN_IDS): path for name, path in found.items() if name.endswith(_TRAIN_IDS)
-    }
-    relabel = {} if converted else _TO_TRAIN_IDS
-    pairs = match_masks(find_images(images), converted or found, masks)
+    official = {name: path for name, path in found.items() if not name.endswith(_TRAIN_IDS)}
+    if official or not found:
+        pairs, relabel = match_masks(find_images(images), official, masks), _TO_TRAIN_IDS
+    else:
+        converted = {name.removesuffix(_TRAIN_IDS): path for name, path in found.items()}
+        pairs, relabel = match_masks(find_images(images), converted, masks, f"{_TRAIN_IDS}.png"), {}
     return FileDataset(root.name, "coco-stuff", split, *known_classes("coco-stuff"), pairs, relabel, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
     """What is often wrong with a COCO-Stuff: see :func:`segattn_cli.data.opening.mistakes_of`."""
-    if dataset.relabel and 182 in raw_values(dataset):
+    found = raw_values(dataset)
+    if not dataset.relabel or not found:
+        return []
+    strange = sorted(found - {*_VALUES, IGNORE_LABEL})
+    if strange:
         return [
-            "A mask holds 182: these are ids of categories, from 1 on. The official maps hold one less, so every "
-            "class would be one off: use stuffthingmaps_trainval2017.zip."
+            f"A mask holds {strange[0]}, which no official map does: ids that count from 1, or masks that were "
+            "converted before, would be one off or worse. Use those of stuffthingmaps_trainval2017.zip."
         ]
+    if max(found - {IGNORE_LABEL}, default=0) < _FIRST_STUFF:
+        return ["No mask has any stuff, but things alone: use the masks of stuffthingmaps_trainval2017.zip."]
     return []

@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class FileDataset:
-    """A split that consists of pairs of files; the layouts (camvid, voc, folder) differ in how they find them.
+    """A split that consists of pairs of files; layouts differ in how they find them.
 
     Args:
         relabel: values of the masks that mean something else: ``{11: 255}`` for CamVid's void.
@@ -136,8 +136,10 @@ def find_images(folder: Path) -> dict[str, Path]:
     return found
 
 
-def match_masks(images: Mapping[str, Path], masks: Mapping[str, Path], mask_folder: Path) -> tuple[Pair, ...]:
-    """Pair pictures and masks of the same name.
+def match_masks(
+    images: Mapping[str, Path], masks: Mapping[str, Path], mask_folder: Path, ending: str = ".png"
+) -> tuple[Pair, ...]:
+    """Pair pictures and masks of the same name; a mask's file is that name and ``ending``, in ``mask_folder``.
 
     Raises:
         DataError: on the first picture that has no mask; its notes name the others.
@@ -145,11 +147,11 @@ def match_masks(images: Mapping[str, Path], masks: Mapping[str, Path], mask_fold
     missing = [name for name in images if name not in masks]
     if missing:
         error = DataError(
-            f"{images[missing[0]]} has no mask {mask_folder / missing[0]}.png "
+            f"{images[missing[0]]} has no mask {mask_folder / missing[0]}{ending} "
             f"({len(missing)} of {len(images)} pictures have none): add the masks or take the pictures away."
         )
         for name in missing[1:]:
-            error.add_note(f"{images[name]} has no mask {mask_folder / name}.png.")
+            error.add_note(f"{images[name]} has no mask {mask_folder / name}{ending}.")
         raise error
     return tuple(Pair(image, masks[name]) for name, image in images.items())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +47,7 @@ def open_dataset(
 
     Args:
         source: ``"scenes"`` for the procedural one, else a folder.
-        format: ``auto`` recognises the layout of the folder; ``camvid``, ``voc`` and ``folder`` insist on one.
+        format: ``auto`` recognises the layout of the folder; a name in :data:`LAYOUTS` insists on one.
         size: resize to (H, W) on loading: ``(180, 240)`` trains on CamVid at half resolution. ``scenes`` are drawn
             at that size.
         scenes: size, number and seed of ``scenes``.
@@ -84,30 +86,55 @@ def resolve_format(source: str | Path, format: str = "auto") -> str:
         if format in LAYOUTS:
             raise ConfigError(f"'scenes' are drawn, not read as {format}: a folder of that name is ./scenes.")
         return "scenes"
-    root = Path(source)
     if format == "scenes":
-        raise ConfigError(f"The format 'scenes' is drawn, not read from {root}: leave the format away.")
+        raise ConfigError(f"The format 'scenes' is drawn, not read from {source}: leave the format away.")
+    try:
+        return _layout_of(Path(source), format)
+    except OSError as error:
+        raise DataError(f"{source} cannot be looked into: {error.strerror}.") from None
+
+
+def recognised(root: Path, names: Iterable[str] = LAYOUTS) -> str | None:
+    """The first of the layouts called ``names`` that ``root`` looks like."""
+    return next((name for name in names if LAYOUTS[name].recognise(root)), None)
+
+
+def _layout_of(root: Path, format: str) -> str:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in pictures.")
-    if format != "auto":
-        return format
-    found = recognised(root)
+    if format == "auto":
+        found, names, what = recognised(root), list(LAYOUTS), "in no known layout"
+    else:
+        found = format if LAYOUTS[format].splits(root) else None
+        names, what = [format], f"not laid out as {format}"
     if found is not None:
         return found
-    for inner in sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.is_dir()):
-        name = recognised(inner)
-        if name is not None:
-            raise DataError(f"{root} is in no known layout, but {inner} is ({name}): give that folder.")
+    near = _nearby(root, names)
+    if near:
+        meant = " and ".join(f"{place} is ({name})" for place, name in near.items())
+        which = "that folder" if len(near) == 1 else "one of them"
+        raise DataError(f"{root} is {what}, but {meant}: give {which}.")
+    if format != "auto":
+        return format  # it will say itself what it lacks
     raise DataError(
         f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
         "classes.txt; docs/data.md draws them all."
     )
 
 
-def recognised(root: Path) -> str | None:
-    """The name of the layout that ``root`` looks like."""
-    return next((name for name, layout in LAYOUTS.items() if layout.recognise(root)), None)
+def _nearby(root: Path, names: Iterable[str]) -> dict[Path, str]:
+    """Folders in these layouts that whoever gave ``root`` may have meant: in it, one level further down, above."""
+    for places in (root.glob("[!.]*"), root.glob("[!.]*/[!.]*"), [root.absolute().parent]):
+        found = {}
+        for place in sorted(places):
+            with suppress(OSError):  # not ours to look into
+                name = recognised(place, names) if place.is_dir() else None
+                if name is not None:
+                    found[place] = name
+        if found:
+            return found
+    return {}
 
 
 def mistakes_of(dataset: Dataset) -> list[str]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from segattn_cli.data.cityscapes import IDS
 from segattn_cli.data.class_lists import known_classes
+from segattn_cli.data.palettes import write_label_png
 from segattn_cli.errors import DataError, OutputError, UsageError
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a benchmark takes: one 8-bit grey PNG for each picture.
+    """What a benchmark takes: one 8-bit PNG for each picture.
 
     Args:
         benchmark: also the data set whose classes the network has to have.
@@ -23,6 +25,7 @@ class Submission:
         name: what the name of a picture has to look like; the first group begins the name of its prediction.
         ending: of the prediction's name.
         example: of a picture's name.
+        coloured: whether it wants the colours of the classes in the file, as a palette, and not grey.
     """
 
     benchmark: str
@@ -30,6 +33,7 @@ class Submission:
     name: str
     ending: str
     example: str
+    coloured: bool = False
 
     def file_name(self, picture: str) -> str:
         """What the prediction for ``picture`` is called. Raises :class:`DataError` where that cannot be told.
@@ -56,10 +60,11 @@ class Submission:
 
     def write(self, path: Path, label: np.ndarray) -> None:
         """Write the label map ``(H, W)`` with the benchmark's ids."""
-        from PIL import Image
-
         table = np.zeros(256, np.uint8)
         table[: len(self.ids)] = self.ids
+        if self.coloured:
+            _, palette = known_classes(self.benchmark)
+            return write_label_png(path, table[label], palette)
         try:
             Image.fromarray(table[label]).save(path, format="PNG")
         except OSError as error:
@@ -74,5 +79,5 @@ SUBMISSIONS = {
         "berlin_000000_000019_leftImg8bit.png",
     ),
     "ade20k": Submission("ade20k", tuple(range(1, 151)), r"(ADE_\w+)$", ".png", "ADE_test_00000001.jpg"),
-    "voc": Submission("voc", tuple(range(21)), r"(\d{4}_\d{6})$", ".png", "2008_000006.jpg"),
+    "voc": Submission("voc", tuple(range(21)), r"(\d{4}_\d{6})$", ".png", "2008_000006.jpg", coloured=True),
 }  # fmt: skip

@@ -52,13 +52,11 @@ def initial_state(
     where a file does not fit network or classes.
     """
     ema = config.training.ema is not None
-    fresh = network.initialise(config.training.seed)
     path = None if resumed is None else resumed / runs.LAST
     if path is None or not path.exists():
-        loaded = None
+        fresh, loaded = network.initialise(config.training.seed), None
         if config.network.weights is not None:
-            shapes = {name: value.shape for name, value in fresh.items()}
-            loaded = weights_for(network, config.network.weights, shapes)
+            loaded = weights_for(network, config.network.weights)
             fresh |= loaded.params
         return State.of(fresh, Progress(), ops, ema=ema), loaded
     checkpoint = load_checkpoint(path)
@@ -77,9 +75,10 @@ def initial_state(
             )
     if "progress" not in checkpoint.metadata:
         raise CheckpointError(f"{path} is a model without the state of its training, which cannot go on from it.")
+    shapes = network.shapes()
     for prefix in ("", runs.MOMENTUM, runs.EMA):
         found = runs.part(checkpoint.arrays, prefix)
-        wanted = {name: fresh[name] for name in found if name in fresh} if prefix else fresh
+        wanted = {name: shapes[name] for name in found if name in shapes} if prefix else shapes
         runs.check_fits(path, found, wanted)
     try:
         progress = Progress(**checkpoint.metadata["progress"])

@@ -15,7 +15,7 @@ import numpy as np
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.checkpoint import KEY
 from segattn_cli.config import described_config
-from segattn_cli.data import default_palette
+from segattn_cli.data import IGNORE_LABEL, default_palette
 from segattn_cli.data.class_lists import guess_classes, named_classes
 from segattn_cli.errors import CheckpointError, UsageError
 from segattn_cli.runs import BACKBONE
@@ -75,8 +75,7 @@ def _backbone(file: WeightsFile, naming: Naming, decimate: bool) -> Imported:
     parts = {key: naming.settings[key] for key in BACKBONE_SETTINGS if key in naming.settings}
     parts["head"] = "largefov" if parts["backbone"] == "vgg16" and decimate else "fcn"
     network = build_network(NetworkConfig(classes=2, **parts))
-    shapes = {name: value.shape for name, value in network.initialise(0).items()}
-    found = match(file, naming, network, {name: shapes[name] for name in shapes if _belongs(name, parts["head"])})
+    found = match(file, naming, network, [name for name in network.shapes() if _belongs(name, parts["head"])])
     metadata = {"kind": BACKBONE, "weights": parts, **_origin(found)}
     return Imported("backbone", found, found.params, metadata, naming.notes)
 
@@ -96,8 +95,7 @@ def _network(
     tree = {key: value for key, value in naming.settings.items() if key != "classes"}
     config = described_config({"name": file.path.stem, "network": tree}, settings)
     network = build_network(config.network_config(len(classes)))
-    initial = network.initialise(config.training.seed)
-    found = match(file, naming, network, {name: value.shape for name, value in initial.items()})
+    found = match(file, naming, network)
     if reset_classes:
         classifiers = tuple(name for name in found.params if is_classifier(name))
         kept = {name: value for name, value in found.params.items() if name not in classifiers}
@@ -106,7 +104,10 @@ def _network(
         "kind": "model", "config": config.model_dump(mode="json", exclude_none=True), "classes": list(classes),
         "palette": palette.tolist(), **_origin(found),
     }  # fmt: skip
-    return Imported("network", found, initial | found.params, metadata, (*naming.notes, *guessed))
+    arrays = found.params
+    if found.missing or found.reset:
+        arrays = network.initialise(config.training.seed) | arrays
+    return Imported("network", found, arrays, metadata, (*naming.notes, *guessed))
 
 
 def is_classifier(name: str) -> bool:
@@ -123,6 +124,8 @@ def _classes(
 ) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...]]:
     """Names, colours, and what should be said of them."""
     count = naming.settings["classes"]
+    if not 2 <= count <= IGNORE_LABEL:
+        raise FileError(f"tells {count} classes apart, and 2 to {IGNORE_LABEL} can be told apart in a mask")
     if names is not None:
         classes, palette = named_classes(names)
         if len(classes) != count and not reset:

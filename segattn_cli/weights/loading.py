@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from reference.networks import Network
 from segattn_cli.errors import CheckpointError
 from segattn_cli.weights.layouts import naming_of
 from segattn_cli.weights.matching import Match, match
-from segattn_cli.weights.names import Shape
 from segattn_cli.weights.reading import read_weights
 from segattn_cli.weights.tensors import FileError
 
 
-def weights_for(network: Network, path: Path | str, shapes: Mapping[str, Shape], layout: str = "auto") -> Match:
-    """What the file ``path`` has for ``network``, whose parameters have ``shapes``.
+def weights_for(network: Network, path: Path | str, layout: str = "auto") -> Match:
+    """What the file ``path`` has for ``network``.
 
     Raises :class:`CheckpointError` for a file that cannot be read, has names that nobody knows, or fits by half.
     """
     file = read_weights(path)
     try:
-        return match(file, naming_of(file, layout), network, shapes)
+        return match(file, naming_of(file, layout), network)
     except FileError as error:
         raise CheckpointError(f"{path} {error}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -51,8 +51,8 @@ def part_of(name: str) -> str:
     return ".".join(parts[:2]) if parts[0] == "head" else parts[0]
 
 
-def match(file: WeightsFile, naming: Naming, network: Network, shapes: Mapping[str, Shape]) -> Match:
-    """Find a tensor of ``file`` for each parameter of ``network``, whose shapes by name are ``shapes``.
+def match(file: WeightsFile, naming: Naming, network: Network, wanted: Iterable[str] | None = None) -> Match:
+    """Find a tensor of ``file`` for each parameter of ``network``, or for those that are ``wanted``.
 
     A part of the network is in the file as a whole, or missing as a whole; classifiers of another number of
     classes are left out, to be learnt anew.
@@ -63,17 +63,19 @@ def match(file: WeightsFile, naming: Naming, network: Network, shapes: Mapping[s
     _same_backbone(naming, network)
     params: dict[str, np.ndarray] = {}
     missing, reset, used = [], [], set()
-    for ours, shape in shapes.items():
+    shapes = network.shapes()
+    for ours in shapes if wanted is None else wanted:
+        shape = shapes[ours]
         theirs = naming.theirs(_counterpart(ours, naming, network))
         if theirs is None or theirs not in file.tensors:
             missing.append(ours)
             continue
         used.add(theirs)
-        array = naming.convert(ours, file.tensors[theirs].values, shape)
-        if array.shape != shape:
-            if _other_classes(array.shape, shape, network.config.classes):
-                reset.append(ours)
-                continue
+        array = _converted(naming, ours, file.tensors[theirs].values, shape)
+        if array is not None and _other_classes(array.shape, shape, network.config.classes):
+            reset.append(ours)
+            continue
+        if array is None or array.shape != shape:
             raise FileError(
                 f"has {theirs} of shape {file.tensors[theirs].shape}, which does not fit {ours} of shape {shape}: "
                 "it is of another network"
@@ -102,6 +104,14 @@ def summary(names: tuple[str, ...], most: int = 4) -> str:
     return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")
 
 
+def _converted(naming: Naming, ours: str, array: np.ndarray, shape: Shape) -> np.ndarray | None:
+    """The array in our form; None where it has not even the right number of axes."""
+    try:
+        return naming.convert(ours, array, shape)
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
 def _counterpart(ours: str, naming: Naming, network: Network) -> str:
     """What the file's network calls our parameter, in our own terms; "" for what it cannot have.
 
@@ -123,7 +133,7 @@ def _counterpart(ours: str, naming: Naming, network: Network) -> str:
 
 
 def _other_classes(got: Shape, wanted: Shape, classes: int) -> bool:
-    return len(got) == len(wanted) > 0 and got[:-1] == wanted[:-1] and wanted[-1] == classes
+    return got != wanted and len(got) == len(wanted) > 0 and got[:-1] == wanted[:-1] and wanted[-1] == classes
 
 
 def _same_backbone(naming: Naming, network: Network) -> None:

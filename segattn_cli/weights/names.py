@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from reference.networks import NetworkConfig
+from segattn_cli.weights.tensors import FileError
+
 #: The keys of :class:`reference.networks.NetworkConfig` that decide which parameters a backbone has.
 BACKBONE_SETTINGS = ("backbone", "deep_stem", "stem_channels")
 Shape = tuple[int, ...]
@@ -82,6 +85,27 @@ class Naming:
             if renamed is not None:
                 return ".".join([*filter(None, [renamed]), *parts[end:]])
         return None
+
+
+def checked_settings(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that a file says of its network, if they make one.
+
+    Raises:
+        FileError: where they do not.
+
+    >>> checked_settings({"backbone": "resnet18", "scales": [1.0, 0.5]})
+    {'backbone': 'resnet18', 'scales': (1.0, 0.5)}
+    """
+    try:
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in said.items()
+        }
+        NetworkConfig(**({"classes": 2} | settings))
+        if "backbone" not in settings:
+            raise ValueError("no backbone")
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
+    return settings
 
 
 def prefix_before(names: Iterable[str], ending: str) -> str | None:

@@ -70,8 +70,10 @@ def test_version(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "eval", "infer", "check", "doctor", "data", "data sample", "data check"]
-)
+    "command",
+    ["train", "eval", "infer", "export", "summary", "check", "bench", "doctor", "data", "data sample", "data check",
+     "data download", "weights", "weights import", "weights show"],
+)  # fmt: skip
 def test_every_command_explains_itself(monkeypatch, capsys, command):
     assert run(monkeypatch, *command.split(), "--help") == 0
     assert "Usage" in capsys.readouterr().out

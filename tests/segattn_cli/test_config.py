@@ -51,6 +51,8 @@ def test_the_default_is_tiny_scenes():
         ("network.scales=[1.0,0.5", 'network.scales must be an array, got "[1.0,0.5".'),
         ("network.head=dua", "network.head must be one of fcn, position, channel, dual, largefov, got dua."),
         ("network.multi_grid=[4,8]", "network.multi_grid is for ResNets with output_stride 8 only."),
+        ("network.auxiliary_head=true", "network.auxiliary_head is for ResNets, not for tiny."),
+        ("network.stem_channels=32", "network.stem_channels is the width of a deep_stem."),
         (
             "augmentation.scale=[2,1]",
             "augmentation.scale must go from the least to the greatest factor, got [2.0, 1.0].",

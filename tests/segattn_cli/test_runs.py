@@ -41,6 +41,13 @@ def test_a_model_comes_back_with_all_that_describes_it(tmp_path, arrays, metadat
     np.testing.assert_array_equal(model.params["backbone.conv1.weight"], arrays["backbone.conv1.weight"])
 
 
+def test_a_checkpoint_from_before_a_key_takes_its_default(tmp_path, arrays, metadata):
+    for section, key in (("network", "auxiliary_head"), ("network", "stem_channels"), ("loss", "auxiliary")):
+        del metadata["config"][section][key]
+    save_checkpoint(tmp_path / "old.safetensors", arrays, metadata)
+    assert open_model(tmp_path / "old.safetensors").config == load_config("tiny-scenes")
+
+
 def test_the_best_checkpoint_of_a_folder_is_preferred(tmp_path, arrays, metadata):
     with pytest.raises(CheckpointError, match=f"There is no checkpoint in {tmp_path}: train there first"):
         open_model(tmp_path)

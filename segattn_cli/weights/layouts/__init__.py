@@ -26,9 +26,16 @@ def naming_of(file: WeightsFile, layout: str = "auto") -> Naming:
     Raises:
         FileError: where they are not those of ``layout``, or, with ``auto``, of nobody known.
     """
+    empty = next((name for name, tensor in file.tensors.items() if not tensor.values.size), None)
+    if empty is not None:
+        raise FileError(f"has a tensor without numbers, {empty}")
     for known, recognisers in LAYOUTS.items():
         for recognise in recognisers:
-            if layout in ("auto", known) and (naming := recognise(file)) is not None:
+            try:
+                naming = recognise(file) if layout in ("auto", known) else None
+            except IndexError:
+                raise FileError(f"has the names of {known}, but not the shapes") from None
+            if naming is not None:
                 said = pytorch.said_settings(file)
                 return naming if said is None else replace(naming, settings=said, notes=())
     names = ", ".join(list(file.tensors)[:4])

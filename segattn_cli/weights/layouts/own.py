@@ -9,7 +9,7 @@ import numpy as np
 
 from segattn_cli.checkpoint import KEY
 from segattn_cli.runs import EMA, MOMENTUM
-from segattn_cli.weights.names import Naming, Shape
+from segattn_cli.weights.names import Naming, Shape, checked_settings
 from segattn_cli.weights.reading import WeightsFile
 from segattn_cli.weights.tensors import FileError
 
@@ -21,11 +21,12 @@ def recognise(file: WeightsFile) -> Naming | None:
     try:
         metadata = json.loads(file.extra[KEY])
         described = metadata.get("weights") or metadata["config"]["network"]
-        settings: dict[str, Any] = {key: value for key, value in described.items() if key != "weights"}
+        said: dict[str, Any] = {key: value for key, value in described.items() if key != "weights"}
         if "classes" in metadata:
-            settings["classes"] = len(metadata["classes"])
+            said["classes"] = len(metadata["classes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FileError(f"does not describe its network as this segattn expects ({error})") from None
+        raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
+    settings = checked_settings(said)
     averaged = any(name.startswith(EMA) for name in file.tensors)
     return Naming("segattn", settings, {"": EMA.removesuffix(".") if averaged else ""}, _as_it_is)
 

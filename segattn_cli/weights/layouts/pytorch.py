@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from segattn_cli.weights.names import Naming
+from segattn_cli.weights.names import Naming, checked_settings
 from segattn_cli.weights.reading import WeightsFile
 from segattn_cli.weights.tensors import FileError
 
@@ -28,6 +28,7 @@ def said_settings(file: WeightsFile) -> dict[str, Any] | None:
     if KEY not in file.extra:
         return None
     try:
-        return dict(json.loads(file.extra[KEY]))
+        said = dict(json.loads(file.extra[KEY]))
     except (ValueError, TypeError, RecursionError) as error:
-        raise FileError(f"does not describe its network as this segattn expects ({error})") from None
+        raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
+    return checked_settings(said)

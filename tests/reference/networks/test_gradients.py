@@ -74,6 +74,29 @@ def test_backbones(make_problem, config):
     assert_gradient_is_slope(problem, lambda params: problem.loss(params).total, step=3e-9, rel=2e-4)
 
 
+@pytest.mark.parametrize(
+    ("head", "scales", "output_stride", "size"),
+    [
+        ("fcn", (1.0,), 8, (24, 33)),
+        ("dual", (1.0, 0.6), 8, (24, 33)),
+        ("dual", (0.6, 1.0), 32, (41, 48)),  # layer3's map is the larger
+    ],
+)
+def test_auxiliary_head(make_problem, head, scales, output_stride, size):
+    """Of the auxiliary head itself, and of what lies below it and the main head: layer3 and the stem."""
+    problem = make_problem(
+        LossWeights(auxiliary=2.5), backbone="resnet18", head=head, scales=scales, auxiliary_head=True,
+        output_stride=output_stride, size=size,
+    )
+
+    def total(params):
+        return problem.loss(params).total
+
+    assert_gradient_is_slope(problem, total, lambda name: name.startswith("auxiliary_head."), step=1e-7, rel=2e-5)
+    for part in ("backbone.layer3.1.", "backbone.bn1."):
+        assert_gradient_is_slope(problem, total, lambda name, part=part: name.startswith(part), step=1e-8, rel=1e-4)
+
+
 def test_frozen_norms(make_problem):
     """With running statistics in training, gradients are those of the running statistics' formula."""
     problem = make_problem(backbone="tiny", head="dual")

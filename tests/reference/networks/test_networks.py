@@ -7,7 +7,7 @@ import pytest
 
 import reference.ops as ops
 from reference.layers import Context, is_trained
-from reference.networks import NetworkConfig, build_network
+from reference.networks import LossWeights, NetworkConfig, build_network
 from reference.networks.resnet import ResNet
 from reference.networks.vgg import VGG16
 
@@ -44,11 +44,39 @@ def test_resnet_names_are_torchvisions():
     assert "backbone.conv1.bias" not in params
 
 
+def test_the_narrow_deep_stem_is_that_of_mmsegmentation():
+    """V1c: 32, 32, 64, where PyTorch-Encoding's has 64, 64, 128; the blocks behind it differ in one input alone."""
+    narrow = ResNet("backbone", "resnet50", deep_stem=True, stem_channels=32).initialise(0)
+    shapes = [narrow[f"backbone.conv1.{index}.weight"].shape for index in (0, 3, 6)]
+    assert shapes == [(3, 3, 3, 32), (3, 3, 32, 32), (3, 3, 32, 64)]
+    assert narrow["backbone.bn1.weight"].shape == (64,)
+    wide = ResNet("backbone", "resnet50", deep_stem=True).initialise(0)
+    assert wide["backbone.conv1.6.weight"].shape == (3, 3, 64, 128)
+    assert narrow["backbone.layer1.0.conv1.weight"].shape == (1, 1, 64, 64)
+    assert wide["backbone.layer1.0.conv1.weight"].shape == (1, 1, 128, 64)
+
+
+@pytest.mark.parametrize(("backbone", "channels"), [("resnet18", (256, 64)), ("resnet50", (1024, 256))])
+def test_the_auxiliary_head_is_that_of_mmsegmentation(backbone, channels):
+    """It adds parameters, and changes none: those that both networks have start the same."""
+    plain = build_network(NetworkConfig(classes=19, backbone=backbone)).initialise(0)
+    params = build_network(NetworkConfig(classes=19, backbone=backbone, auxiliary_head=True)).initialise(0)
+    assert {name: value.shape for name, value in params.items() if name not in plain} == {
+        "auxiliary_head.reduce.conv.weight": (3, 3, *channels),
+        **{f"auxiliary_head.reduce.norm.{part}": (channels[1],)
+           for part in ("weight", "bias", "running_mean", "running_var")},
+        "auxiliary_head.classifier.weight": (channels[1], 19),
+        "auxiliary_head.classifier.bias": (19,),
+    }  # fmt: skip
+    for name, value in plain.items():
+        np.testing.assert_array_equal(params[name], value, err_msg=name)
+
+
 def dilations(output_stride, **config):
     """The (stride, dilation) of each 3×3 convolution of a ResNet-50."""
     resnet = ResNet("b", "resnet50", output_stride=output_stride, **config)
     found = {stage: [] for stage in (2, 3, 4)}
-    for conv in (block.inner[1].conv for block in resnet.blocks):
+    for conv in (block.inner[1].conv for block in [*resnet.layer1_to_3, *resnet.layer4]):
         for stage, strides in found.items():
             if f"layer{stage}." in conv.name:
                 strides.append((conv.geometry["stride"], conv.geometry["dilation"]))
@@ -130,6 +158,49 @@ def test_prediction_is_the_main_map_and_keeps_nothing(make_problem):
     }
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+def test_the_auxiliary_head_speaks_in_training_alone(make_problem, scales):
+    problem = make_problem(backbone="resnet18", head="fcn", auxiliary_head=True, scales=scales, dropout=False)
+    outputs = problem.network.forward(problem.images, Context(ops, problem.params))
+    names = {name for name in outputs.scores if name.startswith("auxiliary")}
+    assert names == ({"auxiliary"} if len(scales) == 1 else {"auxiliary scale 1", "auxiliary scale 0.5"})
+    for name in names:
+        assert outputs.scores[name].shape == outputs.scores["main"].shape
+
+    seen = []
+    ctx = Context(ops, problem.params, observe=lambda name, array: seen.append(name))
+    predicted = problem.network.predict(problem.images, ctx)
+    np.testing.assert_array_equal(predicted, outputs.scores["main"])
+    assert seen
+    assert not any("auxiliary" in name for name in seen)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.75, 0.5)])
+def test_the_loss_weighs_the_auxiliary_head_by_its_mean_over_the_scales(make_problem, scales):
+    config = {"backbone": "resnet18", "head": "fcn", "auxiliary_head": True, "scales": scales, "dropout": False}
+    totals = {}
+    for weights in (LossWeights(), LossWeights(auxiliary=0.0)):
+        problem = make_problem(weights, **config)
+        loss = problem.loss()
+        maps = [scores for name, scores in loss.outputs.scores.items() if name.startswith("auxiliary")]
+        assert len(maps) == len(scales)
+        losses = [cross_entropy(scores, problem) for scores in maps]
+        assert loss.parts["auxiliary"] == pytest.approx(np.mean(losses))
+        totals[weights.auxiliary] = float(loss.total)
+        levels = [name for name in loss.outputs.scores if name.startswith("scale")]
+        assert set(loss.parts) == {"main", "auxiliary", *levels}
+        others = sum(float(value) for name, value in loss.parts.items() if name != "auxiliary")
+        assert totals[weights.auxiliary] == pytest.approx(others + weights.auxiliary * loss.parts["auxiliary"])
+    assert set(totals) == {0.4, 0.0}
+    assert totals[0.4] > totals[0.0]
+
+
+def cross_entropy(scores, problem):
+    logits, _ = ops.resize_bilinear(scores, problem.labels.shape[1:])
+    class_weights = np.array(problem.objective.class_weights)
+    return ops.softmax_cross_entropy(logits, problem.labels, ignore_label=255, class_weights=class_weights)[0]
+
+
 def test_fusion_starts_as_the_mean_of_the_scales():
     images = np.random.default_rng(0).normal(size=(1, 24, 32, 3)).astype(np.float32)
     scores = {}
@@ -190,6 +261,10 @@ def test_the_untrained_scale_classifier_guesses(make_problem):
         ({"scales": (1.0, 0.5, 0.50000001)}, "scales must differ"),
         ({"scales": (1.0, -1.0)}, "scales must be positive"),
         ({"deep_stem": True}, "deep_stem is for ResNets"),
+        ({"backbone": "resnet18", "stem_channels": 32}, "stem_channels is the width of a deep_stem"),
+        ({"backbone": "resnet18", "deep_stem": True, "stem_channels": 0}, "stem_channels must be at least 1"),
+        ({"auxiliary_head": True}, "auxiliary_head is for ResNets, not for tiny"),
+        ({"backbone": "vgg16", "auxiliary_head": True}, "auxiliary_head is for ResNets, not for vgg16"),
         ({"multi_grid": (4, 8, 16)}, "multi_grid is for ResNets"),
         ({"backbone": "resnet18", "multi_grid": (4, 8, 16)}, "needs 2 dilations"),
         ({"scale_classifier": "attached"}, "needs more than one scale"),

@@ -41,6 +41,8 @@ def test_the_networks_have_every_part() -> None:
     assert {config.scale_classifier for config in configs} == set(SCALE_CLASSIFIERS)
     assert {config.channel_form for config in configs} == set(CHANNEL_FORMS)
     assert {config.align_corners for config in configs} == {False, True}
+    assert {config.auxiliary_head for config in configs} == {False, True}
+    assert {config.stem_channels if config.deep_stem else None for config in configs} == {None, 32}
 
 
 def test_without_names_everything_is_planned() -> None:

@@ -171,6 +171,19 @@ class TestCheck:
         assert "Void everywhere: 1 of the 8 pictures of train." in done.out
         assert "Never in train: sky, building, pavement, plaza, tree, car, person." in done.out
 
+    def test_mistakes(self, cli: Callable, tmp_path: Path) -> None:
+        for folder, mode, ending in (("images", "RGB", "jpg"), ("annotations", "L", "png")):
+            path = tmp_path / folder / "training" / f"ADE_train_00000001.{ending}"
+            path.parent.mkdir(parents=True)
+            Image.new(mode, (32, 24), "white").save(path)  # white is 255: void, once shifted
+        done = cli("data", "check", tmp_path)
+        assert done.code == 0
+        assert "! train: The masks have 255, which the original ones have not" in done.out
+        assert "! All 1 pictures and their masks can be read; are they the right ones?" in done.out
+        assert "Never in train: wall, " in done.out
+        assert ", cabinet, " in done.out
+        assert "and 130 more. What is absent" in done.out
+
     def test_one_split(self, cli: Callable, root: Path) -> None:
         report = json.loads(cli("data", "check", root, "--split", "val", "--json", "-").out)
         assert list(report["splits"]) == ["val"]

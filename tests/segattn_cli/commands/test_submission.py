@@ -63,3 +63,24 @@ def test_two_pictures_of_one_name(cli: Any, city: Path, tmp_path: Path) -> None:
     result = cli("infer", city, tmp_path / "leftImg8bit", "--out", tmp_path / "out", "--submission", "cityscapes")
     assert result.code == 2
     assert "Two inputs would both be written to" in result.err
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "name", "mode", "first"),
+    [("ade20k", "ADE_test_00000001", "L", 1), ("voc", "2008_000006", "P", 0)],
+)
+def test_other_benchmarks(
+    benchmark: str, name: str, mode: str, first: int, cli: Any, model_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    """ADE20K counts classes from 1; VOC wants palette PNG in its own colours, whatever the network's are."""
+    classes, palette = known_classes(benchmark)
+    model = model_of(tmp_path / "best.safetensors", classes=classes)
+    noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / f"{name}.jpg")
+    for out, options in (("out", ["--submission", benchmark]), ("plain", [])):
+        assert cli("infer", model, tmp_path / f"{name}.jpg", "--out", tmp_path / out, *options).code == 0
+    with Image.open(tmp_path / "out" / f"{name}.png") as submitted:
+        assert submitted.mode == mode
+        np.testing.assert_array_equal(submitted, np.asarray(Image.open(tmp_path / "plain" / f"{name}.png")) + first)
+        if mode == "P":
+            assert submitted.getpalette()[:63] == palette.ravel().tolist()

@@ -65,5 +65,6 @@ def test_a_parameter_without_gradient_stays(params):
 def test_multipliers():
     config = Optimiser(head_multiplier=10.0, classifier_multiplier=3.0)
     names = ("backbone.layer1.0.conv1.weight", "scale_attention.conv1.weight", "scale_classifier.weight",
-             "head.position.classifier.weight", "head.fc7.weight", "head.fc8.weight")  # fmt: skip
-    assert [rate_multiplier(name, config) for name in names] == [1, 10, 10, 30, 10, 30]
+             "head.position.classifier.weight", "head.fc7.weight", "head.fc8.weight",
+             "auxiliary_head.reduce.conv.weight", "auxiliary_head.classifier.weight")  # fmt: skip
+    assert [rate_multiplier(name, config) for name in names] == [1, 10, 10, 30, 10, 30, 10, 30]

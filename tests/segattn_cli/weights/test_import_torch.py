@@ -80,8 +80,7 @@ def test_vgg16_becomes_largefov(networks: Any, tmp_path: Path) -> None:
     networks.randomise(peer.fc8, 1)
     network = build_network(NetworkConfig(classes=21, backbone="vgg16", head="largefov", head_channels=128))
     params = network.initialise(0)
-    shapes = {name: value.shape for name, value in params.items()}
-    found = weights_for(network, save(vgg.state_dict(), tmp_path / "vgg16.pth", "zip"), shapes)
+    found = weights_for(network, save(vgg.state_dict(), tmp_path / "vgg16.pth", "zip"))
     assert found.missing == ("head.fc8.weight", "head.fc8.bias")
     assert found.unused == ("classifier.6.weight", "classifier.6.bias")
     fc8 = peer.fc8.weight.detach().numpy()[:, :, 0, 0].T

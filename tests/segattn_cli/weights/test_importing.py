@@ -130,8 +130,7 @@ def test_classifiers_start_anew(tmp_path: Path) -> None:
 
 
 def matched(path: Path, classes: int = CLASSES, **network: Any) -> Any:
-    built = build_network(NetworkConfig(classes=classes, **network))
-    return weights_for(built, path, {name: value.shape for name, value in built.initialise(0).items()})
+    return weights_for(build_network(NetworkConfig(classes=classes, **network)), path)
 
 
 def test_a_network_gives_what_another_can_use(tmp_path: Path) -> None:
@@ -168,6 +167,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("head.conv51.1.weight", np.full(128, np.nan, np.float32), "NaN"),
         ("head.conv51.1.weight", np.ones(64, np.float32), "does not fit"),
         ("pretrained.layer4.2.conv1.weight", np.ones(3, np.float32), "is none of resnet18"),
+        ("head.sa.query_conv.weight", np.ones(3, np.float32), "the names of danet, but not the shapes"),
+        ("head.conv8.1.weight", np.ones((1, 128, 1, 1), np.float32), "tells 1 classes apart"),
+        ("head.conv51.0.weight", np.array(1, np.float32), "does not fit"),
+        ("head.conv8.1.bias", np.ones((0, 3), np.float32), "a tensor without numbers, head.conv8.1.bias"),
         ("pretrained.layer2.0.downsample.2.weight", np.ones(3, np.float32), "which pool before they project"),
         ("pretrained.layer1.0.conv2.weight", np.ones((128, 64, 3, 3), np.float32), "another width"),
     ],
@@ -240,3 +243,7 @@ def test_the_fully_connected_layers_of_vgg(tmp_path: Path, rng: np.random.Genera
     assert weight[1, 2, 5, 3] == np.float32(fc6[12, 5 * 49 + 3 * 7 + 6])  # unit 12, channel 5, row 3, column 6
     assert found.params["head.fc7.weight"][0, 0, 2, 3] == np.float32(fc7[12, 8])
     np.testing.assert_array_equal(found.params["head.fc6.bias"], np.arange(0, 64, 4))
+    for name, wrong in (("classifier.0.weight", fc6[:, 1:]), ("classifier.3.bias", np.array(1.0))):
+        path.write_bytes(save(arrays | {name: np.ascontiguousarray(wrong, np.float32).reshape(wrong.shape)}))
+        with pytest.raises(CheckpointError, match=f"{name} of shape .* does not fit"):
+            matched(path, backbone="vgg16", head="largefov", head_channels=16)

@@ -1,0 +1,236 @@
+"""``segattn summary``: what is a network made of, and what does it cost?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from segattn_cli.commands import completion
+from segattn_cli.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segattn_cli.config import Config
+    from segattn_cli.counting.cost import Cost
+    from segattn_cli.counting.layers import LayerCost
+
+#: Where neither a checkpoint nor a data set says how many classes there are.
+CLASSES = 21
+
+
+def summary(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PRESET|RUN|CHECKPOINT|CONFIG.toml", help="The network; tiny-scenes if nothing is given.",
+            show_default=False, autocompletion=completion.presets,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one key; may be repeated.",
+            autocompletion=completion.settings,
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="K", help="How many; by default those of the checkpoint or the data set."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="H,W", help="Size of an image; by default that of the training's crops.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images in one pass of training; by default training.batch_size.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="A line for every layer, not for every module.")] = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Everything as JSON; - prints it in place of the tables."),
+    ] = None,
+) -> None:
+    """Layers, shapes, parameters, multiply-adds and memory of a network.
+
+    Nothing is computed: the network runs on shapes alone, forward and backward,
+    which takes a moment for any size. Memory is that of the backend numpy.
+
+    \b
+    Examples:
+      segattn summary danet-resnet101-cityscapes --classes 19
+      segattn summary runs/first --size 360,480
+      segattn summary tiny-scenes --set network.head=fcn --all
+    """
+    from reference.networks import build_network
+    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.commands.prediction import parse_size
+    from segattn_cli.counting.cost import configured_step, inference
+    from segattn_cli.counting.layers import grouped, layer_costs
+
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
+    height, width = (parse_size("--size", size) if size else None) or (0, 0)
+    config, known = _described(source, settings or ())
+    count = classes or known or _classes_of_data(config)
+    network = build_network(config.network_config(count))
+    if not height:
+        height, width = config.augmentation.crop
+    batch = batch or config.training.batch_size
+
+    layers = layer_costs(network, height, width)
+    predict = inference(network, 1, height, width)
+    step = configured_step(config, count, batch, (height, width))
+    if json_file is not None:
+        report = _report(config, count, (height, width), batch, layers, predict, step)
+        text = json.dumps(report, indent=1, allow_nan=False)
+        if json_file == Path("-"):
+            print(text)
+            return
+        write_atomically(json_file, f"{text}\n".encode())
+    _print(config, count, (height, width), batch, layers if every else grouped(layers), predict, step)
+
+
+def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
+    """The configuration that ``source`` means, and how many classes it was trained on if it is a checkpoint."""
+    from segattn_cli.checkpoint import load_checkpoint
+    from segattn_cli.config import PRESETS, described_config, load_config
+    from segattn_cli.runs import CONFIG, checkpoint_of, described
+
+    path = Path(source or "")
+    if source is None or source in PRESETS or not (path.is_dir() or path.suffix == ".safetensors"):
+        return load_config(source, settings), None
+    if path.is_dir() and (path / CONFIG).exists() and not any(path.glob("*.safetensors")):
+        return load_config(path / CONFIG, settings), None  # a run that has saved nothing yet
+    path = checkpoint_of(path)
+    metadata = load_checkpoint(path).metadata
+    config, classes, _ = described(path, metadata)
+    return described_config(metadata["config"], settings) if settings else config, len(classes)
+
+
+def _classes_of_data(config: Config) -> int:
+    from segattn_cli.training.start import open_splits
+
+    try:
+        training, _ = open_splits(config)
+    except DataError as error:
+        print(f"segattn: {error} The cost is for {CLASSES} classes; --classes K changes that.", file=sys.stderr)
+        return CLASSES
+    return len(training.classes)
+
+
+def _report(
+    config: Config, classes: int, size: tuple[int, int], batch: int, layers: Sequence[LayerCost], predict: Cost,
+    step: Cost,
+) -> dict[str, Any]:
+    """Everything, for one image unless it says otherwise."""
+    from backends.numpy.threads import thread_count
+
+    return {
+        "name": config.name,
+        "network": config.network.parts(),
+        "classes": classes,
+        "size": size,
+        "threads": thread_count(),
+        "parameters": step.parameters,
+        "running_statistics": step.statistics,
+        "inference": _figures(predict),
+        "training": {"batch_size": batch, "accumulate": config.optimiser.accumulate, **_figures(step)},
+        "layers": [layer._asdict() for layer in layers],
+    }
+
+
+def _figures(cost: Cost) -> dict[str, int]:
+    return {
+        "multiply_adds": cost.multiply_adds,
+        "state_bytes": cost.state_bytes,
+        "kept_bytes": cost.kept_bytes,
+        "pass_bytes": cost.pass_bytes,
+        "peak_bytes": cost.peak_bytes,
+    }
+
+
+def _print(
+    config: Config, classes: int, size: tuple[int, int], batch: int, rows: Sequence[LayerCost], predict: Cost,
+    step: Cost,
+) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    network = config.network
+    parts = f"{network.backbone} with output stride {network.output_stride}, head {network.head}, {classes} classes"
+    console.print(f"[bold]{escape(config.name)}[/]: {parts}, one image of {_times(size)}", soft_wrap=True)
+    console.print(_layers(rows))
+    console.print(
+        f"{step.parameters:,} parameters are trained; {step.statistics:,} running statistics follow the batches."
+        + ("  [dim]* only in training[/]" if any(row.training_only for row in rows) else ""),
+        soft_wrap=True,
+    )
+    console.print(_passes(predict, step, batch * config.optimiser.accumulate))
+    state = "weights and momentum" if config.training.ema is None else "weights, their average and momentum"
+    console.print(
+        f"State: what is there all the time, {state} in training. Pass: the most that images,\n"
+        "activations and gradients take at once. Kept: of it, what waits for the backward pass.",
+        style="dim", soft_wrap=True,
+    )  # fmt: skip
+
+
+def _layers(rows: Sequence[LayerCost]) -> Table:
+    """One line for each layer or group of layers; with several scales, those of each below its sum."""
+    table = _empty("\nlayer", "output\nH×W×C", "\nparameters", "multiply-adds\nmillions", "outputs\nMB")
+    scopes = list(dict.fromkeys(_scope(row) for row in rows))
+    for scope in scopes:
+        own = [row for row in rows if _scope(row) == scope]
+        if len(scopes) > 1:
+            table.add_row(f"[bold]{scope or 'fusion'}[/]", "", *_sums(own))
+        for row in own:
+            name = row.name.removeprefix(f"{scope}/") + (" *" if row.training_only else "")
+            table.add_row(" " * (len(scopes) > 1) + name, _times(row.shape[1:]), *_sums([row]))
+    table.add_section()
+    table.add_row("[bold]all[/]", "", *_sums(rows))
+    return table
+
+
+def _passes(predict: Cost, step: Cost, images: int) -> Table:
+    table = _empty("", "\nimages", "multiply-adds\nbillions", "peak\nMB", "state\nMB", "pass\nMB", "kept\nMB")
+    for name, count, cost in (("inference", 1, predict), ("training step", images, step)):
+        sizes = (cost.peak_bytes, cost.state_bytes, cost.pass_bytes, cost.kept_bytes)
+        megabytes = [f"{each / 1e6:,.1f}" if each else "" for each in sizes]
+        table.add_row(name, str(count), f"{cost.multiply_adds / 1e9:,.2f}", *megabytes)
+    return table
+
+
+def _empty(first: str, *headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _scope(row: LayerCost) -> str:
+    return row.name.rpartition("/")[0]
+
+
+def _sums(rows: Sequence[LayerCost]) -> tuple[str, str, str]:
+    """Parameters, millions of multiply-adds, and megabytes of outputs; nothing for none."""
+    parameters = sum(row.parameters for row in rows)
+    multiply_adds = sum(row.multiply_adds for row in rows)
+    output_bytes = sum(row.output_bytes for row in rows)
+    return (
+        f"{parameters:,}" if parameters else "",
+        f"{multiply_adds / 1e6:,.1f}" if multiply_adds else "",
+        f"{output_bytes / 1e6:,.2f}",
+    )
+
+
+def _times(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,191 @@
+"""A trained network as an ONNX model: its own forward pass, run on ops that write themselves down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from backends import BackendError
+from reference.layers import Context
+from segattn_cli.checkpoint import write_atomically
+from segattn_cli.data.dataset import IGNORE_LABEL
+from segattn_cli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
+from segattn_cli.errors import UsageError
+from segattn_cli.exporting.dimensions import FLOAT, UINT8
+from segattn_cli.exporting.graph import Constant, Node, Value, named, ordered
+from segattn_cli.exporting.onnx_ops import OnnxOps
+from segattn_cli.exporting.traced import Parameter, TracedArray
+from segattn_cli.runs import Model
+from segattn_cli.versions import versions
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+#: Before 13, Softmax meant something else; 21 is the newest that onnxruntime 1.20 runs.
+OPSETS = range(13, 22)
+DEFAULT_OPSET = 17
+INPUTS = ("float32", "uint8")
+
+
+class Port(NamedTuple):
+    """An input or an output of the model."""
+
+    name: str
+    dtype: str
+    shape: tuple[str | int, ...]  # a word is an axis of any length
+
+
+def onnx_model(
+    model: Model, *, opset: int = DEFAULT_OPSET, input: str = "float32", labels: bool = False
+) -> ModelProto:
+    """``model`` as ONNX, with batch norms folded, for batches and pictures of any size.
+
+    ==================  ===============================================================================
+    ``image``           float32 ``(batch, 3, height, width)``, normalised; as ``uint8`` the picture itself,
+                        ``(batch, height, width, 3)``
+    ``scores``          float32 ``(batch, classes, height, width)``: before any softmax, at the picture's size
+    ``label``           with ``labels``: uint8 ``(batch, height, width)``, the class with the highest score
+    ``scale_weights``   where attention fuses scales: float32 ``(batch, scales, rows, columns)``
+    ==================  ===============================================================================
+
+    Values are named after layers, and what a program needs to use the model stands in its metadata:
+    see :func:`metadata`.
+
+    Raises:
+        UsageError: for an opset that is not in :data:`OPSETS`, or an input that is not in :data:`INPUTS`.
+        BackendError: where the package onnx is not installed.
+    """
+    onnx = _onnx()
+    if opset not in OPSETS:
+        raise UsageError(f"--opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset}.")
+    if input not in INPUTS:
+        raise UsageError(f"--input must be {' or '.join(INPUTS)}, got {input!r}.")
+    picture, outputs = _trace(model, opset, input, labels)
+    classes, scales = len(model.classes), len(model.network.config.scales)
+    shapes: dict[str, tuple[str | int, ...]] = {
+        "image": ("batch", "height", "width", 3) if input == "uint8" else ("batch", 3, "height", "width"),
+        "scores": ("batch", classes, "height", "width"),
+        "label": ("batch", "height", "width"),
+        "scale_weights": ("batch", scales, "rows", "columns"),
+    }
+    types = {"image": UINT8 if input == "uint8" else FLOAT, "label": UINT8}
+
+    def port(value: Value) -> Any:
+        return onnx.helper.make_tensor_value_info(value.name, types.get(value.name, FLOAT), shapes[value.name])
+
+    nodes, constants = protos(outputs)
+    graph = onnx.helper.make_graph(nodes, "segattn", [port(picture)], [*map(port, outputs)], constants)
+    opsets = [onnx.helper.make_opsetid("", opset)]
+    made = onnx.helper.make_model(
+        graph, producer_name="segattn", producer_version=versions(["segattn"])["segattn"], opset_imports=opsets,
+        ir_version=onnx.helper.find_min_ir_version_for(opsets),
+    )  # fmt: skip
+    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in metadata(model, input).items()})
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def write_onnx(
+    model: Model, out: Path, *, opset: int = DEFAULT_OPSET, input: str = "float32", labels: bool = False
+) -> tuple[list[Port], list[Port]]:
+    """Write :func:`onnx_model` to ``out``; returns the inputs and the outputs.
+
+    Raises :class:`OutputError`, and leaves what was at ``out``, where it cannot be written.
+    """
+    made = onnx_model(model, opset=opset, input=input, labels=labels)
+    write_atomically(out, made.SerializeToString())
+    return [*map(_port, made.graph.input)], [*map(_port, made.graph.output)]
+
+
+def metadata(model: Model, input: str = "float32") -> dict[str, Any]:
+    """What to know when using the model; each value becomes a JSON string of its ``metadata_props``."""
+    config = model.config
+    return {
+        "input": "RGB, 0 to 255" if input == "uint8" else "RGB in 0 to 1, minus mean, over std",
+        "mean": IMAGENET_MEAN.astype(float).round(3).tolist(),
+        "std": IMAGENET_STD.astype(float).round(3).tolist(),
+        "size": config.data.size,  # to which `segattn infer` resizes a picture first
+        "smallest_size": smallest_size(config.network.scales),
+        "classes": list(model.classes),
+        "palette": model.palette.tolist(),
+        "ignore_label": IGNORE_LABEL,
+        "network": config.network.parts(),
+    }
+
+
+def smallest_size(scales: Sequence[float]) -> int:
+    """The least height and width of which every scale leaves a pixel.
+
+    >>> smallest_size([1.0, 0.5]), smallest_size([1.0])
+    (2, 1)
+    """
+    return next(n for n in count(1) if all(round(n * scale) >= 1 for scale in scales))
+
+
+def _trace(model: Model, opset: int, input: str, labels: bool) -> tuple[Value, list[Value]]:
+    """Run the network on an image without values: the input, and the outputs that know how they come about."""
+    network = model.network
+    picture = Value("image")
+    pixels = _normalised(picture) if input == "uint8" else picture  # (B, 3, H, W)
+    images = TracedArray(pixels, 4, 3, at_least=smallest_size(network.config.scales))
+    ops = OnnxOps(opset)
+    params = {name: Parameter(name, array) for name, array in network.fold(model.params).items()}
+    maps, weights = network.predict_with_weights(images, Context(ops, params, observe=_call))
+    scores, _ = ops.resize_bilinear(maps, images.shape[1:3], align_corners=network.config.align_corners)
+
+    outputs = {"scores": scores.value}
+    if labels:
+        best = Node("ArgMax", scores.value, axis=1, keepdims=0)  # the first of equals, as in NumPy
+        outputs["label"] = Node("Cast", best, to=UINT8)
+    if weights is not None:
+        outputs["scale_weights"] = weights.value
+    for name, value in outputs.items():
+        value.name = name
+    return picture, [*outputs.values()]
+
+
+def _normalised(picture: Value) -> Value:
+    """:func:`segattn_cli.data.normalise.normalise` in the graph: ``(B, H, W, 3) → (B, 3, H, W)``."""
+    floats = Node("Cast", picture, to=FLOAT)
+    scaled = Node("Mul", floats, Constant(1 / (255 * IMAGENET_STD)))
+    normalised = Node("Transpose", Node("Sub", scaled, Constant(IMAGENET_MEAN / IMAGENET_STD)), perm=[0, 3, 1, 2])
+    normalised.name = "normalised"
+    return normalised
+
+
+def _call(name: str, array: TracedArray) -> None:
+    """Name what a layer computes after it."""
+    array.value.name = name.replace(" ", "_")
+
+
+def protos(outputs: Sequence[Value]) -> tuple[list[Any], list[Any]]:
+    """The operators and the constants behind ``outputs`` as ONNX has them: ``NodeProto`` and ``TensorProto``."""
+    onnx = _onnx()
+    values = ordered(outputs)
+    names = named(values)
+    nodes, constants = [], []
+    for value in values:
+        name = names[value]
+        if isinstance(value, Node):
+            inputs = ["" if each is None else names[each] for each in value.inputs]
+            nodes.append(onnx.helper.make_node(value.kind, inputs, [name], name, **value.attributes))
+        elif isinstance(value, Constant):
+            constants.append(onnx.numpy_helper.from_array(value.array, name))
+    return nodes, constants
+
+
+def _port(info: Any) -> Port:
+    tensor = info.type.tensor_type
+    dtype = _onnx().helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return Port(info.name, dtype, tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim))
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise BackendError("ONNX needs the package onnx: install it with pip install 'segattn[onnx]'.") from error
+    return onnx
