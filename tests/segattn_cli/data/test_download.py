@@ -2,273 +2,365 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
+import errno
+import shutil
+import socket
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from segattn_cli.data import open_dataset
+from segattn_cli.data import web as web_module
 from segattn_cli.data.download import REPOSITORIES, Servers, download
+from segattn_cli.data.inspect import inspect
 from segattn_cli.errors import DataError, OutputError
 
 CAMVID = REPOSITORIES["camvid"]
+FILES = 11
 
 
-def png(value: int, mode: str) -> bytes:
-    rng = np.random.default_rng(value)
-    shape = (48, 64, 3) if mode == "RGB" else (48, 64)
-    array = rng.integers(0, 11 if mode == "L" else 256, shape).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(array, mode).save(buffer, "PNG")
-    return buffer.getvalue()
+def fetch(github: Any, out: Path) -> list[Any]:
+    return list(download(CAMVID, out, github.servers))
 
 
-def camvid_files() -> dict[str, bytes]:
-    files = {}
-    for n, split in enumerate(("train", "train", "val", "test")):
-        files[f"{split}/X{n}.png"] = png(n, "RGB")
-        files[f"{split}annot/X{n}.png"] = png(n, "L")
-    for split in ("train", "val", "test"):
-        names = [name for name in files if name.startswith(f"{split}/")]
-        rows = [f"/SegNet/CamVid/{name} /SegNet/CamVid/{name.replace('/', 'annot/')}" for name in names]
-        files[f"{split}.txt"] = "\n".join(rows).encode() + b"\n"
-    return files
-
-
-def blob(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``files``; ``misbehave`` may answer a request in its place."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = camvid_files()
-        self.tree = [
-            {"path": f"CamVid/{path}", "mode": "100644", "type": "blob", "sha": blob(data), "size": len(data)}
-            for path, data in self.files.items()
-        ]
-        self.tree += [
-            {"path": "README.md", "mode": "100644", "type": "blob", "sha": "0" * 40, "size": 3},
-            {"path": "CamVid/train", "mode": "040000", "type": "tree", "sha": "0" * 40},
-        ]
-        self.ranges = True
-        self.requests: Counter[str] = Counter()
-        self.sent = 0
-        self.misbehave: Callable[[Handler, str], bool] = lambda handler, path: False
-
-    @property
-    def servers(self) -> Servers:
-        base = f"http://127.0.0.1:{self.server_port}"
-        return Servers(f"{base}/listings", f"{base}/files", pause=0.001)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.0"
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        path = self.path.partition(f"{CAMVID.commit}/CamVid/")[2]
-        self.server.requests[path] += 1
-        if self.server.misbehave(self, path):
-            return
-        if self.path.startswith("/listings/"):
-            assert self.path == f"/listings/{CAMVID.repository}/git/trees/{CAMVID.commit}?recursive=1"
-            self.answer(200, json.dumps({"tree": self.server.tree, "truncated": False}).encode())
-            return
-        data = self.server.files[path]
-        wanted = self.headers.get("Range")
-        if wanted and self.server.ranges:
-            self.answer(206, data[int(wanted.removeprefix("bytes=").removesuffix("-")) :])
-        else:
-            self.answer(200, data)
-
-    def answer(self, code: int, data: bytes = b"", claimed: int | None = None, **headers: str) -> None:
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(data) if claimed is None else claimed))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(data)
-        self.server.sent += len(data)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
-def fetch(server: Server, out: Path) -> list[Any]:
-    return list(download(CAMVID, out, server.servers))
-
-
-def assert_whole(server: Server, out: Path) -> None:
+def assert_whole(github: Any, out: Path) -> None:
     found = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert found == server.files
+    assert found == github.files
 
 
-def test_what_was_downloaded_can_be_trained_on(server: Server, tmp_path: Path) -> None:
-    events = fetch(server, tmp_path / "CamVid")
-    assert_whole(server, tmp_path / "CamVid")
-    assert [event.done for event in events] == [*range(1, 12)]
-    assert events[-1].bytes_done == events[-1].bytes_total == sum(map(len, server.files.values()))
+def test_what_was_downloaded_can_be_trained_on(github: Any, tmp_path: Path) -> None:
+    out = tmp_path / "data" / "CamVid"
+    events = fetch(github, out)
+    assert_whole(github, out)
+    assert [event.done for event in events] == [*range(1, FILES + 1)]
+    assert events[-1].bytes_done == events[-1].bytes_total == sum(map(len, github.files.values()))
     assert not any(event.was_there for event in events)
     for split, count in (("train", 2), ("val", 1), ("test", 1)):
-        dataset = open_dataset(tmp_path / "CamVid", split=split)
+        dataset = open_dataset(out, split=split)
         assert (dataset.format, len(dataset)) == ("camvid", count)
-        assert dataset.load(0).image.shape == (48, 64, 3)
+        assert [(found.size, found.problem) for found in inspect(dataset)] == [((48, 64), None)] * count
 
 
-def test_a_second_time_nothing_is_fetched(server: Server, tmp_path: Path) -> None:
-    fetch(server, tmp_path)
-    (tmp_path / "train.txt").write_bytes(b"x" * len(server.files["train.txt"]))  # somebody wrote into it
-    server.requests.clear()
-    events = fetch(server, tmp_path)
-    assert [event.entry.path for event in events if not event.was_there] == ["train.txt"]
-    assert set(server.requests) == {"", "train.txt"}
-    assert_whole(server, tmp_path)
+def test_a_second_time_only_what_is_not_whole_is_fetched(github: Any, tmp_path: Path) -> None:
+    fetch(github, tmp_path)
+    (tmp_path / "val.txt").unlink()
+    (tmp_path / "train.txt").write_bytes(b"x" * len(github.files["train.txt"]))  # somebody wrote into it
+    github.requests.clear()
+    events = fetch(github, tmp_path)
+    assert {event.entry.path for event in events if not event.was_there} == {"train.txt", "val.txt"}
+    assert set(github.requests) == {"", "train.txt", "val.txt"}
+    assert_whole(github, tmp_path)
+
+
+def test_the_checksum_is_that_of_git(github: Any, tmp_path: Path) -> None:
+    # `printf 'hello\n' | git hash-object --stdin`, and of nothing
+    for name, data, blob in (
+        ("test/hello.png", b"hello\n", "ce013625030ba8dba906f756967f9e9ca394464a"),
+        ("test/empty.png", b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"),
+    ):
+        github.files[name] = data
+        github.tree.append(github.listed(f"CamVid/{name}", data) | {"sha": blob})
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_file_that_was_cut_off_goes_on_where_it_was(server: Server, tmp_path: Path, ranges: bool) -> None:
-    fetch(server, tmp_path)
+@pytest.mark.parametrize("beginning", [1000, 0])
+def test_a_file_that_was_cut_off_goes_on_where_it_was(
+    github: Any, tmp_path: Path, ranges: bool, beginning: int
+) -> None:
     name = "train/X0.png"
-    data = server.files[name]
-    (tmp_path / name).unlink()
-    (tmp_path / "train" / ".X0.png.partial").write_bytes(data[:1000])
-    server.ranges = ranges
-    server.sent = 0
-    fetch(server, tmp_path)
-    assert_whole(server, tmp_path)
-    listing = len(json.dumps({"tree": server.tree, "truncated": False}))
-    assert server.sent == listing + len(data) - (1000 if ranges else 0)
+    data = github.files[name]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / ".X0.png.partial").write_bytes(data[:beginning])
+    github.ranges = ranges
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+    assert github.bytes[name] == len(data) - (beginning if ranges else 0)
 
 
-def test_connections_that_break_in_mid_file(server: Server, tmp_path: Path) -> None:
-    broken = Counter[str]()
+@pytest.mark.parametrize("made", ["whole", "longer", "wrong"])
+def test_what_else_an_unfinished_file_may_be(github: Any, tmp_path: Path, made: str) -> None:
+    name = "train/X0.png"
+    data = github.files[name]
+    held = {"whole": data, "longer": data + b"more", "wrong": b"?" * 1000}[made]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / ".X0.png.partial").write_bytes(held)
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+    assert github.requests[name] == {"whole": 0, "longer": 1, "wrong": 2}[made]
 
-    def cut(handler: Handler, path: str) -> bool:
-        broken[path] += 1
-        if not path.endswith(".png") or broken[path] > 2 or handler.headers.get("Range"):
+
+def test_connections_that_break_in_mid_file(github: Any, tmp_path: Path) -> None:
+    def cut(handler: Any, path: str) -> bool:
+        if not path.endswith(".png") or handler.headers.get("Range"):
             return False
-        data = server.files[path]
+        data = github.files[path]
         handler.answer(200, data[: len(data) // 2], claimed=len(data))
         return True
 
-    server.misbehave = cut
-    fetch(server, tmp_path)
-    assert_whole(server, tmp_path)
-    assert broken["train/X0.png"] == 2
+    github.misbehave = cut
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+    assert github.requests["train/X0.png"] == 2
+    assert github.bytes["train/X0.png"] == len(github.files["train/X0.png"])
 
 
-def test_servers_that_stumble_are_asked_again(server: Server, tmp_path: Path) -> None:
-    stumbled = Counter[str]()
+def test_a_listing_that_breaks_off_is_asked_for_again(github: Any, tmp_path: Path) -> None:
+    def cut(handler: Any, path: str) -> bool:
+        if path or github.requests[path] > 1:
+            return False
+        handler.answer(200, b'{"tree": [', claimed=1000)
+        return True
 
-    def stumble(handler: Handler, path: str) -> bool:
-        stumbled[path] += 1
-        if stumbled[path] < 3:
-            handler.answer(503)
-        return stumbled[path] < 3
-
-    server.misbehave = stumble
-    fetch(server, tmp_path)
-    assert_whole(server, tmp_path)
+    github.misbehave = cut
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+    assert github.requests[""] == 2
 
 
-def always(code: int, **headers: str) -> Callable[[Handler, str], bool]:
-    def answer(handler: Handler, path: str) -> bool:
-        handler.answer(code, **headers)
+def test_connections_that_break_again_and_again(github: Any, tmp_path: Path) -> None:
+    def cut(handler: Any, path: str) -> bool:
+        if path != "val.txt":
+            return False
+        handler.answer(200, b"", claimed=10)
+        return True
+
+    github.misbehave = cut
+    with pytest.raises(DataError, match=r"val.txt cannot be had \(the connection broke off\): later, the same"):
+        fetch(github, tmp_path)
+    assert github.requests["val.txt"] == web_module.ATTEMPTS
+
+
+def test_a_server_that_falls_silent_is_asked_again(
+    github: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_module, "TIMEOUT", 0.2)
+
+    def fall_silent(handler: Any, path: str) -> bool:
+        if path != "val.txt" or github.requests[path] > 1:
+            return False
+        handler.answer(200, b"", claimed=10)
+        github.ended.wait()
+        return True
+
+    github.misbehave = fall_silent
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+
+
+def test_servers_that_stumble_are_asked_again(github: Any, tmp_path: Path) -> None:
+    answers = ({"code": 503}, {"code": 408}, {"code": 429, "Retry_After": "0"})
+
+    def stumble(handler: Any, path: str) -> bool:
+        if (number := github.requests[path]) > len(answers):
+            return False
+        handler.answer(**answers[number - 1])
+        return True
+
+    github.misbehave = stumble
+    fetch(github, tmp_path)
+    assert_whole(github, tmp_path)
+    assert set(github.requests.values()) == {len(answers) + 1}
+
+
+def test_pauses_double_and_obey_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    waited: list[float] = []
+    monkeypatch.setattr(stop, "wait", lambda seconds: waited.append(seconds))
+    answers = iter([0.0, 30.0, 0.0, 0.0, 0.0])
+
+    def attempt() -> None:
+        raise web_module.PassingError("503", wait=next(answers))
+
+    with pytest.raises(DataError, match=r"URL cannot be had \(503\)"):
+        web_module.persist(attempt, "URL", 1.0, stop)
+    assert waited == [1.0, 30.0, 4.0, 8.0]  # and none after the last attempt
+
+
+def always(code: int, data: bytes = b"", **headers: str) -> Callable[[Any, str], bool]:
+    def answer(handler: Any, path: str) -> bool:
+        handler.answer(code, data, **headers)
         return True
 
     return answer
 
 
 @pytest.mark.parametrize(
-    ("misbehave", "says"),
+    ("misbehave", "attempts", "says"),
     [
-        (always(404), "404 .*has moved"),
-        (always(500), "cannot be reached"),
-        (always(403, x_ratelimit_reset="1700000000"), r"refused for now .*until \d\d:\d\d"),
-        (always(429), "refused for now"),
-        (always(200), "is no listing of files"),
+        (always(404), 1, r"not to be had \(404 Not Found\): the data set has moved"),
+        (always(500), 5, r"cannot be had \(500 Internal Server Error\): later"),
+        (always(403, x_ratelimit_reset="1700000000"), 1, r"refused until \d\d:\d\d \(403 Forbidden\)"),
+        (always(429, Retry_After="3600"), 1, r"refused until \d\d:\d\d \(429 Too Many Requests\)"),
+        (always(403), 1, r"refused for now \(403 Forbidden\)"),
+        (always(200), 1, "no listing of files"),
+        (always(200, b"[]"), 1, "no listing of files"),
+        (always(200, b"[" * 10**5), 1, "no listing of files"),
+        (always(200, b'{"tree": [], "truncated": true}'), 1, "no listing of files.*cut off"),
+        (always(200, b'{"tree": []}'), 1, "lists nothing of camvid"),
     ],
 )
-def test_servers_that_have_nothing(server: Server, tmp_path: Path, misbehave: Any, says: str) -> None:
-    server.misbehave = misbehave
+def test_servers_that_have_nothing(
+    github: Any, tmp_path: Path, misbehave: Any, attempts: int, says: str
+) -> None:
+    github.misbehave = misbehave
     with pytest.raises(DataError, match=says):
-        fetch(server, tmp_path)
+        fetch(github, tmp_path / "CamVid")
+    assert github.requests.total() == attempts
+    assert not (tmp_path / "CamVid").exists()
 
 
-def test_another_content_is_thrown_away(server: Server, tmp_path: Path) -> None:
-    server.files["val.txt"] = b"y" * len(server.files["val.txt"])
+def test_a_limit_that_comes_in_the_middle_keeps_what_is_there(github: Any, tmp_path: Path) -> None:
+    github.misbehave = lambda handler, path: path == "val.txt" and always(429)(handler, path)
+    with pytest.raises(DataError, match="refused for now"):
+        fetch(github, tmp_path)
+    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("[!.]*.*")}
+    assert len(there) >= 4  # val.txt is the tenth, and six are fetched at once
+    github.misbehave = lambda handler, path: False
+    assert {event.entry.path for event in fetch(github, tmp_path) if event.was_there} == there
+    assert_whole(github, tmp_path)
+
+
+def test_another_content_is_thrown_away(github: Any, tmp_path: Path) -> None:
+    github.files["val.txt"] = b"y" * len(github.files["val.txt"])
     with pytest.raises(DataError, match=r"val.txt is not the file that its checksum"):
-        fetch(server, tmp_path)
-    assert server.requests["val.txt"] == 2
+        fetch(github, tmp_path)
+    assert github.requests["val.txt"] == 2
     assert not (tmp_path / "val.txt").exists()
     assert not (tmp_path / ".val.txt.partial").exists()
 
 
-def test_a_file_longer_than_it_should_be_is_not_swallowed(server: Server, tmp_path: Path) -> None:
-    whole = server.files["val.txt"]
-    server.files["val.txt"] = whole + b"z" * 10**6
-    fetch(server, tmp_path)
+def test_a_file_longer_than_it_should_be_is_not_swallowed(github: Any, tmp_path: Path) -> None:
+    whole = github.files["val.txt"]
+    github.files["val.txt"] = whole + b"z" * 10**6
+    fetch(github, tmp_path)
     assert (tmp_path / "val.txt").read_bytes() == whole  # as long as the listing says, which the checksum confirms
 
 
-def test_nothing_is_written_outside_the_folder(server: Server, tmp_path: Path) -> None:
-    data = b"evil"
-    for path in ("CamVid/../evil.txt", "CamVid/train/../../evil.png", "/etc/evil.txt", "CamVid/train/evil.sh"):
-        server.tree.append({"path": path, "mode": "100644", "type": "blob", "sha": blob(data), "size": 4})
-    server.tree.append(
-        {"path": "CamVid/train/link.png", "mode": "120000", "type": "blob", "sha": blob(data), "size": 4}
-    )
-    fetch(server, tmp_path / "deep" / "CamVid")
-    assert_whole(server, tmp_path / "deep" / "CamVid")
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["CamVid"]
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        ("CamVid/../evil.txt", "100644"),
+        ("CamVid/train/../../evil.png", "100644"),
+        ("/etc/evil.txt", "100644"),
+        ("CamVid/train\\..\\evil.png", "100644"),
+        ("CamVid//train/evil.png", "100644"),
+        ("CamVid/train/link.png", "120000"),
+        ("CamVid/train.txt", "160000"),
+    ],
+)
+def test_a_listing_that_leads_elsewhere_is_refused(github: Any, tmp_path: Path, path: str, mode: str) -> None:
+    github.tree.append(github.listed(path, b"evil", mode))
+    with pytest.raises(DataError, match=r"no listing of files .*(leads elsewhere|not a plain file)"):
+        fetch(github, tmp_path / "CamVid")
+    assert [*tmp_path.iterdir()] == []
+    assert set(github.requests) == {""}
 
 
-def test_a_listing_without_the_data_set(server: Server, tmp_path: Path) -> None:
-    server.tree = [each for each in server.tree if not each["path"].startswith("CamVid/")]
-    with pytest.raises(DataError, match="lists nothing of camvid"):
-        fetch(server, tmp_path)
+@pytest.mark.parametrize("wrong", [{"sha": "../../x"}, {"size": -1}, {"size": "1"}, {"sha": None}])
+def test_a_listing_without_checksums_or_sizes_is_refused(
+    github: Any, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    github.tree[0] |= wrong
+    with pytest.raises(DataError, match="no listing of files"):
+        fetch(github, tmp_path)
 
 
-def test_stopping_keeps_what_is_whole(server: Server, tmp_path: Path) -> None:
-    events = download(CAMVID, tmp_path, server.servers)
+def test_stopping_keeps_what_is_whole(github: Any, tmp_path: Path) -> None:
+    events = download(CAMVID, tmp_path, github.servers)
     next(events)
     next(events)
     events.close()  # what Ctrl-C does
     whole = [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".")]
     assert len(whole) >= 2
-    fetch(server, tmp_path)
-    assert_whole(server, tmp_path)
+    assert sum(event.was_there for event in fetch(github, tmp_path)) >= 2
+    assert_whole(github, tmp_path)
 
 
-def test_no_server(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be reached"):
-        list(download(CAMVID, tmp_path, Servers("http://127.0.0.1:9", "http://127.0.0.1:9", pause=0.001)))
+def test_stopping_waits_for_no_silent_server_and_keeps_what_it_sent(github: Any, tmp_path: Path) -> None:
+    def fall_silent(handler: Any, path: str) -> bool:
+        if path in ("", "train/X0.png"):
+            return False
+        handler.answer(200, github.files[path][:500], claimed=len(github.files[path]))
+        github.ended.wait()
+        return True
+
+    github.misbehave = fall_silent
+    events = download(CAMVID, tmp_path, github.servers)
+    assert next(events).entry.path == "train/X0.png"
+    partial = tmp_path / "train" / ".X1.png.partial"
+    began = time.monotonic()
+    while not partial.is_file() or partial.stat().st_size < 500:
+        assert time.monotonic() - began < 10, "what came is held back"
+        time.sleep(0.01)
+    events.close()
+    assert time.monotonic() - began < 20  # and not the 30 s of the time-out
+    assert partial.read_bytes() == github.files["train/X1.png"][:500]
 
 
-def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "train").write_text("a file where a folder should be")
-    with pytest.raises(OutputError, match="cannot be written"):
-        fetch(server, tmp_path)
+@pytest.mark.parametrize(
+    ("error", "attempts", "says"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name not known"), 1, "cannot be reached .*see to the connection"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 5, "cannot be had .*reset by peer"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), 5, "cannot be had .*Network is unreachable"),
+    ],
+)
+def test_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, attempts: int, says: str
+) -> None:
+    tried = []
+
+    def connect(*arguments: Any, **options: Any) -> None:
+        tried.append(arguments)
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    with pytest.raises(DataError, match=says):
+        list(download(CAMVID, tmp_path, Servers("http://example.test", "http://example.test", pause=0.001)))
+    assert len(tried) == attempts
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot be reached \(.*refused\): see to the connection"):
+        list(download(CAMVID, tmp_path, Servers("http://127.0.0.1:9", "http://127.0.0.1:9")))
+
+
+def test_only_https_unless_told_otherwise() -> None:
+    assert Servers().listings.startswith("https://")
+    assert Servers().files.startswith("https://")
+
+
+def test_a_folder_of_something_else_is_left_alone(github: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a list of somebody's own")
+    with pytest.raises(OutputError, match="holds something else: give another --out"):
+        fetch(github, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.txt"]
+    with pytest.raises(OutputError, match="holds something else"):
+        fetch(github, tmp_path / "train.txt")
+
+
+def test_a_folder_that_cannot_be_written(github: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"):
+        fetch(github, tmp_path / "file" / "CamVid")
+
+
+def test_a_disk_that_is_too_small(github: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match="has room for 0 MB: make room"):
+        fetch(github, tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
+def test_a_disk_that_fills_up(github: Any, tmp_path: Path) -> None:
+    (tmp_path / ".val.txt.partial").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space left on device; what is whole is kept"):
+        fetch(github, tmp_path)
