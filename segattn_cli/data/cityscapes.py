@@ -62,7 +62,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 def mistakes(dataset: FileDataset) -> list[str]:
     """What is often wrong with a Cityscapes: see :func:`segattn_cli.data.opening.mistakes_of`."""
     found = raw_values(dataset)
-    if dataset.relabel and found <= {*range(19), IGNORE_LABEL} and not found <= {0, 1, 2, 3, 4}:
+    if dataset.relabel and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255
         return [
             "The files called labelIds hold train ids (0 to 18 and 255): call them _gtFine_labelTrainIds.png, or "
             "unpack gtFine_trainvaltest.zip again."

@@ -175,14 +175,26 @@ class TestCheck:
         for folder, mode, ending in (("images", "RGB", "jpg"), ("annotations", "L", "png")):
             path = tmp_path / folder / "training" / f"ADE_train_00000001.{ending}"
             path.parent.mkdir(parents=True)
-            Image.new(mode, (32, 24), "white").save(path)  # white is 255: void, once shifted
+            picture = Image.new(mode, (32, 24), "white")  # 255 is void in masks that were shifted
+            picture.paste("grey", (0, 0, 9, 9))  # 128: a class
+            picture.save(path)
         done = cli("data", "check", tmp_path)
         assert done.code == 0
         assert "! train: The masks have 255, which the original ones have not" in done.out
         assert "! All 1 pictures and their masks can be read; are they the right ones?" in done.out
         assert "Never in train: wall, " in done.out
         assert ", cabinet, " in done.out
-        assert "and 130 more. What is absent" in done.out
+        assert "and 129 more. What is absent" in done.out
+
+    def test_a_test_split_without_truth_is_no_mistake(self, cli: Callable, tmp_path: Path) -> None:
+        for split, value in (("train", 26), ("test", 3)):
+            for folder, mode, ending in (("leftImg8bit", "RGB", "leftImg8bit"), ("gtFine", "L", "gtFine_labelIds")):
+                path = tmp_path / folder / split / "ulm" / f"ulm_000000_000019_{ending}.png"
+                path.parent.mkdir(parents=True)
+                Image.new(mode, (8, 6), value if mode == "L" else "grey").save(path)
+        done = cli("data", "check", tmp_path)
+        assert "! test: The masks of test are dummies" in done.out
+        assert "✓ All 2 pictures and their masks can be used." in done.out
 
     def test_one_split(self, cli: Callable, root: Path) -> None:
         report = json.loads(cli("data", "check", root, "--split", "val", "--json", "-").out)

@@ -26,7 +26,7 @@ def text(path: Path, *lines: str) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def cityscapes(root: Path, kind: str = "labelIds", values: tuple[int, ...] = (7, 8, 33, 0, 1, 34, 255)) -> Path:
+def cityscapes(root: Path, kind: str = "labelIds", values: tuple[int, ...] = (7, 8, 33, 0, 1)) -> Path:
     for split, city in (("train", "aachen"), ("train", "ulm"), ("val", "lindau"), ("test", "berlin")):
         name = f"{city}_000001_000019"
         picture(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
