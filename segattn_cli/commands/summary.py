@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from segattn_cli.counting.cost import Cost
     from segattn_cli.counting.layers import LayerCost
 
-#: Where neither a checkpoint nor a data set says how many classes there are.
-CLASSES = 21
-
 
 def summary(
     source: Annotated[
@@ -113,13 +110,15 @@ def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int
 
 
 def _classes_of_data(config: Config) -> int:
+    from segattn_cli.data.class_lists import likely_count
     from segattn_cli.training.start import open_splits
 
     try:
         training, _ = open_splits(config)
     except DataError as error:
-        print(f"segattn: {error} The cost is for {CLASSES} classes; --classes K changes that.", file=sys.stderr)
-        return CLASSES
+        count = likely_count(config.data.format)
+        print(f"segattn: {error} The cost is for {count} classes; --classes K changes that.", file=sys.stderr)
+        return count
     return len(training.classes)
 
 

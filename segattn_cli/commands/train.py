@@ -163,10 +163,11 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 def _print_plan(config: Config) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
     from segattn_cli.counting.cost import configured_step
+    from segattn_cli.data.class_lists import likely_count
     from segattn_cli.training.start import open_splits, steps_per_epoch
 
     print(config.as_toml())
-    classes, plan = 21, []
+    classes, plan = likely_count(config.data.format), []
     try:
         training, validation = open_splits(config)
         classes = len(training.classes)

@@ -40,6 +40,15 @@ def named_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
     raise UsageError(f"--names knows {', '.join(KNOWN)}, or a file with one class a line; {name!r} is neither.")
 
 
+def likely_count(format: str) -> int:
+    """How many classes a data set of this format has; VOC's 21 where the format does not say.
+
+    >>> likely_count("cityscapes"), likely_count("folder")
+    (19, 21)
+    """
+    return len(known_classes(format if format in KNOWN else "voc")[0])
+
+
 def guess_classes(count: int) -> str | None:
     """The known data set with so many classes, where there is one.
 

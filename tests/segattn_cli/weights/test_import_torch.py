@@ -12,6 +12,8 @@ from backends import get_backend
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.checkpoint import save_checkpoint
+from segattn_cli.config import described_config
+from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
 from segattn_cli.weights import import_weights, weights_for
 
@@ -127,6 +129,34 @@ def test_danets(networks: Any, tmp_path: Path, which: str, form: str) -> None:
         assert scores.keys() == wanted.keys()
         for part, theirs in wanted.items():
             assert_same(scores[part], theirs)
+
+
+def test_a_trained_network_goes_back_to_pytorch(networks: Any, tmp_path: Path) -> None:
+    """What ``export --to state-dict`` writes is what ``load_state_dict`` takes, and scores are ours."""
+    from safetensors.torch import load_file
+
+    for layout, peer in (
+        ("danet", networks.AuthorsDANet(18, 5, imagenet_classes=0)),
+        ("mmseg", networks.MMSegDANet(50, 5, head_channels=512)),
+    ):
+        stem = {"deep_stem": True, "stem_channels": 32, "auxiliary_head": True} if layout == "mmseg" else {}
+        parts = {"backbone": "resnet50" if stem else "resnet18", "head": "dual", **stem}
+        config = described_config({"name": "t", "network": parts})
+        network = build_network(config.network_config(5))
+        imported = import_weights(save(networks.randomise(peer, 7).state_dict(), tmp_path / "in.pth", "zip"))
+        params = imported.arrays
+        metadata = {
+            "kind": "model", "config": config.model_dump(mode="json", exclude_none=True),
+            "classes": list("abcde"), "palette": [[0, 0, 0]] * 5,
+        }  # fmt: skip
+        save_checkpoint(tmp_path / "ours.safetensors", params, metadata)
+        back = tmp_path / "back.safetensors"
+        chosen, _ = write_state_dict(open_model(tmp_path / "ours.safetensors"), back, layout)
+        assert chosen == layout
+        networks.randomise(peer, 8).load_state_dict(load_file(back))
+        images = images_for((33, 41))
+        wanted, *_ = peer.eval().score_maps(channels_first(images))
+        assert_same(network.predict(images, context(params, False)), wanted)
 
 
 def test_gradients_of_a_small_danet(networks: Any, tmp_path: Path) -> None:
