@@ -160,7 +160,7 @@ def _print(
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)  # a file gets every digit
     network = config.network
     parts = f"{network.backbone} with output stride {network.output_stride}, head {network.head}, {classes} classes"
     console.print(f"[bold]{escape(config.name)}[/]: {parts}, one image of {_times(size)}", soft_wrap=True)
@@ -209,7 +209,7 @@ def _empty(first: str, *headings: str) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(first, no_wrap=True)
+    table.add_column(first, overflow="fold")  # in a narrow terminal names are folded before figures are cut
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table

@@ -53,7 +53,7 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
 
 def training_step(
     objective: Objective, batch: int, height: int, width: int, *, batch_statistics: bool = True,
-    accumulate: int = 1, average: bool = False, threads: int | None = None,
+    accumulate: int = 1, clip: bool = False, average: bool = False, threads: int | None = None,
 ) -> Cost:
     """The cost of a step of stochastic gradient descent with momentum.
 
@@ -61,7 +61,8 @@ def training_step(
         objective: of the network, with the weights of its losses.
         batch: images ``(height, width)`` in one pass.
         batch_statistics: whether batch norms measure the batch, or are frozen.
-        accumulate: passes whose gradients make one step.
+        accumulate: passes whose gradients make one step; the images of all of them are there from the start.
+        clip: whether the gradients may be scaled down, which makes a copy of them.
         average: whether a moving average of the weights is kept.
         threads: of the backend ``numpy``, each of which needs some memory; by default those of this machine.
 
@@ -82,10 +83,13 @@ def training_step(
 
     kept = 0
     gradients: dict[str, ShapeArray] = {}
+    pictures = (batch, height, width)
+    batches = [
+        (ShapeArray((*pictures, 3), np.float32, meter), ShapeArray(pictures, np.int32, meter))
+        for _ in range(accumulate)
+    ]
     passes = min(accumulate, 2)  # a third needs what the second did
-    for _ in range(passes):
-        images = ShapeArray((batch, height, width, 3), np.float32, meter)
-        labels = ShapeArray((batch, height, width), np.int32, meter)
+    for images, labels in batches[:passes]:
         ctx = Context(
             ops, params, keep_caches=True, batch_statistics=batch_statistics, draw_mask=draw_mask
         )
@@ -95,8 +99,10 @@ def training_step(
         for name, gradient in objective.backward(ctx).items():
             known = gradients.get(name)
             gradients[name] = gradient if known is None else known + gradient
-    del loss
+    del loss, ctx
+    clipped = [gradient * 1.0 for gradient in gradients.values()] if clip else []
     meter.pass_through(2 * max(gradient.nbytes for gradient in gradients.values()))  # the optimiser's sums
+    del clipped
     trained, statistics = _sizes(shapes)
     copies = 2 if average else 1  # of everything, and the momentum of what is trained
     multiply_adds = (meter.forward + meter.backward) * accumulate // passes
@@ -111,7 +117,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
     return training_step(
         Objective(network, config.loss_weights()), batch, *size,
         batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
-        average=config.training.ema is not None,
+        clip=config.optimiser.clip_norm is not None, average=config.training.ema is not None,
     )  # fmt: skip
 
 

@@ -65,6 +65,12 @@ def test_all_has_a_line_for_every_layer(cli: Callable) -> None:
     assert re.findall(total, few.out, re.MULTILINE) == re.findall(total, many.out, re.MULTILINE)
 
 
+def test_nothing_is_cut_off(cli: Callable) -> None:
+    done = cli("summary", "danet-resnet50-cityscapes", "--classes", 19, "--size", "4096,8192", "--all")
+    assert "…" not in done.out
+    assert re.search(r"^ backbone.layer1.0.downsample.0 .*\n backbone.layer1.0.downsample.1 ", done.out, re.M)
+
+
 def test_several_scales_have_a_sum_each(cli: Callable) -> None:
     sums = {}
     for line in cli("summary").out.splitlines():

@@ -6,7 +6,8 @@ import gc
 import math
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from reference.networks import Network, NetworkConfig, Objective, build_network
 from segattn_cli.checking.networks import NETWORKS
 from segattn_cli.config import load_config
 from segattn_cli.counting.cost import configured_step, inference, training_step
+from segattn_cli.data.scenes import CLASSES
+from segattn_cli.training import RunStarted, StepDone, train
 from segattn_cli.training.state import Progress, State
 
 MEASURED = {
@@ -160,9 +163,29 @@ def test_what_training_holds_all_the_time() -> None:
 def test_accumulated_gradients_are_held_through_the_next_pass() -> None:
     network = build_network(NETWORKS["resnet18-dual"])
     once, twice, often = (training_step(Objective(network), 1, 41, 57, accumulate=count) for count in (1, 2, 5))
-    assert often == twice._replace(multiply_adds=5 * once.multiply_adds)
-    assert once.pass_bytes + 4 * once.parameters <= twice.pass_bytes < once.pass_bytes + 2 * 4 * once.parameters
+    waiting = 3 * 4 * (3 + 1) * 41 * 57  # images and labels of three more passes
+    assert often == twice._replace(multiply_adds=5 * once.multiply_adds, pass_bytes=twice.pass_bytes + waiting)
+    assert 2 * 4 * once.parameters < twice.pass_bytes < once.pass_bytes + 4 * once.parameters
     assert twice.kept_bytes == once.kept_bytes
+
+
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize("changes", [["optimiser.clip_norm=1e-9"], ["optimiser.accumulate=4", "training.ema=0.9"]])
+def test_memory_of_a_training(changes: list[str], tmp_path: Path) -> None:
+    """From its start to its second step, with all that it holds; the weights are most of it here."""
+    config = load_config(
+        "tiny-scenes",
+        ["network.backbone=resnet18", "network.head=fcn", "network.scales=[1.0]", "network.scale_classifier=none",
+         "augmentation.crop=[48, 64]", "training.batch_size=2", "training.max_steps=2", "training.backend=numpy",
+         *changes],
+    )  # fmt: skip
+    with traced() as memory, closing(train(config, tmp_path)) as events:
+        assert isinstance(next(events), RunStarted)
+        tracemalloc.reset_peak()
+        assert [isinstance(next(events), StepDone) for _ in range(2)] == [True, True]
+        _, peak = memory()
+    counted = configured_step(config, len(CLASSES), 2, config.augmentation.crop)
+    assert counted.peak_bytes == pytest.approx(peak, rel=TOLERANCE)
 
 
 def test_more_threads_need_more() -> None:
