@@ -81,6 +81,8 @@ def import_(
     _one_of("--classes", classes, ("keep", "reset"))
     _one_of("--fc", fully_connected, ("decimate", "reset"))
     _check_layout(layout)
+    if kind == "backbone" and (classes == "reset" or names or settings):
+        raise UsageError("--classes, --names and --set are for a network, and --as backbone takes none of it.")
     if out.exists() and not force:
         raise OutputError(f"{out} exists already: replace it with --force, or choose another --out.")
     imported = import_weights(
@@ -143,7 +145,7 @@ def _print_import(imported: Imported, out: Path) -> None:
     for note in imported.notes:
         print(f"note      {note}")
     print(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB")
-    if imported.kind == "network":
+    if imported.kind == "network" and not (found.missing or found.reset):
         print(f"\nNext:\n  segattn infer {out} IMAGE… --out predictions --overlay")
     else:
         print(f"\nNext:\n  segattn train --set network.backbone={settings['backbone']} --weights {out} …")

@@ -158,11 +158,15 @@ def _said_classes(file: WeightsFile, count: int) -> Classes | None:
     said = inner if isinstance(inner, Mapping) else {}
     classes = said.get("classes", said.get("CLASSES"))
     palette = np.asarray(said.get("palette", said.get("PALETTE", default_palette(count))))
-    if not isinstance(classes, list) or len(classes) != count or not all(isinstance(each, str) for each in classes):
+    if not isinstance(classes, list) or len(classes) != count or not all(map(_is_class_name, classes)):
         return None
     if palette.shape != (count, 3) or palette.dtype.kind not in "iu":
         palette = default_palette(count)
     return tuple(classes), palette.astype(np.uint8)
+
+
+def _is_class_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable()
 
 
 def _origin(found: Match) -> dict[str, Any]:

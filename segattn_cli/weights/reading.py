@@ -21,6 +21,7 @@ from segattn_cli.weights.tensors import FileError, Tensor
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module")
 #: What an .npz file may unpack to, as a multiple of its own size: weights hardly compress.
 EXPANSION = 20
+LONGEST_NAME = 200
 
 
 #: What the readers of the standard library and NumPy raise for bytes that are not what they seem.
@@ -53,21 +54,28 @@ def read_weights(path: Path | str) -> WeightsFile:
     :class:`CheckpointError`, in one sentence, for whatever is missing, damaged, hostile or of another kind.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is a folder or a device: give a file of weights.")
     try:
         with open(path, "rb") as file:
             head = file.read(16)
-        return _read(path, head)
+        return _named_well(_read(path, head))
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path} is a folder: give a file of weights.") from None
     except FileError as error:
         raise CheckpointError(f"{path} {error}.") from None
     except MemoryError:
         raise CheckpointError(f"{path} does not fit into memory.") from None
     except DAMAGE as error:
-        what = str(error)[:200] or "it ends early"
+        what = FileError(str(error)[:200] or "it ends early")
         raise CheckpointError(f"{path} is damaged, or cannot be read: {what}.") from None
+
+
+def _named_well(file: WeightsFile) -> WeightsFile:
+    for name in file.tensors:
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise FileError(f"has a tensor with a name that no layer has: {name[:60]}")
+    return file
 
 
 def _read(path: Path, head: bytes) -> WeightsFile:

@@ -8,7 +8,16 @@ import numpy as np
 
 
 class FileError(Exception):
-    """A file that is damaged or claims what is not so; the message goes on from the file's name."""
+    """A file that is damaged or claims what is not so; the message goes on from the file's name.
+
+    What a file says may be in it, so it is made harmless for a terminal and kept short.
+
+    >>> str(FileError("holds a\\x1b[31m\\nb"))
+    'holds a?[31m?b'
+    """
+
+    def __str__(self) -> str:
+        return "".join(each if each.isprintable() else "?" for each in super().__str__()[:500])
 
 
 class Tensor(NamedTuple):

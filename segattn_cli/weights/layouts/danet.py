@@ -42,12 +42,14 @@ def recognise(file: WeightsFile) -> Naming | None:
         "head": "dual", "head_channels": channels, "channel_form": "released", "align_corners": True,
         "output_stride": 8, "classes": file.tensors[f"{prefix}head.conv8.1.weight"].shape[0],
     }  # fmt: skip
+    assumed, example = "align_corners is", "align_corners=false"
     if settings["backbone"] != "resnet18":
         settings["multi_grid"] = (4, 8, 16)
+        assumed, example = "Multi-grid dilations (4, 8, 16) and align_corners are", "multi_grid=none"
     renames = {ours: prefix + theirs for ours, theirs in HEAD.items()}
     renames |= resnet.renames(file.tensors, f"{prefix}pretrained.")
     note = (
-        "Multi-grid dilations (4, 8, 16) and align_corners are those of the authors' command; change them with "
-        "--set network.multi_grid=… where the network was trained otherwise."
+        f"{assumed} what the authors' command says; where the network was trained otherwise, change that, as by "
+        f"--set network.{example}."
     )
     return Naming("danet", settings, renames, notes=(note,))

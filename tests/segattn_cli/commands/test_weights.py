@@ -128,6 +128,7 @@ def test_show_of_names_that_nobody_knows(cli: Any, tmp_path: Path) -> None:
         (("--classes", "drop"), "--classes must be keep or reset"),
         (("--fc", "drop"), "--fc must be decimate or reset"),
         (("--classes", "reset"), "name the new classes"),
+        (("--as", "backbone", "--classes", "reset"), "are for a network"),
     ],
 )
 def test_wrong_options(cli: Any, danet: Path, tmp_path: Path, options: tuple[str, ...], says: str) -> None:

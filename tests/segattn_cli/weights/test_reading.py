@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import struct
 import tracemalloc
@@ -265,11 +266,25 @@ def test_other_files(tmp_path: Path, data: bytes, says: str) -> None:
         read_weights(tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred", "two\nlines", "bell\x07", "x" * 300])
+def test_names_that_a_terminal_would_obey(tmp_path: Path, name: str) -> None:
+    (tmp_path / "w").write_bytes(save({name: numbers}))
+    with pytest.raises(CheckpointError, match="a name that no layer has") as caught:
+        read_weights(tmp_path / "w")
+    assert str(caught.value).isprintable()
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(zipped(tmp_path / "w.pth", {"a": View((4,), (1,), key=name)}, {"0": b"\0" * 16}))
+    assert str(caught.value).isprintable()
+
+
 def test_missing_files_folders_and_objects(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no file"):
         read_weights(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="is a folder"):
+    with pytest.raises(CheckpointError, match="is a folder or a device"):
         read_weights(tmp_path)
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    with pytest.raises(CheckpointError, match="is a folder or a device"):
+        read_weights(tmp_path / "pipe")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
     with pytest.raises(CheckpointError, match="no numbers"):
         read_weights(tmp_path / "objects.npz")
