@@ -64,7 +64,8 @@ def main() -> None:
 
 
 def _fail(sentence: str, code: ExitCode) -> None:
-    print(f"segattn: {sentence}", file=sys.stderr)
+    # Names of files and what stands in them may be part of it, and a terminal obeys more than letters.
+    print("segattn: " + "".join(each if each.isprintable() else "?" for each in sentence), file=sys.stderr)
     sys.exit(int(code))
 
 

@@ -43,11 +43,16 @@ def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata
     >>> float(checkpoint.arrays["gate"]), checkpoint.metadata["step"]
     (0.5, 3)
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     text = json.dumps({"version": VERSION, **metadata}, allow_nan=False)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_atomically(Path(path), save(contiguous, {KEY: text}))
+    try:
+        data = save(contiguous, {KEY: text})
+    except SafetensorError as error:
+        raise OutputError(f"{path} cannot be written as safetensors: {error}.") from None
+    write_atomically(Path(path), data)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -8,6 +8,7 @@ out is taken from its preset, or else from the defaults here. ``docs/configurati
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -356,7 +357,7 @@ def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             continue
         path = section.get(key)
         if isinstance(path, str) and path not in ("scenes", "none"):
-            placed[table] = {**section, key: str(folder / Path(path).expanduser())}
+            placed[table] = {**section, key: str(folder / os.path.expanduser(path))}
     return placed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -85,7 +86,7 @@ def export(
         raise UsageError("--opset, --input, --labels and --check are for --to onnx.")
     if kind == "onnx" and layout != "auto":
         raise UsageError("--layout is for --to state-dict.")
-    if out.exists() and not force:
+    if os.path.exists(out) and not force:
         raise OutputError(f"{out} exists already: replace it with --force, or choose another --out.")
 
     from backends import get_backend

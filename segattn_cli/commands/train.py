@@ -162,9 +162,11 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 def _print_plan(config: Config) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
+    from reference.networks import build_network
     from segattn_cli.counting.cost import configured_step
     from segattn_cli.data.class_lists import likely_count
     from segattn_cli.training.start import open_splits, steps_per_epoch
+    from segattn_cli.weights import weights_for
 
     print(config.as_toml())
     classes, plan = likely_count(config.data.format), []
@@ -177,6 +179,9 @@ def _print_plan(config: Config) -> None:
         plan.append(f"steps         {steps}, {epoch} an epoch")
     except DataError as error:
         print(f"segattn: {error} The cost is for {classes} classes.", file=sys.stderr)
+    if config.network.weights is not None:
+        found = weights_for(build_network(config.network_config(classes)), config.network.weights)
+        plan.append(f"weights       {len(found.params)} parameters from {found.file.path} ({found.naming.layout})")
     size = config.augmentation.crop
     batch = config.training.batch_size
     cost = configured_step(config, classes, batch, size)

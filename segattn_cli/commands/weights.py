@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -81,9 +82,7 @@ def import_(
     _one_of("--classes", classes, ("keep", "reset"))
     _one_of("--fc", fully_connected, ("decimate", "reset"))
     _check_layout(layout)
-    if kind == "backbone" and (classes == "reset" or names or settings):
-        raise UsageError("--classes, --names and --set are for a network, and --as backbone takes none of it.")
-    if out.exists() and not force:
+    if os.path.exists(out) and not force:
         raise OutputError(f"{out} exists already: replace it with --force, or choose another --out.")
     imported = import_weights(
         file, kind=kind, layout=layout, names=names, reset_classes=classes == "reset",  # type: ignore[arg-type]
@@ -136,7 +135,8 @@ def _print_import(imported: Imported, out: Path) -> None:
     from segattn_cli.weights import summary
 
     found = imported.match
-    settings = found.naming.settings
+    parts = imported.metadata["weights" if imported.kind == "backbone" else "config"]
+    settings = parts.get("network", parts)
     network = f"{settings['backbone']}" + (f", head {settings['head']}" if imported.kind == "network" else "")
     print(f"layout    {found.naming.layout}: {network}")
     print(f"matched   {len(found.params)} parameters, {sum(each.size for each in found.params.values()):,} numbers")
@@ -172,7 +172,7 @@ def _print_file(file: WeightsFile, described: dict[str, Any], everything: bool) 
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     where = f", under {file.wrapper}" if file.wrapper else ""
     counts = Counter(tensor.dtype for tensor in file.tensors.values())
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in counts.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def named_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
     """
     if name in KNOWN:
         return known_classes(name)
-    if Path(name).is_file():
+    if os.path.isfile(name):
         return read_classes(Path(name))
     raise UsageError(f"--names knows {', '.join(KNOWN)}, or a file with one class a line; {name!r} is neither.")
 

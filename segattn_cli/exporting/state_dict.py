@@ -64,6 +64,8 @@ def _misfit(layout: str, network: Network) -> str | None:
         return f"the head {network.head}"
     if len(network.scales) > 1:
         return "several scales"
+    if layout == "mmseg" and network.backbone in ("resnet18", "resnet34"):
+        return f"this {network.backbone}, whose blocks mmsegmentation dilates otherwise"
     if layout == "danet" and network.auxiliary_head:
         return "an auxiliary head"
     return None

@@ -25,6 +25,7 @@ from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming
 from segattn_cli.weights.reading import WeightsFile, read_weights
 from segattn_cli.weights.tensors import FileError
 
+LONGEST_CLASS = 100  # letters
 Kind = Literal["backbone", "network"]
 Classes = tuple[tuple[str, ...], np.ndarray]
 
@@ -63,21 +64,27 @@ def import_weights(
     file = read_weights(path)
     try:
         naming = naming_of(file, layout)
-        if (kind or ("network" if naming.holds_network else BACKBONE)) == BACKBONE:
-            return _backbone(file, naming, decimate)
-        return _network(file, naming, names, reset_classes, settings)
+        if (kind or ("network" if naming.holds_network else BACKBONE)) == "network":
+            return _network(file, naming, names, reset_classes, settings)
+        if names or reset_classes or settings:
+            raise UsageError("--classes, --names and --set are for a network: a backbone takes none of it.")
+        return _backbone(file, naming, decimate)
     except FileError as error:
         raise CheckpointError(f"{path} {error}.") from None
+    except MemoryError:
+        raise CheckpointError(f"{path} does not fit into memory.") from None
 
 
 def _backbone(file: WeightsFile, naming: Naming, decimate: bool) -> Imported:
     """What is behind ``backbone.``, and fc6 and fc7 of a VGG."""
     parts = {key: naming.settings[key] for key in BACKBONE_SETTINGS if key in naming.settings}
     parts["head"] = "largefov" if parts["backbone"] == "vgg16" and decimate else "fcn"
+    if parts["head"] == naming.settings.get("head"):
+        parts["head_channels"] = naming.settings.get("head_channels")  # the width that the file has, if it says so
     network = build_network(NetworkConfig(classes=2, **parts))
     found = match(file, naming, network, [name for name in network.shapes() if _belongs(name, parts["head"])])
     metadata = {"kind": BACKBONE, "weights": parts, **_origin(found)}
-    return Imported("backbone", found, found.params, metadata, naming.notes)
+    return Imported("backbone", found, found.params, metadata)
 
 
 def _belongs(name: str, head: str) -> bool:
@@ -92,10 +99,18 @@ def _network(
     if reset_classes and names is None:
         raise UsageError("--classes reset starts the classifiers anew: name the new classes by --names.")
     classes, palette, guessed = _classes(file, naming, names, reset_classes)
+    for setting in settings:
+        if not setting.startswith("network.") or setting.startswith("network.weights"):
+            raise UsageError(f"--set tells what the network is, network.KEY=VALUE; got {setting!r}.")
     tree = {key: value for key, value in naming.settings.items() if key != "classes"}
-    config = described_config({"name": file.path.stem, "network": tree}, settings)
+    name = file.path.stem.encode(errors="replace").decode()
+    config = described_config({"name": name, "network": tree}, settings)
     network = build_network(config.network_config(len(classes)))
     found = match(file, naming, network)
+    if found.untouched:
+        raise FileError(
+            f"has nothing for {', '.join(found.untouched)}: import it with --as backbone, or train from it"
+        )
     if reset_classes:
         classifiers = tuple(name for name in found.params if is_classifier(name))
         kept = {name: value for name, value in found.params.items() if name not in classifiers}
@@ -107,7 +122,8 @@ def _network(
     arrays = found.params
     if found.missing or found.reset:
         arrays = network.initialise(config.training.seed) | arrays
-    return Imported("network", found, arrays, metadata, (*naming.notes, *guessed))
+    notes = () if settings else naming.notes  # who sets something knows what the file does not tell
+    return Imported("network", found, arrays, metadata, (*notes, *guessed))
 
 
 def is_classifier(name: str) -> bool:
@@ -157,16 +173,22 @@ def _said_classes(file: WeightsFile, count: int) -> Classes | None:
     inner = meta.get("dataset_meta", meta)
     said = inner if isinstance(inner, Mapping) else {}
     classes = said.get("classes", said.get("CLASSES"))
-    palette = np.asarray(said.get("palette", said.get("PALETTE", default_palette(count))))
+    palette = said.get("palette", said.get("PALETTE"))
     if not isinstance(classes, list) or len(classes) != count or not all(map(_is_class_name, classes)):
         return None
-    if palette.shape != (count, 3) or palette.dtype.kind not in "iu":
-        palette = default_palette(count)
-    return tuple(classes), palette.astype(np.uint8)
+    if len(set(classes)) != count:
+        return None
+    coloured = isinstance(palette, list) and len(palette) == count and all(map(_is_colour, palette))
+    return tuple(classes), np.array(palette, np.uint8) if coloured else default_palette(count)
 
 
 def _is_class_name(name: object) -> bool:
-    return isinstance(name, str) and name.isprintable()
+    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_CLASS
+
+
+def _is_colour(colour: object) -> bool:
+    """Looked at one by one: an array of lists in lists in lists could be of any size."""
+    return isinstance(colour, list) and len(colour) == 3 and all(type(v) is int and 0 <= v <= 255 for v in colour)
 
 
 def _origin(found: Match) -> dict[str, Any]:

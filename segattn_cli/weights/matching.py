@@ -48,7 +48,9 @@ def part_of(name: str) -> str:
     ['backbone', 'head.position', 'head.classifier']
     """
     parts = name.split(".")
-    return ".".join(parts[:2]) if parts[0] == "head" else parts[0]
+    if parts[0] != "head":
+        return parts[0]
+    return "head.fc6 and fc7" if parts[1] in ("fc6", "fc7") else ".".join(parts[:2])
 
 
 def match(file: WeightsFile, naming: Naming, network: Network, wanted: Iterable[str] | None = None) -> Match:
@@ -66,7 +68,8 @@ def match(file: WeightsFile, naming: Naming, network: Network, wanted: Iterable[
     shapes = network.shapes()
     for ours in shapes if wanted is None else wanted:
         shape = shapes[ours]
-        theirs = naming.theirs(_counterpart(ours, naming, network))
+        counterpart = _counterpart(ours, naming, network)
+        theirs = None if counterpart is None else naming.theirs(counterpart)
         if theirs is None or theirs not in file.tensors:
             missing.append(ours)
             continue
@@ -84,11 +87,17 @@ def match(file: WeightsFile, naming: Naming, network: Network, wanted: Iterable[
         params[ours] = np.ascontiguousarray(tensor.as_float32()).reshape(shape)
         if not np.isfinite(params[ours]).all():
             raise FileError(f"holds a NaN or an infinity in {theirs}")
+        if ours.endswith(".running_var") and params[ours].min() < 0:
+            raise FileError(f"holds a negative variance in {theirs}")
+    modules = {name.rpartition(".")[0] for name in reset}
+    for name in [name for name in params if name.rpartition(".")[0] in modules]:  # a bias of as many, by chance
+        del params[name]
+        reset.append(name)
     _nothing_by_half(naming, [*params, *reset], missing)
     unused = [
         name
         for name in file.tensors
-        if name not in used and not name.endswith(COUNTER) and not is_training_state(name)
+        if name not in used and not name.endswith(COUNTER) and not is_training_state(name, naming)
     ]
     return Match(file, naming, params, tuple(missing), tuple(reset), tuple(unused))
 
@@ -112,8 +121,8 @@ def _converted(naming: Naming, ours: str, array: np.ndarray, shape: Shape) -> np
         return None
 
 
-def _counterpart(ours: str, naming: Naming, network: Network) -> str:
-    """What the file's network calls our parameter, in our own terms; "" for what it cannot have.
+def _counterpart(ours: str, naming: Naming, network: Network) -> str | None:
+    """What the file's network calls our parameter, in our own terms; None for what it cannot have.
 
     A head of another kind, or the fusion of other scales, has the same names for something else. The classifier of
     a single attention does what that branch's does in a dual head.
@@ -122,13 +131,13 @@ def _counterpart(ours: str, naming: Naming, network: Network) -> str:
     part = ours.split(".")[0]
     if part == "head" and theirs.get("head") != config.head:
         if theirs.get("head") != "dual" or config.head not in ("position", "channel"):
-            return ""
+            return None
         return ours.replace("head.classifier", f"head.{config.head}.classifier")
     if part == "scale_attention" and tuple(theirs.get("scales", ())) != config.scales:
-        return ""
+        return None
     if part == "scale_classifier":
         same = tuple(theirs.get("scales", ())) == config.scales and theirs.get("classes") == config.classes
-        return ours if same else ""
+        return ours if same else None
     return ours
 
 
@@ -154,5 +163,6 @@ def _nothing_by_half(naming: Naming, found: list[str], missing: list[str]) -> No
         raise FileError("has nothing that the network could use")
     for name in missing:
         if part_of(name) in parts:
-            theirs = naming.theirs(name) or name
-            raise FileError(f"has only a part of {part_of(name)}: {theirs} is missing, as {len(missing)} in all")
+            alike = sum(part_of(each) == part_of(name) for each in missing)
+            more = f", and {alike - 1} more" if alike > 1 else ""
+            raise FileError(f"has only a part of {part_of(name)}: {naming.theirs(name) or name} is missing{more}")

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from reference.networks import NetworkConfig
+from segattn_cli.config import described_config
+from segattn_cli.errors import ConfigError
 from segattn_cli.weights.tensors import FileError
 
 #: The keys of :class:`reference.networks.NetworkConfig` that decide which parameters a backbone has.
@@ -97,22 +98,26 @@ def checked_settings(said: Mapping[str, Any]) -> dict[str, Any]:
     {'backbone': 'resnet18', 'scales': (1.0, 0.5)}
     """
     try:
-        settings: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in said.items()
-        }
-        NetworkConfig(**({"classes": 2} | settings))
-        if "backbone" not in settings:
-            raise ValueError("no backbone")
-    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        parts = {key: value for key, value in said.items() if key != "classes"}
+        described_config({"network": parts})
+        if "backbone" not in parts or type(said.get("classes", 2)) is not int:
+            raise ValueError("no backbone, or no number of classes")
+    except (TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
         raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
-    return settings
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
 
 
 def prefix_before(names: Iterable[str], ending: str) -> str | None:
     """What stands before ``ending`` in the shortest name that ends so; wrappers such as DataParallel leave it.
 
+    Raises:
+        FileError: for two that are equally short: nobody could tell which is meant.
+
     >>> prefix_before(["module.conv1.weight", "module.bn1.weight"], "conv1.weight")
     'module.'
     """
-    found = [name.removesuffix(ending) for name in names if name == ending or name.endswith(f".{ending}")]
-    return min(found, key=len, default=None)
+    found = {name.removesuffix(ending) for name in names if name == ending or name.endswith(f".{ending}")}
+    shortest = sorted(prefix for prefix in found if len(prefix) == min(map(len, found)))
+    if len(shortest) > 1:
+        raise FileError(f"holds several networks, {shortest[0]} and {shortest[1]}: save one of them alone")
+    return shortest[0] if shortest else None

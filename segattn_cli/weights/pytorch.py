@@ -31,13 +31,13 @@ def read_zip(path: Path) -> Any:
         FileError: for what is no such archive, damaged, or claims more than it holds.
     """
     with zipfile.ZipFile(path) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise FileError("is a TorchScript archive: save the model's state_dict() with torch.save instead")
         entries = stored_entries(archive, path)
         pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise FileError("is a zip archive, but none that torch.save wrote: it has no data.pkl")
         root = pickles[0].removesuffix("data.pkl")
-        if f"{root}constants.pkl" in entries:
-            raise FileError("is a TorchScript archive: save the model's state_dict() with torch.save instead")
         big = f"{root}byteorder" in entries and archive.read(f"{root}byteorder") == b"big"
         found: dict[str, np.ndarray] = {}
 

@@ -72,6 +72,8 @@ def read_weights(path: Path | str) -> WeightsFile:
 
 
 def _named_well(file: WeightsFile) -> WeightsFile:
+    if not file.tensors:
+        raise FileError("holds no tensors")
     for name in file.tensors:
         if not name.isprintable() or len(name) > LONGEST_NAME:
             raise FileError(f"has a tensor with a name that no layer has: {name[:60]}")
@@ -79,14 +81,14 @@ def _named_well(file: WeightsFile) -> WeightsFile:
 
 
 def _read(path: Path, head: bytes) -> WeightsFile:
+    if head[8:9] == b"{":  # before the others: the length of a header may begin with any byte
+        return _safetensors(path)
     if head[:2] == b"PK":
         with zipfile.ZipFile(path) as archive:
             is_npz = all(name.endswith(".npy") for name in archive.namelist())
         return _npz(path) if is_npz else _state_dict(path, "PyTorch", read_zip(path))
     if head[:1] == b"\x80":
         return _state_dict(path, "PyTorch (before 1.6)", read_legacy(path))
-    if head[8:9] == b"{":
-        return _safetensors(path)
     if head == b"":
         raise FileError("is empty")
     raise FileError("is neither safetensors, nor .npz, nor what torch.save writes")
@@ -101,7 +103,7 @@ def _safetensors(path: Path) -> WeightsFile:
         found = deserialize(path.read_bytes())
     except SafetensorError as error:
         raise FileError(f"is a damaged safetensors file ({str(error)[:200]})") from None
-    return WeightsFile(path, "safetensors", {name: _plain(name, each) for name, each in found}, extra=extra)
+    return WeightsFile(path, "safetensors", {name: _plain(name, each) for name, each in sorted(found)}, extra=extra)
 
 
 #: The dtypes of safetensors, and their names here.

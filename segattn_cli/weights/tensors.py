@@ -38,7 +38,8 @@ class Tensor(NamedTuple):
         """
         if self.dtype == "bfloat16":
             return (self.values.astype(np.uint32) << 16).view(np.float32)
-        return self.values.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which nobody takes
+            return self.values.astype(np.float32)
 
 
 def stored_dtype(dtype: str, byte_order: Literal["<", ">"] = "<") -> np.dtype:

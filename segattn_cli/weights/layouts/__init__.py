@@ -36,7 +36,7 @@ def naming_of(file: WeightsFile, layout: str = "auto") -> Naming:
             except IndexError:
                 raise FileError(f"has the names of {known}, but not the shapes") from None
             if naming is not None:
-                said = pytorch.said_settings(file)
+                said = pytorch.said_settings(file) if naming.holds_network else None
                 return naming if said is None else replace(naming, settings=said, notes=())
     names = ", ".join(list(file.tensors)[:4])
     wanted = f"those of {layout}" if layout != "auto" else f"in a layout that is known ({', '.join(LAYOUTS)})"

@@ -35,10 +35,11 @@ def _as_it_is(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
     return array
 
 
-def is_training_state(theirs: str) -> bool:
-    """Whether an array is of the optimiser, not of the network.
+def is_training_state(theirs: str, naming: Naming) -> bool:
+    """Whether an array is of the optimiser, or of the weights beside their average.
 
-    >>> is_training_state("momentum.backbone.conv1.weight")
+    >>> is_training_state("momentum.backbone.conv1.weight", Naming("segattn", {}, {"": ""}))
     True
     """
-    return theirs.startswith(MOMENTUM)
+    averaged = naming.layout == "segattn" and naming.renames[""] != ""
+    return theirs.startswith(MOMENTUM) or (averaged and not theirs.startswith(EMA))

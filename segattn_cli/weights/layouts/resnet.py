@@ -49,6 +49,10 @@ def settings(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     kind = "bottlenecks" if bottleneck else "basic blocks"
     if not names:
         raise FileError(f"has a ResNet of {counts} {kind}, which is none of {', '.join(DEPTHS)}")
+    inside = [name.removeprefix(prefix).split(".")[2] for name in tensors if name.startswith(f"{prefix}layer")]
+    strange = sorted(set(inside) - {"conv1", "conv2", "conv3", "bn1", "bn2", "bn3", "downsample"})
+    if strange:
+        raise FileError(f"has a ResNet whose blocks hold {strange[0]}: there is none here")
     if any(name.endswith("downsample.2.weight") for name in tensors if name.startswith(f"{prefix}layer")):
         raise FileError("has a ResNet-D, with shortcuts which pool before they project: there is none here")
     width = tensors[f"{prefix}layer1.0.conv2.weight"].shape if f"{prefix}layer1.0.conv2.weight" in tensors else ()

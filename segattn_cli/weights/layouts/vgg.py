@@ -49,10 +49,10 @@ def decimated(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
     """
     if not ours.startswith("head.fc"):
         return from_pytorch(ours, array, shape)
-    every = max(len(array) // shape[-1], 1)
-    array = array[::every]  # (C_out, …)
+    every = max(len(array) // shape[-1], 1)  # of fc6's units and of fc7's, which are as many
+    array = array[::every][: shape[-1]]  # (C_out, …)
     if ours == "head.fc6.weight" and array.ndim == 2:
         array = array.reshape(len(array), -1, _WINDOW, _WINDOW)[:, :, ::3, ::3]
     elif ours == "head.fc7.weight" and array.ndim == 2:
-        array = array[:, ::every, None, None]
+        array = array[:, ::every, None, None][:, : shape[-2]]
     return from_pytorch(ours, array, shape)

@@ -98,6 +98,9 @@ def test_training_refuses_weights_of_another_network(cli: Any, danet: Path, tmp_
     assert "has network.backbone = resnet18, and the network has resnet34" in result.err
     assert not (tmp_path / "run").exists()
     assert train(cli, tmp_path / "run", "--weights", tmp_path / "nothing.pth").code == 5
+    assert train(cli, tmp_path / "run", "--weights", tmp_path / "nothing.pth", "--dry-run").code == 5
+    plan = train(cli, tmp_path / "run", "--weights", danet, "--dry-run")
+    assert f"# weights       128 parameters from {danet} (danet)" in plan.out
 
 
 def test_show(cli: Any, danet: Path) -> None:
