@@ -1,0 +1,6 @@
+"""Pages that explain and report: one HTML file each, which needs no network, no server and no other file."""
+
+from segattn_cli.pages.arrays import pack, quantise, unpack
+from segattn_cli.pages.render import render_page
+
+__all__ = ["pack", "quantise", "render_page", "unpack"]
