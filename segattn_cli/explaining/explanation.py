@@ -1,0 +1,228 @@
+"""One picture through one network, with all that its attentions did kept, and with some of it undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from backends.contract import Array, Ops
+from reference.layers.context import Context
+from segattn_cli.data.images import resize_image
+from segattn_cli.data.normalise import normalise
+from segattn_cli.explaining.channels import ChannelView, view_channels, without_each
+from segattn_cli.explaining.positions import PositionView, view_positions
+from segattn_cli.runs import Model
+
+Size = tuple[int, int]
+#: What is done: told before it begins.
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ScaleView:
+    """How the scales were fused."""
+
+    scales: tuple[float, ...]
+    fusion: str  # attention, max or mean
+    weights: np.ndarray | None  # (h, w, S), adding to 1; None unless attention fuses
+    labels: np.ndarray  # (S, H, W) uint8: what each scale predicts by itself
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The prediction of the same network with something undone."""
+
+    name: str  # for files: "position-removed"
+    title: str  # for people
+    what: str  # what was done
+    label: np.ndarray  # (H, W) uint8
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A picture, its prediction, and how the attentions had a part in it. Labels have the picture's size."""
+
+    name: str
+    picture: np.ndarray  # (H, W, 3) uint8: what the network saw
+    own_size: Size  # of the picture before it was resized
+    grid: Size  # (h, w): the pixels of the features, at scale 1
+    label: np.ndarray  # (H, W) uint8
+    positions: tuple[PositionView, ...]  # one for each scale; none without position attention
+    channels: tuple[ChannelView, ...]
+    scales: ScaleView | None  # None for a network of one scale
+    experiments: tuple[Experiment, ...]
+    seconds: float
+
+
+def explain(
+    model: Model, ops: Ops, image: np.ndarray, name: str, *, max_side: int, tell: Tell = lambda what: None
+) -> Explanation:
+    """What the attentions of ``model`` see in ``image (H, W, 3)`` uint8: one plain pass, and one for each experiment.
+
+    The picture is resized to the run's ``data.size``, if it has one, and then so that no side is longer than
+    ``max_side``: the prediction is that of the picture as it is shown.
+    """
+    start = time.perf_counter()
+    own = (image.shape[0], image.shape[1])
+    size = bounded(model.config.data.size or own, max_side)
+    picture = resize_image(image, size)
+    passes = Passes(model, ops, picture)
+
+    tell("prediction")
+    seen: dict[str, Array] = {}
+    outputs = passes.forward(observe=seen.__setitem__)
+    label = passes.label(outputs.scores["main"])
+    scopes = {scale: f"scale {scale:g}/" for scale in model.network.config.scales}
+    if len(scopes) == 1:
+        scopes = {1.0: ""}
+    positions, channels = [], []
+    for scale, scope in scopes.items():
+        here = {key.removeprefix(scope): value for key, value in seen.items() if key.startswith(scope)}
+        if "head.position.attended" in here:
+            tell(f"position attention{f', scale {scale:g}' if scope else ''}")
+            positions.append(_positions(scale, here, passes))
+        if "head.channel.attended" in here:
+            tell(f"channel attention{f', scale {scale:g}' if scope else ''}")
+            channels.append(_channels(scale, here, passes))
+    return Explanation(
+        name, picture, own, tuple(outputs.scores["main"].shape[1:3]), label, tuple(positions), tuple(channels),
+        scales=_scales(passes, outputs), experiments=_experiments(passes, outputs, bool(positions), bool(channels), tell),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def bounded(size: Size, max_side: int) -> Size:
+    """``size`` shrunk, if need be, so that the longer side has ``max_side`` pixels.
+
+    >>> bounded((1024, 2048), 512), bounded((90, 120), 512)
+    ((256, 512), (90, 120))
+    """
+    factor = min(1.0, max_side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+class Passes:
+    """Forward passes of one picture, as it is or with something undone."""
+
+    def __init__(self, model: Model, ops: Ops, picture: np.ndarray) -> None:
+        self.network = model.network
+        self.ops = ops
+        self.size = (picture.shape[0], picture.shape[1])
+        self.params = {name: ops.asarray(value) for name, value in model.network.fold(model.params).items()}
+        self.images = ops.asarray(np.ascontiguousarray(normalise(picture)[None]))  # (1, H, W, 3)
+
+    def forward(self, *, observe: Any = None, ops: Any = None, params: Mapping[str, Array] | None = None) -> Any:
+        return self.network.forward(self.images, Context(ops or self.ops, params or self.params, observe=observe))
+
+    def label(self, scores: Array) -> np.ndarray:
+        """The class at each pixel of the picture: (H, W) uint8."""
+        resized, _ = self.ops.resize_bilinear(scores, self.size, align_corners=self.network.config.align_corners)
+        return self.ops.to_numpy(resized[0].argmax(-1)).astype(np.uint8)
+
+    def numpy(self, array: Array) -> np.ndarray:
+        """The array of the one picture, in NumPy."""
+        return np.asarray(self.ops.to_numpy(array))[0]
+
+    def without_gates(self, *gates: str) -> np.ndarray:
+        """The label where the attentions behind ``gates`` add nothing."""
+        closed = {name: self.params[name] * 0 for name in gates}
+        return self.label(self.forward(params={**self.params, **closed}).scores["main"])
+
+
+class Uniform:
+    """The ops of a backend, except that in one attention every query attends to all alike."""
+
+    def __init__(self, ops: Ops, attention: str) -> None:
+        self._ops = ops
+        setattr(self, attention, getattr(self, f"_{attention}"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ops, name)
+
+    def _position_attention(self, query: Array, key: Array, value: Array) -> tuple[Array, Any]:
+        return self._ops.position_attention(query * 0, key, value)
+
+    def _channel_attention(self, x: Array, *, form: str) -> tuple[Array, Any]:
+        return x * 0 + x.mean(-1, keepdims=True), None
+
+
+def _positions(scale: float, seen: Mapping[str, Array], passes: Passes) -> PositionView:
+    features = passes.numpy(seen["head.position.reduce.norm"])  # (h, w, C)
+    return view_positions(
+        scale, (features.shape[0], features.shape[1]), _gate(passes, "head.position.gate"),
+        passes.numpy(seen["head.position.query"]), passes.numpy(seen["head.position.key"]),
+        passes.numpy(seen["head.position.attended"]), features.reshape(-1, features.shape[-1]),
+    )
+
+
+def _channels(scale: float, seen: Mapping[str, Array], passes: Passes) -> ChannelView:
+    features = passes.numpy(seen["head.channel.reduce.norm"])  # (h, w, C)
+    view = view_channels(
+        scale, (features.shape[0], features.shape[1]), passes.network.config.channel_form,
+        _gate(passes, "head.channel.gate"), features.reshape(-1, features.shape[-1]),
+        passes.numpy(seen["head.channel.attended"]),
+    )
+    position = seen.get("head.position.refine.norm")
+    weights = [
+        np.asarray(passes.ops.to_numpy(passes.params[f"head.{name}"]))
+        for name in ("channel.refine.conv.weight", "channel.refine.conv.bias", "classifier.weight", "classifier.bias")
+    ]
+    label, without = without_each(
+        passes.numpy(seen["head.channel.gate"]).reshape(features.shape), view.step, weights[0], weights[1],
+        None if position is None else passes.numpy(position), (weights[2], weights[3]),
+    )
+    return replace(view, label=label, without=without)
+
+
+def _gate(passes: Passes, name: str) -> float:
+    return float(passes.ops.to_numpy(passes.params[name]))
+
+
+def _scales(passes: Passes, outputs: Any) -> ScaleView | None:
+    config = passes.network.config
+    if len(config.scales) == 1:
+        return None
+    weights = outputs.scale_weights
+    return ScaleView(
+        config.scales, config.fusion, None if weights is None else passes.numpy(weights),
+        np.stack([passes.label(outputs.scores[f"scale {scale:g}"]) for scale in config.scales]),
+    )
+
+
+def _experiments(
+    passes: Passes, outputs: Any, position: bool, channel: bool, tell: Tell
+) -> tuple[Experiment, ...]:
+    """The attentions removed, and made uniform; each scale alone, and the mean of all."""
+    found = []
+    for there, kind, gate, mean in (
+        (position, "position", "α", "every pixel gathers the mean of all pixels"),
+        (channel, "channel", "β", "every channel gathers the mean of all channels"),
+    ):
+        if not there:
+            continue
+        tell(f"without {kind} attention")
+        label = passes.without_gates(f"head.{kind}.gate")
+        found.append(Experiment(f"{kind}-removed", f"{kind} attention removed", f"{gate} = 0", label))
+        tell(f"uniform {kind} attention")
+        uniform = passes.forward(ops=Uniform(passes.ops, f"{kind}_attention"))
+        label = passes.label(uniform.scores["main"])
+        found.append(Experiment(f"{kind}-uniform", f"{kind} attention made uniform", mean, label))
+    if position and channel:
+        tell("without attention")
+        label = passes.without_gates("head.position.gate", "head.channel.gate")
+        found.append(Experiment("attention-removed", "both attentions removed", "α = β = 0", label))
+    scales = passes.network.config.scales
+    if len(scales) > 1:
+        alone = [outputs.scores[f"scale {scale:g}"] for scale in scales]
+        for scale, scores in zip(scales, alone, strict=True):
+            what = f"the score map of scale {scale:g} by itself"
+            found.append(Experiment(f"scale-{scale:g}", f"scale {scale:g} only", what, passes.label(scores)))
+        if passes.network.config.fusion != "mean":
+            what = "the mean of all score maps in place of their fusion"
+            label = passes.label(sum(alone) / len(alone))
+            found.append(Experiment("scales-mean", "scales weighed alike", what, label))
+    return tuple(found)
