@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backends import BackendError
-from segattn_cli.commands import bench, check, data, doctor, evaluate, export, infer, summary, train, weights
+from segattn_cli.commands import bench, check, data, doctor, evaluate, explain, export, infer, summary, train, weights
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ def segattn(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("summary")(summary.summary)
 app.command("check")(check.check)

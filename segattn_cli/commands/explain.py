@@ -1,0 +1,187 @@
+"""``segattn explain``: what attends to what, on one page."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segattn_cli.commands import completion
+from segattn_cli.commands.prediction import Run
+from segattn_cli.errors import ExitCode, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from backends.contract import Ops
+    from segattn_cli.explaining import Explanation
+    from segattn_cli.runs import Model
+    from segattn_cli.segmenting import Input
+
+MORE = "Beside the page"
+
+
+def explain(
+    run: Run,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE", help="Pictures, folders, or patterns in quotes.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The page; explain.html by default, unless only --png or --npz is given.",
+                     show_default=False),
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option("--point", metavar="X,Y", help="Pin this pixel of each picture; may be repeated."),
+    ] = None,
+    max_side: Annotated[
+        int, typer.Option(min=16, help="Shrink larger pictures to this many pixels.")
+    ] = 1024,
+    png: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The maps as pictures.", rich_help_panel=MORE)
+    ] = None,
+    npz: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The arrays, for NumPy.", rich_help_panel=MORE)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|numpy|cupy|reference", help="Who computes.", autocompletion=completion.backends
+        ),
+    ] = "auto",
+) -> None:
+    """Show what attends to what: your network on your pictures, on one page.
+
+    The page is one HTML file that needs no network: point at a pixel to see
+    whom it looks at and who looks at it, at a channel to see what it is good
+    for, at a scale to see where it is believed; and see how the prediction
+    changes without each.
+
+    \b
+    Examples:
+      segattn explain runs/first street.jpg
+      segattn explain runs/first a.jpg b.jpg --out page.html --point 320,200
+      segattn explain best.safetensors 'shots/*.png' --png maps --npz maps.npz
+    """
+    from backends import get_backend
+    from segattn_cli.runs import open_model
+    from segattn_cli.segmenting import find_inputs
+
+    if out is None and png is None and npz is None:
+        out = Path("explain.html")
+    for path in (out, png, npz):
+        if path is not None:
+            _require_place(path, is_folder=path is png, force=force)
+    pinned = [_point(text) for text in points or ()]
+    found = find_inputs(images, (out or png or npz or Path()).parent, sys.stdin.buffer)
+    ops = get_backend(backend)
+    model = open_model(run)
+    explanations, failed = _explain(model, ops, found, max_side)
+    for (x, y) in pinned:
+        for each in explanations:
+            if x >= each.own_size[1] or y >= each.own_size[0]:
+                width, height = each.own_size[::-1]
+                print(f"segattn: --point {x},{y} is outside of {each.name}, {width}×{height}.", file=sys.stderr)
+    if not explanations:
+        raise typer.Exit(ExitCode.DATA)
+    if out is not None:
+        _write_page(out, model, explanations, ops, pinned)
+    if png is not None:
+        _write_pictures(png, model, explanations, pinned)
+    if npz is not None:
+        _write_arrays(npz, explanations, pinned)
+    if failed:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int) -> tuple[list[Explanation], int]:
+    """The explanation of every picture that can be used, and how many cannot."""
+    from segattn_cli.commands.progress import progress
+    from segattn_cli.data.images import read_image
+    from segattn_cli.errors import DataError
+    from segattn_cli.explaining import explain as explain_picture
+    from segattn_cli.segmenting import output_names
+
+    explanations: list[Explanation] = []
+    names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
+    failed = 0
+    with progress("pictures") as advance:
+        for done, (each, name) in enumerate(zip(inputs, names, strict=True)):
+
+            def tell(what: str, done: int = done, name: str = name) -> None:
+                advance(done, len(inputs), f"{name}: {what}")
+
+            try:
+                image = read_image(each.source, each.name)
+                explanations.append(explain_picture(model, ops, image, name, max_side=max_side, tell=tell))
+            except DataError as error:
+                failed += 1
+                print(f"segattn: {error}", file=sys.stderr)
+            except MemoryError:
+                failed += 1
+                print(f"segattn: {each.name} needs more memory than there is: lower --max-side.", file=sys.stderr)
+        advance(len(inputs), len(inputs), "")
+    return explanations, failed
+
+
+def _write_page(
+    out: Path, model: Model, explanations: list[Explanation], ops: Ops, points: list[tuple[int, int]]
+) -> None:
+    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.explaining.page import explanation_page
+
+    page = explanation_page(model, explanations, backend=ops.name, points=points).encode()
+    write_atomically(out, page)
+    count = len(explanations)
+    print(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
+
+
+def _write_pictures(
+    folder: Path, model: Model, explanations: list[Explanation], points: list[tuple[int, int]]
+) -> None:
+    from segattn_cli.explaining.files import write_pictures
+
+    for each in explanations:
+        written = write_pictures(each, folder / each.name, model.classes, model.palette, points)
+        print(f"{folder / each.name}  {len(written)} pictures")
+
+
+def _write_arrays(path: Path, explanations: list[Explanation], points: list[tuple[int, int]]) -> None:
+    from segattn_cli.explaining.files import write_arrays
+
+    write_arrays(path, explanations, points)
+    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _require_place(path: Path, *, is_folder: bool, force: bool) -> None:
+    """Complain now of what would be in the way after minutes of work."""
+    if is_folder:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"--png {path} is a file: give a folder.")
+        if path.exists() and any(path.iterdir()) and not force:
+            raise OutputError(f"{path} is not empty: add to it with --force, or choose another --png.")
+        return
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder: name a file.")
+    if os.path.exists(path) and not force:
+        raise OutputError(f"{path} exists already: replace it with --force, or choose another place.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} to write {path.name} to.")
+
+
+def _point(text: str) -> tuple[int, int]:
+    """
+    >>> _point("320,200")
+    (320, 200)
+    """
+    try:
+        x, y = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--point wants X,Y in pixels, such as 320,200; got {text!r}.") from None
+    if x < 0 or y < 0:
+        raise UsageError(f"--point wants a pixel inside the picture, got {text!r}.")
+    return x, y
