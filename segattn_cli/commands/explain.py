@@ -38,8 +38,12 @@ def explain(
         typer.Option("--point", metavar="X,Y", help="Pin this pixel of each picture; may be repeated."),
     ] = None,
     max_side: Annotated[
-        int, typer.Option(min=16, help="Shrink larger pictures to this many pixels.")
-    ] = 1024,
+        int | None,
+        typer.Option(
+            metavar="N", min=16, show_default=False,
+            help="Shrink pictures to this longer side; by default so that four make a page below 12 MB.",
+        ),
+    ] = None,
     png: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The maps as pictures.", rich_help_panel=MORE)
     ] = None,
@@ -98,7 +102,7 @@ def explain(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int) -> tuple[list[Explanation], int]:
+def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) -> tuple[list[Explanation], int]:
     """The explanation of every picture that can be used, and how many cannot."""
     from segattn_cli.commands.progress import progress
     from segattn_cli.data.images import read_image

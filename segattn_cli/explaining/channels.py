@@ -11,7 +11,7 @@ from segattn_cli.explaining.positions import ratio
 
 #: Feature maps are shown at up to so many positions, and all of them together hold up to so many numbers.
 MOST_POSITIONS = 1600
-MOST_NUMBERS = 600_000
+MOST_NUMBERS = 400_000
 #: In a map of changes: here the class stays what it is.
 SAME = 255
 
@@ -56,7 +56,7 @@ def sampling(grid: tuple[int, int], channels: int) -> int:
     """Every how many positions feature maps are shown.
 
     >>> sampling((12, 16), 32), sampling((64, 128), 512)
-    (1, 3)
+    (1, 4)
     """
     step = 1
     while True:

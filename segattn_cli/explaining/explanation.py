@@ -11,6 +11,7 @@ import numpy as np
 
 from backends.contract import Array, Ops
 from reference.layers.context import Context
+from reference.networks import Network
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
 from segattn_cli.explaining.channels import ChannelView, view_channels, without_each
@@ -18,6 +19,10 @@ from segattn_cli.explaining.positions import PositionView, view_positions
 from segattn_cli.runs import Model
 
 Size = tuple[int, int]
+#: By default a picture's queries are so many numbers at most, which keeps a page of four pictures below 12 MB.
+QUERY_NUMBERS = 300_000
+#: By default no picture is larger, whatever its network.
+LONGEST = 2048
 #: What is done: told before it begins.
 Tell = Callable[[str], None]
 
@@ -59,16 +64,18 @@ class Explanation:
 
 
 def explain(
-    model: Model, ops: Ops, image: np.ndarray, name: str, *, max_side: int, tell: Tell = lambda what: None
+    model: Model, ops: Ops, image: np.ndarray, name: str, *, max_side: int | None = None,
+    tell: Tell = lambda what: None,
 ) -> Explanation:
     """What the attentions of ``model`` see in ``image (H, W, 3)`` uint8: one plain pass, and one for each experiment.
 
     The picture is resized to the run's ``data.size``, if it has one, and then so that no side is longer than
-    ``max_side``: the prediction is that of the picture as it is shown.
+    ``max_side`` (:func:`suitable_side` by default): the prediction is that of the picture as it is shown.
     """
     start = time.perf_counter()
     own = (image.shape[0], image.shape[1])
-    size = bounded(model.config.data.size or own, max_side)
+    size = model.config.data.size or own
+    size = bounded(size, max_side or suitable_side(model.network, size))
     picture = resize_image(image, size)
     passes = Passes(model, ops, picture)
 
@@ -103,6 +110,20 @@ def bounded(size: Size, max_side: int) -> Size:
     """
     factor = min(1.0, max_side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def suitable_side(network: Network, size: Size) -> int:
+    """The longer side at which the queries of a picture of ``size`` stay within :data:`QUERY_NUMBERS`.
+
+    Position attention has ``H·W / stride²`` queries of C/8 numbers at scale 1 and s² times as many at scale s.
+    """
+    wanted = max(size)
+    weight = network.shapes().get("head.position.query.weight")
+    if weight is not None:
+        scales = sum(scale**2 for scale in network.config.scales)
+        numbers = size[0] * size[1] / network.config.output_stride**2 * weight[1] * scales
+        wanted = int(wanted * min(1.0, (QUERY_NUMBERS / numbers) ** 0.5))
+    return min(wanted, LONGEST)
 
 
 class Passes:

@@ -34,9 +34,11 @@ function figure(value, digits = 3) {
   return Number(value.toPrecision(digits)).toString().replace("-", "−");
 }
 
-/** `percent(0.1234)` → "12.3 %". */
+/** `percent(0.1234)` → "12.3 %"; what would round to 0 but is not, as "< 0.1 %". */
 function percent(share, digits = 1) {
-  return share === null || share === undefined ? "–" : `${(100 * share).toFixed(digits)} %`;
+  if (share === null || share === undefined) return "–";
+  const least = 10 ** -digits;
+  return 0 < share && 100 * share < least / 2 ? `< ${least} %` : `${(100 * share).toFixed(digits)} %`;
 }
 
 /** A class's colour as a small square. */

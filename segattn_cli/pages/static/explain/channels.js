@@ -85,6 +85,7 @@ class ChannelExplorer {
     this.pair = element("p", { id: "channel-pair", class: "pale", "aria-live": "polite" }, "Point at the map to read its numbers.");
     this.legend = element("div");
     this.details = element("div");
+    this.use = element("div");
     this.number = element("input", {
       type: "number",
       min: "0",
@@ -126,10 +127,11 @@ class ChannelExplorer {
       ),
       element(
         "div",
-        { class: "split" },
+        { class: "split even" },
         element("div", {}, element("p", { class: "axis" }, "key i →; row = query j ↓"), this.map, this.legend, this.pair),
         this.details,
       ),
+      this.use,
     );
   }
 
@@ -247,7 +249,7 @@ class ChannelExplorer {
     const channel = this.chosen;
     const [feature, gathered] = [this.feature(channel), this.gathered(channel)];
     const row = this.row(channel);
-    const attended = topIndices(row, 5);
+    const attended = topIndices(row, 5).filter((other, n) => n === 0 || row[other] > 1 / this.count);
     const map = (values, text, top = largest(values)) => {
       const canvas = canvasOf(text);
       drawHeat(canvas, this.image, this.grid, values, { top, strength: 0.85 });
@@ -258,13 +260,9 @@ class ChannelExplorer {
     fill(
       this.details,
       element("h3", {}, `Channel ${channel}`),
-      element(
-        "div",
-        { class: "row" },
-        picture(ownCanvas, ["A", element("sub", {}, "j"), ": its feature map"], ownLegend),
-        picture(sumCanvas, ["Σ x", element("sub", {}, "ji"), " A", element("sub", {}, "i"), ": what it gathers, before β"], sumLegend),
-      ),
+      picture(ownCanvas, ["A", element("sub", {}, "j"), ": its feature map"], ownLegend),
       element("h3", {}, "Whom it attends to"),
+      element("p", { class: "pale" }, `The largest of its weights${attended.length < 5 ? "; all others are below uniform" : ""}.`),
       element(
         "div",
         { class: "strip" },
@@ -276,8 +274,16 @@ class ChannelExplorer {
           );
         }),
       ),
-      element("h3", {}, "The prediction without it"),
-      this.drawWithout(channel),
+    );
+    fill(
+      this.use,
+      element("h3", {}, `What channel ${channel} gathers, and the prediction without it`),
+      element(
+        "div",
+        { class: "row fixed" },
+        picture(sumCanvas, ["Σ x", element("sub", {}, "ji"), " A", element("sub", {}, "i"), ": what it gathers, before β"], sumLegend),
+        this.drawWithout(channel),
+      ),
     );
   }
 
@@ -296,8 +302,8 @@ class ChannelExplorer {
       ? ["Another class at ", element("strong", { class: "changed" }, percent(found.share)), " of the positions: ", ...listed(found.pairs.slice(0, 3))]
       : ["No position changes its class."];
     return [
-      element("div", { class: "row" }, picture(withIt, "with it"), picture(withoutIt, "without it: its place in E set to 0")),
-      element("p", {}, said),
+      picture(withIt, "The prediction with it"),
+      picture(withoutIt, "Without it: its place in E is 0", element("p", {}, said)),
     ];
   }
 }
