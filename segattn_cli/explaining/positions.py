@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +17,10 @@ from segattn_cli.pages.arrays import Quantised
 TOLERANCE = 1e-3
 #: Rows of the map that are in memory at a time hold about so many numbers.
 BLOCK = 2_000_000
-#: How many rows a candidate is tried on before it is tried on all.
+#: How many rows a form is tried on before it is tried on all; of those that then fail, so many join them.
 TRIED = 256
+#: How many forms are tried on all rows before the numbers are left as they are.
+ATTEMPTS = 6
 
 
 class Compact(NamedTuple):
@@ -49,15 +53,33 @@ class PositionView:
     shares: np.ndarray  # (h, w), the same at each pixel
     query: np.ndarray  # (N, D)
     key: np.ndarray  # (N, D)
-    compact: Compact
+    log_sum_exp: np.ndarray  # (N,), of each row's energies
     received: np.ndarray  # (h, w): the sum of a pixel's column, 1 where it gets as much as every other
     reach: np.ndarray  # (h, w): exp of a row's entropy, the number of pixels that it is spread over
 
+    @cached_property
+    def compact(self) -> Compact:
+        """Query and key in little space; searched for when somebody asks, which takes seconds for large grids."""
+        return compact(self.query, self.key)
+
+    def pixel_at(self, across: float, down: float) -> int:
+        """The number, in row order, of the pixel at these shares of the picture's width and height.
+
+        The picture is divided evenly, as pages and pictures draw it.
+        """
+        height, width = self.grid
+        y, x = min(height - 1, max(0, int(down * height))), min(width - 1, max(0, int(across * width)))
+        return y * width + x
+
     def row(self, pixel: int) -> np.ndarray:
-        """Whom ``pixel`` (its number in row order) looks at, computed as in ``reference``: (h, w), adding to 1."""
+        """Whom ``pixel`` (its number in row order) looks at: (h, w) float64, adding to 1."""
         energy = self.key.astype(np.float64) @ self.query[pixel].astype(np.float64)
-        weights = np.exp(energy - energy.max())
-        return (weights / weights.sum()).reshape(self.grid)
+        return np.exp(energy - self.log_sum_exp[pixel]).reshape(self.grid)
+
+    def column(self, pixel: int) -> np.ndarray:
+        """Who looks at ``pixel``, and how much: (h, w) float64, adding to what it has ``received``."""
+        energy = self.query.astype(np.float64) @ self.key[pixel].astype(np.float64)
+        return np.exp(energy - self.log_sum_exp).reshape(self.grid)
 
 
 def view_positions(
@@ -65,20 +87,20 @@ def view_positions(
     attended: np.ndarray, features: np.ndarray,
 ) -> PositionView:
     """The view of ``softmax(query·keyᵀ)``, which let ``gate · attended`` into ``features``; arrays are (N, …)."""
-    found = compact(query, key)
-    received, entropy = np.zeros(len(key)), []
-    for _, energy, log_sum_exp in _energies(query, key):
-        probabilities = np.exp(energy - log_sum_exp)  # (rows, N)
+    received, entropy, sums = np.zeros(len(key)), [], []
+    for energy in _energies(query, key):
+        probabilities, log_sum_exp = _softmax(energy.copy())  # (rows, N), (rows, 1)
         received += probabilities.sum(0)
         # H = −Σ p·ln p, and ln p = energy − log_sum_exp
         entropy.append(log_sum_exp[:, 0] - np.einsum("ji,ji->j", probabilities, energy))
+        sums.append(log_sum_exp[:, 0])
     size = np.linalg.norm(features, axis=-1)
     added = np.linalg.norm(gate * attended, axis=-1)
     return PositionView(
         scale, grid, gate,
         share=ratio(np.linalg.norm(added), np.linalg.norm(size)),
         shares=np.divide(added, size, out=np.zeros_like(size), where=size > 0).reshape(grid),
-        query=query, key=key, compact=found, received=received.reshape(grid),
+        query=query, key=key, log_sum_exp=np.concatenate(sums), received=received.reshape(grid),
         reach=np.exp(np.concatenate(entropy)).reshape(grid),
     )
 
@@ -89,8 +111,9 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
     Three things change no probability, or hardly any. What is added to a whole row of energies cancels in the
     softmax, so the keys lose their mean. With the singular value decomposition ``query·keyᵀ = U·Σ·Vᵀ`` the two can
     be replaced by ``U·√Σ`` and ``V·√Σ``, whose last columns matter least and are left out. What remains is rounded
-    to 8 or 16 bits. The smallest of these forms that is good enough over the whole map is taken, and its error
-    measured, not estimated; where none is, the numbers stay as they are.
+    to 8 or 16 bits. For either, the least rank that will do on some rows is found by bisection; then the smaller of
+    the two forms is tried on the whole map, and its error measured, not estimated. Rows on which it fails join the
+    others for the next attempt. Where nothing is good enough, the numbers stay as they are.
 
     >>> rng = np.random.default_rng(0)
     >>> found = compact(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)))
@@ -98,18 +121,31 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
     (True, 1.0)
     """
     left, right = _decomposed(query, key)
-    sizes = [(rank * bits, rank, bits) for rank in range(1, left.shape[1] + 1) for bits in (8, 16)]
+    ranks = range(1, left.shape[1] + 1)
     tried = np.linspace(0, len(query) - 1, min(len(query), TRIED)).astype(int)
-    for _, rank, bits in sorted(sizes):
-        short = [quantise(each[:, :rank], f"uint{bits}", columns=True) for each in (left, right)]
-        if _error(query[tried], key, short[0].values[tried], short[1].values)[0] > tolerance:
-            continue
-        error, log_sum_exp = _error(query, key, short[0].values, short[1].values)
-        if error <= tolerance:
-            return Compact(short[0], short[1], log_sum_exp, error)
+
+    def form(bits: int, rank: int) -> tuple[Quantised, Quantised]:
+        query, key = (quantise(each[:, :rank], f"uint{bits}", columns=True) for each in (left, right))
+        return query, key
+
+    def will_do(bits: int, rank: int) -> bool:
+        short_query, short_key = form(bits, rank)
+        errors, _ = _errors(query[tried], key, short_query.values[tried], short_key.values)
+        return bool(errors.max() <= tolerance)
+
+    for _ in range(ATTEMPTS):
+        least = {bits: bisect_left(ranks, True, key=partial(will_do, bits)) + 1 for bits in (8, 16)}
+        forms = [(rank * bits, bits, rank) for bits, rank in least.items() if rank in ranks]
+        if not forms:
+            break
+        short = form(*min(forms)[1:])
+        errors, log_sum_exp = _errors(query, key, *(each.values for each in short))
+        if errors.max() <= tolerance:
+            return Compact(*short, log_sum_exp, float(errors.max()))
+        tried = np.union1d(tried, errors.argsort()[-TRIED:])
     exact = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in (left, right)]
-    error, log_sum_exp = _error(query, key, exact[0].stored, exact[1].stored)
-    return Compact(exact[0], exact[1], log_sum_exp, error)
+    errors, log_sum_exp = _errors(query, key, *(each.stored for each in exact))
+    return Compact(exact[0], exact[1], log_sum_exp, float(errors.max()))
 
 
 def ratio(part: float, whole: float) -> float:
@@ -127,33 +163,37 @@ def _decomposed(query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndar
     return q @ u * root, k @ vt.T * root
 
 
-def _error(
+def _errors(
     query: np.ndarray, key: np.ndarray, short_query: np.ndarray, short_key: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The largest difference between the two maps' probabilities, and the second one's log-sum-exps."""
-    worst, sums = 0.0, []
-    for rows, energy, log_sum_exp in _energies(query, key):
-        short = short_query[rows].astype(np.float64) @ short_key.T
-        short_sum = _log_sum_exp(short)
-        difference = np.exp(short - short_sum) - np.exp(energy - log_sum_exp)
-        worst = max(worst, float(np.abs(difference, out=difference).max()))
-        sums.append(short_sum[:, 0])
-    return worst, np.concatenate(sums).astype(np.float32)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row, the largest difference between the two maps' probabilities, and the second's log-sum-exp.
 
-
-def _energies(query: np.ndarray, key: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Blocks of rows: which, their energies (rows, N), and log-sum-exps (rows, 1).
-
-    In float64: where attention is sharp, energies are in the thousands, and float32 is good to a ten-thousandth.
+    The second map is computed as a page does: in float64, but from float32 numbers, the log-sum-exp among them.
     """
-    key = key.astype(np.float64)
+    errors, sums = [], []
+    for energy, short_energy in zip(_energies(query, key), _energies(short_query, short_key), strict=True):
+        difference, _ = _softmax(energy)
+        short, exactly = _softmax(short_energy)
+        log_sum_exp = exactly.astype(np.float32)
+        short *= np.exp(exactly - log_sum_exp)
+        difference -= short
+        errors.append(np.abs(difference, out=difference).max(1))
+        sums.append(log_sum_exp[:, 0])
+    return np.concatenate(errors), np.concatenate(sums)
+
+
+def _energies(query: np.ndarray, key: np.ndarray) -> Iterator[np.ndarray]:
+    """The energies of all pairs in blocks of rows, (rows, N) float64."""
+    query, key = query.astype(np.float64), key.astype(np.float64)
     step = max(1, BLOCK // len(key))
     for start in range(0, len(query), step):
-        rows = slice(start, start + step)
-        energy = query[rows].astype(np.float64) @ key.T
-        yield rows, energy, _log_sum_exp(energy)
+        yield query[start : start + step] @ key.T
 
 
-def _log_sum_exp(energy: np.ndarray) -> np.ndarray:
+def _softmax(energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, in the place of ``energy (rows, N)``, and log-sum-exps (rows, 1)."""
     largest = energy.max(1, keepdims=True)
-    return largest + np.log(np.exp(energy - largest).sum(1, keepdims=True))
+    np.exp(np.subtract(energy, largest, out=energy), out=energy)
+    total = energy.sum(1, keepdims=True)
+    energy /= total
+    return energy, largest + np.log(total)

@@ -1,4 +1,4 @@
-"""A server on this machine that lists and serves a miniature of CamVid as GitHub would, and errs on demand."""
+"""What these tests share: networks whose every parameter matters, and a server with a miniature of CamVid."""
 
 from __future__ import annotations
 
@@ -9,15 +9,48 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from reference.networks import build_network
+from segattn_cli.config import load_config
 from segattn_cli.data.download import REPOSITORIES, Servers
+from segattn_cli.data.scenes import CLASSES, PALETTE
+from segattn_cli.runs import Model
 
 CAMVID = REPOSITORIES["camvid"]
+
+
+@pytest.fixture(scope="session")
+def model_of() -> Callable[..., Model]:
+    """``model_of(head="dual", …)``: a model with these parts of a network, and random parameters throughout."""
+
+    def make(*, classes: int = 5, **parts: Any) -> Model:
+        small = {"head_channels": 8, "scale_attention_channels": 8, "scales": [1.0], "scale_classifier": "none"}
+        parts = small | parts
+        settings = [f"network.{key}={json.dumps(value)}" for key, value in parts.items()]
+        config = load_config("tiny-scenes", settings)
+        network = build_network(config.network_config(classes))
+        rng = np.random.default_rng(7)
+        params = {name: _moved(name, value, rng) for name, value in network.initialise(seed=1).items()}
+        return Model(network, params, config, CLASSES[:classes], PALETTE[:classes], {}, Path("model.safetensors"))
+
+    return make
+
+
+def _moved(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Away from where training starts: no gate at 0, no norm that does nothing, no equal weights of the scales."""
+    if name.endswith(".gate"):
+        return np.float32(0.8) + np.zeros_like(value)
+    if name.endswith(".running_var"):
+        return rng.uniform(0.5, 2, value.shape).astype(np.float32)
+    if np.ptp(value) == 0:
+        return (value + rng.normal(0, 0.3, value.shape)).astype(np.float32)
+    return value
 
 
 def png(seed: int, mode: str) -> bytes:
@@ -42,7 +75,7 @@ def camvid_files() -> dict[str, bytes]:
 
 
 class GitHub(ThreadingHTTPServer):
-    """Serves ``files`` under ``tree``; ``misbehave(handler, path)`` may answer a request in its place."""
+    """What GitHub would list and serve, on this machine, and errors on demand: serves ``files`` under ``tree``; ``misbehave(handler, path)`` may answer a request in its place."""
 
     daemon_threads = True
 

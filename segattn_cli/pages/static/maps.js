@@ -53,12 +53,12 @@ function heat(value, top, root = false) {
   return data.colours[Math.round(255 * (root ? Math.sqrt(share) : share))];
 }
 
-/** A cell of `grid` framed on a map's canvas, with a name beside it if it has one. */
-function frameCell(canvas, grid, cell, name) {
+/** A cell of `grid` framed on a map's canvas, with a name beside it if it has one; a small map wants a heavier frame. */
+function frameCell(canvas, grid, cell, name, weight = 1) {
   const context = canvas.getContext("2d");
   const [w, h] = [canvas.width / grid[1], canvas.height / grid[0]];
   const [x, y] = [(cell % grid[1]) * w, Math.floor(cell / grid[1]) * h];
-  const line = Math.max(2, canvas.width / 300);
+  const line = Math.max(2, (weight * canvas.width) / 300);
   for (const [colour, out] of [["#000000", line], ["#ffffff", 0]]) {
     context.strokeStyle = colour;
     context.lineWidth = line;

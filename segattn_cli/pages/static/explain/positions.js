@@ -280,7 +280,7 @@ class PositionExplorer {
         this.pins.map((cell, n) => {
           const canvas = canvasOf(`Row of the attention map for the pixel at ${this.place(cell)}`);
           drawHeat(canvas, this.image, this.view.grid, rows[n], { top, root: this.root });
-          frameCell(canvas, this.view.grid, cell, `${n + 1}`);
+          frameCell(canvas, this.view.grid, cell, `${n + 1}`, 3);
           let common = 0;
           rows[0].forEach((value, i) => (common += Math.min(value, rows[n][i])));
           return picture(
