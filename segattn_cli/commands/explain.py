@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from segattn_cli.segmenting import Input
 
 MORE = "Beside the page"
+#: Bytes a picture above which a page is called large.
+LARGE = 3_000_000
 
 
 def explain(
@@ -81,14 +83,14 @@ def explain(
         if path is not None:
             _require_place(path, is_folder=path is png, force=force)
     pinned = [_point(text) for text in points or ()]
-    found = find_inputs(images, (out or png or npz or Path()).parent, sys.stdin.buffer)
+    found = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
     ops = get_backend(backend)
     model = open_model(run)
     explanations, failed = _explain(model, ops, found, max_side)
-    for (x, y) in pinned:
+    for x, y in pinned:
         for each in explanations:
-            if x >= each.own_size[1] or y >= each.own_size[0]:
-                width, height = each.own_size[::-1]
+            height, width = each.own_size
+            if x >= width or y >= height:
                 print(f"segattn: --point {x},{y} is outside of {each.name}, {width}×{height}.", file=sys.stderr)
     if not explanations:
         raise typer.Exit(ExitCode.DATA)
@@ -142,6 +144,9 @@ def _write_page(
     write_atomically(out, page)
     count = len(explanations)
     print(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
+    if len(page) > LARGE * count:
+        longest = max(max(each.picture.shape) for each in explanations)
+        print(f"segattn: a lower --max-side than {longest} makes a smaller page.", file=sys.stderr)
 
 
 def _write_pictures(
