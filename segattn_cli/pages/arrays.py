@@ -48,8 +48,8 @@ def quantise(array: np.ndarray, dtype: str, *, columns: bool = False) -> Quantis
 def pack(array: np.ndarray | Quantised, *, tolerance: float | None = None) -> dict[str, Any]:
     """``array`` for JSON: ``dtype``, ``shape``, ``data`` (zlib, base64), and ``scale`` and ``offset`` if rounded.
 
-    Without ``tolerance`` the array is kept exactly, in its own dtype (one of :data:`DTYPES`) or as float32. With it,
-    uint8 or uint16 levels are taken if the error stays within it; ``error`` then says how large it is.
+    Without ``tolerance`` the array is kept exactly, in its own dtype (one of :data:`DTYPES`) or as float32. With
+    it, uint8 or uint16 levels are taken if the error stays within it; ``error`` then says how large it is.
 
     >>> sorted(pack(np.zeros((2, 3), np.float32)))
     ['data', 'dtype', 'shape']

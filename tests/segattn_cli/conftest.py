@@ -75,7 +75,10 @@ def camvid_files() -> dict[str, bytes]:
 
 
 class GitHub(ThreadingHTTPServer):
-    """What GitHub would list and serve, on this machine, and errors on demand: serves ``files`` under ``tree``; ``misbehave(handler, path)`` may answer a request in its place."""
+    """What GitHub would list and serve: ``files`` under ``tree``.
+
+    ``misbehave(handler, path)`` may answer a request in its place.
+    """
 
     daemon_threads = True
 
