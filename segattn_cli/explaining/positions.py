@@ -13,10 +13,11 @@ import numpy as np
 from segattn_cli.pages import quantise
 from segattn_cli.pages.arrays import Quantised
 
-#: How far a probability that a page computes may be from the network's.
+#: How far a probability that a page computes may be from the network's: so much, and so much of its row's largest.
 TOLERANCE = 1e-3
+FINENESS = 1e-2
 #: Rows of the map that are in memory at a time hold about so many numbers.
-BLOCK = 2_000_000
+BLOCK = 1_000_000
 #: How many rows a form is tried on before it is tried on all; of those that then fail, so many join them.
 TRIED = 256
 #: How many forms are tried on all rows before the numbers are left as they are.
@@ -98,7 +99,7 @@ def view_positions(
     added = np.linalg.norm(gate * attended, axis=-1)
     return PositionView(
         scale, grid, gate,
-        share=ratio(np.linalg.norm(added), np.linalg.norm(size)),
+        share=ratio(added, size),
         shares=np.divide(added, size, out=np.zeros_like(size), where=size > 0).reshape(grid),
         query=query, key=key, log_sum_exp=np.concatenate(sums), received=received.reshape(grid),
         reach=np.exp(np.concatenate(entropy)).reshape(grid),
@@ -108,6 +109,7 @@ def view_positions(
 def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) -> Compact:
     """``query (N, D)`` and ``key (N, D)`` in as few numbers as keep every probability within ``tolerance``.
 
+    And within :data:`FINENESS` of the largest in its row: where N is large and attention diffuse, all are small.
     Three things change no probability, or hardly any. What is added to a whole row of energies cancels in the
     softmax, so the keys lose their mean. With the singular value decomposition ``query·keyᵀ = U·Σ·Vᵀ`` the two can
     be replaced by ``U·√Σ`` and ``V·√Σ``, whose last columns matter least and are left out. What remains is rounded
@@ -124,33 +126,37 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
     ranks = range(1, left.shape[1] + 1)
     tried = np.linspace(0, len(query) - 1, min(len(query), TRIED)).astype(int)
 
-    def form(bits: int, rank: int) -> tuple[Quantised, Quantised]:
-        query, key = (quantise(each[:, :rank], f"uint{bits}", columns=True) for each in (left, right))
-        return query, key
+    def form(bits: int, rank: int) -> list[Quantised]:
+        return [quantise(each[:, :rank], f"uint{bits}", columns=True) for each in (left, right)]
 
     def will_do(bits: int, rank: int) -> bool:
-        short_query, short_key = form(bits, rank)
-        errors, _ = _errors(query[tried], key, short_query.values[tried], short_key.values)
-        return bool(errors.max() <= tolerance)
+        short = form(bits, rank)
+        errors, largest, _ = _errors(query[tried], key, short[0].values[tried], short[1].values)
+        return bool((errors <= allowed(largest)).all())
+
+    def allowed(largest: np.ndarray) -> np.ndarray:
+        return np.minimum(tolerance, FINENESS * largest)
 
     for _ in range(ATTEMPTS):
         least = {bits: bisect_left(ranks, True, key=partial(will_do, bits)) + 1 for bits in (8, 16)}
         forms = [(rank * bits, bits, rank) for bits, rank in least.items() if rank in ranks]
         if not forms:
             break
-        short = form(*min(forms)[1:])
-        errors, log_sum_exp = _errors(query, key, *(each.values for each in short))
-        if errors.max() <= tolerance:
-            return Compact(*short, log_sum_exp, float(errors.max()))
-        tried = np.union1d(tried, errors.argsort()[-TRIED:])
+        _, bits, rank = min(forms)
+        short = form(bits, rank)
+        errors, largest, log_sum_exp = _errors(query, key, short[0].values, short[1].values)
+        if (errors <= allowed(largest)).all():
+            return Compact(short[0], short[1], log_sum_exp, float(errors.max()))
+        tried = np.union1d(tried, (errors / allowed(largest)).argsort()[-TRIED:])
     exact = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in (left, right)]
-    errors, log_sum_exp = _errors(query, key, *(each.stored for each in exact))
+    errors, _, log_sum_exp = _errors(query, key, exact[0].stored, exact[1].stored)
     return Compact(exact[0], exact[1], log_sum_exp, float(errors.max()))
 
 
-def ratio(part: float, whole: float) -> float:
-    """``part / whole``, and 0 of nothing."""
-    return float(part / whole) if whole else 0.0
+def ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    """``‖part‖ / ‖whole‖``, and 0 of nothing."""
+    size = float(np.linalg.norm(whole))
+    return float(np.linalg.norm(part)) / size if size else 0.0
 
 
 def _decomposed(query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,25 +171,29 @@ def _decomposed(query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _errors(
     query: np.ndarray, key: np.ndarray, short_query: np.ndarray, short_key: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row, the largest difference between the two maps' probabilities, and the second's log-sum-exp.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row, the largest difference between the two maps' probabilities, the first's largest, the second's lse.
 
     The second map is computed as a page does: in float64, but from float32 numbers, the log-sum-exp among them.
     """
-    errors, sums = [], []
+    errors, peaks, sums = [], [], []
     for energy, short_energy in zip(_energies(query, key), _energies(short_query, short_key), strict=True):
         difference, _ = _softmax(energy)
         short, exactly = _softmax(short_energy)
         log_sum_exp = exactly.astype(np.float32)
         short *= np.exp(exactly - log_sum_exp)
+        peaks.append(difference.max(1))
         difference -= short
         errors.append(np.abs(difference, out=difference).max(1))
         sums.append(log_sum_exp[:, 0])
-    return np.concatenate(errors), np.concatenate(sums)
+    return np.concatenate(errors), np.concatenate(peaks), np.concatenate(sums)
 
 
 def _energies(query: np.ndarray, key: np.ndarray) -> Iterator[np.ndarray]:
-    """The energies of all pairs in blocks of rows, (rows, N) float64."""
+    """The energies of all pairs in blocks of rows, (rows, N).
+
+    In float64: where attention is sharp, energies are in the thousands, and float32 is good to a ten-thousandth.
+    """
     query, key = query.astype(np.float64), key.astype(np.float64)
     step = max(1, BLOCK // len(key))
     for start in range(0, len(query), step):

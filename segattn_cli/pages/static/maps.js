@@ -5,27 +5,35 @@ const LEAST_SIDE = 720;
 
 /** `values` on `grid` as colours from 0 to `top`, laid with `strength` over the grey picture. */
 function drawHeat(canvas, image, grid, values, { top, strength = 0.8, root = false }) {
-  const [height, width] = grid;
-  const pixels = new ImageData(width, height);
-  for (let n = 0; n < values.length; n++) pixels.data.set([...heat(values[n], top, root), 255], 4 * n);
+  const pixels = coloured(grid, (n) => heat(values[n], top, root));
   drawOver(canvas, image.grey, image.size, bitmapOf(pixels), strength);
 }
 
 /** Class colours over the picture; where `marked(n)` is false, they are paled. */
 function drawLabels(canvas, image, size, labels, { strength = 0.6, marked } = {}) {
-  const pixels = new ImageData(size[1], size[0]);
-  for (let n = 0; n < labels.length; n++) {
-    const colour = data.palette[labels[n]];
-    pixels.data.set([...colour, marked && !marked(n) ? 0 : 255], 4 * n);
-  }
+  const pixels = coloured(size, (n) => (marked && !marked(n) ? undefined : data.palette[labels[n]]));
   drawOver(canvas, marked ? image.grey : image.bitmap, image.size, bitmapOf(pixels), strength);
 }
 
 /** One of `colours` for each index in `values`. */
 function drawIndices(canvas, image, grid, values, colours, strength = 0.7) {
-  const pixels = new ImageData(grid[1], grid[0]);
-  for (let n = 0; n < values.length; n++) pixels.data.set([...colours[values[n]], 255], 4 * n);
+  const pixels = coloured(grid, (n) => colours[values[n]]);
   drawOver(canvas, image.grey, image.size, bitmapOf(pixels), strength);
+}
+
+/** Pixels with the colour that `colourOf` gives for each of them in row order, transparent where it gives none. */
+function coloured([height, width], colourOf) {
+  const pixels = new ImageData(width, height);
+  const bytes = pixels.data;
+  for (let n = 0, at = 0; n < height * width; n++, at += 4) {
+    const colour = colourOf(n);
+    if (colour === undefined) continue;
+    bytes[at] = colour[0];
+    bytes[at + 1] = colour[1];
+    bytes[at + 2] = colour[2];
+    bytes[at + 3] = 255;
+  }
+  return pixels;
 }
 
 function drawOver(canvas, below, [height, width], above, strength) {
@@ -106,5 +114,13 @@ function largest(values) {
 
 /** The indices of the `count` largest values, the largest first. */
 function topIndices(values, count) {
-  return Array.from(values.keys()).sort((a, b) => values[b] - values[a]).slice(0, count);
+  if (count > 32) return Array.from(values.keys()).sort((a, b) => values[b] - values[a]).slice(0, count);
+  const top = [];
+  for (let n = 0; n < values.length; n++) {
+    if (top.length === count && values[n] <= values[top[count - 1]]) continue;
+    let place = Math.min(top.length, count - 1);
+    while (place > 0 && values[n] > values[top[place - 1]]) top[place] = top[--place];
+    top[place] = n;
+  }
+  return top;
 }

@@ -229,10 +229,10 @@ class ChannelExplorer {
 
   drawMap() {
     const top = largest(this.view.attention);
-    const pixels = new ImageData(this.count, this.count);
-    for (let y = 0, n = 0; y < this.count; y++)
-      for (let x = 0; x < this.count; x++, n++)
-        pixels.data.set([...heat(this.weight(this.order[y], this.order[x]), top, this.root), 255], 4 * n);
+    const pixels = coloured([this.count, this.count], (n) => {
+      const [y, x] = [Math.floor(n / this.count), n % this.count];
+      return heat(this.weight(this.order[y], this.order[x]), top, this.root);
+    });
     const context = this.map.getContext("2d");
     const { width, height } = this.map;
     const { top: first, left, side } = this.window;

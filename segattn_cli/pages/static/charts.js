@@ -1,0 +1,248 @@
+// Charts of lines in SVG, drawn to the width that they have: axes, a legend that switches lines, and a read-out.
+
+const CHART_HEIGHT = 230;
+const MARGIN = { left: 46, right: 12, top: 10, bottom: 34 };
+const DASHES = [undefined, "6 3", "2 3", "9 3 2 3"];
+/** How many colours --series-0, --series-1, … there are. */
+const SERIES = 6;
+
+/** The look of the line number `n`: colours first, then the same colours dashed. */
+function lineStyle(n) {
+  return { colour: `var(--series-${n % SERIES})`, dash: DASHES[Math.floor(n / SERIES) % DASHES.length] };
+}
+
+/**
+ * A chart as a figure.
+ *
+ * `lines` are `{ name, style, x, y }`, where `null` in y is a gap. With `smooth` > 1, each is drawn faintly as it is
+ * and strongly as the mean of so many points. `range` fixes the y axis, `log` makes it logarithmic, `format` writes
+ * its numbers, `marks` shows every point.
+ */
+class LineChart {
+  constructor({ title, lines, range, log = false, smooth = 1, format = figure, marks = false, zero = false, note }) {
+    Object.assign(this, { title, lines, range, smooth, format, marks, zero });
+    this.log = log && lines.some((line) => line.y.some((value) => value > 0));
+    this.hidden = new Set();
+    this.svg = svg("svg", {
+      role: "img", tabindex: 0, "aria-label": this.described(), height: CHART_HEIGHT,
+      onpointermove: (event) => this.point(event.offsetX), onpointerleave: () => this.read(undefined),
+      onkeydown: (event) => this.key(event), onblur: () => this.read(undefined),
+    });
+    this.readOut = element("p", { class: "read-out", "aria-live": "polite" });
+    this.node = element(
+      "figure", { class: "chart" }, element("figcaption", {}, title), this.svg, this.readOut,
+      lines.length > 1 ? this.legend() : undefined, note && element("p", { class: "pale small" }, note),
+    );
+    new ResizeObserver(() => this.draw()).observe(this.node);
+  }
+
+  described() {
+    const ends = this.lines.map(({ name, y }) => {
+      const known = y.filter((value) => value !== null);
+      return known.length ? `${name} from ${this.format(known[0])} to ${this.format(known.at(-1))}` : `${name}: nothing`;
+    });
+    return `Chart of ${this.title} over the epochs: ${ends.join("; ")}. Arrow keys read its points.`;
+  }
+
+  legend() {
+    const button = (line) =>
+      element(
+        "button",
+        {
+          type: "button", "aria-pressed": "true",
+          onclick: (event) => {
+            if (!this.hidden.delete(line)) this.hidden.add(line);
+            event.currentTarget.setAttribute("aria-pressed", !this.hidden.has(line));
+            this.draw();
+          },
+        },
+        swatch(line.style), line.name,
+      );
+    return element("div", { class: "chart-legend", role: "group", "aria-label": "Lines" }, this.lines.map(button));
+  }
+
+  get shown() {
+    return this.lines.filter((line) => !this.hidden.has(line));
+  }
+
+  draw() {
+    const width = this.svg.parentNode.clientWidth;
+    if (!width) return;
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${CHART_HEIGHT}`);
+    this.xs = [...new Set(this.shown.flatMap((line) => line.x))].filter((x) => x !== null).sort((a, b) => a - b);
+    const ends = this.xs.length ? [this.xs[0], this.xs.at(-1)] : [0, 1];
+    const [left, right] = ends[0] === ends[1] ? [Math.min(0, ends[0]), ends[1] + 1] : [Math.min(0, ends[0]), ends[1]];
+    const [low, high] = this.limits();
+    const bend = this.log ? Math.log : (value) => value;
+    const [inner, tall] = [width - MARGIN.left - MARGIN.right, CHART_HEIGHT - MARGIN.top - MARGIN.bottom];
+    this.toX = (x) => MARGIN.left + ((x - left) / (right - left)) * inner;
+    this.toY = (y) => MARGIN.top + tall * (1 - (bend(y) - bend(low)) / (bend(high) - bend(low)));
+    this.cursor = svg("g", { class: "cursor" });
+    fill(this.svg, this.axes(width, [left, right], [low, high]), this.shown.flatMap((line) => this.path(line)), this.cursor);
+  }
+
+  limits() {
+    if (this.range) return this.range;
+    const values = this.shown.flatMap((line) => line.y).filter((y) => y !== null && (!this.log || y > 0));
+    if (this.zero) values.push(0);
+    const [low, high] = [least(values) ?? 0, largestOf(values) ?? 1];
+    if (this.log) return [low / 1.1, high * 1.1];
+    const room = 0.06 * (high - low) || Math.abs(high) || 1;
+    return [low === 0 ? 0 : low - room, high + room];
+  }
+
+  axes(width, [left, right], [low, high]) {
+    const bottom = CHART_HEIGHT - MARGIN.bottom;
+    const rows = (this.log ? logTicks(low, high) : ticks(low, high, 5)).map((value) => [
+      svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: this.toY(value), y2: this.toY(value) }),
+      svg("text", { x: MARGIN.left - 6, y: this.toY(value) + 4, "text-anchor": "end" }, this.format(value)),
+    ]);
+    const columns = ticks(left, right, Math.max(2, Math.min(8, width / 70))).map((value) =>
+      svg("text", { x: this.toX(value), y: bottom + 16, "text-anchor": "middle" }, figure(value)),
+    );
+    const name = svg("text", { x: width - MARGIN.right, y: CHART_HEIGHT - 3, "text-anchor": "end", class: "pale" }, "epoch");
+    return [...rows.flat(), ...columns, name, svg("line", { class: "axis", x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom })];
+  }
+
+  path(line) {
+    const drawn = (y, extra) =>
+      svg("path", { d: this.curve(line.x, y), class: "line", "stroke-dasharray": line.style.dash, style: `stroke: ${line.style.colour}; ${extra}` });
+    const points = line.y.map((y, n) => [line.x[n], y]).filter(([x, y]) => x !== null && this.fits(y));
+    const dots =
+      this.marks || points.length === 1
+        ? points.map(([x, y]) => svg("circle", { cx: this.toX(x), cy: this.toY(y), r: 3, style: `fill: ${line.style.colour}` }))
+        : [];
+    if (this.smooth < 2 || line.y.length < 2 * this.smooth) return [drawn(line.y, "stroke-width: 2"), ...dots];
+    return [drawn(line.y, "stroke-width: 1; opacity: 0.3"), drawn(movingMean(line.y, this.smooth), "stroke-width: 2"), ...dots];
+  }
+
+  fits(y) {
+    return y !== null && !(this.log && y <= 0);
+  }
+
+  curve(x, y) {
+    let pen = "M";
+    let path = "";
+    for (let n = 0; n < y.length; n++) {
+      if (x[n] === null || !this.fits(y[n])) {
+        pen = "M";
+        continue;
+      }
+      path += `${pen}${this.toX(x[n]).toFixed(1)} ${this.toY(y[n]).toFixed(1)}`;
+      pen = "L";
+    }
+    return path;
+  }
+
+  point(offset) {
+    if (this.xs?.length) this.read(this.xs[nearest(this.xs.map(this.toX), offset)]);
+  }
+
+  key(event) {
+    const last = this.xs.length - 1;
+    const at = this.at === undefined ? -1 : this.xs.indexOf(this.at);
+    const to = { ArrowRight: Math.min(last, at + 1), ArrowLeft: Math.max(0, at - 1), Home: 0, End: last }[event.key];
+    if (to === undefined || last < 0) return;
+    event.preventDefault();
+    this.read(this.xs[to]);
+  }
+
+  /** Show the values at `x`, of each line at its point nearest to it. */
+  read(x) {
+    this.at = x;
+    if (x === undefined) {
+      fill(this.readOut);
+      if (this.cursor) fill(this.cursor);
+      return;
+    }
+    const found = this.shown.flatMap((line) => {
+      const n = nearest(line.x, x);
+      return n >= 0 && line.y[n] !== null ? [{ line, x: line.x[n], y: line.y[n] }] : [];
+    });
+    fill(
+      this.cursor,
+      svg("line", { x1: this.toX(x), x2: this.toX(x), y1: MARGIN.top, y2: CHART_HEIGHT - MARGIN.bottom }),
+      found
+        .filter(({ y }) => this.fits(y))
+        .map((each) => svg("circle", { cx: this.toX(each.x), cy: this.toY(each.y), r: 4, style: `fill: ${each.line.style.colour}` })),
+    );
+    fill(
+      this.readOut,
+      element("span", {}, `epoch ${figure(x)}`),
+      found.map(({ line, y }) => element("span", {}, swatch(line.style), `${this.lines.length > 1 ? `${line.name} ` : ""}${this.format(y)}`)),
+    );
+  }
+}
+
+/** A curve of values in [0, 1], as large as a word; what it says is its label. */
+function sparkline(values, style, label) {
+  const [width, height, pad] = [150, 30, 4];
+  const toX = (n) => pad + (n / Math.max(1, values.length - 1)) * (width - 2 * pad);
+  const toY = (value) => height - pad - value * (height - 2 * pad);
+  const known = values.map((value, n) => [n, value]).filter(([, value]) => value !== null);
+  const [end] = known.slice(-1);
+  return svg(
+    "svg", { class: "sparkline", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}` },
+    svg("title", {}, label),
+    svg("line", { class: "grid", x1: pad, x2: width - pad, y1: toY(0), y2: toY(0) }),
+    svg("line", { class: "grid", x1: pad, x2: width - pad, y1: toY(1), y2: toY(1) }),
+    svg("path", { class: "line", d: known.map(([n, value], k) => `${k ? "L" : "M"}${toX(n)} ${toY(value)}`).join(""), style: `stroke: ${style.colour}; stroke-width: 2` }),
+    end && svg("circle", { cx: toX(end[0]), cy: toY(end[1]), r: 3, style: `fill: ${style.colour}` }),
+  );
+}
+
+/** A piece of a line in its colour and dashes. */
+function swatch({ colour, dash }) {
+  return svg(
+    "svg", { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true" },
+    svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, "stroke-dasharray": dash, style: `stroke: ${colour}; stroke-width: 3` }),
+  );
+}
+
+/** About `count` round numbers from `low` to `high`. */
+function ticks(low, high, count) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999) * power;
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(12)));
+}
+
+/** 1, 2 and 5 times the powers of ten from `low` to `high`; only the powers where that would be many. */
+function logTicks(low, high) {
+  const factors = high / low > 1e3 ? [1] : [1, 2, 5];
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    found.push(...factors.map((factor) => factor * 10 ** power).filter((value) => value >= low && value <= high));
+  }
+  return found.length > 1 ? found : ticks(low, high, 4);
+}
+
+/** The mean of the `count` values around each, as far as there are so many. */
+function movingMean(values, count) {
+  const before = Math.floor((count - 1) / 2);
+  return values.map((_, n) => {
+    const around = values.slice(n - before, n - before + count).filter((value) => value !== null);
+    const whole = n >= before && n - before + count <= values.length;
+    return whole && around.length ? around.reduce((sum, value) => sum + value, 0) / around.length : null;
+  });
+}
+
+/** The index of the number nearest to `wanted`, −1 where there is none. */
+function nearest(numbers, wanted) {
+  let best = -1;
+  for (let n = 0; n < numbers.length; n++) {
+    if (numbers[n] === null) continue;
+    if (best < 0 || Math.abs(numbers[n] - wanted) < Math.abs(numbers[best] - wanted)) best = n;
+  }
+  return best;
+}
+
+function least(values) {
+  return values.reduce((low, value) => (low === undefined || value < low ? value : low), undefined);
+}
+
+function largestOf(values) {
+  return values.reduce((high, value) => (high === undefined || value > high ? value : high), undefined);
+}

@@ -1,0 +1,145 @@
+// The pictures that went worst and best, each with its truth, its prediction and where the two differ.
+
+const VOID = 255;
+const WRONG = [230, 25, 75];
+const VOID_COLOURS = [[110, 110, 122], [88, 88, 100]];
+
+async function showPictures(root, run) {
+  const { worst, best } = run.validation;
+  const list = element("div", { class: "examples" });
+  const draw = async (examples) => fill(list, await Promise.all(examples.map((example) => exampleNode(run, example))));
+  fill(
+    root,
+    choice("Which pictures", [`worst ${worst.length || ""}`, `best ${best.length || ""}`], worst.length ? 0 : 1, (n) => draw(n ? best : worst)),
+    element(
+      "ul", { class: "chips" },
+      run.classes.map((name, n) => element("li", {}, chip(run.palette[n]), name)),
+      element("li", {}, chip(VOID_COLOURS[0]), "void, not counted"),
+      element("li", { class: "pale" }, "in the last column: ", chip(WRONG), "wrong"),
+    ),
+    list,
+  );
+  await draw(worst.length ? worst : best);
+}
+
+async function exampleNode(run, example) {
+  const [truth, prediction] = await Promise.all([unpack(example.truth), unpack(example.prediction)]);
+  const image = await loaded(example.picture);
+  const { size } = example;
+  const canvases = [
+    canvasOf(`The picture ${example.name}`),
+    canvasOf(`Its truth: ${present(run, truth.values)}`),
+    canvasOf(`Its prediction: ${present(run, prediction.values)}`),
+    canvasOf(`Where the prediction is wrong: ${percent(1 - example.accuracy)} of the pixels`),
+  ];
+  drawOver(canvases[0], image, size, image, 0);
+  drawOver(canvases[1], image, size, bitmapOf(coloured(truth.values, size, run.palette)), 1);
+  drawOver(canvases[2], image, size, bitmapOf(coloured(prediction.values, size, run.palette)), 1);
+  drawOver(canvases[3], greyed(image, size), size, bitmapOf(errors(truth.values, prediction.values, size)), 1);
+  const said = element("p", { class: "read-out", "aria-live": "polite" });
+  const captions = ["picture", "truth", "prediction", "errors"];
+  const pointer = new Pointer(canvases, size, (x, y) => {
+    const n = y * size[1] + x;
+    const name = (label) => (label === VOID ? "void" : run.classes[label]);
+    fill(said, element("span", {}, `pixel ${x}, ${y}: truth `, element("strong", {}, name(truth.values[n])), ", prediction ", element("strong", {}, name(prediction.values[n]))));
+  });
+  return element(
+    "article", { class: "example" },
+    element("h3", {}, example.name, element("span", { class: "pale" }, `  mIoU ${fixed(example.miou)}, ${percent(example.accuracy)} of the pixels right`)),
+    pointer.around(canvases.map((canvas, n) => picture(element("div", { class: "spot" }, canvas), captions[n]))),
+    said,
+  );
+}
+
+/** One position on several canvases of the same picture, by pointer or keys. */
+class Pointer {
+  constructor(canvases, size, tell) {
+    Object.assign(this, { canvases, size, tell });
+    this.marks = canvases.map(() => element("span", { class: "mark", hidden: true, "aria-hidden": "true" }));
+  }
+
+  around(figures) {
+    figures.forEach((each, n) => each.querySelector(".spot").append(this.marks[n]));
+    return element(
+      "div",
+      {
+        class: "quartet", tabindex: 0, role: "group", "aria-label": "Picture, truth, prediction and errors; arrow keys move a point, with Shift farther",
+        onpointermove: (event) => event.target instanceof HTMLCanvasElement && this.hover(event),
+        onkeydown: (event) => this.key(event),
+      },
+      figures,
+    );
+  }
+
+  hover(event) {
+    const [height, width] = this.size;
+    const { clientWidth, clientHeight } = event.target;
+    this.go(Math.floor((event.offsetX / clientWidth) * width), Math.floor((event.offsetY / clientHeight) * height));
+  }
+
+  key(event) {
+    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+    if (dx === undefined) return;
+    event.preventDefault();
+    const [height, width] = this.size;
+    const stride = Math.max(1, Math.round(width / (event.shiftKey ? 12 : 60)));
+    const [x, y] = this.at ?? [width >> 1, height >> 1];
+    this.go(x + stride * dx, y + stride * dy);
+  }
+
+  go(x, y) {
+    const [height, width] = this.size;
+    this.at = [Math.min(width - 1, Math.max(0, x)), Math.min(height - 1, Math.max(0, y))];
+    for (const mark of this.marks) {
+      mark.hidden = false;
+      mark.style.left = `${(100 * (this.at[0] + 0.5)) / width}%`;
+      mark.style.top = `${(100 * (this.at[1] + 0.5)) / height}%`;
+    }
+    this.tell(...this.at);
+  }
+}
+
+async function loaded(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
+}
+
+/** The names of the classes in a label map. */
+function present(run, values) {
+  const found = new Set(values);
+  return run.classes.filter((_, n) => found.has(n)).join(", ");
+}
+
+function coloured(values, [height, width], palette) {
+  return painted(height, width, (n) => (values[n] === VOID ? voidAt(n, width) : palette[values[n]]));
+}
+
+function errors(truth, prediction, [height, width]) {
+  return painted(height, width, (n) => (truth[n] === VOID ? voidAt(n, width) : truth[n] === prediction[n] ? undefined : WRONG));
+}
+
+/** Stripes, so that no class can look like it. */
+function voidAt(n, width) {
+  return VOID_COLOURS[((n % width) + Math.floor(n / width)) % 8 < 4 ? 0 : 1];
+}
+
+/** The picture whose pixel n has the colour `colour(n)`; undefined is clear. */
+function painted(height, width, colour) {
+  const pixels = new ImageData(width, height);
+  for (let n = 0; n < width * height; n++) {
+    const found = colour(n);
+    if (found) pixels.data.set([...found, 255], 4 * n);
+  }
+  return pixels;
+}
+
+/** The picture in pale greys, on which colours stand out. */
+function greyed(image, [height, width]) {
+  const canvas = element("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  context.filter = "grayscale(1) contrast(0.6) brightness(1.1)";
+  context.drawImage(image, 0, 0, width, height);
+  return canvas;
+}
