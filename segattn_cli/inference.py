@@ -22,6 +22,7 @@ class Prediction(NamedTuple):
 
     scores: Array  # (H, W, K) of the backend: probabilities, or raw scores after one plain pass
     scale_weights: np.ndarray | None  # (S,) the mean weight of each of the network's scales, where it has them
+    are_probabilities: bool = False  # what the scores are
 
 
 class Predictor:
@@ -106,7 +107,7 @@ class Predictor:
             if self.flip:
                 total = total + self._probabilities(passes, picture[:, ::-1], own)[:, ::-1]
         passed = len(self.scales) * (2 if self.flip else 1)
-        return Prediction(total / passed, passes.mean_scale_weights())
+        return Prediction(total / passed, passes.mean_scale_weights(), are_probabilities=True)
 
     def _probabilities(self, passes: _Passes, picture: np.ndarray, size: Size) -> Array:
         """The probabilities (H, W, K) at ``size`` from one pass over ``picture`` (h, w, 3)."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from typing import BinaryIO
 import numpy as np
 
 from segattn_cli.data.images import SUFFIXES, read_image
-from segattn_cli.data.palettes import write_label_png
-from segattn_cli.data.submissions import Submission
 from segattn_cli.errors import DataError, OutputError, UsageError
 from segattn_cli.inference import Predictor
-from segattn_cli.pictures import draw_overlay
+from segattn_cli.outputs import Output, Result
+from segattn_cli.runs import Model
 
 STDIN = "-"
+#: What may stand between a name and ".png": outputs of one picture must not be those of another.
+ENDINGS = ("", ".overlay", ".confidence", ".entropy")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Job:
     """A picture and where its results go."""
 
     input: Input
-    outputs: dict[str, Path]  # "label" and, if wanted, "overlay" and "scores"
+    name: str  # of the outputs
+    outputs: dict[str, Path]  # by kind: "label" and whatever else is wanted
     done: bool  # before, and to be kept
 
 
@@ -49,6 +52,7 @@ class Segmented:
     job: Job
     size: tuple[int, int]  # (H, W)
     shares: dict[str, float]  # of the pixels, by class, the largest first
+    confidence: dict[str, float] | None  # the mean largest probability where a class is predicted, if asked for
     scale_weights: list[float] | None  # the mean weight of each of the network's scales
     seconds: float
 
@@ -88,11 +92,10 @@ def find_inputs(given: Sequence[str], out: Path, stdin: BinaryIO) -> list[Input]
 
 
 def plan_outputs(
-    inputs: Sequence[Input], out: Path, *, overlay: bool, scores: bool, resume: bool, force: bool,
-    submission: Submission | None = None,
+    inputs: Sequence[Input], out: Path, outputs: Mapping[str, Output], *, resume: bool, force: bool
 ) -> list[Job]:
-    """Where the outputs of each input go: for ``street.jpg``, ``street.png`` and, if wanted, ``street.overlay.png``
-    and ``street.npy``; see :func:`output_names` for names that clash. A ``submission`` names them in its own way.
+    """Where the ``outputs`` of each input go: for ``street.jpg``, ``street.png``, ``street.overlay.png`` and so on;
+    see :func:`output_names` for names that clash.
 
     Raises :class:`OutputError` where some exist already and neither ``resume`` (keep them) nor ``force`` (replace
     them) is given, and :class:`UsageError` where an output would replace an input.
@@ -105,12 +108,8 @@ def plan_outputs(
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
     jobs = []
     for each, name in zip(inputs, names, strict=True):
-        outputs = {"label": out / (f"{name}.png" if submission is None else submission.file_name(each.name))}
-        if overlay:
-            outputs["overlay"] = out / f"{name}.overlay.png"
-        if scores:
-            outputs["scores"] = out / f"{name}.npy"
-        jobs.append(Job(each, outputs, resume and all(path.exists() for path in outputs.values())))
+        paths = {kind: out / output.file_name(name, each.name) for kind, output in outputs.items()}
+        jobs.append(Job(each, name, paths, resume and all(path.exists() for path in paths.values())))
 
     written = [path for job in jobs for path in job.outputs.values()]
     if len(set(written)) < len(written):
@@ -151,11 +150,12 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     while True:
         names = [names[level] for names, level in zip(candidates, chosen, strict=True)]
         folded = names if twins else [name.casefold() for name in names]
-        taken = Counter(key for name in folded for key in (name, f"{name}.overlay"))
+        taken = Counter(f"{name}{ending}" for name in folded for ending in ENDINGS)
         clashing = [
             index
             for index, name in enumerate(folded)
-            if taken[name] + taken[f"{name}.overlay"] > 2 and chosen[index] + 1 < len(candidates[index])
+            if sum(taken[f"{name}{ending}"] for ending in ENDINGS) > len(ENDINGS)
+            and chosen[index] + 1 < len(candidates[index])
         ]
         if not clashing:
             return names
@@ -164,13 +164,7 @@ def output_names(paths: Sequence[Path]) -> list[str]:
 
 
 def segment(
-    predictor: Predictor,
-    jobs: Sequence[Job],
-    classes: Sequence[str],
-    palette: np.ndarray,
-    *,
-    opacity: float = 0.5,
-    submission: Submission | None = None,
+    predictor: Predictor, jobs: Sequence[Job], outputs: Mapping[str, Output], model: Model, *, confidence: bool = False
 ) -> Iterator[Segmented | Skipped | Failed]:
     """Do the ``jobs``, with one picture in memory at a time: an event for each.
 
@@ -183,7 +177,7 @@ def segment(
             yield Skipped(job)
             continue
         try:
-            yield _segment(predictor, job, classes, palette, opacity, submission)
+            yield _segment(predictor, job, outputs, model, confidence)
         except DataError as error:
             yield Failed(job, str(error))
         except MemoryError:
@@ -191,28 +185,26 @@ def segment(
 
 
 def _segment(
-    predictor: Predictor, job: Job, classes: Sequence[str], palette: np.ndarray, opacity: float,
-    submission: Submission | None,
+    predictor: Predictor, job: Job, outputs: Mapping[str, Output], model: Model, confidence: bool
 ) -> Segmented:
     start = time.perf_counter()
     image = read_image(job.input.source, job.input.name)
     prediction = predictor.predict(image)
-    label = predictor.label_of(prediction)
+    label, scores = predictor.label_of(prediction), predictor.ops.to_numpy(prediction.scores)
+    found = Result(
+        job.name, image, label, scores, prediction.are_probabilities, tuple(model.classes), model.palette
+    )
     with _moved_into_place(job.outputs) as places:
-        if "scores" in places:
-            np.save(places["scores"], predictor.ops.to_numpy(prediction.scores))
-        if "overlay" in places:
-            draw_overlay(image, label, palette, classes, opacity=opacity).save(places["overlay"])
-        if submission is None:
-            write_label_png(places["label"], label, palette)
-        else:
-            submission.write(places["label"], label)
-    counts = np.bincount(label.ravel(), minlength=len(classes))
+        for kind, output in outputs.items():
+            output.write(places[kind], found)
+    counts = np.bincount(label.ravel(), minlength=len(model.classes))
+    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     weights = prediction.scale_weights
     return Segmented(
         job,
         size=(label.shape[0], label.shape[1]),
-        shares={classes[k]: int(counts[k]) / label.size for k in np.argsort(-counts, kind="stable") if counts[k]},
+        shares={model.classes[k]: int(counts[k]) / label.size for k in order},
+        confidence=found.confidence_by_class() if confidence else None,
         scale_weights=None if weights is None else weights.tolist(),
         seconds=time.perf_counter() - start,
     )
@@ -228,6 +220,8 @@ def _moved_into_place(outputs: dict[str, Path]) -> Iterator[dict[str, Path]]:
             places = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
             yield places
             for kind, path in outputs.items():
+                if path.is_dir():
+                    shutil.rmtree(path)
                 places[kind].replace(path)
     except (OSError, OutputError) as error:
         cause = error.__cause__ or error

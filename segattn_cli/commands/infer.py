@@ -22,7 +22,10 @@ from segattn_cli.commands.prediction import (
 from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
+    from segattn_cli.outputs import Output
+    from segattn_cli.runs import Model
     from segattn_cli.segmenting import Failed, Segmented, Skipped
 
 OUTPUT = "What is written, and where"
@@ -57,6 +60,28 @@ def infer(
             "--scores", help="The scores of all classes: float32 (H, W, K), .npy.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="png|npy", help="Of every class: 16-bit pictures, or float16 (H, W, K).", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    confidence: Annotated[
+        bool,
+        typer.Option("--confidence", help="The largest probability, a 16-bit picture.", rich_help_panel=OUTPUT),
+    ] = False,
+    entropy: Annotated[
+        bool,
+        typer.Option(
+            "--entropy", help="How undecided: 0 certain, 1 anything goes; 16 bits.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option(
+            "--attention", help="The maps of attention, in a folder for each picture.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
     submission: Annotated[
         str | None,
         typer.Option(
@@ -87,14 +112,15 @@ def infer(
 ) -> None:
     """Segment pictures: a label map for each, of its own size, as a palette PNG.
 
-    street.jpg becomes street.png, street.overlay.png and street.npy. Pictures
-    whose names clash keep more of their path: a/street.png, b/street.png. One
-    that cannot be read is reported and the rest goes on; the exit code is then 8.
+    street.jpg becomes street.png, street.overlay.png and so on. Pictures whose
+    names clash keep more of their path: a/street.png, b/street.png. One that
+    cannot be read is reported and the rest goes on; the exit code is then 8.
 
     \b
     Examples:
       segattn infer runs/first street.jpg --out out --overlay
       segattn infer runs/first photos 'more/**/*.png' --out out --resume
+      segattn infer runs/first shots --out out --confidence --probabilities png
       segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
@@ -103,21 +129,24 @@ def infer(
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
-    benchmark = _submission(submission, overlay or scores)
+    more = {
+        "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
+        "entropy": entropy, "attention": attention,
+    }
+    benchmark = _submission(submission, [kind for kind, asked in more.items() if asked])
+    if probabilities not in (None, "png", "npy"):
+        raise UsageError(f"--probabilities wants png or npy, got {probabilities!r}.")
     found = find_inputs(inputs, out, sys.stdin.buffer)
-    jobs = plan_outputs(
-        found, out, overlay=overlay, scores=scores, resume=resume, force=force, submission=benchmark
-    )
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
     )
+    outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
+    jobs = plan_outputs(found, out, outputs, resume=resume, force=force)
     if benchmark is not None:
         benchmark.require_classes(model.classes)
     counts = {"segmented": 0, "skipped": 0, "failed": 0}
     with progress("pictures") as advance:
-        for event in segment(
-            predictor, jobs, model.classes, model.palette, opacity=opacity, submission=benchmark
-        ):
+        for event in segment(predictor, jobs, outputs, model, confidence=as_json):
             counts[type(event).__name__.lower()] += 1
             if isinstance(event, Failed):
                 print(f"segattn: {event.reason}", file=sys.stderr)
@@ -133,7 +162,25 @@ def infer(
         raise typer.Exit(ExitCode.DATA if counts["failed"] == len(jobs) else ExitCode.PARTIAL)
 
 
-def _submission(name: str | None, more: bool) -> Submission | None:
+def _outputs(
+    more: dict[str, Any], opacity: float, benchmark: Submission | None, model: Model, ops: Ops
+) -> dict[str, Output]:
+    """The kinds of output that were asked for, in the order in which they are written."""
+    from segattn_cli import outputs
+
+    makers = {
+        "overlay": lambda: outputs.overlay(opacity),
+        "scores": outputs.scores,
+        "probabilities": lambda: outputs.probabilities(more["probabilities"]),
+        "confidence": outputs.confidence,
+        "entropy": outputs.entropy,
+        "attention": lambda: outputs.attention(model, ops),
+    }
+    wanted = {kind: make() for kind, make in makers.items() if more[kind]}
+    return {**wanted, "label": outputs.label_map(benchmark)}
+
+
+def _submission(name: str | None, more: list[str]) -> Submission | None:
     from segattn_cli.data.submissions import SUBMISSIONS
 
     if name is None:
@@ -141,7 +188,7 @@ def _submission(name: str | None, more: bool) -> Submission | None:
     if name not in SUBMISSIONS:
         raise UsageError(f"--submission knows {', '.join(SUBMISSIONS)}; got {name!r}.")
     if more:
-        raise UsageError("A --submission is label maps alone: leave --overlay and --scores away.")
+        raise UsageError(f"A --submission is label maps alone: leave --{more[0]} away.")
     return SUBMISSIONS[name]
 
 
@@ -157,6 +204,7 @@ def _as_dict(event: Segmented | Skipped | Failed) -> dict[str, Any]:
         said |= {
             "size": event.size,
             "shares": event.shares,
+            "mean_confidence": event.confidence,
             "scale_weights": event.scale_weights,
             "seconds": round(event.seconds, 4),
         }

@@ -276,3 +276,49 @@ def test_a_bomb_is_reported_and_the_rest_goes_on(cli, run, photos, tmp_path, mon
     assert done.code == ExitCode.PARTIAL
     assert "may be a decompression bomb" in done.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.png", "c.png"}
+
+
+def test_everything_at_once(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--overlay", "--scores", "--probabilities", "png", "--confidence", "--entropy", "--json"]
+    done = cli("infer", run, photos / "a.jpg", "--out", out, *options)
+    assert done.code == ExitCode.OK
+    first, summary = map(json.loads, done.out.splitlines())
+    kinds = ("overlay", "scores", "probabilities", "confidence", "entropy", "label")
+    assert all(Path(first[kind]).exists() for kind in kinds)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.confidence.png", "a.entropy.png", "a.npy", "a.overlay.png", "a.png", "a.probabilities",
+    ]
+    scores = np.load(out / "a.npy")
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    with Image.open(out / "a.confidence.png") as picture:
+        np.testing.assert_allclose(np.asarray(picture) / 65535, p.max(-1), atol=1e-5)
+    label = scores.argmax(-1)
+    for name, mean in first["mean_confidence"].items():
+        where = label == CLASSES.index(name)
+        assert mean == pytest.approx(p.max(-1)[where].mean(), abs=1e-5)
+        assert first["shares"][name] == pytest.approx(where.mean())
+
+
+def test_folders_are_kept_or_replaced_like_files(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    again = ["infer", run, photos / "a.jpg", "--out", tmp_path, "--probabilities", "png"]
+    assert cli(*again).code == ExitCode.OK
+    (tmp_path / "a.probabilities" / "mine.txt").touch()
+    assert cli(*again).code == ExitCode.OUTPUT
+    assert cli(*again, "--resume").err.endswith("1 skipped\n")
+    assert (tmp_path / "a.probabilities" / "mine.txt").exists()
+    assert cli(*again, "--force").code == ExitCode.OK
+    assert len(list((tmp_path / "a.probabilities").iterdir())) == len(CLASSES)
+
+
+@pytest.mark.parametrize("option", [["--probabilities", "npy"], ["--confidence"], ["--entropy"], ["--attention"]])
+def test_a_submission_is_label_maps_alone(cli: Any, run: Path, photos: Path, tmp_path: Path, option: list) -> None:
+    done = cli("infer", run, photos, "--out", tmp_path, "--submission", "voc", *option)
+    assert done.code == ExitCode.USAGE
+    assert f"leave {option[0]} away" in done.err
+
+
+def test_probabilities_have_two_forms(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    done = cli("infer", run, photos, "--out", tmp_path, "--probabilities", "jpg")
+    assert (done.code, done.err) == (ExitCode.USAGE, "segattn: --probabilities wants png or npy, got 'jpg'.\n")
