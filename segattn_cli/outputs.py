@@ -51,7 +51,7 @@ class Result:
 
     @property
     def entropy(self) -> np.ndarray:
-        """``−Σ_c p_c ln p_c / ln K`` at each pixel: (H, W), 0 where one class is certain, 1 where all are as likely."""
+        """``−Σ_c p_c ln p_c / ln K`` at each pixel, (H, W): 0 where one class is certain, 1 where none is."""
         p = self.probabilities
         entropy = -(p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(-1) / np.log(p.shape[-1])
         return np.clip(entropy, 0, 1)
@@ -64,22 +64,31 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Output:
-    """A kind of output: how it is written to a path, and what that path is called."""
+class Place:
+    """What a kind of output is called."""
 
-    write: Callable[[Path, Result], None]
-    ending: str  # after the name of the picture; without a dot in it, a folder
+    ending: str  # after the name of the picture
     rename: Callable[[str], str] | None = None  # from the name of the input, in place of name and ending
 
     def file_name(self, name: str, picture: str) -> str:
         return f"{name}{self.ending}" if self.rename is None else self.rename(picture)
 
 
+@dataclass(frozen=True)
+class Output:
+    """A kind of output: how it is written to a path, and what that path is called."""
+
+    write: Callable[[Path, Result], None]
+    place: Place
+
+
 def label_map(submission: Submission | None = None) -> Output:
     """The class at each pixel as a palette PNG, or as a benchmark wants it."""
     if submission is not None:
-        return Output(lambda path, found: submission.write(path, found.label), ".png", submission.file_name)
-    return Output(lambda path, found: write_label_png(path, found.label, found.palette), ".png")
+        return Output(
+            lambda path, found: submission.write(path, found.label), Place(".png", submission.file_name)
+        )
+    return Output(lambda path, found: write_label_png(path, found.label, found.palette), Place(".png"))
 
 
 def overlay(opacity: float) -> Output:
@@ -88,40 +97,40 @@ def overlay(opacity: float) -> Output:
     def write(path: Path, found: Result) -> None:
         draw_overlay(found.image, found.label, found.palette, found.classes, opacity=opacity).save(path)
 
-    return Output(write, ".overlay.png")
+    return Output(write, Place(".overlay.png"))
 
 
 def scores() -> Output:
     """The scores as float32 (H, W, K)."""
-    return Output(lambda path, found: np.save(path, found.scores), ".npy")
+    return Output(lambda path, found: np.save(path, found.scores), Place(".npy"))
 
 
 def probabilities(form: Literal["png", "npy"]) -> Output:
     """The probability of every class: float16 (H, W, K), or a folder with a 16-bit picture for each class."""
     if form == "npy":
         return Output(
-            lambda path, found: np.save(path, found.probabilities.astype(np.float16)), ".probabilities.npy"
+            lambda path, found: np.save(path, found.probabilities.astype(np.float16)), Place(".probabilities.npy")
         )
 
     def write(folder: Path, found: Result) -> None:
         folder.mkdir()
         for number, name in enumerate(found.classes):
-            says = f"probability of {name}"
-            _write_fraction(folder / f"{number:03}-{as_file_name(name)}.png", found.probabilities[..., number], says)
+            path = folder / f"{number:03}-{as_file_name(name)}.png"
+            _write_fraction(path, found.probabilities[..., number], f"probability of {name}")
 
-    return Output(write, ".probabilities")
+    return Output(write, Place(".probabilities"))
 
 
 def confidence() -> Output:
     """The largest probability at each pixel, as a 16-bit picture."""
     says = "largest probability of a class"
-    return Output(lambda path, found: _write_fraction(path, found.confidence, says), ".confidence.png")
+    return Output(lambda path, found: _write_fraction(path, found.confidence, says), Place(".confidence.png"))
 
 
 def entropy() -> Output:
-    """The entropy of the probabilities at each pixel as a share of the largest there can be, as a 16-bit picture."""
+    """The entropy of the probabilities, as a share of the largest there can be, as a 16-bit picture."""
     says = "entropy of the classes' probabilities over ln K"
-    return Output(lambda path, found: _write_fraction(path, found.entropy, says), ".entropy.png")
+    return Output(lambda path, found: _write_fraction(path, found.entropy, says), Place(".entropy.png"))
 
 
 def attention(model: Model, ops: Ops) -> Output:
@@ -134,7 +143,7 @@ def attention(model: Model, ops: Ops) -> Output:
         for name, picture in overview(explain(model, ops, found.image, found.name, experiments=False)):
             (folder / f"{name}.png").write_bytes(picture)
 
-    return Output(write, ".attention")
+    return Output(write, Place(".attention"))
 
 
 def as_file_name(text: str) -> str:

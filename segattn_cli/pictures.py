@@ -45,16 +45,20 @@ def draw_overlay(
     entries = legend_entries([label], palette, classes, shares=True)
     enlarged = -(-SMALL // max(label.shape))
     image, label = (array.repeat(enlarged, 0).repeat(enlarged, 1) for array in (image, label))
-    strength = np.full((*label.shape, 1), opacity, np.float32)
-    strength[_borders(label)] = 1.0
-    blended = image * (1 - strength) + colourise(label, palette) * strength
-    picture = Image.fromarray(np.rint(blended).astype(np.uint8))
+    picture = Image.fromarray(blend(image, label, palette, opacity))
     size = int(np.clip(min(picture.size) / 22, 12, 26))
     legend = draw_legend(entries, max(picture.width, 14 * size), size)
     sheet = Image.new("RGB", (legend.width, picture.height + legend.height), PAPER)
     sheet.paste(picture, ((sheet.width - picture.width) // 2, 0))
     sheet.paste(legend, (0, picture.height))
     return sheet
+
+
+def blend(image: np.ndarray, label: np.ndarray, palette: np.ndarray, opacity: float) -> np.ndarray:
+    """``image`` under the colours of ``label``, with borders between classes at full strength: (H, W, 3) uint8."""
+    strength = np.full((*label.shape, 1), opacity, np.float32)
+    strength[_borders(label)] = 1.0
+    return np.rint(image * (1 - strength) + colourise(label, palette) * strength).astype(np.uint8)
 
 
 def draw_predictions(

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from segattn_cli.data.images import SUFFIXES, read_image
 from segattn_cli.errors import DataError, OutputError, UsageError
 from segattn_cli.inference import Predictor
-from segattn_cli.outputs import Output, Result
+from segattn_cli.outputs import Output, Place, Result
 from segattn_cli.runs import Model
 
 STDIN = "-"
@@ -92,9 +92,9 @@ def find_inputs(given: Sequence[str], out: Path, stdin: BinaryIO) -> list[Input]
 
 
 def plan_outputs(
-    inputs: Sequence[Input], out: Path, outputs: Mapping[str, Output], *, resume: bool, force: bool
+    inputs: Sequence[Input], out: Path, places: Mapping[str, Place], *, resume: bool, force: bool
 ) -> list[Job]:
-    """Where the ``outputs`` of each input go: for ``street.jpg``, ``street.png``, ``street.overlay.png`` and so on;
+    """Where the outputs of each input go: for ``street.jpg``, ``street.png``, ``street.overlay.png`` and so on;
     see :func:`output_names` for names that clash.
 
     Raises :class:`OutputError` where some exist already and neither ``resume`` (keep them) nor ``force`` (replace
@@ -108,7 +108,7 @@ def plan_outputs(
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
     jobs = []
     for each, name in zip(inputs, names, strict=True):
-        paths = {kind: out / output.file_name(name, each.name) for kind, output in outputs.items()}
+        paths = {kind: out / place.file_name(name, each.name) for kind, place in places.items()}
         jobs.append(Job(each, name, paths, resume and all(path.exists() for path in paths.values())))
 
     written = [path for job in jobs for path in job.outputs.values()]
@@ -164,7 +164,8 @@ def output_names(paths: Sequence[Path]) -> list[str]:
 
 
 def segment(
-    predictor: Predictor, jobs: Sequence[Job], outputs: Mapping[str, Output], model: Model, *, confidence: bool = False
+    predictor: Predictor, jobs: Iterable[Job], outputs: Mapping[str, Output], model: Model, *,
+    confidence: bool = False,
 ) -> Iterator[Segmented | Skipped | Failed]:
     """Do the ``jobs``, with one picture in memory at a time: an event for each.
 
@@ -194,7 +195,7 @@ def _segment(
     found = Result(
         job.name, image, label, scores, prediction.are_probabilities, tuple(model.classes), model.palette
     )
-    with _moved_into_place(job.outputs) as places:
+    with moved_into_place(job.outputs) as places:
         for kind, output in outputs.items():
             output.write(places[kind], found)
     counts = np.bincount(label.ravel(), minlength=len(model.classes))
@@ -211,9 +212,9 @@ def _segment(
 
 
 @contextmanager
-def _moved_into_place(outputs: dict[str, Path]) -> Iterator[dict[str, Path]]:
-    """Temporary places for ``outputs``; they are moved when the block has ended well."""
-    folder = outputs["label"].parent
+def moved_into_place(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Temporary places for ``outputs`` in one folder; they are moved there when the block has ended well."""
+    folder = next(iter(outputs.values())).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".segattn-", dir=folder) as temporary:
@@ -236,7 +237,7 @@ def _expanded(argument: str, out: Path) -> list[Path]:
     if path.is_dir():
         if out.resolve() == path.resolve():
             raise UsageError(f"{path} is both an input and --out: choose another --out.")
-        found = [each for each in sorted(path.rglob("*")) if _is_picture(each, path, out.resolve())]
+        found = [each for each in sorted(path.rglob("*")) if is_picture(each, path, out.resolve())]
         what = f"The folder {path} holds no picture ({', '.join(SUFFIXES)})."
     elif any(sign in argument for sign in "*?[") and not path.exists():
         found = [Path(each) for each in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(each)]
@@ -248,7 +249,7 @@ def _expanded(argument: str, out: Path) -> list[Path]:
     return found
 
 
-def _is_picture(path: Path, root: Path, out: Path) -> bool:
+def is_picture(path: Path, root: Path, out: Path) -> bool:
     """Whether ``path`` below ``root`` looks like a picture that is neither hidden nor an earlier output."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     is_output = out.is_relative_to(root.resolve()) and out != root.resolve() and path.resolve().is_relative_to(out)

@@ -1,14 +1,17 @@
-"""``segattn infer``: segment pictures with a trained network."""
+"""``segattn infer``: segment pictures and videos with a trained network."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.prediction import (
     Backend,
     Flip,
@@ -19,30 +22,31 @@ from segattn_cli.commands.prediction import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import ExitCode, UsageError
+from segattn_cli.errors import DataError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
+    from segattn_cli.inference import Predictor
     from segattn_cli.outputs import Output
     from segattn_cli.runs import Model
-    from segattn_cli.segmenting import Failed, Segmented, Skipped
+    from segattn_cli.segmenting import Input, Job
+    from segattn_cli.video import Frames
 
-OUTPUT = "What is written, and where"
-#: How many classes the line of a picture mentions.
-MENTIONED = 4
+WHAT, OUTPUT = "Videos, and pictures as they come", "What is written, and where"
 
 
 def infer(
     run: Run,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders, patterns in quotes, or - for standard input.",
+            help="Pictures, videos, folders, patterns in quotes, or - for standard input.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    *,
     out: Annotated[
         Path,
         typer.Option(metavar="DIR", help="The folder for the results.", rich_help_panel=OUTPUT, show_default=False),
@@ -103,6 +107,22 @@ def infer(
             "--json", help="Print a JSON object for each picture, and one for all.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    video: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME.mp4", help="Make the pictures the frames of one annotated video.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    fps: Annotated[
+        str, typer.Option(metavar="N", help="Frames a second of --video.", rich_help_panel=WHAT)
+    ] = "25",
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Segment pictures as they come into DIR, until Ctrl-C.", show_default=False,
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     scales: Scales = None,
     flip: Flip = None,
     window: Window = None,
@@ -115,6 +135,7 @@ def infer(
     street.jpg becomes street.png, street.overlay.png and so on. Pictures whose
     names clash keep more of their path: a/street.png, b/street.png. One that
     cannot be read is reported and the rest goes on; the exit code is then 8.
+    A video becomes an annotated video, clip.mp4.
 
     \b
     Examples:
@@ -122,10 +143,12 @@ def infer(
       segattn infer runs/first photos 'more/**/*.png' --out out --resume
       segattn infer runs/first shots --out out --confidence --probabilities png
       segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
+      segattn infer runs/first drive.mov --out out
+      segattn infer runs/first frames --out out --video drive.mp4 --fps 30
+      segattn infer runs/first --watch inbox --out out --overlay --json
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
-    from segattn_cli.commands.progress import progress
-    from segattn_cli.segmenting import Failed, find_inputs, plan_outputs, segment
+    from segattn_cli.segmenting import find_inputs
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
@@ -133,33 +156,183 @@ def infer(
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
         "entropy": entropy, "attention": attention,
     }
-    benchmark = _submission(submission, [kind for kind, asked in more.items() if asked])
+    asked = [kind for kind, wanted in more.items() if wanted]
+    benchmark = _submission(submission, asked)
     if probabilities not in (None, "png", "npy"):
         raise UsageError(f"--probabilities wants png or npy, got {probabilities!r}.")
-    found = find_inputs(inputs, out, sys.stdin.buffer)
+    if watch is not None and (inputs or video or submission):
+        raise UsageError("--watch takes pictures as they come: leave other inputs, --video and --submission away.")
+    if watch is None and not inputs:
+        raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
+    found = find_inputs(inputs or [], out, sys.stdin.buffer)
+    pictures, videos = _sorted_out(found)
+    if (videos or video) and (submission or set(asked) - {"overlay"}):
+        extra = next((kind for kind in asked if kind != "overlay"), "submission")
+        raise UsageError(f"A video becomes one annotated video: --{extra} is for pictures.")
+    if video is not None:
+        _require_pictures(pictures, videos, video)
+    rate = _rate(fps)
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
     )
-    outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
-    jobs = plan_outputs(found, out, outputs, resume=resume, force=force)
     if benchmark is not None:
         benchmark.require_classes(model.classes)
-    counts = {"segmented": 0, "skipped": 0, "failed": 0}
-    with progress("pictures") as advance:
-        for event in segment(predictor, jobs, outputs, model, confidence=as_json):
-            counts[type(event).__name__.lower()] += 1
-            if isinstance(event, Failed):
-                print(f"segattn: {event.reason}", file=sys.stderr)
-            line = json.dumps(_as_dict(event)) if as_json else _as_line(event)
-            if line:
-                print(line, flush=True)
-            advance(sum(counts.values()), len(jobs), Path(event.job.input.name).name)
-    if as_json:
-        print(json.dumps({"summary": {**counts, "checkpoint": str(model.path), "backend": predictor.ops.name}}))
+    session = _Session(model, predictor, out, Tally(as_json), opacity, resume=resume, force=force)
+    outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
+    if watch is not None:
+        session.watch(watch, outputs)
+    elif video is not None:
+        session.video_of(pictures, video, rate)
     else:
-        print(", ".join(f"{count} {what}" for what, count in counts.items() if count), file=sys.stderr)
-    if counts["failed"]:
-        raise typer.Exit(ExitCode.DATA if counts["failed"] == len(jobs) else ExitCode.PARTIAL)
+        session.run(pictures, outputs, videos)
+    session.tally.finish(model.path, predictor.ops.name)
+
+
+class _Session:
+    """One call of the command: a network, and where its results go."""
+
+    def __init__(
+        self, model: Model, predictor: Predictor, out: Path, tally: Tally, opacity: float, *, resume: bool,
+        force: bool,
+    ) -> None:
+        self.model = model
+        self.predictor = predictor
+        self.out = out
+        self.tally = tally
+        self.opacity = opacity
+        self.resume = resume
+        self.force = force
+
+    def run(self, pictures: list[Input], outputs: dict[str, Output], videos: list[Input]) -> None:
+        """Pictures first, then videos, each with a bar of its own."""
+        from segattn_cli.commands.progress import progress
+        from segattn_cli.outputs import Place
+        from segattn_cli.segmenting import plan_outputs, segment
+
+        how = {"resume": self.resume, "force": self.force}
+        jobs = plan_outputs(pictures, self.out, {kind: each.place for kind, each in outputs.items()}, **how)
+        clips = plan_outputs(videos, self.out, {"video": Place(".mp4")}, **how)
+        if jobs:
+            with progress("pictures") as advance:
+                for event in segment(
+                    self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json
+                ):
+                    self.tally.picture(event)
+                    advance(self.tally.done, len(jobs), Path(event.job.input.name).name)
+        for job in clips:
+            self._clip(job)
+
+    def video_of(self, pictures: list[Input], name: str, rate: Fraction) -> None:
+        """The pictures as the frames of one video."""
+        from segattn_cli.video import frames_of
+
+        path = self.out / name
+        if path.exists() and not (self.resume or self.force):
+            raise OutputError(f"{path} exists already: replace it with --force, or choose another --video.")
+        if path.exists() and self.resume:
+            self.tally.skipped_video(name, path)
+            return
+        files = [each.source for each in pictures if isinstance(each.source, Path)]
+        self._annotate(name, frames_of(files, rate), path)
+
+    def watch(self, folder: Path, outputs: dict[str, Output]) -> None:
+        """Pictures as they come, until somebody asks to stop."""
+        from segattn_cli.commands.stopping import asked_to_stop
+        from segattn_cli.segmenting import segment
+
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder} to watch.")
+        if self.out.resolve() == folder.resolve():
+            raise UsageError(f"{folder} is watched: choose another --out.")
+        if self.out.exists() and any(self.out.iterdir()) and not (self.resume or self.force):
+            raise OutputError(
+                f"{self.out} is not empty: give --resume to keep what is done, --force to replace it, or another "
+                "--out."
+            )
+        print(f"Watching {folder}; Ctrl-C ends it.", file=sys.stderr)
+        with asked_to_stop("picture") as should_stop:
+            jobs = self._coming(folder, outputs, should_stop)
+            for event in segment(self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json):
+                self.tally.picture(event)
+
+    def _coming(self, folder: Path, outputs: dict[str, Output], should_stop: Any) -> Iterator[Job]:
+        """A job for every picture that comes; what was there before is done already with --resume."""
+        from segattn_cli.segmenting import Input, Job
+        from segattn_cli.watching import watch
+
+        owners: dict[str, Path] = {}  # of names of outputs
+        seen: set[Path] = set()
+        for path in watch(folder, self.out, should_stop):
+            inside = path.relative_to(folder)
+            name = inside.with_suffix("").as_posix()
+            if owners.setdefault(name, path) != path:
+                name = inside.as_posix()
+            paths = {kind: self.out / each.place.file_name(name, str(path)) for kind, each in outputs.items()}
+            done = self.resume and path not in seen and all(each.exists() for each in paths.values())
+            seen.add(path)
+            yield Job(Input(str(path), path), name, paths, done)
+
+    def _clip(self, job: Job) -> None:
+        """One video file."""
+        from segattn_cli.video import open_video
+
+        path = job.outputs["video"]
+        if job.done:
+            self.tally.skipped_video(job.input.name, path)
+            return
+        try:
+            assert isinstance(job.input.source, Path)
+            with open_video(job.input.source) as frames:
+                self._annotate(job.input.name, frames, path)
+        except DataError as error:
+            self.tally.failed(job.input.name, str(error))
+
+    def _annotate(self, name: str, frames: Frames, path: Path) -> None:
+        from segattn_cli.commands.progress import progress
+        from segattn_cli.video import FrameDone, annotate
+
+        with progress("frames") as advance:
+            for event in annotate(self.predictor, frames, path, self.model, opacity=self.opacity):
+                if isinstance(event, FrameDone):
+                    note = f"{Path(name).name}  {event.frames_per_second:.1f} frames/s"
+                    advance(event.done, event.total, note)
+                else:
+                    done = event
+        self.tally.video(name, done)
+
+
+def _sorted_out(found: Sequence[Input]) -> tuple[list[Input], list[Input]]:
+    """Pictures and videos, told apart by their endings."""
+    from segattn_cli.video import SUFFIXES
+
+    def is_video(each: Input) -> bool:
+        return isinstance(each.source, Path) and each.source.suffix.lower() in SUFFIXES
+
+    return [each for each in found if not is_video(each)], [each for each in found if is_video(each)]
+
+
+def _require_pictures(pictures: Sequence[Input], videos: Sequence[Input], name: str) -> None:
+    """What --video can be made of, and a name that it can have."""
+    if not name.lower().endswith(".mp4") or os.path.basename(name) != name:
+        raise UsageError(f"--video names a file in --out, such as drive.mp4; got {name!r}.")
+    if videos:
+        raise UsageError(f"--video makes a video of pictures, and {videos[0].name} is one already: leave it away.")
+    if any(isinstance(each.source, bytes) for each in pictures):
+        raise UsageError("--video wants files, not a picture on standard input.")
+
+
+def _rate(text: str) -> Fraction:
+    """
+    >>> _rate("25"), _rate("30000/1001")
+    (Fraction(25, 1), Fraction(30000, 1001))
+    """
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise UsageError(f"--fps wants frames a second, such as 25, 29.97 or 30000/1001; got {text!r}.")
+    return rate
 
 
 def _outputs(
@@ -190,32 +363,3 @@ def _submission(name: str | None, more: list[str]) -> Submission | None:
     if more:
         raise UsageError(f"A --submission is label maps alone: leave --{more[0]} away.")
     return SUBMISSIONS[name]
-
-
-def _as_dict(event: Segmented | Skipped | Failed) -> dict[str, Any]:
-    from segattn_cli.segmenting import Failed, Segmented
-
-    job = event.job
-    said: dict[str, Any] = {"input": job.input.name, "status": type(event).__name__.lower()}
-    if isinstance(event, Failed):
-        return {**said, "reason": event.reason}
-    said |= {kind: str(path) for kind, path in job.outputs.items()}
-    if isinstance(event, Segmented):
-        said |= {
-            "size": event.size,
-            "shares": event.shares,
-            "mean_confidence": event.confidence,
-            "scale_weights": event.scale_weights,
-            "seconds": round(event.seconds, 4),
-        }
-    return said
-
-
-def _as_line(event: Segmented | Skipped | Failed) -> str:
-    """The label map, and the classes that take most of it."""
-    from segattn_cli.segmenting import Segmented
-
-    if not isinstance(event, Segmented):
-        return ""
-    most = list(event.shares.items())[:MENTIONED]
-    return f"{event.job.outputs['label']}  " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in most)

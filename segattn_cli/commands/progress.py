@@ -12,8 +12,11 @@ QUIET = 5.0
 
 
 @contextmanager
-def progress(unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """What to call with how many ``unit`` are done, of how many, and a note. ``print`` works beside it."""
+def progress(unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """What to call with how many ``unit`` are done, of how many if that is known, and a note.
+
+    ``print`` works beside it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -36,13 +39,14 @@ def progress(unit: str) -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, note: bar.update(task, completed=done, total=total, description=note)
 
 
-def _lines(unit: str) -> Callable[[int, int, str], None]:
+def _lines(unit: str) -> Callable[[int, int | None, str], None]:
     shown = time.monotonic()
 
-    def advance(done: int, total: int, note: str) -> None:
+    def advance(done: int, total: int | None, note: str) -> None:
         nonlocal shown
         if done == total or time.monotonic() - shown >= QUIET:
             shown = time.monotonic()
-            print(f"{done}/{total} {unit}  {note}", file=sys.stderr, flush=True)
+            of = "" if total is None else f"/{total}"
+            print(f"{done}{of} {unit}  {note}", file=sys.stderr, flush=True)
 
     return advance

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -126,12 +121,13 @@ def train(
 
 def _run(config: Config, out: Path, resume: bool) -> RunFinished | None:
     """Train, drawing on stderr; None when interrupted."""
+    from segattn_cli.commands.stopping import asked_to_stop
     from segattn_cli.commands.train_display import display
     from segattn_cli.training import Interrupted, RunFinished
     from segattn_cli.training import train as train_network
 
     finished = None
-    with _asked_to_stop() as should_stop, display() as show:
+    with asked_to_stop("step") as should_stop, display() as show:
         for event in train_network(config, out, resume=resume, should_stop=should_stop):
             show(event)
             if isinstance(event, RunFinished):
@@ -139,25 +135,6 @@ def _run(config: Config, out: Path, resume: bool) -> RunFinished | None:
             if isinstance(event, Interrupted):
                 print(f"Saved. Go on with: segattn train --resume --out {out}", file=sys.stderr)
     return finished
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, or the process asked to terminate; a second time ends it at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        os.write(2, b"\nStopping after this step; once more to stop at once.\n")  # a handler may not print
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print_plan(config: Config) -> None:
@@ -216,7 +193,7 @@ def _print_result(finished: RunFinished) -> None:
         table.add_row(name, "–" if iou is None else f"{iou:.3f}")
     console.print(table)
     console.print(
-        f"Curves and predictions: {finished.out}/curves.png, {finished.out}/predictions.png\n"
+        f"Report: {finished.out}/report.html (and curves.png, predictions.png)\n"
         f"Next:\n  segattn eval {finished.out}\n  segattn infer {finished.out} IMAGE… --out predictions --overlay",
         soft_wrap=True,
     )

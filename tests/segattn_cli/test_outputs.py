@@ -62,7 +62,7 @@ def test_sixteen_bits(found: Result, tmp_path: Path) -> None:
         ("confidence", outputs.confidence(), found.confidence),
         ("entropy", outputs.entropy(), found.entropy),
     ):
-        path = tmp_path / output.file_name("street", "street.jpg")
+        path = tmp_path / output.place.file_name("street", "street.jpg")
         assert path.name == f"street.{name}.png"
         output.write(path, found)
         np.testing.assert_allclose(read(path), values, atol=0.5001 / 65535)
@@ -72,7 +72,7 @@ def test_sixteen_bits(found: Result, tmp_path: Path) -> None:
 
 def test_a_picture_for_each_class(found: Result, tmp_path: Path) -> None:
     output = outputs.probabilities("png")
-    folder = tmp_path / output.file_name("street", "street.jpg")
+    folder = tmp_path / output.place.file_name("street", "street.jpg")
     output.write(folder, found)
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["000-sky.png", "001-road-track.png", "002-road-track.png", "003-b.png", "004-é.png"]
@@ -81,7 +81,7 @@ def test_a_picture_for_each_class(found: Result, tmp_path: Path) -> None:
 
 
 def test_one_array(found: Result, tmp_path: Path) -> None:
-    path = tmp_path / outputs.probabilities("npy").file_name("street", "street.jpg")
+    path = tmp_path / outputs.probabilities("npy").place.file_name("street", "street.jpg")
     outputs.probabilities("npy").write(path, found)
     array = np.load(path)
     assert (path.name, array.dtype, array.shape) == ("street.probabilities.npy", np.float16, (6, 9, 5))

@@ -283,7 +283,7 @@ def test_everything_at_once(cli: Any, run: Path, photos: Path, tmp_path: Path) -
     options = ["--overlay", "--scores", "--probabilities", "png", "--confidence", "--entropy", "--json"]
     done = cli("infer", run, photos / "a.jpg", "--out", out, *options)
     assert done.code == ExitCode.OK
-    first, summary = map(json.loads, done.out.splitlines())
+    first, _ = map(json.loads, done.out.splitlines())
     kinds = ("overlay", "scores", "probabilities", "confidence", "entropy", "label")
     assert all(Path(first[kind]).exists() for kind in kinds)
     assert sorted(path.name for path in out.iterdir()) == [

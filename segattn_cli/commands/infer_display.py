@@ -1,0 +1,97 @@
+"""What ``segattn infer`` prints: a line or a JSON object for each input, and one for all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from segattn_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from segattn_cli.segmenting import Failed, Segmented, Skipped
+    from segattn_cli.video import VideoDone
+
+#: How many classes the line of a picture mentions.
+MENTIONED = 4
+
+
+class Tally:
+    """Prints what happens on standard output, complaints on standard error, and counts."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.counts = {"segmented": 0, "skipped": 0, "failed": 0}
+        self.broken = False  # whether a video ended before its time
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts.values())
+
+    def picture(self, event: Segmented | Skipped | Failed) -> None:
+        from segattn_cli.segmenting import Failed, Segmented
+
+        job = event.job
+        if isinstance(event, Failed):
+            self.failed(job.input.name, event.reason)
+            return
+        paths = {kind: str(path) for kind, path in job.outputs.items()}
+        if not isinstance(event, Segmented):
+            self._say("skipped", {"input": job.input.name}, paths, "")
+            return
+        found = {
+            "size": event.size,
+            "shares": event.shares,
+            "mean_confidence": event.confidence,
+            "scale_weights": event.scale_weights,
+            "seconds": round(event.seconds, 4),
+        }
+        line = f"{job.outputs['label']}  {_largest(event.shares)}"
+        self._say("segmented", {"input": job.input.name}, {**paths, **found}, line)
+
+    def video(self, name: str, event: VideoDone) -> None:
+        if event.broken is not None:
+            self.broken = True
+            print(f"segattn: {event.broken} The video ends after {event.frames} frames.", file=sys.stderr)
+        found = {
+            "video": str(event.path),
+            "frames": event.frames,
+            "size": event.size,
+            "rate": str(event.rate),
+            "shares": event.shares,
+            "broken": event.broken,
+            "seconds": round(event.seconds, 4),
+        }
+        line = f"{event.path}  {event.frames} frames, {_largest(event.shares)}"
+        self._say("segmented", {"input": name}, found, line)
+
+    def skipped_video(self, name: str, path: Path) -> None:
+        self._say("skipped", {"input": name}, {"video": str(path)}, "")
+
+    def failed(self, name: str, reason: str) -> None:
+        print(f"segattn: {reason}", file=sys.stderr)
+        self._say("failed", {"input": name}, {"reason": reason}, "")
+
+    def finish(self, checkpoint: Path, backend: str) -> None:
+        """The last line, and the exit code where something failed."""
+        if self.as_json:
+            print(json.dumps({"summary": {**self.counts, "checkpoint": str(checkpoint), "backend": backend}}))
+        else:
+            print(", ".join(f"{count} {what}" for what, count in self.counts.items() if count), file=sys.stderr)
+        failed = self.counts["failed"]
+        if failed or self.broken:
+            raise typer.Exit(ExitCode.DATA if failed == self.done else ExitCode.PARTIAL)
+
+    def _say(self, status: str, which: dict[str, Any], rest: dict[str, Any], line: str) -> None:
+        self.counts[status] += 1
+        text = json.dumps({**which, "status": status, **rest}) if self.as_json else line
+        if text:
+            print(text, flush=True)
+
+
+def _largest(shares: dict[str, float]) -> str:
+    """The classes that take most."""
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in list(shares.items())[:MENTIONED])
