@@ -18,7 +18,7 @@ Stamp = tuple[int, int]
 def watch(
     folder: Path, out: Path, should_stop: Callable[[], bool], *, interval: float = INTERVAL
 ) -> Iterator[Path]:
-    """The pictures in and below ``folder``, what is there and what comes, until ``should_stop()``.
+    """The pictures in and below ``folder``, those there and those to come, until ``should_stop()``.
 
     A picture is given once it has stood still for one interval, so that none is read half; one that changes later is
     given again. Hidden files and what lies in ``out`` are left out.
