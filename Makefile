@@ -29,9 +29,10 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@rm -rf $(RUN)/pictures $(RUN)/predictions
 	$(BIN)/segattn data sample scenes --split test --count 6 --out $(RUN)/pictures
 	$(BIN)/segattn infer $(RUN) $(RUN)/pictures/images --out $(RUN)/predictions --overlay
+	$(BIN)/segattn explain $(RUN) $(RUN)/pictures/images --out $(RUN)/explain.html --point 64,80
 	@echo
-	@echo "Look at:  $(RUN)/curves.png        how training went"
-	@echo "          $(RUN)/predictions.png   image, truth, prediction"
+	@echo "Look at:  $(RUN)/report.html       how training went"
+	@echo "          $(RUN)/explain.html      what attends to what"
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
 
 test: $(VENV)/.test  ## run the tests: under 10 minutes

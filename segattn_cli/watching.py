@@ -20,8 +20,8 @@ def watch(
 ) -> Iterator[Path]:
     """The pictures in and below ``folder``, those there and those to come, until ``should_stop()``.
 
-    A picture is given once it has stood still for one interval, so that none is read half; one that changes later is
-    given again. Hidden files and what lies in ``out`` are left out.
+    A picture is given once it has stood still for one interval, so that none is read half; one that changes later
+    is given again. Hidden files and what lies in ``out`` are left out.
     """
     given: dict[Path, Stamp] = {}
     before: dict[Path, Stamp] = {}
