@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from segattn_cli.segmenting import moved_into_place
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 #: A legend of all classes stands below the frames if it takes no more than this share of their height.
 LEGEND_SHARE = 0.35
+#: A video with fewer of the frames that it announces was cut short; a little less is usual.
+CUT_SHORT = 0.9
 #: Of H.264: 18 can hardly be told from the original, 23 is x264's own choice.
 QUALITY = "19"
 
@@ -58,7 +61,7 @@ class Frames:
 
     pictures: Iterator[np.ndarray]
     rate: Fraction
-    total: int | None
+    total: int | None  # about how many, where that is known
 
 
 @contextmanager
@@ -80,17 +83,20 @@ def open_video(path: Path) -> Iterator[Frames]:
             raise DataError(f"{path} has no picture: it is sound alone.")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        yield Frames(_decoded(av, container, stream, path), Fraction(rate), stream.frames or None)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        total = stream.frames or round(rate * (container.duration or 0) / av.time_base) or None
+        yield Frames(_decoded(av, container, stream, path, total), rate, total)
 
 
-def _decoded(av: Any, container: Any, stream: Any, path: Path) -> Iterator[np.ndarray]:
+def _decoded(av: Any, container: Any, stream: Any, path: Path, total: int | None) -> Iterator[np.ndarray]:
     frames = container.decode(stream)
-    while True:
+    for done in count():
         try:
             frame = next(frames)
             picture = frame.to_ndarray(format="rgb24")
         except StopIteration:
+            if total is not None and done < CUT_SHORT * total:
+                raise DataError(f"{path} is cut short: {done} of about {total} frames are there.") from None
             return
         except (av.FFmpegError, OSError) as error:
             raise DataError(f"{path} is damaged ({error.strerror}).") from None

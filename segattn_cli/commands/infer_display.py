@@ -55,7 +55,7 @@ class Tally:
     def video(self, name: str, event: VideoDone) -> None:
         if event.broken is not None:
             self.broken = True
-            print(f"segattn: {event.broken} The video ends after {event.frames} frames.", file=sys.stderr)
+            print(f"segattn: {event.broken} The video ends there.", file=sys.stderr)
         found = {
             "video": str(event.path),
             "frames": event.frames,
@@ -65,7 +65,7 @@ class Tally:
             "broken": event.broken,
             "seconds": round(event.seconds, 4),
         }
-        line = f"{event.path}  {event.frames} frames, {_largest(event.shares)}"
+        line = f"{event.path}  {event.frames} frame{'s' * (event.frames != 1)}, {_largest(event.shares)}"
         self._say("segmented", {"input": name}, found, line)
 
     def skipped_video(self, name: str, path: Path) -> None:

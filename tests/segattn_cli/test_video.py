@@ -124,6 +124,19 @@ def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path: Path, predictor: 
     assert len(read_back(done.path)[0]) == 2
 
 
+def test_one_that_is_cut_short_says_so(tmp_path: Path, predictor: Predictor, model: Model) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (30, 48, 64, 3)).astype(np.uint8)
+    whole = write_video(tmp_path / "clip.mkv", list(noise)).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with open_video(tmp_path / "cut.mkv") as frames:
+        assert frames.total == 30
+        *_, done = annotate(predictor, frames, tmp_path / "out" / "cut.mp4", model)
+    assert isinstance(done, VideoDone)
+    assert 5 < done.frames < 25
+    assert done.broken is not None
+    assert f"is cut short: {done.frames} of about 30 frames are there" in done.broken
+
+
 def test_nothing_is_left_of_one_that_was_stopped(tmp_path: Path, predictor: Predictor, model: Model) -> None:
     events = annotate(predictor, Frames(iter([flat(1)] * 5), Fraction(5), 5), tmp_path / "clip.mp4", model)
     next(events)
@@ -169,6 +182,6 @@ def test_a_turned_video_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return map(Turned, self.container.decode(stream))
 
     with av.open(str(path)) as container:
-        (picture,) = video._decoded(av, Container(container), container.streams.video[0], path)
+        (picture,) = video._decoded(av, Container(container), container.streams.video[0], path, 1)
     assert picture.shape == (64, 48, 3)
     assert picture[:32].mean() < 50 < picture[32:].mean()  # the left half has become the lower
