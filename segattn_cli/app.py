@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from backends import BackendError
-from segattn_cli.commands import bench, check, data, doctor, evaluate, explain, export, infer, summary, train, weights
+from segattn_cli.commands import (
+    bench,
+    check,
+    data,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    infer,
+    report,
+    summary,
+    train,
+    weights,
+)
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -40,6 +53,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("infer")(infer.infer)
 app.command("explain")(explain.explain)
+app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("summary")(summary.summary)
 app.command("check")(check.check)

@@ -21,6 +21,7 @@ BEST = "best.safetensors"
 RESULT = "result.json"
 CURVES = "curves.png"
 PREDICTIONS = "predictions.png"
+REPORT = "report.html"
 
 #: The kind of checkpoint that `segattn weights import` makes of a backbone.
 BACKBONE = "backbone"

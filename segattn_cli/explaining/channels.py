@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backends.contract import ChannelForm
 from reference.ops import channel_attention
 from segattn_cli.explaining.positions import ratio
 
@@ -24,7 +25,7 @@ class ChannelView:
     """
 
     scale: float
-    form: str  # released or paper
+    form: ChannelForm  # released or paper
     gate: float  # β
     share: float  # ‖β·X·A‖ / ‖A‖: how much of the features the gate lets in
     attention: np.ndarray  # (C, C), rows are queries
@@ -36,19 +37,23 @@ class ChannelView:
 
 
 def view_channels(
-    scale: float, grid: tuple[int, int], form: str, gate: float, features: np.ndarray, attended: np.ndarray
+    scale: float, grid: tuple[int, int], form: ChannelForm, gate: float, features: np.ndarray, attended: np.ndarray,
+    scores: np.ndarray,
 ) -> ChannelView:
-    """The view of the attention that let ``gate · attended`` into ``features``, (N, C) each."""
+    """The view of the attention that let ``gate · attended`` into ``features``, (N, C) each.
+
+    The label is that of ``scores (h, w, K)``; no channel is taken out yet.
+    """
     channels = features.shape[-1]
     step = sampling(grid, channels)
     _, cache = channel_attention(features[None].astype(np.float64), form=form)
     sampled = features.reshape(*grid, channels)[::step, ::step]
-    nowhere = np.zeros(sampled.shape[:2], np.uint8)
+    label = scores[::step, ::step].argmax(-1).astype(np.uint8)
     return ChannelView(
         scale, form, gate,
-        share=ratio(np.linalg.norm(gate * attended), np.linalg.norm(features)),
+        share=ratio(gate * attended, features),
         attention=cache.softmax.y[0], order=similar_order(features), step=step, features=sampled,
-        label=nowhere, without=np.full((channels, *nowhere.shape), SAME, np.uint8),
+        label=label, without=np.full((channels, *label.shape), SAME, np.uint8),
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from backends.contract import Array, Ops
+from backends.contract import Array, ChannelForm, Ops
 from reference.layers.context import Context
 from reference.networks import Network
+from reference.networks.danet import AttentionBranch
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
+from segattn_cli.errors import NonFiniteError
 from segattn_cli.explaining.channels import ChannelView, view_channels, without_each
 from segattn_cli.explaining.positions import PositionView, view_positions
 from segattn_cli.runs import Model
@@ -62,15 +65,29 @@ class Explanation:
     experiments: tuple[Experiment, ...]
     seconds: float
 
+    def shares_of(self, point: tuple[int, int]) -> tuple[float, float] | None:
+        """Where ``point`` (x, y), a pixel of the picture's own size, lies: shares of the width and of the height.
+
+        None for a pixel outside.
+        """
+        across, down = point[0] / self.own_size[1], point[1] / self.own_size[0]
+        return (across, down) if 0 <= across < 1 and 0 <= down < 1 else None
+
 
 def explain(
-    model: Model, ops: Ops, image: np.ndarray, name: str, *, max_side: int | None = None,
+    model: Model, ops: Ops, image: np.ndarray, name: str, *, max_side: int | None = None, experiments: bool = True,
     tell: Tell = lambda what: None,
 ) -> Explanation:
-    """What the attentions of ``model`` see in ``image (H, W, 3)`` uint8: one plain pass, and one for each experiment.
+    """What the attentions of ``model`` see in ``image (H, W, 3)`` uint8.
 
     The picture is resized to the run's ``data.size``, if it has one, and then so that no side is longer than
     ``max_side`` (:func:`suitable_side` by default): the prediction is that of the picture as it is shown.
+
+    With ``experiments`` the prediction is made anew with each attention undone, and channels are taken out one by
+    one. Without them there is one plain pass, and ``ChannelView.without`` has no changes.
+
+    Raises:
+        NonFiniteError: where the network's scores hold a NaN or an infinity.
     """
     start = time.perf_counter()
     own = (image.shape[0], image.shape[1])
@@ -81,8 +98,13 @@ def explain(
 
     tell("prediction")
     seen: dict[str, Array] = {}
-    outputs = passes.forward(observe=seen.__setitem__)
-    label = passes.label(outputs.scores["main"])
+    outputs = passes.forward(observe=_keeping(seen))
+    scores = outputs.scores["main"]  # (1, h, w, K)
+    if not np.isfinite(passes.numpy(scores)).all():
+        raise NonFiniteError(
+            f"{name}: the network's scores hold a NaN or an infinity, so nothing can be explained: take an earlier "
+            "checkpoint."
+        )
     scopes = {scale: f"scale {scale:g}/" for scale in model.network.config.scales}
     if len(scopes) == 1:
         scopes = {1.0: ""}
@@ -94,10 +116,12 @@ def explain(
             positions.append(_positions(scale, here, passes))
         if "head.channel.attended" in here:
             tell(f"channel attention{f', scale {scale:g}' if scope else ''}")
-            channels.append(_channels(scale, here, passes))
+            channels.append(_channels(scale, here, passes, take_out=experiments))
+    alone = [seen[f"main scale {scale:g}.on_grid"] for scale in scopes] if len(scopes) > 1 else []
     return Explanation(
-        name, picture, own, tuple(outputs.scores["main"].shape[1:3]), label, tuple(positions), tuple(channels),
-        scales=_scales(passes, outputs), experiments=_experiments(passes, outputs, bool(positions), bool(channels), tell),
+        name, picture, own, (scores.shape[1], scores.shape[2]), passes.label(scores), tuple(positions),
+        tuple(channels), scales=_scales(passes, alone, outputs.scale_weights),
+        experiments=_experiments(passes, alone, bool(positions), bool(channels), tell) if experiments else (),
         seconds=time.perf_counter() - start,
     )
 
@@ -126,18 +150,32 @@ def suitable_side(network: Network, size: Size) -> int:
     return min(wanted, LONGEST)
 
 
+def _keeping(seen: dict[str, Array]) -> Callable[[str, Array], None]:
+    """An observer that keeps what it sees in ``seen``, but for the backbone's many large maps."""
+
+    def observe(name: str, array: Array) -> None:
+        if "backbone." not in name:
+            seen[name] = array
+
+    return observe
+
+
 class Passes:
-    """Forward passes of one picture, as it is or with something undone."""
+    """Forward passes of one picture, as it is or with something undone.
+
+    What comes before the attentions is computed in the first pass alone.
+    """
 
     def __init__(self, model: Model, ops: Ops, picture: np.ndarray) -> None:
-        self.network = model.network
+        self.network = _computing_once(model.network)
         self.ops = ops
         self.size = (picture.shape[0], picture.shape[1])
         self.params = {name: ops.asarray(value) for name, value in model.network.fold(model.params).items()}
         self.images = ops.asarray(np.ascontiguousarray(normalise(picture)[None]))  # (1, H, W, 3)
 
     def forward(self, *, observe: Any = None, ops: Any = None, params: Mapping[str, Array] | None = None) -> Any:
-        return self.network.forward(self.images, Context(ops or self.ops, params or self.params, observe=observe))
+        ctx = Context(ops or self.ops, params or self.params, observe=observe)
+        return self.network.forward(self.images, ctx, auxiliaries=False)
 
     def label(self, scores: Array) -> np.ndarray:
         """The class at each pixel of the picture: (H, W) uint8."""
@@ -152,6 +190,30 @@ class Passes:
         """The label where the attentions behind ``gates`` add nothing."""
         closed = {name: self.params[name] * 0 for name in gates}
         return self.label(self.forward(params={**self.params, **closed}).scores["main"])
+
+
+class Once:
+    """A layer that computes once at each scale, and returns the same ever after."""
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._known: dict[str, Array] = {}
+
+    def forward(self, x: Array, ctx: Context) -> Array:
+        if ctx.scope not in self._known:
+            self._known[ctx.scope] = self._layer.forward(x, ctx)
+        return self._known[ctx.scope]
+
+
+def _computing_once(network: Network) -> Network:
+    """``network`` for passes over a single picture: all before its attentions is computed in the first of them."""
+    network = copy.deepcopy(network)
+    trunk: Any = getattr(network, "trunk", network)
+    for layer in trunk.head.sublayers():
+        if isinstance(layer, AttentionBranch):
+            layer.reduce = Once(layer.reduce)  # type: ignore[assignment]
+    trunk.backbone = Once(trunk.backbone)
+    return network
 
 
 class Uniform:
@@ -180,17 +242,20 @@ def _positions(scale: float, seen: Mapping[str, Array], passes: Passes) -> Posit
     )
 
 
-def _channels(scale: float, seen: Mapping[str, Array], passes: Passes) -> ChannelView:
+def _channels(scale: float, seen: Mapping[str, Array], passes: Passes, *, take_out: bool) -> ChannelView:
     features = passes.numpy(seen["head.channel.reduce.norm"])  # (h, w, C)
     view = view_channels(
-        scale, (features.shape[0], features.shape[1]), passes.network.config.channel_form,
+        scale, (features.shape[0], features.shape[1]), cast(ChannelForm, passes.network.config.channel_form),
         _gate(passes, "head.channel.gate"), features.reshape(-1, features.shape[-1]),
-        passes.numpy(seen["head.channel.attended"]),
+        passes.numpy(seen["head.channel.attended"]), passes.numpy(seen["head.classifier"]),
     )
+    if not take_out:
+        return view
     position = seen.get("head.position.refine.norm")
     weights = [
-        np.asarray(passes.ops.to_numpy(passes.params[f"head.{name}"]))
-        for name in ("channel.refine.conv.weight", "channel.refine.conv.bias", "classifier.weight", "classifier.bias")
+        np.asarray(passes.ops.to_numpy(passes.params[f"head.{layer}.{part}"]))
+        for layer in ("channel.refine.conv", "classifier")
+        for part in ("weight", "bias")
     ]
     label, without = without_each(
         passes.numpy(seen["head.channel.gate"]).reshape(features.shape), view.step, weights[0], weights[1],
@@ -203,19 +268,19 @@ def _gate(passes: Passes, name: str) -> float:
     return float(passes.ops.to_numpy(passes.params[name]))
 
 
-def _scales(passes: Passes, outputs: Any) -> ScaleView | None:
+def _scales(passes: Passes, alone: list[Array], weights: Array | None) -> ScaleView | None:
+    """Of the score maps of each scale, on one grid, and the weights that fused them."""
     config = passes.network.config
-    if len(config.scales) == 1:
+    if not alone:
         return None
-    weights = outputs.scale_weights
     return ScaleView(
         config.scales, config.fusion, None if weights is None else passes.numpy(weights),
-        np.stack([passes.label(outputs.scores[f"scale {scale:g}"]) for scale in config.scales]),
+        np.stack([passes.label(scores) for scores in alone]),
     )
 
 
 def _experiments(
-    passes: Passes, outputs: Any, position: bool, channel: bool, tell: Tell
+    passes: Passes, alone: list[Array], position: bool, channel: bool, tell: Tell
 ) -> tuple[Experiment, ...]:
     """The attentions removed, and made uniform; each scale alone, and the mean of all."""
     found = []
@@ -236,14 +301,12 @@ def _experiments(
         tell("without attention")
         label = passes.without_gates("head.position.gate", "head.channel.gate")
         found.append(Experiment("attention-removed", "both attentions removed", "α = β = 0", label))
-    scales = passes.network.config.scales
-    if len(scales) > 1:
-        alone = [outputs.scores[f"scale {scale:g}"] for scale in scales]
-        for scale, scores in zip(scales, alone, strict=True):
-            what = f"the score map of scale {scale:g} by itself"
-            found.append(Experiment(f"scale-{scale:g}", f"scale {scale:g} only", what, passes.label(scores)))
-        if passes.network.config.fusion != "mean":
-            what = "the mean of all score maps in place of their fusion"
-            label = passes.label(sum(alone) / len(alone))
-            found.append(Experiment("scales-mean", "scales weighed alike", what, label))
+    config = passes.network.config
+    for scale, scores in zip(config.scales, alone, strict=False):  # none of a network of one scale
+        what = f"the score map of scale {scale:g} by itself"
+        found.append(Experiment(f"scale-{scale:g}", f"scale {scale:g} only", what, passes.label(scores)))
+    if alone and config.fusion != "mean":
+        what = "the mean of all score maps in place of their fusion"
+        label = passes.label(sum(alone) / len(alone))
+        found.append(Experiment("scales-mean", "scales weighed alike", what, label))
     return tuple(found)

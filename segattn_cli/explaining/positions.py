@@ -172,7 +172,7 @@ def _decomposed(query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _errors(
     query: np.ndarray, key: np.ndarray, short_query: np.ndarray, short_key: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each row, the largest difference between the two maps' probabilities, the first's largest, the second's lse.
+    """Of each row: the two maps' largest difference, the first's largest probability, the second's log-sum-exp.
 
     The second map is computed as a page does: in float64, but from float32 numbers, the log-sum-exp among them.
     """

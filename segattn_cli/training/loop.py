@@ -40,7 +40,7 @@ from segattn_cli.training.finite import first_non_finite
 from segattn_cli.training.gradients import Differentiator, Gradients
 from segattn_cli.training.journal import Journal
 from segattn_cli.training.optimiser import sgd_step
-from segattn_cli.training.report import metadata, write_report
+from segattn_cli.training.report import metadata, write_page, write_report
 from segattn_cli.training.schedule import learning_rate
 from segattn_cli.training.start import (
     clear_partial_files,
@@ -123,7 +123,10 @@ class _Run:
         if self._out_of_patience():
             assert self.progress.best is not None
             yield StoppedEarly(self.progress.step, self.progress.best["step"])
-        yield RunFinished(self.out, write_report(self.out, self.config, self.progress, self.validation, self.ops))
+        result = write_report(self.out, self.config, self.progress, self.validation, self.ops)
+        for found in write_page(self.out, self.validation, self.ops, should_stop):
+            yield Validating(found.done, found.total, found.miou)
+        yield RunFinished(self.out, result)
 
     def _train(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """Steps, validations and checkpoints, until the end or until somebody wants to stop."""

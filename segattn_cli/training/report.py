@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from segattn_cli import charts, pictures, runs
 from segattn_cli.checkpoint import write_atomically
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset
+from segattn_cli.errors import DataError
 from segattn_cli.inference import Predictor
+from segattn_cli.reporting import Looked, Report, look, predictor_of, read_history, report_page
 from segattn_cli.training.state import Progress
 from segattn_cli.versions import versions
 
@@ -19,6 +22,8 @@ from segattn_cli.versions import versions
 PACKAGES = ("segattn", "numpy", "scipy", "pillow")
 #: How many validation images the picture of predictions shows.
 PICTURED = 4
+#: How many the last look at them takes at most: `segattn report` looks at all.
+MOST_LOOKED_AT = 200
 
 
 def metadata(kind: str, config: Config, dataset: Dataset, ops: Ops) -> dict[str, Any]:
@@ -61,6 +66,33 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
     charts.draw_curves(out / runs.EVENTS, out / runs.CURVES, scales=config.network.scales)
     _draw_predictions(out, validation, ops)
     return result
+
+
+def write_page(
+    out: Path, validation: Dataset, ops: Ops, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Looked]:
+    """Write ``report.html``: a last look at the validation set by the best checkpoint, an event for each picture.
+
+    It looks at no more pictures than a validation does, and at :data:`MOST_LOOKED_AT` at most. Whatever comes in
+    its way, or a stop, leaves a page with the curves alone: the run itself is complete by now.
+    """
+    model = runs.open_model(out)
+    limit = min(model.config.evaluation.limit or MOST_LOOKED_AT, MOST_LOOKED_AT)
+    found, missing = None, ""
+    try:
+        for event in look(predictor_of(model, ops), validation, limit=limit):
+            if isinstance(event, Looked):
+                yield event
+            else:
+                found = event
+            if should_stop():
+                break
+    except (DataError, MemoryError) as error:
+        missing = str(error)
+    if found is None:
+        missing = f"{missing or 'Stopped before the end.'} For the rest: segattn report {out}"
+    page = report_page([Report(read_history(out), found, missing, model.palette)])
+    write_atomically(out / runs.REPORT, page.encode())
 
 
 def _draw_predictions(out: Path, validation: Dataset, ops: Ops) -> None:

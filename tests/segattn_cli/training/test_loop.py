@@ -23,7 +23,7 @@ from segattn_cli.training.start import open_splits
 
 FILES = {
     "config.toml", "events.jsonl", "last.safetensors", "best.safetensors", "result.json", "curves.png",
-    "predictions.png",
+    "predictions.png", "report.html",
 }  # fmt: skip
 
 

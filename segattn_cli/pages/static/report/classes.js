@@ -1,11 +1,13 @@
 // IoU by class: where it ended and how it came there; of several runs, beside each other.
 
+/** Above so many runs, their bars have no room beside each other. */
+const MOST_BARS = 3;
 const ORDERS = ["as in the data", "lowest IoU first", "highest IoU first"];
 
 function showClasses(root) {
   const names = allClasses();
   if (!names.length || runs.every((run) => bestIndex(run) < 0)) {
-    fill(root, element("p", { class: "note" }, "Nothing was validated yet."));
+    fill(root, element("p", {}, "Nothing was validated yet."));
     return;
   }
   const table = element("div", { class: names.length > 25 ? "scroll tall" : "scroll", tabindex: 0, role: "region", "aria-label": "IoU by class" });
@@ -57,12 +59,13 @@ function single(names) {
 }
 
 function comparison(names) {
-  const heads = [["class"], ...runs.flatMap((_, r) => [[runName(r), "number"], [""], ...(r ? [["difference", "number"]] : [])])];
+  const bars = runs.length <= MOST_BARS;
+  const heads = [["class"], ...runs.flatMap((_, r) => [[runName(r), "number"], bars && [""], r > 0 && ["difference", "number"]])];
   const cells = (values) =>
     runs.flatMap((_, r) => [
       element("td", { class: "number" }, fixed(values[r])),
-      element("td", {}, bar(values[r], lineStyle(r).colour)),
-      r && element("td", { class: "number" }, values[r] === null || values[0] === null ? "–" : change(values[r] - values[0])),
+      bars && element("td", {}, bar(values[r], lineStyle(r).colour)),
+      r > 0 && element("td", { class: "number" }, values[r] === null || values[0] === null ? "–" : change(values[r] - values[0])),
     ]).filter(Boolean);
   const rows = names.map((name) =>
     element("tr", {}, element("th", { scope: "row" }, className(name)), cells(runs.map((run) => iouOf(run, name)))),

@@ -1,6 +1,7 @@
 // The confusion matrix as a table: rows are the truth, columns the prediction.
 
-/** Above so many classes the cells are too small for numbers, and above so many more, the lines for names. */
+/** Above so many classes nothing has room beside the matrix, nor do numbers in its cells, nor names at its lines. */
+const MOST_BESIDE = 11;
 const MOST_NUMBERS = 24;
 const MOST_NAMES = 60;
 const WORST_PAIRS = 8;
@@ -16,7 +17,7 @@ class Confusion {
     fill(
       root,
       choice("What a cell is a share of", ["share of the true class", "share of the predicted class"], 0, (n) => this.draw(n === 1)),
-      element("div", { class: "beside" }, element("div", {}, this.table, legend(100, { unit: " %" }), this.readOut), this.pairs()),
+      element("div", { class: this.names.length > MOST_BESIDE ? undefined : "beside" }, element("div", {}, this.table, legend(100, { unit: " %", root: true }), this.readOut), this.pairs()),
     );
     this.draw(false);
   }
@@ -54,8 +55,8 @@ class Confusion {
     const share = this.share(t, p);
     if (share === null) return element("td", { class: "nothing" });
     const text = numbers && share >= 0.005 ? String(Math.round(100 * share)) : "";
-    const ink = share > 0.55 ? "#000000" : "#ffffff";
-    return element("td", { class: t === p ? "right" : undefined, style: `background: ${css(data.colours[Math.round(255 * share)])}; color: ${ink}` }, text);
+    const ink = Math.sqrt(share) > 0.55 ? "#000000" : "#ffffff";
+    return element("td", { style: `background: ${css(heat(share, 1, true))}; color: ${ink}` }, text);
   }
 
   over(cell) {

@@ -5,10 +5,6 @@ const NOISY = 40;
 
 function showCurves(root) {
   const longest = Math.max(...runs.map((run) => run.steps.epoch.length));
-  if (!longest && runs.every((run) => !run.validations.epoch.length)) {
-    fill(root, element("p", { class: "note" }, "There are no curves: nothing was logged yet."));
-    return;
-  }
   const smooth = longest < NOISY ? 1 : Math.ceil(longest / 30);
   const together = Math.max(...runs.map((run) => run.steps.together));
   const note = [
@@ -25,7 +21,8 @@ function showCurves(root) {
     { title: "images per second", of: (run) => ({ images: run.steps.images_per_second }), zero: true, smooth },
     { title: "share of the time waiting for data", of: (run) => ({ waiting: run.steps.wait_share }), zero: true, smooth, format: (share) => `${figure(100 * share)} %` },
   ];
-  fill(root, quantities.map(chartOf));
+  const charts = quantities.map(chartOf).filter(Boolean);
+  fill(root, charts.length ? charts : element("p", {}, "There are no curves: nothing was logged yet."));
 }
 
 /** Totals of several runs may be sums of different parts: there, the first part comes first. */

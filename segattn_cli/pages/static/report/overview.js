@@ -2,7 +2,7 @@
 
 /** Name and value of every figure that is known of a run. */
 function figuresOf(run) {
-  const { best, steps, validation } = run;
+  const { best, steps, validation, weights } = run;
   return [
     ["best mIoU", best && fixed(best.miou), best && `after epoch ${figure(best.epoch)}`],
     ["pixel accuracy", best && fixed(best.pixel_accuracy), "of the same validation"],
@@ -11,6 +11,7 @@ function figuresOf(run) {
     ["time", run.seconds && duration(run.seconds), run.backend && `on ${run.backend}`],
     ["images per second", figure(meanOf(steps.images_per_second)), "in training, mean"],
     ["waiting for data", percent(meanOf(steps.wait_share)), "of the time, mean"],
+    ["first weights", weights?.file, weights && `${plural(weights.matched, "parameter")} (${weights.layout})`],
     ["parameters", run.parameters && run.parameters.toLocaleString("en-GB"), undefined],
     ["memory", run.memory && `${figure(run.memory / 1e6)} MB`, "peak of the process"],
     ["images", run.training_images && run.training_images.toLocaleString("en-GB"), run.validation_images && `and ${run.validation_images.toLocaleString("en-GB")} to validate`],
@@ -45,7 +46,7 @@ function showDifferences(root) {
       const same = JSON.stringify(value) === JSON.stringify(values[0]);
       return element("td", { class: same ? undefined : "differs" }, element("code", {}, written(value)));
     });
-    return element("tr", {}, element("th", { scope: "row" }, element("code", {}, key)), cells);
+    return element("tr", {}, element("th", { scope: "row" }, element("code", {}, breakable(key))), cells);
   });
   fill(root, runTable("key", rows), element("p", { class: "pale small" }, "All other keys are the same. What differs from the first run is bold."));
 }
@@ -67,6 +68,11 @@ function runTable(corner, rows) {
     "div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of the runs" },
     element("table", { class: "runs" }, element("thead", {}, element("tr", {}, element("th", {}, corner), heads)), element("tbody", {}, rows)),
   );
+}
+
+/** A key that may be broken after its dots. */
+function breakable(key) {
+  return key.split(".").flatMap((part, n) => (n ? [".", element("wbr"), part] : [part]));
 }
 
 /** A value of the configuration, as TOML would have it, or nearly. */

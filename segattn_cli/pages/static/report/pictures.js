@@ -15,7 +15,7 @@ async function showPictures(root, run) {
       "ul", { class: "chips" },
       run.classes.map((name, n) => element("li", {}, chip(run.palette[n]), name)),
       element("li", {}, chip(VOID_COLOURS[0]), "void, not counted"),
-      element("li", { class: "pale" }, "in the last column: ", chip(WRONG), "wrong"),
+      element("li", { class: "pale" }, "in errors: ", chip(WRONG), "wrong"),
     ),
     list,
   );
@@ -33,8 +33,8 @@ async function exampleNode(run, example) {
     canvasOf(`Where the prediction is wrong: ${percent(1 - example.accuracy)} of the pixels`),
   ];
   drawOver(canvases[0], image, size, image, 0);
-  drawOver(canvases[1], image, size, bitmapOf(coloured(truth.values, size, run.palette)), 1);
-  drawOver(canvases[2], image, size, bitmapOf(coloured(prediction.values, size, run.palette)), 1);
+  drawOver(canvases[1], image, size, bitmapOf(classColours(truth.values, size, run.palette)), 1);
+  drawOver(canvases[2], image, size, bitmapOf(classColours(prediction.values, size, run.palette)), 1);
   drawOver(canvases[3], greyed(image, size), size, bitmapOf(errors(truth.values, prediction.values, size)), 1);
   const said = element("p", { class: "read-out", "aria-live": "polite" });
   const captions = ["picture", "truth", "prediction", "errors"];
@@ -112,27 +112,18 @@ function present(run, values) {
   return run.classes.filter((_, n) => found.has(n)).join(", ");
 }
 
-function coloured(values, [height, width], palette) {
-  return painted(height, width, (n) => (values[n] === VOID ? voidAt(n, width) : palette[values[n]]));
+function classColours(values, size, palette) {
+  return coloured(size, (n) => (values[n] === VOID ? voidAt(n, size[1]) : palette[values[n]]));
 }
 
-function errors(truth, prediction, [height, width]) {
-  return painted(height, width, (n) => (truth[n] === VOID ? voidAt(n, width) : truth[n] === prediction[n] ? undefined : WRONG));
+/** Clear where the prediction is right. */
+function errors(truth, prediction, size) {
+  return coloured(size, (n) => (truth[n] === VOID ? voidAt(n, size[1]) : truth[n] === prediction[n] ? undefined : WRONG));
 }
 
 /** Stripes, so that no class can look like it. */
 function voidAt(n, width) {
   return VOID_COLOURS[((n % width) + Math.floor(n / width)) % 8 < 4 ? 0 : 1];
-}
-
-/** The picture whose pixel n has the colour `colour(n)`; undefined is clear. */
-function painted(height, width, colour) {
-  const pixels = new ImageData(width, height);
-  for (let n = 0; n < width * height; n++) {
-    const found = colour(n);
-    if (found) pixels.data.set([...found, 255], 4 * n);
-  }
-  return pixels;
 }
 
 /** The picture in pale greys, on which colours stand out. */
