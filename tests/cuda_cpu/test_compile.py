@@ -1,0 +1,161 @@
+"""Every kernel that the backend can ask for compiles to machine code, fits, and takes what the record says.
+
+Not run on a GPU: NVRTC needs no driver. ``launches.py`` finds the kernels, ``resources.py`` measures them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import product
+
+import pytest
+
+from .launches import ROOT, Launches, find_launches
+from .resources import (
+    ARCHITECTURES,
+    BLOCK_SHARED,
+    COMPILER,
+    CompileError,
+    Resources,
+    as_text,
+    measure,
+    read_record,
+    violations,
+)
+
+pytestmark = pytest.mark.cuda_cpu
+
+BACKEND = ROOT / "backends" / "cupy"
+FILES = sorted(path.name for path in (BACKEND / "kernels").glob("*.cu"))
+REWRITE = "`python -m tests.cuda_cpu.resources` writes it anew"
+
+#: Kernels that break a rule each, to see that the rules hold.
+BROKEN = """
+template <class T, int BLOCK> __global__ void __launch_bounds__(BLOCK) backwards(T* x) {
+    T v[96];
+#pragma unroll
+    for (int i = 0; i < 96; ++i) v[i] = x[i * BLOCK + threadIdx.x];
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 96; ++i) x[(95 - i) * BLOCK + threadIdx.x] = v[i] * v[(i * 7 + 3) % 96];
+}
+template <class T> __global__ void indexed(T* x, const int* order) {
+    T v[64];
+    for (int i = 0; i < 64; ++i) v[order[i]] = x[i];
+    for (int i = 0; i < 64; ++i) x[i] = v[order[i]];
+}
+template <class T, int COUNT> __global__ void shared(T* x) {
+    __shared__ T v[COUNT];
+    v[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = v[COUNT - 1 - threadIdx.x];
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nvrtc():
+    reason = "NVRTC is not installed: pip install 'segattn[test-cuda]'"
+    module = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason=reason)
+    try:
+        module.getVersion()
+    except Exception as error:  # CuPy is there and the library is not
+        pytest.skip(f"{reason} ({error})")
+    return module
+
+
+@pytest.fixture(scope="module")
+def launches() -> Launches:
+    return find_launches()
+
+
+def test_every_launch_is_reached(launches):
+    """No wrapper can ask for a kernel behind the back of the cases: each of its launches has run."""
+    written = {
+        (path.name, node.lineno)
+        for path in BACKEND.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "launch"
+    }
+    assert written
+    assert launches.places == written
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_kernel_is_asked_for_in_both_dtypes(launches, file):
+    text = (BACKEND / "kernels" / file).read_text("utf-8")
+    written = re.findall(r"__global__\s+void\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\(", text)
+    assert len(written) == text.count("__global__")
+    asked = {tuple(re.split(r"[<,>]", kernel)[:2]) for kernel in launches.threads[file]}
+    assert set(product(written, ("float", "double"))) <= asked
+    assert {name for name, _ in asked} == set(written)
+    assert launches.sources[file].endswith(text)
+
+
+def test_the_record_lists_what_is_asked_for(launches):
+    record = read_record()
+    listed = {
+        file: {kernel: row["threads"] for kernel, row in kernels.items()}
+        for file, kernels in record["kernels"].items()
+    }
+    assert listed == launches.threads, REWRITE
+    assert record["options"] == launches.options, REWRITE
+    assert as_text(record) == (ROOT / "benchmarks" / "records" / "cuda-resources.json").read_text("utf-8"), REWRITE
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_compiles_to_what_the_record_says(launches, file, architecture):
+    record = read_record()
+    measured = measure(launches.sources[file], list(launches.threads[file]), architecture, launches.options)
+    recorded = {kernel: Resources(**row[architecture]) for kernel, row in record["kernels"][file].items()}
+    assert measured == recorded, f"The record was made with {record['compiler']}; {REWRITE}"
+    assert {kernel: violations(launches.threads[file][kernel], taken) for kernel, taken in measured.items()} == {
+        kernel: [] for kernel in measured
+    }
+
+
+@pytest.mark.parametrize(
+    ("kernel", "threads", "rule"),
+    [
+        ("backwards<float, 1024>", 1024, "spills"),
+        ("backwards<float, 256>", 1024, "registers a block"),
+        ("indexed<double>", 32, "of a thread in memory"),
+    ],
+)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_does_not_fit_is_seen(architecture, kernel, threads, rule):
+    (taken,) = measure(BROKEN, [kernel], architecture, ["-std=c++17"]).values()
+    assert rule in " ".join(violations(threads, taken))
+
+
+def test_what_fits_is_not_blamed():
+    full = f"shared<float, {BLOCK_SHARED // 4}>"
+    taken = measure(BROKEN, ["backwards<float, 256>", full], "sm_80", ["-std=c++17"])
+    assert violations(256, taken["backwards<float, 256>"]) == []
+    assert taken[full].shared == BLOCK_SHARED
+    assert violations(1024, taken[full]) == []
+    assert violations(1025, taken[full]) == ["1025 threads a block, of 1024"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("template <class T> __global__ void k(T* x) { *x = nothing; }", 'identifier "nothing" is undefined'),
+        ("template <class T> __global__ void k(T* x) { int y; *x = y; }", "used before its value is set"),
+        ("template <class T> __global__ void j(T* x) { *x = 1; }", 'identifier "k" is undefined'),
+    ],
+)
+def test_what_does_not_compile_is_seen(source, message):
+    with pytest.raises(CompileError, match=message):
+        measure(source, ["k<float>"], "sm_80", ["-std=c++17"])
+
+
+def test_too_much_shared_memory_does_not_compile():
+    with pytest.raises(CompileError, match="too much shared data"):
+        measure(BROKEN, [f"shared<float, {BLOCK_SHARED // 4 + 1}>"], "sm_80", ["-std=c++17"])
+
+
+def test_the_record_names_the_compiler_of_the_extra():
+    assert f"{COMPILER}=={read_record()['compiler'].split()[1]}" in (ROOT / "pyproject.toml").read_text("utf-8")
