@@ -1,6 +1,6 @@
 """Every kernel that the backend can ask for, found by running its wrappers.
 
-``python -m tests.cuda_cpu.launches`` runs all cases of ``tests/backends/cupy/test_ops.py`` in both dtypes, forward
+``python -m tests.cuda_cpu.launches`` runs all cases of ``tests/backends/cupy/test_ops.py`` in every dtype, forward
 and backward, with NumPy in the place of CuPy. Matrix products are left out and kernels do nothing, so values mean
 nothing; what is launched depends on shapes and dtypes alone. It prints JSON, which :func:`find_launches` reads:
 in a process of its own nobody else notices that CuPy was replaced.
@@ -25,6 +25,7 @@ _WIDEST_ROW = 17_000  # beyond the longest row that softmax keeps in registers
 class Launches(NamedTuple):
     sources: dict[str, str]  # .cu file → the text that NVRTC gets
     options: list[str]  # what the backend tells NVRTC
+    types: list[str]  # what its dtypes are in CUDA C++
     threads: dict[str, dict[str, int]]  # .cu file → instantiation → threads of its largest block
     places: set[tuple[str, int]]  # wrapper file and line of each launch
 
@@ -36,9 +37,8 @@ def find_launches() -> Launches:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}")
     found = json.loads(done.stdout)
-    return Launches(
-        found["sources"], found["options"], found["threads"], {(file, line) for file, line in found["places"]}
-    )
+    places = {(file, line) for file, line in found.pop("places")}
+    return Launches(**found, places=places)
 
 
 class _Recorder:
@@ -96,6 +96,7 @@ def _record() -> dict[str, Any]:
     recorder = _Recorder()
     _numpy_as_cupy(recorder)
     import backends.cupy as ops
+    from backends.cupy.checks import C_TYPES
 
     from ..backends.cupy.test_ops import CASES
 
@@ -108,7 +109,7 @@ def _record() -> dict[str, Any]:
 
     rows = sys.modules["backends.cupy.softmax"]  # the package's own name for it is that of the function
 
-    for dtype in map(np.dtype, ("float32", "float64")):
+    for dtype in C_TYPES:
         for op, inputs, options in CASES.values():
             arrays = [_cast(value, dtype) for value in inputs]
             y, cache = getattr(ops, op)(*arrays, **{name: _cast(value, dtype) for name, value in options.items()})
@@ -117,7 +118,7 @@ def _record() -> dict[str, Any]:
             row = np.broadcast_to(dtype.type(0), (1, width))
             rows.softmax_rows(row, row)
             rows.softmax_rows_backward(row, row, row)
-    return recorder.found()
+    return recorder.found() | {"types": list(C_TYPES.values())}
 
 
 def _cast(value: Any, dtype: np.dtype) -> Any:
