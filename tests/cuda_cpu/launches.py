@@ -74,27 +74,32 @@ class _Recorder:
         }
 
 
-def _numpy_as_cupy(recorder: _Recorder) -> types.ModuleType:
+def _replace_cupy(recorder: _Recorder) -> None:
     """NumPy under CuPy's name, with what only CuPy has; fresh memory is 0, so that nothing overflows."""
-    cupy = types.ModuleType("cupy")
-    vars(cupy).update(vars(np))
-    cupy.__name__ = "cupy"
-    cupy.empty, cupy.empty_like, cupy.asnumpy = np.zeros, np.zeros_like, np.asarray  # type: ignore[attr-defined]
-    cupy.RawModule = recorder.raw_module  # type: ignore[attr-defined]
-    cupy.ElementwiseKernel = lambda *_: lambda first, *_: first  # type: ignore[attr-defined]
-    cuda = types.ModuleType("cupy.cuda")
-    device = types.ModuleType("cupy.cuda.device")
+    device = _module("cupy.cuda.device", get_cublas_handle=None)
     runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError)
-    vars(cuda).update(cublas=None, device=device, runtime=runtime)
-    vars(device).update(get_cublas_handle=None)
-    vars(cupy).update(cuda=cuda)
-    sys.modules.update({"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.device": device})
-    return cupy
+    cuda = _module("cupy.cuda", cublas=None, device=device, runtime=runtime)
+    only_cupys = {
+        "empty": np.zeros,
+        "empty_like": np.zeros_like,
+        "asnumpy": np.asarray,
+        "cuda": cuda,
+        "ElementwiseKernel": lambda *_: lambda first, *_: first,
+        "RawModule": recorder.raw_module,
+    }
+    _module("cupy", **{name: value for name, value in vars(np).items() if name[0] != "_"} | only_cupys)
+
+
+def _module(name: str, **contents: Any) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    return module
 
 
 def _record() -> dict[str, Any]:
     recorder = _Recorder()
-    _numpy_as_cupy(recorder)
+    _replace_cupy(recorder)
     import backends.cupy as ops
     from backends.cupy.checks import C_TYPES
 

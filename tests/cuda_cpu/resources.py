@@ -17,8 +17,6 @@ from .launches import ROOT, Launches, find_launches
 RECORD = ROOT / "benchmarks" / "records" / "cuda-resources.json"
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 COMPILER = "nvidia-cuda-nvrtc"
-#: What CuPy adds to the options of a RawModule.
-_CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 #: Of all three: registers of a block and of a thread, and shared memory of a block that did not ask for more.
 BLOCK_REGISTERS, THREAD_REGISTERS, BLOCK_SHARED = 65536, 255, 48 * 1024
 
@@ -42,6 +40,11 @@ _ENTRY = re.compile(
 )
 
 
+def options_of(architecture: str, options: list[str]) -> list[str]:
+    """What NVRTC gets for a RawModule with ``options``: CuPy adds the rest."""
+    return [*options, "-ftz=true", f"-arch={architecture}", "--device-as-default-execution-space"]
+
+
 def measure(source: str, kernels: list[str], architecture: str, options: list[str]) -> dict[str, Resources]:
     """Compile ``kernels``, instantiations of templates of ``source``, to machine code: what each of them takes."""
     from cupy_backends.cuda.libs import nvrtc
@@ -51,9 +54,7 @@ def measure(source: str, kernels: list[str], architecture: str, options: list[st
         for kernel in kernels:
             nvrtc.addNameExpression(program, kernel)
         try:
-            nvrtc.compileProgram(
-                program, (*options, *_CUPY_OPTIONS, f"-arch={architecture}", "--ptxas-options=-v")
-            )
+            nvrtc.compileProgram(program, (*options_of(architecture, options), "--ptxas-options=-v"))
         except nvrtc.NVRTCError as error:
             raise CompileError(nvrtc.getProgramLog(program)) from error
         log = nvrtc.getProgramLog(program)

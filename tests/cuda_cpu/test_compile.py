@@ -20,6 +20,7 @@ from .resources import (
     Resources,
     as_text,
     measure,
+    options_of,
     read_record,
     violations,
 )
@@ -155,6 +156,24 @@ def test_what_does_not_compile_is_seen(source, message):
 def test_too_much_shared_memory_does_not_compile():
     with pytest.raises(CompileError, match="too much shared data"):
         measure(BROKEN, [f"shared<float, {BLOCK_SHARED // 4 + 1}>"], "sm_80", ["-std=c++17"])
+
+
+def test_options_are_those_of_cupy(monkeypatch):
+    """What CuPy would pass to NVRTC, stopped just before it does."""
+    from cupy.cuda import compiler
+
+    passed = []
+
+    def compile_nothing(program, options, log_stream):
+        passed.append(options)
+        raise InterruptedError
+
+    monkeypatch.setattr(compiler._NVRTCProgram, "compile", compile_nothing)
+    monkeypatch.setattr(compiler, "_preprocess", lambda *_: "")  # identifies the compiler, by compiling
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch: (f"-arch={arch}", "cubin"))
+    with pytest.raises(InterruptedError):
+        compiler._compile_module_with_cache("", ("-std=c++17",), arch="sm_80", name_expressions=("k",))
+    assert passed == [tuple(options_of("sm_80", ["-std=c++17"]))]
 
 
 def test_the_record_names_the_compiler_of_the_extra():
