@@ -74,13 +74,44 @@ def launches() -> Launches:
 def test_every_launch_is_reached(launches):
     """No wrapper can ask for a kernel behind the back of the cases: each of its launches has run."""
     written = {
-        (path.name, node.lineno)
+        (path.name, call.lineno)
         for path in BACKEND.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "launch"
+        for call in launches_in(ast.parse(path.read_text("utf-8")))
     }
     assert written
     assert launches.places == written
+
+
+def test_every_choice_is_reached(launches):
+    """Where a wrapper chooses a kernel or a type by its name, each of the names has been asked for."""
+    chosen = {
+        constant.value
+        for path in BACKEND.glob("*.py")
+        for function in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(function, ast.FunctionDef)
+        for call in launches_in(function)
+        for name in ast.walk(call.args[1])
+        if isinstance(name, ast.Name)
+        for assignment in ast.walk(function)
+        if isinstance(assignment, ast.Assign) and name.id in names_in(assignment.targets)
+        for constant in ast.walk(assignment.value)
+        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+    }
+    assert {"uint4", "interpolate_backward"} <= chosen
+    asked = " ".join(kernel for kernels in launches.threads.values() for kernel in kernels)
+    assert [each for each in chosen if each not in asked] == []
+
+
+def launches_in(tree):
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "launch"
+    ]
+
+
+def names_in(targets):
+    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 @pytest.mark.parametrize("file", FILES)
