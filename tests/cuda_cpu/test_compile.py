@@ -73,45 +73,39 @@ def launches() -> Launches:
 
 def test_every_launch_is_reached(launches):
     """No wrapper can ask for a kernel behind the back of the cases: each of its launches has run."""
-    written = {
-        (path.name, call.lineno)
-        for path in BACKEND.glob("*.py")
-        for call in launches_in(ast.parse(path.read_text("utf-8")))
-    }
+    written = {(file, call.lineno) for file, tree in wrappers().items() for call in launches_in(tree)}
     assert written
     assert launches.places == written
 
 
 def test_every_choice_is_reached(launches):
     """Where a wrapper chooses a kernel or a type by its name, each of the names has been asked for."""
-    chosen = {
-        constant.value
-        for path in BACKEND.glob("*.py")
-        for function in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(function, ast.FunctionDef)
-        for call in launches_in(function)
-        for name in ast.walk(call.args[1])
-        if isinstance(name, ast.Name)
-        for assignment in ast.walk(function)
-        if isinstance(assignment, ast.Assign) and name.id in names_in(assignment.targets)
-        for constant in ast.walk(assignment.value)
-        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
-    }
+    chosen = {text for tree in wrappers().values() for text in choices_in(tree)}
     assert {"uint4", "interpolate_backward"} <= chosen
     asked = " ".join(kernel for kernels in launches.threads.values() for kernel in kernels)
-    assert [each for each in chosen if each not in asked] == []
+    assert {text for text in chosen if text not in asked} == set()
+
+
+def wrappers():
+    return {path.name: ast.parse(path.read_text("utf-8")) for path in BACKEND.glob("*.py")}
 
 
 def launches_in(tree):
-    return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "launch"
-    ]
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "launch"]
 
 
-def names_in(targets):
-    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+def choices_in(tree):
+    """The texts that get into a kernel's name by way of a variable."""
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        names = set()
+        for _, kernel, *_ in (call.args for call in launches_in(function)):
+            inserted = [part.value for part in ast.walk(kernel) if isinstance(part, ast.FormattedValue)]
+            names |= {part.id for part in (kernel, *inserted) if isinstance(part, ast.Name)}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
+                constants = (each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
+                yield from (value for value in constants if isinstance(value, str))
 
 
 @pytest.mark.parametrize("file", FILES)
