@@ -102,10 +102,10 @@ def choices_in(tree):
         for _, kernel, *_ in (call.args for call in launches_in(function)):
             inserted = [part.value for part in ast.walk(kernel) if isinstance(part, ast.FormattedValue)]
             names |= {part.id for part in (kernel, *inserted) if isinstance(part, ast.Name)}
-        for node in ast.walk(function):
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
-                constants = (each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
-                yield from (value for value in constants if isinstance(value, str))
+        for node in (node for node in ast.walk(function) if isinstance(node, ast.Assign)):
+            assigned = {each.id for each in ast.walk(node.targets[0]) if isinstance(each, ast.Name)}
+            constants = (each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant))
+            yield from (value for value in constants if isinstance(value, str) and assigned & names)
 
 
 @pytest.mark.parametrize("file", FILES)
