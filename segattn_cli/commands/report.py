@@ -101,7 +101,8 @@ def _look(
     history: History, backend: str, data: str | None, format: str | None, limit: int | None, pictures: int
 ) -> Report:
     """What there is to say of a run; where its network or its data cannot be used, its curves, and why."""
-    from segattn_cli.reporting import Report, open_validation
+    from segattn_cli.evaluation import open_data_of
+    from segattn_cli.reporting import Report
     from segattn_cli.runs import BEST, LAST, open_model
 
     model: Model | None = None
@@ -109,7 +110,7 @@ def _look(
         if not any((history.folder / name).exists() for name in (BEST, LAST)):
             raise CheckpointError(f"{history.folder} has no network yet: it did not come to its first checkpoint.")
         model = open_model(history.folder)
-        dataset = open_validation(model, data, format)
+        dataset = open_data_of(model, data, format)
         found = _watch(model, backend, dataset, limit, pictures)
         return Report(history, found, palette=model.palette, checkpoint=model.path.stem)
     except (CheckpointError, DataError, MemoryError) as error:

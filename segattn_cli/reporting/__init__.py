@@ -3,9 +3,8 @@
 from segattn_cli.reporting.differences import differences
 from segattn_cli.reporting.history import History, read_history
 from segattn_cli.reporting.page import Report, report_page
-from segattn_cli.reporting.validation import Looked, Validation, look, open_validation, predictor_of
+from segattn_cli.reporting.validation import Looked, Validation, look, predictor_of
 
 __all__ = [
-    "History", "Looked", "Report", "Validation", "differences", "look", "open_validation", "predictor_of",
-    "read_history", "report_page",
+    "History", "Looked", "Report", "Validation", "differences", "look", "predictor_of", "read_history", "report_page",
 ]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backends.contract import Ops
-from segattn_cli.data import Dataset, SceneOptions, open_dataset
+from segattn_cli.data import Dataset
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.images import resize_image, resize_label
-from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.errors import DataError
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ConfusionMatrix
 from segattn_cli.runs import Model
@@ -106,24 +106,6 @@ class Validation:
     seconds: float
 
 
-def open_validation(model: Model, data: str | None = None, format: str | None = None) -> Dataset:
-    """The validation split that ``model`` was chosen by, at its full size; from ``data`` if it is there now.
-
-    Raises :class:`DataError` where it cannot be opened, :class:`CheckpointError` where it has other classes.
-    """
-    own = model.config.data
-    dataset = open_dataset(
-        data or own.source, format=format or ("auto" if data else own.format), split=own.val_split,
-        scenes=SceneOptions(own.scenes.val, own.scenes.size),
-    )
-    if dataset.classes != model.classes:
-        raise CheckpointError(
-            f"{model.path} was trained on other classes ({', '.join(model.classes)}) than {dataset.name} has "
-            f"({', '.join(dataset.classes)}): give data with its classes by --data."
-        )
-    return dataset
-
-
 def predictor_of(model: Model, ops: Ops) -> Predictor:
     """What predicts as the run's own validation did."""
     own = model.config.evaluation
@@ -158,7 +140,7 @@ def look(
         if own.pixels:
             counted = sample.label != dataset.ignore_label
             scores = predictor.ops.to_numpy(found.scores)[counted]  # (n, K)
-            calibration.update(_confidence(scores, predictor), (sample.label == prediction)[counted])
+            calibration.update(_confidence(scores, found.are_probabilities), (sample.label == prediction)[counted])
             kept.append(_example(sample, prediction, own))
             kept.sort(key=lambda example: example.miou)
             del kept[pictures : len(kept) - pictures]
@@ -182,11 +164,10 @@ def look(
     )
 
 
-def _confidence(scores: np.ndarray, predictor: Predictor) -> np.ndarray:
+def _confidence(scores: np.ndarray, are_probabilities: bool) -> np.ndarray:
     """The greatest probability of each of n pixels, from their scores (n, K)."""
     greatest = scores.max(-1)
-    is_plain = predictor.scales == (1.0,) and not predictor.flip and predictor.window is None
-    if not is_plain:  # these are probabilities already
+    if are_probabilities:
         return greatest
     return 1 / np.exp(scores - greatest[:, None]).sum(-1)  # exp(max) / Σ exp
 

@@ -14,9 +14,10 @@ from reference.networks import build_network
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.scenes import CLASSES, PALETTE, SceneOptions, Scenes
 from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.evaluation import open_data_of
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ConfusionMatrix
-from segattn_cli.reporting import Looked, Validation, look, open_validation, predictor_of
+from segattn_cli.reporting import Looked, Validation, look, predictor_of
 from segattn_cli.reporting.validation import BINS, LONGEST, Calibration
 from segattn_cli.runs import Model
 
@@ -159,10 +160,10 @@ def test_calibration_of_a_calibrated_network_and_its_edges() -> None:
 
 
 def test_the_data_are_the_run_s_own_at_full_size(model: Model, tmp_path: Path) -> None:
-    dataset = open_validation(model)
+    dataset = open_data_of(model)
     assert (dataset.name, dataset.split, len(dataset)) == ("scenes", "val", 3)
     with pytest.raises(DataError, match="does not exist"):
-        open_validation(model, str(tmp_path / "nowhere"))
+        open_data_of(model, str(tmp_path / "nowhere"))
     other = Model(model.network, model.params, model.config, ("a",), PALETTE[:1], {}, model.path)
     with pytest.raises(CheckpointError, match=r"other classes \(a\) than scenes has"):
-        open_validation(other)
+        open_data_of(other)
