@@ -6,5 +6,6 @@ from segattn_cli.reporting.page import Report, report_page
 from segattn_cli.reporting.validation import Looked, Validation, look, predictor_of
 
 __all__ = [
-    "History", "Looked", "Report", "Validation", "differences", "look", "predictor_of", "read_history", "report_page",
+    "History", "Looked", "Report", "Validation", "differences", "look", "predictor_of", "read_history",
+    "report_page",
 ]
