@@ -119,7 +119,8 @@ def test_keys_move_and_pin(page: Any, explained: Explanation) -> None:
 
 def test_points_are_pinned(page: Any, explained: Explanation) -> None:
     height, width = explained.positions[0].grid
-    wanted = [y * height // SIZE[0] * width + x * width // SIZE[1] for x, y in ((10, 10), (50, 30))]
+    centres = ((10.5, 10.5), (50.5, 30.5))
+    wanted = [int(y * height / SIZE[0]) * width + int(x * width / SIZE[1]) for x, y in centres]
     assert page.evaluate("segattn.explorers.position.pins") == wanted
     view = explained.positions[0]
     common = np.minimum(view.row(wanted[0]), view.row(wanted[1])).sum()
