@@ -55,7 +55,7 @@ class Tally:
     def video(self, name: str, event: VideoDone) -> None:
         if event.broken is not None:
             self.broken = True
-            print(f"segattn: {event.broken} The video ends there.", file=sys.stderr)
+            print(printable(f"segattn: {event.broken} The video ends there."), file=sys.stderr)
         found = {
             "video": str(event.path),
             "frames": event.frames,
@@ -72,7 +72,7 @@ class Tally:
         self._say("skipped", {"input": name}, {"video": str(path)}, "")
 
     def failed(self, name: str, reason: str) -> None:
-        print(f"segattn: {reason}", file=sys.stderr)
+        print(printable(f"segattn: {reason}"), file=sys.stderr)
         self._say("failed", {"input": name}, {"reason": reason}, "")
 
     def finish(self, checkpoint: Path, backend: str) -> None:
@@ -80,16 +80,26 @@ class Tally:
         if self.as_json:
             print(json.dumps({"summary": {**self.counts, "checkpoint": str(checkpoint), "backend": backend}}))
         else:
-            print(", ".join(f"{count} {what}" for what, count in self.counts.items() if count), file=sys.stderr)
+            said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
+            print(said or "nothing came", file=sys.stderr)
         failed = self.counts["failed"]
         if failed or self.broken:
             raise typer.Exit(ExitCode.DATA if failed == self.done else ExitCode.PARTIAL)
 
     def _say(self, status: str, which: dict[str, Any], rest: dict[str, Any], line: str) -> None:
         self.counts[status] += 1
-        text = json.dumps({**which, "status": status, **rest}) if self.as_json else line
+        text = json.dumps({**which, "status": status, **rest}) if self.as_json else printable(line)
         if text:
             print(text, flush=True)
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal, which obeys more than letters: names of files may hold anything.
+
+    >>> printable("a\\x1b[31m.png"), printable("caf\\udce9.png")
+    ('a?[31m.png', 'caf?.png')
+    """
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _largest(shares: dict[str, float]) -> str:
