@@ -23,7 +23,7 @@ from segattn_cli.runs import Model
 
 Size = tuple[int, int]
 #: By default a picture's queries are so many numbers at most, which keeps a page of four pictures below 12 MB.
-QUERY_NUMBERS = 230_000
+QUERY_NUMBERS = 180_000
 #: By default no picture is larger, whatever its network.
 LONGEST = 2048
 #: What is done: told before it begins.
