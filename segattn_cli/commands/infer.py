@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segattn_cli.commands.infer_display import Tally, printable
+from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.prediction import (
     Backend,
     Flip,
@@ -23,7 +23,7 @@ from segattn_cli.commands.prediction import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import DataError, OutputError, UsageError
+from segattn_cli.errors import DataError, OutputError, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
@@ -256,7 +256,11 @@ class _Session:
             raise UsageError(
                 f"{folder} is watched and lies in {self.out}: pictures might be replaced; choose another --out."
             )
-        if self.out.exists() and any(self.out.iterdir()) and not (self.resume or self.force):
+        try:
+            occupied = self.out.exists() and any(self.out.iterdir())
+        except OSError as error:
+            raise OutputError(f"--out {self.out} cannot be used: {error.strerror}.") from None
+        if occupied and not (self.resume or self.force):
             raise OutputError(
                 f"{self.out} is not empty: give --resume to keep what is done, --force to replace it, or another "
                 "--out."

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segattn_cli.errors import ExitCode
+from segattn_cli.commands.terminal import complain
+from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
     from segattn_cli.segmenting import Failed, Segmented, Skipped
@@ -55,7 +56,7 @@ class Tally:
     def video(self, name: str, event: VideoDone) -> None:
         if event.broken is not None:
             self.broken = True
-            print(printable(f"segattn: {event.broken} The video ends there."), file=sys.stderr)
+            complain(f"{event.broken} The video ends there.")
         found = {
             "video": str(event.path),
             "frames": event.frames,
@@ -72,7 +73,7 @@ class Tally:
         self._say("skipped", {"input": name}, {"video": str(path)}, "")
 
     def failed(self, name: str, reason: str) -> None:
-        print(printable(f"segattn: {reason}"), file=sys.stderr)
+        complain(reason)
         self._say("failed", {"input": name}, {"reason": reason}, "")
 
     def finish(self, checkpoint: Path, backend: str) -> None:
@@ -91,15 +92,6 @@ class Tally:
         text = json.dumps({**which, "status": status, **rest}) if self.as_json else printable(line)
         if text:
             print(text, flush=True)
-
-
-def printable(text: str) -> str:
-    """``text`` for a terminal, which obeys more than letters: names of files may hold anything.
-
-    >>> printable("a\\x1b[31m.png"), printable("caf\\udce9.png")
-    ('a?[31m.png', 'caf?.png')
-    """
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _largest(shares: dict[str, float]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segattn_cli.commands import completion
-from segattn_cli.errors import CheckpointError, DataError, OutputError, UsageError
+from segattn_cli.commands.terminal import complain, say
+from segattn_cli.errors import CheckpointError, DataError, OutputError, UsageError, printable
 
 if TYPE_CHECKING:
     from segattn_cli.data import Dataset
@@ -94,7 +94,7 @@ def report(
     page = report_page(reports).encode()
     write_atomically(out, page)
     count = f"{len(reports)} runs, " if len(reports) > 1 else ""
-    print(f"{out}  {count}{len(page) / 1e6:.1f} MB: open it in a browser")
+    say(f"{out}  {count}{len(page) / 1e6:.1f} MB: open it in a browser")
 
 
 def _look(
@@ -117,7 +117,7 @@ def _look(
         if data is not None and isinstance(error, DataError):
             raise  # that is what was asked for
         said = str(error) if not isinstance(error, MemoryError) else f"There is not enough memory ({error})."
-        print(f"segattn: {said} The report of {history.folder} has its curves only.", file=sys.stderr)
+        complain(f"{said} The report of {history.folder} has its curves only.")
         return Report(history, missing=said, palette=None if model is None else model.palette)
 
 
@@ -131,7 +131,7 @@ def _watch(model: Model, backend: str, dataset: Dataset, limit: int | None, pict
     with progress("pictures") as advance:
         for event in look(predictor, dataset, limit=limit, pictures=pictures):
             if isinstance(event, Looked):
-                advance(event.done, event.total, f"{model.path.parent}: mIoU {event.miou:.3f}")
+                advance(event.done, event.total, printable(f"{model.path.parent}: mIoU {event.miou:.3f}"))
     assert not isinstance(event, Looked)  # a look ends with what was found
     return event
 

@@ -179,6 +179,20 @@ def test_one_that_is_cut_short_says_so(
     assert f"is cut short: {float(done.frames / RATE):.1f} of 1.0 seconds are there" in done.broken
 
 
+def test_one_with_a_hole_says_so(tmp_path: Path, predictor: Predictor, model: Model) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (30, 48, 64, 3)).astype(np.uint8)
+    content = bytearray(write_video(tmp_path / "clip.mp4", list(noise), codec="libx264").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 6000] = bytes(6000)
+    (tmp_path / "hole.mp4").write_bytes(content)
+    with open_video(tmp_path / "hole.mp4") as frames:
+        *_, done = annotate(predictor, frames, tmp_path / "out.mp4", model)
+    assert isinstance(done, VideoDone)
+    assert done.broken is not None
+    assert "hole.mp4 is damaged (Invalid data" in done.broken
+    assert 0 < done.frames == len(read_back(done.path)[0]) < 30
+
+
 def test_nothing_is_left_of_one_that_was_stopped(tmp_path: Path, predictor: Predictor, model: Model) -> None:
     events = annotate(predictor, frames_from([flat(1)] * 5), tmp_path / "clip.mp4", model)
     next(events)

@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,19 @@ from segattn_cli.data.images import read_image
 from segattn_cli.errors import ExitCode
 from segattn_cli.inference import Predictor
 from segattn_cli.runs import open_model
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive a test that fails: a watch has no end of its own, nor has waiting for it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        emergency = threading.Timer(60, process.kill)
+        emergency.start()
+        try:
+            yield process
+        finally:
+            emergency.cancel()
+            process.kill()
 
 
 @pytest.fixture
@@ -102,6 +118,8 @@ def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
     assert (above.code, above.err.count("\n")) == (ExitCode.USAGE, 1)
     assert "pictures might be replaced" in above.err
     (tmp_path / "deep" / "drive.mp4").touch()
+    file = cli("infer", run, "--out", tmp_path / "deep" / "drive.mp4", "--watch", tmp_path / "deep")
+    assert (file.code, file.err.count("\n")) == (ExitCode.OUTPUT, 1)
     assert cli("infer", run, tmp_path / "deep", "--out", tmp_path / "out").err.endswith("name videos themselves.\n")
 
 
@@ -144,7 +162,7 @@ def test_a_video_that_is_interrupted_leaves_nothing(run: Path, frames: Path, tmp
         os.link(frames / "f0.png", frames / f"g{copy}.png")
     out = tmp_path / "out"
     command = ["infer", str(run), str(frames), "--out", str(out), "--video", "drive.mp4"]
-    with subprocess.Popen([sys.executable, "-m", "segattn_cli.app", *command], stderr=subprocess.PIPE) as process:
+    with started([sys.executable, "-m", "segattn_cli.app", *command]) as process:
         end = time.monotonic() + 30
         while not (out.exists() and any(out.rglob("drive.mp4"))) and time.monotonic() < end:
             time.sleep(0.01)
@@ -168,15 +186,21 @@ def test_watched_pictures_keep_their_names(run: Path, tmp_path: Path) -> None:
         found = json.loads(process.stdout.readline())
         return Path(found["input"]).name, found["status"], Path(found["label"]).name
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with started(command) as process:
         Image.new("RGB", (9, 8)).save(folder / "sun.png")
         assert said(process) == ("sun.png", "segmented", "sun.png")
         Image.new("RGB", (7, 6)).save(folder / "sun.jpg")
         assert said(process) == ("sun.jpg", "segmented", "sun.jpg.png")
+        Image.new("RGB", (5, 4)).save(folder / "moon.png")
+        assert said(process) == ("moon.png", "segmented", "moon.png")
+        (folder / "moon.png").unlink()
+        Image.new("RGB", (3, 2)).save(folder / "moon.jpg")
+        assert said(process) == ("moon.jpg", "segmented", "moon.jpg.png")  # moon.png is that of the other
+        (folder / "moon.jpg").unlink()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == ExitCode.OK
     command.append("--resume")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with started(command) as process:
         assert said(process) == ("sun.jpg", "skipped", "sun.jpg.png")
         assert said(process) == ("sun.png", "segmented", "sun.png.png")
         process.send_signal(signal.SIGINT)
@@ -192,9 +216,7 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
         *(sys.executable, "-m", "segattn_cli.app", "infer", str(run), "--watch", str(frames)),
         *("--out", str(out), "--json", "--confidence"),
     ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(command) as process:
         assert process.stdout is not None
         first = [json.loads(process.stdout.readline()) for _ in range(3)]
         assert [Path(each["label"]).name for each in first] == ["f0.png", "f1.png", "f2.png"]
@@ -214,7 +236,7 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
     with Image.open(out / "deep" / "f0.png") as label:
         found = np.asarray(label)
     assert (found == predictor.label(read_image(frames / "f0.png"))).mean() > 0.99
-    with subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, text=True) as again:
+    with started([*command, "--resume"]) as again:
         assert again.stdout is not None
         said = [json.loads(again.stdout.readline())["status"] for _ in range(5)]
         again.send_signal(signal.SIGTERM)
