@@ -284,6 +284,20 @@ def test_a_tiny_picture(tmp_path: Path, visit: Callable[..., Any], both: Model) 
     assert float(page.locator("#position .weight").first.inner_text()) == 1
 
 
+@pytest.mark.parametrize("size", [(300, 9), (9, 300)])
+def test_tall_and_wide_pictures(
+    tmp_path: Path, visit: Callable[..., Any], both: Model, size: tuple[int, int]
+) -> None:
+    found = explain(both, get_backend("numpy"), np.zeros((*size, 3), np.uint8), "strip")
+    page = visit(write(tmp_path, both, found)).page
+    box = page.locator(MAP).bounding_box()
+    assert box["height"] <= 900
+    assert box["width"] / box["height"] == pytest.approx(size[1] / size[0], rel=0.05)
+    x, y = cell_centre(page, MAP, found.positions[0].grid, 1)
+    page.mouse.click(x, y)
+    assert page.evaluate("segattn.explorers.position.selected") == 1
+
+
 def test_names_are_text(tmp_path: Path, visit: Callable[..., Any], both: Model, explained: Explanation) -> None:
     evil = "</script><script>document.title = 'gone'</script><img src=x onerror=alert(1)>"
     model = replace(both, classes=(evil, *both.classes[1:]), path=Path(evil))
