@@ -22,6 +22,7 @@ from segattn_cli.commands import (
     train,
     weights,
 )
+from segattn_cli.commands.terminal import complain
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -79,8 +80,7 @@ def main() -> None:
 
 
 def _fail(sentence: str, code: ExitCode) -> None:
-    # Names of files and what stands in them may be part of it, and a terminal obeys more than letters.
-    print("segattn: " + "".join(each if each.isprintable() else "?" for each in sentence), file=sys.stderr)
+    complain(sentence)
     sys.exit(int(code))
 
 

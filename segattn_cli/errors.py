@@ -51,3 +51,12 @@ class OutputError(SegattnError):
 
 class NonFiniteError(SegattnError):
     exit_code = ExitCode.NON_FINITE
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal, which obeys more than letters: names of files may hold anything.
+
+    >>> printable("a\\x1b[31m.png"), printable("caf\\udce9.png")
+    ('a?[31m.png', 'caf?.png')
+    """
+    return "".join(each if each.isprintable() else "?" for each in text)

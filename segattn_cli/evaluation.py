@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.data.dataset import Dataset, Sample
-from segattn_cli.errors import DataError
+from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
+from segattn_cli.errors import CheckpointError, DataError
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
+from segattn_cli.runs import Model
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,28 @@ class Evaluation:
             "images": self.images,
             "seconds": self.seconds,
         }
+
+
+def open_data_of(
+    model: Model, data: str | None = None, format: str | None = None, split: str | None = None
+) -> Dataset:
+    """A split of the data of ``model``, its validation split by default, at its full size; from ``data`` if given.
+
+    Raises :class:`DataError` where it cannot be opened, :class:`CheckpointError` where it has other classes.
+    """
+    own = model.config.data
+    split = split or own.val_split
+    count = own.scenes.train if split == own.train_split else own.scenes.val
+    dataset = open_dataset(
+        data or own.source, format=format or ("auto" if data else own.format), split=split,
+        scenes=SceneOptions(count, own.scenes.size),
+    )
+    if dataset.classes != model.classes:
+        raise CheckpointError(
+            f"{model.path} was trained on other classes ({', '.join(model.classes)}) than {dataset.name} has "
+            f"({', '.join(dataset.classes)}): give data with its classes by --data, or another checkpoint."
+        )
+    return dataset
 
 
 def evaluate(

@@ -136,12 +136,10 @@ def entropy() -> Output:
 def attention(model: Model, ops: Ops) -> Output:
     """The maps of attention that need no chosen pixel, in a folder."""
     from segattn_cli.explaining import explain
-    from segattn_cli.explaining.drawings import overview
+    from segattn_cli.explaining.files import write_overview
 
     def write(folder: Path, found: Result) -> None:
-        folder.mkdir()
-        for name, picture in overview(explain(model, ops, found.image, found.name, experiments=False)):
-            (folder / f"{name}.png").write_bytes(picture)
+        write_overview(explain(model, ops, found.image, found.name, experiments=False), folder)
 
     return Output(write, Place(".attention"))
 
@@ -152,7 +150,7 @@ def as_file_name(text: str) -> str:
     >>> as_file_name("road / track: wet"), as_file_name("Straße"), as_file_name("…")
     ('road-track-wet', 'Straße', 'class')
     """
-    return re.sub(r"[^\w.+]+", "-", text).strip("-.")[:80] or "class"
+    return re.sub(r"[^\w.+]+", "-", text).strip("-.")[:60] or "class"
 
 
 def _write_fraction(path: Path, values: np.ndarray, says: str) -> None:

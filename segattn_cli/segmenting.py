@@ -221,7 +221,7 @@ def moved_into_place(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
             places = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
             yield places
             for kind, path in outputs.items():
-                if path.is_dir():
+                if path.is_dir() and places[kind].is_dir():  # a file never takes a folder's place
                     shutil.rmtree(path)
                 places[kind].replace(path)
     except (OSError, OutputError) as error:
@@ -237,8 +237,8 @@ def _expanded(argument: str, out: Path) -> list[Path]:
     if path.is_dir():
         if out.resolve() == path.resolve():
             raise UsageError(f"{path} is both an input and --out: choose another --out.")
-        found = [each for each in sorted(path.rglob("*")) if is_picture(each, path, out.resolve())]
-        what = f"The folder {path} holds no picture ({', '.join(SUFFIXES)})."
+        found = [each for each in sorted(path.rglob("*")) if _is_picture(each, path, out.resolve())]
+        what = f"The folder {path} holds no picture ({', '.join(SUFFIXES)}); name videos themselves."
     elif any(sign in argument for sign in "*?[") and not path.exists():
         found = [Path(each) for each in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(each)]
         what = f"No file matches {argument}."
@@ -249,7 +249,7 @@ def _expanded(argument: str, out: Path) -> list[Path]:
     return found
 
 
-def is_picture(path: Path, root: Path, out: Path) -> bool:
+def _is_picture(path: Path, root: Path, out: Path) -> bool:
     """Whether ``path`` below ``root`` looks like a picture that is neither hidden nor an earlier output."""
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
     is_output = out.is_relative_to(root.resolve()) and out != root.resolve() and path.resolve().is_relative_to(out)

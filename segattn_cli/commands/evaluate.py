@@ -18,7 +18,7 @@ from segattn_cli.commands.prediction import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import CheckpointError, UsageError
+from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +84,12 @@ def evaluate(
     """
     from segattn_cli.charts import draw_confusion
     from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.evaluation import open_data_of
 
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
     )
-    dataset = _open(model, data, format, split)
+    dataset = open_data_of(model, data, format, split)
     for path in (json_file, confusion):
         if path is not None and not path.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {path.parent} to write {path.name} to.")
@@ -104,27 +105,6 @@ def evaluate(
         print(text)
     else:
         _print(found, everything, model.config.network.scales)
-
-
-def _open(model: Model, data: str | None, format: str | None, split: str | None) -> Dataset:
-    """The data at their full size; their classes must be those of the model."""
-    from segattn_cli.data import SceneOptions, open_dataset
-
-    own = model.config.data
-    split = split or own.val_split
-    count = own.scenes.train if split == own.train_split else own.scenes.val
-    dataset = open_dataset(
-        data or own.source,
-        format=format or ("auto" if data else own.format),
-        split=split,
-        scenes=SceneOptions(count, own.scenes.size),
-    )
-    if dataset.classes != model.classes:
-        raise CheckpointError(
-            f"{model.path} was trained on other classes ({', '.join(model.classes)}) than {dataset.name} has "
-            f"({', '.join(dataset.classes)}): give data with its classes by --data, or another checkpoint."
-        )
-    return dataset
 
 
 def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> Evaluation:

@@ -11,7 +11,8 @@ import typer
 
 from segattn_cli.commands import completion
 from segattn_cli.commands.prediction import Run
-from segattn_cli.errors import ExitCode, OutputError, UsageError
+from segattn_cli.commands.terminal import complain, say
+from segattn_cli.errors import ExitCode, OutputError, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
@@ -91,7 +92,7 @@ def explain(
         for each in explanations:
             height, width = each.own_size
             if x >= width or y >= height:
-                print(f"segattn: --point {x},{y} is outside of {each.name}, {width}×{height}.", file=sys.stderr)
+                complain(f"--point {x},{y} is outside of {each.name}, {width}×{height}.")
     if not explanations:
         raise typer.Exit(ExitCode.DATA)
     if out is not None:
@@ -119,17 +120,17 @@ def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) 
         for done, (each, name) in enumerate(zip(inputs, names, strict=True)):
 
             def tell(what: str, done: int = done, name: str = name) -> None:
-                advance(done, len(inputs), f"{name}: {what}")
+                advance(done, len(inputs), printable(f"{name}: {what}"))
 
             try:
                 image = read_image(each.source, each.name)
                 explanations.append(explain_picture(model, ops, image, name, max_side=max_side, tell=tell))
             except DataError as error:
                 failed += 1
-                print(f"segattn: {error}", file=sys.stderr)
+                complain(str(error))
             except MemoryError:
                 failed += 1
-                print(f"segattn: {each.name} needs more memory than there is: lower --max-side.", file=sys.stderr)
+                complain(f"{each.name} needs more memory than there is: lower --max-side.")
         advance(len(inputs), len(inputs), "")
     return explanations, failed
 
@@ -143,10 +144,10 @@ def _write_page(
     page = explanation_page(model, explanations, backend=ops.name, points=points).encode()
     write_atomically(out, page)
     count = len(explanations)
-    print(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
+    say(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
     if len(page) > LARGE * count:
         longest = max(max(each.picture.shape) for each in explanations)
-        print(f"segattn: a lower --max-side than {longest} makes a smaller page.", file=sys.stderr)
+        complain(f"A lower --max-side than {longest} makes a smaller page.")
 
 
 def _write_pictures(
@@ -156,14 +157,14 @@ def _write_pictures(
 
     for each in explanations:
         written = write_pictures(each, folder / each.name, model.classes, model.palette, points)
-        print(f"{folder / each.name}  {len(written)} pictures")
+        say(f"{folder / each.name}  {len(written)} pictures")
 
 
 def _write_arrays(path: Path, explanations: list[Explanation], points: list[tuple[int, int]]) -> None:
     from segattn_cli.explaining.files import write_arrays
 
     write_arrays(path, explanations, points)
-    print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    say(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _require_place(path: Path, *, is_folder: bool, force: bool) -> None:

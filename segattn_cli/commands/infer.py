@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ from segattn_cli.commands.prediction import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import DataError, OutputError, UsageError
+from segattn_cli.errors import DataError, OutputError, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
@@ -114,8 +115,9 @@ def infer(
         ),
     ] = None,
     fps: Annotated[
-        str, typer.Option(metavar="N", help="Frames a second of --video.", rich_help_panel=WHAT)
-    ] = "25",
+        str | None,
+        typer.Option(metavar="N", help="Frames a second of --video; 25 if not given.", rich_help_panel=WHAT),
+    ] = None,
     watch: Annotated[
         Path | None,
         typer.Option(
@@ -148,7 +150,9 @@ def infer(
       segattn infer runs/first --watch inbox --out out --overlay --json
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
+    from segattn_cli.commands.stopping import interrupted_by_sigterm
     from segattn_cli.segmenting import find_inputs
+    from segattn_cli.video import require_pyav
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
@@ -162,6 +166,8 @@ def infer(
         raise UsageError(f"--probabilities wants png or npy, got {probabilities!r}.")
     if watch is not None and (inputs or video or submission):
         raise UsageError("--watch takes pictures as they come: leave other inputs, --video and --submission away.")
+    if fps is not None and video is None:
+        raise UsageError("--fps is for the --video that is made of pictures: a video keeps its own.")
     if watch is None and not inputs:
         raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
     found = find_inputs(inputs or [], out, sys.stdin.buffer)
@@ -171,7 +177,9 @@ def infer(
         raise UsageError(f"A video becomes one annotated video: --{extra} is for pictures.")
     if video is not None:
         _require_pictures(pictures, videos, video)
-    rate = _rate(fps)
+    if videos or video:
+        require_pyav()
+    rate = _rate("25" if fps is None else fps)
     model, predictor = open_predictor(
         run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
     )
@@ -182,9 +190,11 @@ def infer(
     if watch is not None:
         session.watch(watch, outputs)
     elif video is not None:
-        session.video_of(pictures, video, rate)
+        with interrupted_by_sigterm():
+            session.video_of(pictures, video, rate)
     else:
-        session.run(pictures, outputs, videos)
+        with interrupted_by_sigterm():
+            session.run(pictures, outputs, videos)
     session.tally.finish(model.path, predictor.ops.name)
 
 
@@ -218,7 +228,7 @@ class _Session:
                     self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json
                 ):
                     self.tally.picture(event)
-                    advance(self.tally.done, len(jobs), Path(event.job.input.name).name)
+                    advance(self.tally.done, len(jobs), printable(Path(event.job.input.name).name))
         for job in clips:
             self._clip(job)
 
@@ -233,7 +243,7 @@ class _Session:
             self.tally.skipped_video(name, path)
             return
         files = [each.source for each in pictures if isinstance(each.source, Path)]
-        self._annotate(name, frames_of(files, rate), path)
+        self._annotate(name, nullcontext(frames_of(files, rate)), path)
 
     def watch(self, folder: Path, outputs: dict[str, Output]) -> None:
         """Pictures as they come, until somebody asks to stop."""
@@ -242,14 +252,20 @@ class _Session:
 
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder} to watch.")
-        if self.out.resolve() == folder.resolve():
-            raise UsageError(f"{folder} is watched: choose another --out.")
-        if self.out.exists() and any(self.out.iterdir()) and not (self.resume or self.force):
+        if folder.resolve().is_relative_to(self.out.resolve()):
+            raise UsageError(
+                f"{folder} is watched and lies in {self.out}: pictures might be replaced; choose another --out."
+            )
+        try:
+            occupied = self.out.exists() and any(self.out.iterdir())
+        except OSError as error:
+            raise OutputError(f"--out {self.out} cannot be used: {error.strerror}.") from None
+        if occupied and not (self.resume or self.force):
             raise OutputError(
                 f"{self.out} is not empty: give --resume to keep what is done, --force to replace it, or another "
                 "--out."
             )
-        print(f"Watching {folder}; Ctrl-C ends it.", file=sys.stderr)
+        print(printable(f"Watching {folder}; Ctrl-C ends it."), file=sys.stderr, flush=True)
         with asked_to_stop("picture") as should_stop:
             jobs = self._coming(folder, outputs, should_stop)
             for event in segment(self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json):
@@ -258,16 +274,18 @@ class _Session:
     def _coming(self, folder: Path, outputs: dict[str, Output], should_stop: Any) -> Iterator[Job]:
         """A job for every picture that comes; what was there before is done already with --resume."""
         from segattn_cli.segmenting import Input, Job
-        from segattn_cli.watching import watch
+        from segattn_cli.watching import has_twin, watch
 
-        owners: dict[str, Path] = {}  # of names of outputs
+        owners: dict[Path, Path] = {}  # the picture of each output
         seen: set[Path] = set()
         for path in watch(folder, self.out, should_stop):
             inside = path.relative_to(folder)
-            name = inside.with_suffix("").as_posix()
-            if owners.setdefault(name, path) != path:
-                name = inside.as_posix()
-            paths = {kind: self.out / each.place.file_name(name, str(path)) for kind, each in outputs.items()}
+            for short in (False,) if has_twin(path) else (True, False):
+                name = (inside.with_suffix("") if short else inside).as_posix()
+                paths = {kind: self.out / each.place.file_name(name, str(path)) for kind, each in outputs.items()}
+                if all(owners.get(each, path) == path for each in paths.values()):
+                    break
+            owners.update(dict.fromkeys(paths.values(), path))
             done = self.resume and path not in seen and all(each.exists() for each in paths.values())
             seen.add(path)
             yield Job(Input(str(path), path), name, paths, done)
@@ -280,25 +298,27 @@ class _Session:
         if job.done:
             self.tally.skipped_video(job.input.name, path)
             return
-        try:
-            assert isinstance(job.input.source, Path)
-            with open_video(job.input.source) as frames:
-                self._annotate(job.input.name, frames, path)
-        except DataError as error:
-            self.tally.failed(job.input.name, str(error))
+        assert isinstance(job.input.source, Path)
+        self._annotate(job.input.name, open_video(job.input.source), path)
 
-    def _annotate(self, name: str, frames: Frames, path: Path) -> None:
+    def _annotate(self, name: str, opened: AbstractContextManager[Frames], path: Path) -> None:
         from segattn_cli.commands.progress import progress
         from segattn_cli.video import FrameDone, annotate
 
-        with progress("frames") as advance:
-            for event in annotate(self.predictor, frames, path, self.model, opacity=self.opacity):
-                if isinstance(event, FrameDone):
-                    note = f"{Path(name).name}  {event.frames_per_second:.1f} frames/s"
-                    advance(event.done, event.total, note)
-                else:
-                    done = event
-        self.tally.video(name, done)
+        try:
+            with opened as frames, progress("frames") as advance:
+                for event in annotate(self.predictor, frames, path, self.model, opacity=self.opacity):
+                    if isinstance(event, FrameDone):
+                        note = f"{printable(Path(name).name)}  {event.frames_per_second:.1f} frames/s"
+                        advance(event.done, event.total, note)
+                    else:
+                        done = event
+        except DataError as error:
+            self.tally.failed(name, str(error))
+        except MemoryError:
+            self.tally.failed(name, f"{name} needs more memory than there is: try a --window.")
+        else:
+            self.tally.video(name, done)
 
 
 def _sorted_out(found: Sequence[Input]) -> tuple[list[Input], list[Input]]:
@@ -330,8 +350,8 @@ def _rate(text: str) -> Fraction:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= 1000:
-        raise UsageError(f"--fps wants frames a second, such as 25, 29.97 or 30000/1001; got {text!r}.")
+    if not Fraction(1, 1000) <= rate <= 1000:
+        raise UsageError(f"--fps wants 0.001 to 1000 frames a second, such as 25 or 30000/1001; got {text!r}.")
     return rate
 
 

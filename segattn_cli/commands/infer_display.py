@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segattn_cli.errors import ExitCode
+from segattn_cli.commands.terminal import complain
+from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
     from segattn_cli.segmenting import Failed, Segmented, Skipped
@@ -55,7 +56,7 @@ class Tally:
     def video(self, name: str, event: VideoDone) -> None:
         if event.broken is not None:
             self.broken = True
-            print(f"segattn: {event.broken} The video ends there.", file=sys.stderr)
+            complain(f"{event.broken} The video ends there.")
         found = {
             "video": str(event.path),
             "frames": event.frames,
@@ -72,7 +73,7 @@ class Tally:
         self._say("skipped", {"input": name}, {"video": str(path)}, "")
 
     def failed(self, name: str, reason: str) -> None:
-        print(f"segattn: {reason}", file=sys.stderr)
+        complain(reason)
         self._say("failed", {"input": name}, {"reason": reason}, "")
 
     def finish(self, checkpoint: Path, backend: str) -> None:
@@ -80,14 +81,15 @@ class Tally:
         if self.as_json:
             print(json.dumps({"summary": {**self.counts, "checkpoint": str(checkpoint), "backend": backend}}))
         else:
-            print(", ".join(f"{count} {what}" for what, count in self.counts.items() if count), file=sys.stderr)
+            said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
+            print(said or "nothing came", file=sys.stderr)
         failed = self.counts["failed"]
         if failed or self.broken:
             raise typer.Exit(ExitCode.DATA if failed == self.done else ExitCode.PARTIAL)
 
     def _say(self, status: str, which: dict[str, Any], rest: dict[str, Any], line: str) -> None:
         self.counts[status] += 1
-        text = json.dumps({**which, "status": status, **rest}) if self.as_json else line
+        text = json.dumps({**which, "status": status, **rest}) if self.as_json else printable(line)
         if text:
             print(text, flush=True)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: what is being done is finished first."""
+"""Ctrl-C as a request: what is being done is finished, or cleared away, first."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """A request to terminate ends the block as Ctrl-C does, so that what is half done is cleared away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

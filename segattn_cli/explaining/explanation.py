@@ -23,7 +23,7 @@ from segattn_cli.runs import Model
 
 Size = tuple[int, int]
 #: By default a picture's queries are so many numbers at most, which keeps a page of four pictures below 12 MB.
-QUERY_NUMBERS = 300_000
+QUERY_NUMBERS = 180_000
 #: By default no picture is larger, whatever its network.
 LONGEST = 2048
 #: What is done: told before it begins.
@@ -66,12 +66,13 @@ class Explanation:
     seconds: float
 
     def shares_of(self, point: tuple[int, int]) -> tuple[float, float] | None:
-        """Where ``point`` (x, y), a pixel of the picture's own size, lies: shares of the width and of the height.
+        """Where the centre of ``point`` (x, y) lies: shares of the width and of the height, None outside.
 
-        None for a pixel outside.
+        Points are pixels of the picture's own size. Their edges are often those of the grid's cells, too, where
+        rounding would decide on which side they are.
         """
-        across, down = point[0] / self.own_size[1], point[1] / self.own_size[0]
-        return (across, down) if 0 <= across < 1 and 0 <= down < 1 else None
+        across, down = (point[0] + 0.5) / self.own_size[1], (point[1] + 0.5) / self.own_size[0]
+        return (across, down) if 0 < across < 1 and 0 < down < 1 else None
 
 
 def explain(
@@ -98,7 +99,7 @@ def explain(
 
     tell("prediction")
     seen: dict[str, Array] = {}
-    outputs = passes.forward(observe=_keeping(seen))
+    outputs = passes.forward(observe=keeping(seen))
     scores = outputs.scores["main"]  # (1, h, w, K)
     if not np.isfinite(passes.numpy(scores)).all():
         raise NonFiniteError(
@@ -150,7 +151,7 @@ def suitable_side(network: Network, size: Size) -> int:
     return min(wanted, LONGEST)
 
 
-def _keeping(seen: dict[str, Array]) -> Callable[[str, Array], None]:
+def keeping(seen: dict[str, Array]) -> Callable[[str, Array], None]:
     """An observer that keeps what it sees in ``seen``, but for the backbone's many large maps."""
 
     def observe(name: str, array: Array) -> None:

@@ -115,7 +115,7 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
     be replaced by ``U·√Σ`` and ``V·√Σ``, whose last columns matter least and are left out. What remains is rounded
     to 8 or 16 bits. For either, the least rank that will do on some rows is found by bisection; then the smaller of
     the two forms is tried on the whole map, and its error measured, not estimated. Rows on which it fails join the
-    others for the next attempt. Where nothing is good enough, the numbers stay as they are.
+    others for the next attempt. Where nothing is good enough, the float32 numbers stay as they are.
 
     >>> rng = np.random.default_rng(0)
     >>> found = compact(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)))
@@ -148,9 +148,17 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
         if (errors <= allowed(largest)).all():
             return Compact(short[0], short[1], log_sum_exp, float(errors.max()))
         tried = np.union1d(tried, (errors / allowed(largest)).argsort()[-TRIED:])
-    exact = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in (left, right)]
-    errors, _, log_sum_exp = _errors(query, key, exact[0].stored, exact[1].stored)
-    return Compact(exact[0], exact[1], log_sum_exp, float(errors.max()))
+    return _exact(query, key)
+
+
+def _exact(query: np.ndarray, key: np.ndarray) -> Compact:
+    """Query and key themselves, with a column more for what float32 rounds off log-sum-exps, which may be large."""
+    exactly = np.concatenate([_softmax(energy)[1] for energy in _energies(query, key)])  # (N, 1)
+    rounded_off = exactly - exactly.astype(np.float32)
+    columns = np.hstack([query, -rounded_off]), np.hstack([key, np.ones_like(rounded_off)])
+    kept = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in columns]
+    errors, _, log_sum_exp = _errors(query, key, kept[0].stored, kept[1].stored)
+    return Compact(kept[0], kept[1], log_sum_exp, float(errors.max()))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> float:

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from segattn_cli.errors import printable
+
 
 class FileError(Exception):
     """A file that is damaged or claims what is not so; the message goes on from the file's name.
@@ -17,7 +19,7 @@ class FileError(Exception):
     """
 
     def __str__(self) -> str:
-        return "".join(each if each.isprintable() else "?" for each in super().__str__()[:500])
+        return printable(super().__str__()[:500])
 
 
 class Tensor(NamedTuple):

@@ -71,8 +71,8 @@ def test_version(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "eval", "infer", "export", "summary", "check", "bench", "doctor", "data", "data sample", "data check",
-     "data download", "weights", "weights import", "weights show"],
+    ["train", "eval", "infer", "explain", "report", "export", "summary", "check", "bench", "doctor", "data",
+     "data sample", "data check", "data download", "weights", "weights import", "weights show"],
 )  # fmt: skip
 def test_every_command_explains_itself(monkeypatch, capsys, command):
     assert run(monkeypatch, *command.split(), "--help") == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn_cli.watching import watch
+from segattn_cli.watching import has_twin, watch
 
 INTERVAL = 0.2
 
@@ -82,3 +84,54 @@ def test_one_that_changes_comes_again(watcher: Watcher, tmp_path: Path) -> None:
     time.sleep(3 * INTERVAL)
     (tmp_path / "in" / "early.png").write_bytes(b"something else")
     assert watcher.wait_for(2) == ["early.png", "early.png"]
+
+
+def test_names_come_and_go(watcher: Watcher, tmp_path: Path) -> None:
+    """Renamed is new; folders vanish while they are listed; links to nothing and folders called like pictures."""
+    watcher.wait_for(1)
+    inside = tmp_path / "in"
+    (inside / "early.png").rename(inside / "renamed.png")
+    (inside / "link.png").symlink_to(inside / "nothing")
+    (inside / "folder.png").mkdir()
+    os.mkfifo(inside / "pipe.png")
+    for number in range(30):
+        save(inside / "brief" / str(number) / "gone.png")
+        shutil.rmtree(inside / "brief")
+        time.sleep(INTERVAL / 40)
+    assert watcher.wait_for(2) == ["early.png", "renamed.png"]
+    (inside / "link.png").unlink()
+    (inside / "link.png").symlink_to(inside / "renamed.png")
+    assert watcher.wait_for(3)[2:] == ["link.png"]
+    time.sleep(3 * INTERVAL)
+    assert len(watcher.seen) == 3
+
+
+def test_a_folder_that_is_back_is_nothing_new(watcher: Watcher, tmp_path: Path) -> None:
+    watcher.wait_for(1)
+    (tmp_path / "in").rename(tmp_path / "away")
+    time.sleep(3 * INTERVAL)
+    (tmp_path / "away").rename(tmp_path / "in")
+    save(tmp_path / "in" / "late.png")
+    assert watcher.wait_for(2) == ["early.png", "late.png"]
+    time.sleep(3 * INTERVAL)
+    assert len(watcher.seen) == 2
+
+
+def test_a_large_folder_is_no_busy_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a look takes, four times as long is rest."""
+    looks: list[float] = []
+
+    def slow(*_: object) -> Iterator[tuple[str, list[str], list[str]]]:
+        looks.append(time.monotonic())
+        time.sleep(0.05)
+        yield str(tmp_path), [], []
+
+    monkeypatch.setattr("segattn_cli.watching.os.walk", slow)
+    list(watch(tmp_path, tmp_path / "out", lambda: len(looks) == 3, interval=0.01))
+    assert looks[1] - looks[0] >= 0.25
+
+
+def test_twins(tmp_path: Path) -> None:
+    for name in ("sun.jpg", "sun.PNG", "moon.jpg", "moon.txt"):
+        (tmp_path / name).touch()
+    assert [has_twin(tmp_path / name) for name in ("sun.jpg", "sun.PNG", "moon.jpg")] == [True, True, False]

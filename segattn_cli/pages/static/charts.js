@@ -2,6 +2,8 @@
 
 const CHART_HEIGHT = 230;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 34 };
+/** The width of a digit in front of an axis. */
+const DIGIT = 7;
 const DASHES = [undefined, "6 3", "2 3", "9 3 2 3"];
 /** How many colours --series-0, --series-1, … there are. */
 const SERIES = 6;
@@ -74,46 +76,53 @@ class LineChart {
     const [left, right] = ends[0] === ends[1] ? [Math.min(0, ends[0]), ends[1] + 1] : [Math.min(0, ends[0]), ends[1]];
     const [low, high] = this.limits();
     const bend = this.log ? Math.log : (value) => value;
-    const [inner, tall] = [width - MARGIN.left - MARGIN.right, CHART_HEIGHT - MARGIN.top - MARGIN.bottom];
-    this.toX = (x) => MARGIN.left + ((x - left) / (right - left)) * inner;
+    const rows = this.log ? logTicks(low, high) : ticks(low, high, 5);
+    this.left = Math.max(MARGIN.left, ...rows.map((value) => 10 + DIGIT * this.format(value).length));
+    const [inner, tall] = [width - this.left - MARGIN.right, CHART_HEIGHT - MARGIN.top - MARGIN.bottom];
+    this.toX = (x) => this.left + ((x - left) / (right - left)) * inner;
     this.toY = (y) => MARGIN.top + tall * (1 - (bend(y) - bend(low)) / (bend(high) - bend(low)));
     this.cursor = svg("g", { class: "cursor" });
-    fill(this.svg, this.axes(width, [left, right], [low, high]), this.shown.flatMap((line) => this.path(line)), this.cursor);
+    fill(this.svg, this.axes(width, [left, right], rows), this.shown.flatMap((line) => this.path(line)), this.cursor);
   }
 
   limits() {
     if (this.range) return this.range;
     const values = this.shown.flatMap((line) => line.y).filter((y) => y !== null && (!this.log || y > 0));
     if (this.zero) values.push(0);
-    const [low, high] = [least(values) ?? 0, largestOf(values) ?? 1];
+    const [low, high] = [least(values) ?? (this.log ? 0.1 : 0), largestOf(values) ?? 1];
     if (this.log) return [low / 1.1, high * 1.1];
     const room = 0.06 * (high - low) || Math.abs(high) || 1;
     return [low === 0 ? 0 : low - room, high + room];
   }
 
-  axes(width, [left, right], [low, high]) {
+  /** The axes with their grid and numbers; `values` are those of the y axis. */
+  axes(width, [left, right], values) {
+    const end = width - MARGIN.right;
     const bottom = CHART_HEIGHT - MARGIN.bottom;
-    const rows = (this.log ? logTicks(low, high) : ticks(low, high, 5)).map((value) => [
-      svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: this.toY(value), y2: this.toY(value) }),
-      svg("text", { x: MARGIN.left - 6, y: this.toY(value) + 4, "text-anchor": "end" }, this.format(value)),
+    const across = (y, kind) => svg("line", { class: kind, x1: this.left, x2: end, y1: y, y2: y });
+    const text = (x, y, anchor, words, kind) => svg("text", { x, y, "text-anchor": anchor, class: kind }, words);
+    const rows = values.flatMap((value) => [
+      across(this.toY(value), "grid"), text(this.left - 6, this.toY(value) + 4, "end", this.format(value)),
     ]);
     const columns = ticks(left, right, Math.max(2, Math.min(8, width / 70))).map((value) =>
-      svg("text", { x: this.toX(value), y: bottom + 16, "text-anchor": "middle" }, figure(value)),
+      text(this.toX(value), bottom + 16, "middle", figure(value)),
     );
-    const name = svg("text", { x: width - MARGIN.right, y: CHART_HEIGHT - 3, "text-anchor": "end", class: "pale" }, "epoch");
-    return [...rows.flat(), ...columns, name, svg("line", { class: "axis", x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom })];
+    return [...rows, ...columns, text(end, CHART_HEIGHT - 3, "end", "epoch", "pale"), across(bottom, "axis")];
   }
 
-  path(line) {
-    const drawn = (y, extra) =>
-      svg("path", { d: this.curve(line.x, y), class: "line", "stroke-dasharray": line.style.dash, style: `stroke: ${line.style.colour}; ${extra}` });
-    const points = line.y.map((y, n) => [line.x[n], y]).filter(([x, y]) => x !== null && this.fits(y));
-    const dots =
-      this.marks || points.length === 1
-        ? points.map(([x, y]) => svg("circle", { cx: this.toX(x), cy: this.toY(y), r: 3, style: `fill: ${line.style.colour}` }))
-        : [];
-    if (this.smooth < 2 || line.y.length < 2 * this.smooth) return [drawn(line.y, "stroke-width: 2"), ...dots];
-    return [drawn(line.y, "stroke-width: 1; opacity: 0.3"), drawn(movingMean(line.y, this.smooth), "stroke-width: 2"), ...dots];
+  path({ x, y, style }) {
+    const drawn = (values, width, opacity) => {
+      const look = `stroke: ${style.colour}; stroke-width: ${width}; opacity: ${opacity}`;
+      return svg("path", { d: this.curve(x, values), class: "line", "stroke-dasharray": style.dash, style: look });
+    };
+    const points = y.map((value, n) => [x[n], value]).filter(([at, value]) => at !== null && this.fits(value));
+    const dots = this.marks || points.length === 1 ? points.map(([at, value]) => this.dot(at, value, style, 3)) : [];
+    if (this.smooth < 2 || y.length < 2 * this.smooth) return [drawn(y, 2, 1), ...dots];
+    return [drawn(y, 1, 0.3), drawn(movingMean(y, this.smooth), 2, 1), ...dots];
+  }
+
+  dot(x, y, style, r) {
+    return svg("circle", { cx: this.toX(x), cy: this.toY(y), r, style: `fill: ${style.colour}` });
   }
 
   fits(y) {
@@ -159,18 +168,12 @@ class LineChart {
       const n = nearest(line.x, x);
       return n >= 0 && line.y[n] !== null ? [{ line, x: line.x[n], y: line.y[n] }] : [];
     });
-    fill(
-      this.cursor,
-      svg("line", { x1: this.toX(x), x2: this.toX(x), y1: MARGIN.top, y2: CHART_HEIGHT - MARGIN.bottom }),
-      found
-        .filter(({ y }) => this.fits(y))
-        .map((each) => svg("circle", { cx: this.toX(each.x), cy: this.toY(each.y), r: 4, style: `fill: ${each.line.style.colour}` })),
-    );
-    fill(
-      this.readOut,
-      element("span", {}, `epoch ${figure(x)}`),
-      found.map(({ line, y }) => element("span", {}, swatch(line.style), `${this.lines.length > 1 ? `${line.name} ` : ""}${this.format(y)}`)),
-    );
+    const [top, bottom] = [MARGIN.top, CHART_HEIGHT - MARGIN.bottom];
+    const dots = found.filter(({ y }) => this.fits(y)).map((each) => this.dot(each.x, each.y, each.line.style, 4));
+    fill(this.cursor, svg("line", { x1: this.toX(x), x2: this.toX(x), y1: top, y2: bottom }), dots);
+    const named = ({ line, y }) => (this.lines.length > 1 ? `${line.name} ${this.format(y)}` : this.format(y));
+    const values = found.map((each) => element("span", {}, swatch(each.line.style), named(each)));
+    fill(this.readOut, element("span", {}, `epoch ${figure(x)}`), values);
   }
 }
 
@@ -181,12 +184,12 @@ function sparkline(values, style, label) {
   const toY = (value) => height - pad - value * (height - 2 * pad);
   const known = values.map((value, n) => [n, value]).filter(([, value]) => value !== null);
   const [end] = known.slice(-1);
+  const path = known.map(([n, value], k) => `${k ? "L" : "M"}${toX(n)} ${toY(value)}`).join("");
+  const edge = (value) => svg("line", { class: "grid", x1: pad, x2: width - pad, y1: toY(value), y2: toY(value) });
   return svg(
     "svg", { class: "sparkline", role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}` },
-    svg("title", {}, label),
-    svg("line", { class: "grid", x1: pad, x2: width - pad, y1: toY(0), y2: toY(0) }),
-    svg("line", { class: "grid", x1: pad, x2: width - pad, y1: toY(1), y2: toY(1) }),
-    svg("path", { class: "line", d: known.map(([n, value], k) => `${k ? "L" : "M"}${toX(n)} ${toY(value)}`).join(""), style: `stroke: ${style.colour}; stroke-width: 2` }),
+    svg("title", {}, label), edge(0), edge(1),
+    svg("path", { class: "line", d: path, style: `stroke: ${style.colour}; stroke-width: 2` }),
     end && svg("circle", { cx: toX(end[0]), cy: toY(end[1]), r: 3, style: `fill: ${style.colour}` }),
   );
 }
@@ -209,11 +212,12 @@ function ticks(low, high, count) {
   return Array.from({ length: last - first + 1 }, (_, n) => Number(((first + n) * step).toPrecision(12)));
 }
 
-/** 1, 2 and 5 times the powers of ten from `low` to `high`; only the powers where that would be many. */
+/** 1, 2 and 5 times the powers of ten from `low` to `high`; only powers, and not all of them, where that would be many. */
 function logTicks(low, high) {
   const factors = high / low > 1e3 ? [1] : [1, 2, 5];
+  const stride = Math.ceil(Math.log10(high / low) / 6);
   const found = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += stride) {
     found.push(...factors.map((factor) => factor * 10 ** power).filter((value) => value >= low && value <= high));
   }
   return found.length > 1 ? found : ticks(low, high, 4);

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segattn_cli.data.scenes import CLASSES
@@ -101,3 +102,16 @@ def test_the_excerpts_are_the_source(repository: Path) -> None:
         lines = (repository / each.file).read_text(encoding="utf-8").splitlines()
         for offset, line in enumerate(each.code.splitlines()):
             assert lines[each.line - 1 + offset].strip() == line
+
+
+def test_pictures_and_arrays(cli: Callable, run: Path, photos: Path, tmp_path: Path) -> None:
+    maps, arrays = tmp_path / "maps", tmp_path / "maps.npz"
+    done = cli("explain", run, photos / "a.jpg", "--png", maps, "--npz", arrays, "--point", "3,4")
+    assert done.code == ExitCode.OK
+    assert not Path("explain.html").exists()  # nobody asked for a page
+    names = {path.name for path in (maps / "a").iterdir()}
+    assert {"prediction.png", "position-row-3-4-scale-1.png", "channel-map-scale-0.5.png"} <= names
+    assert f"{maps / 'a'}  {len(names)} pictures" in done.out
+    with np.load(arrays) as found:
+        query, key, sums = (found[f"a/position/scale-1/{name}"] for name in ("query", "key", "log_sum_exp"))
+        np.testing.assert_allclose(np.exp(query @ key.T - sums[:, None]).sum(1), 1, rtol=1e-4)

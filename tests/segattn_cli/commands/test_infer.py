@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +311,37 @@ def test_folders_are_kept_or_replaced_like_files(cli: Any, run: Path, photos: Pa
     assert (tmp_path / "a.probabilities" / "mine.txt").exists()
     assert cli(*again, "--force").code == ExitCode.OK
     assert len(list((tmp_path / "a.probabilities").iterdir())) == len(CLASSES)
+
+
+def test_a_file_does_not_replace_a_folder(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    (tmp_path / "out" / "a.png" / "precious.txt").touch()
+    done = cli("infer", run, photos / "a.jpg", "--out", tmp_path / "out", "--force")
+    assert done.code == ExitCode.OUTPUT
+    assert "cannot be written to" in done.err
+    assert (tmp_path / "out" / "a.png" / "precious.txt").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take text alone")
+def test_names_that_are_no_text(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    """Names of files are bytes, and a terminal obeys some of them."""
+    for name in (b"caf\xe9.jpg", b"\x1b[31mred\n.jpg"):
+        (photos / "a.jpg").rename(photos / os.fsdecode(name))
+        done = cli("infer", run, photos, "--out", tmp_path / "out", "--force")
+        assert done.code == ExitCode.OK
+        assert (tmp_path / "out" / os.fsdecode(name.replace(b".jpg", b".png"))).exists()
+        assert (done.out + done.err).replace("\n", "").isprintable()
+        assert len(done.out.splitlines()) == 3
+        (photos / os.fsdecode(name)).rename(photos / "a.jpg")
+
+
+def test_the_maps_of_attention(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
+    done = cli("infer", run, photos / "a.jpg", "--out", tmp_path, "--attention", "--json")
+    assert done.code == ExitCode.OK
+    folder = Path(json.loads(done.out.splitlines()[0])["attention"])
+    assert folder == tmp_path / "a.attention"
+    names = {path.stem for path in folder.iterdir()}
+    assert {"position-received-scale-1", "channel-map-scale-0.5", "scale-weight-1", "scale-winner"} <= names
 
 
 @pytest.mark.parametrize("option", [["--probabilities", "npy"], ["--confidence"], ["--entropy"], ["--attention"]])

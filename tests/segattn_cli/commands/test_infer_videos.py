@@ -7,6 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,19 @@ from segattn_cli.data.images import read_image
 from segattn_cli.errors import ExitCode
 from segattn_cli.inference import Predictor
 from segattn_cli.runs import open_model
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive a test that fails: a watch has no end of its own, nor has waiting for it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        emergency = threading.Timer(60, process.kill)
+        emergency.start()
+        try:
+            yield process
+        finally:
+            emergency.cancel()
+            process.kill()
 
 
 @pytest.fixture
@@ -62,8 +79,10 @@ def test_a_bad_video_does_not_stop_the_rest(cli: Any, run: Path, frames: Path, t
     [
         (["--video", "drive.avi"], "--video names a file in --out"),
         (["--video", "../drive.mp4"], "--video names a file in --out"),
-        (["--video", "drive.mp4", "--fps", "0"], "--fps wants frames a second"),
-        (["--video", "drive.mp4", "--fps", "many"], "--fps wants frames a second"),
+        (["--fps", "5"], "--fps is for the --video"),
+        (["--video", "drive.mp4", "--fps", "0"], "--fps wants 0.001 to 1000 frames"),
+        (["--video", "drive.mp4", "--fps", "1e-9"], "--fps wants 0.001 to 1000 frames"),
+        (["--video", "drive.mp4", "--fps", "many"], "--fps wants 0.001 to 1000 frames"),
         (["--video", "drive.mp4", "--entropy"], "--entropy is for pictures"),
         (["--watch", "."], "leave other inputs"),
     ],
@@ -82,6 +101,10 @@ def test_without_pyav(cli: Any, run: Path, frames: Path, tmp_path: Path, monkeyp
     done = cli("infer", run, frames, "--out", tmp_path / "out", "--video", "drive.mp4")
     assert done.code == ExitCode.BACKEND
     assert done.err.splitlines()[-1].endswith("install it with pip install 'segattn[video]'.")
+    (frames / "drive.mp4").touch()
+    done = cli("infer", run, frames / "f0.png", frames / "drive.mp4", "--out", tmp_path / "out")
+    assert (done.code, done.err.count("\n")) == (ExitCode.BACKEND, 1)
+    assert not (tmp_path / "out").exists()  # before the work, not after
 
 
 def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
@@ -90,6 +113,100 @@ def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
     assert "give --watch DIR" in done.err
     assert cli("infer", run, "--out", tmp_path / "out", "--watch", tmp_path / "none").code == ExitCode.DATA
     assert cli("infer", run, "--out", tmp_path, "--watch", tmp_path).code == ExitCode.USAGE
+    (tmp_path / "deep").mkdir()
+    above = cli("infer", run, "--out", tmp_path, "--watch", tmp_path / "deep")
+    assert (above.code, above.err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "pictures might be replaced" in above.err
+    (tmp_path / "deep" / "drive.mp4").touch()
+    file = cli("infer", run, "--out", tmp_path / "deep" / "drive.mp4", "--watch", tmp_path / "deep")
+    assert (file.code, file.err.count("\n")) == (ExitCode.OUTPUT, 1)
+    assert cli("infer", run, tmp_path / "deep", "--out", tmp_path / "out").err.endswith("name videos themselves.\n")
+
+
+def test_frames_that_cannot_be_used(cli: Any, run: Path, frames: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    make = ["infer", run, frames, "--out", tmp_path / "out", "--video", "drive.mp4", "--json"]
+    (frames / "f2.png").write_bytes(b"no picture")
+    done = cli(*make)
+    assert done.code == ExitCode.PARTIAL
+    said, summary = map(json.loads, done.out.splitlines())
+    assert (said["frames"], said["broken"]) == (2, f"{frames / 'f2.png'} is damaged or no picture at all.")
+    (frames / "f0.png").write_bytes(b"no picture")
+    done = cli(*make, "--force")
+    assert done.code == ExitCode.DATA
+    said, summary = map(json.loads, done.out.splitlines())
+    assert (said["status"], summary["summary"]["failed"]) == ("failed", 1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["drive.mp4"]  # the one of before
+
+
+def test_a_video_that_does_not_fit_into_memory(
+    cli: Any, run: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+
+    def too_large(self: Predictor, image: np.ndarray) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(Predictor, "predict", too_large)
+    done = cli("infer", run, frames, "--out", tmp_path / "out", "--video", "drive.mp4")
+    assert done.code == ExitCode.DATA
+    assert "drive.mp4 needs more memory than there is: try a --window." in done.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_video_that_is_interrupted_leaves_nothing(run: Path, frames: Path, tmp_path: Path, number: int) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    for copy in range(400):
+        os.link(frames / "f0.png", frames / f"g{copy}.png")
+    out = tmp_path / "out"
+    command = ["infer", str(run), str(frames), "--out", str(out), "--video", "drive.mp4"]
+    with started([sys.executable, "-m", "segattn_cli.app", *command]) as process:
+        end = time.monotonic() + 30
+        while not (out.exists() and any(out.rglob("drive.mp4"))) and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(timeout=20) == ExitCode.INTERRUPTED
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_watched_pictures_keep_their_names(run: Path, tmp_path: Path) -> None:
+    """Whichever of two that differ in their ending came first, after a restart too."""
+    folder, out = tmp_path / "in", tmp_path / "in" / "out"
+    folder.mkdir()
+    command = [
+        *(sys.executable, "-m", "segattn_cli.app", "infer", str(run), "--watch", str(folder)),
+        *("--out", str(out), "--json"),
+    ]
+
+    def said(process: subprocess.Popen[str]) -> tuple[str, str, str]:
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
+        return Path(found["input"]).name, found["status"], Path(found["label"]).name
+
+    with started(command) as process:
+        Image.new("RGB", (9, 8)).save(folder / "sun.png")
+        assert said(process) == ("sun.png", "segmented", "sun.png")
+        Image.new("RGB", (7, 6)).save(folder / "sun.jpg")
+        assert said(process) == ("sun.jpg", "segmented", "sun.jpg.png")
+        Image.new("RGB", (5, 4)).save(folder / "moon.png")
+        assert said(process) == ("moon.png", "segmented", "moon.png")
+        (folder / "moon.png").unlink()
+        Image.new("RGB", (3, 2)).save(folder / "moon.jpg")
+        assert said(process) == ("moon.jpg", "segmented", "moon.jpg.png")  # moon.png is that of the other
+        (folder / "moon.jpg").unlink()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == ExitCode.OK
+    command.append("--resume")
+    with started(command) as process:
+        assert said(process) == ("sun.jpg", "skipped", "sun.jpg.png")
+        assert said(process) == ("sun.png", "segmented", "sun.png.png")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == ExitCode.OK
+    assert read_image(out / "sun.jpg.png").shape == (6, 7, 3)
+    assert read_image(out / "sun.png.png").shape == read_image(out / "sun.png").shape == (8, 9, 3)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
@@ -99,9 +216,7 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
         *(sys.executable, "-m", "segattn_cli.app", "infer", str(run), "--watch", str(frames)),
         *("--out", str(out), "--json", "--confidence"),
     ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(command) as process:
         assert process.stdout is not None
         first = [json.loads(process.stdout.readline()) for _ in range(3)]
         assert [Path(each["label"]).name for each in first] == ["f0.png", "f1.png", "f2.png"]
@@ -121,7 +236,7 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
     with Image.open(out / "deep" / "f0.png") as label:
         found = np.asarray(label)
     assert (found == predictor.label(read_image(frames / "f0.png"))).mean() > 0.99
-    with subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, text=True) as again:
+    with started([*command, "--resume"]) as again:
         assert again.stdout is not None
         said = [json.loads(again.stdout.readline())["status"] for _ in range(5)]
         again.send_signal(signal.SIGTERM)

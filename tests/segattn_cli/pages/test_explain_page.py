@@ -119,7 +119,8 @@ def test_keys_move_and_pin(page: Any, explained: Explanation) -> None:
 
 def test_points_are_pinned(page: Any, explained: Explanation) -> None:
     height, width = explained.positions[0].grid
-    wanted = [y * height // SIZE[0] * width + x * width // SIZE[1] for x, y in ((10, 10), (50, 30))]
+    centres = ((10.5, 10.5), (50.5, 30.5))
+    wanted = [int(y * height / SIZE[0]) * width + int(x * width / SIZE[1]) for x, y in centres]
     assert page.evaluate("segattn.explorers.position.pins") == wanted
     view = explained.positions[0]
     common = np.minimum(view.row(wanted[0]), view.row(wanted[1])).sum()
@@ -281,6 +282,20 @@ def test_a_tiny_picture(tmp_path: Path, visit: Callable[..., Any], both: Model) 
     found = explain(both, get_backend("numpy"), np.zeros((1, 1, 3), np.uint8), "dot")
     page = visit(write(tmp_path, both, found)).page
     assert float(page.locator("#position .weight").first.inner_text()) == 1
+
+
+@pytest.mark.parametrize("size", [(300, 9), (9, 300)])
+def test_tall_and_wide_pictures(
+    tmp_path: Path, visit: Callable[..., Any], both: Model, size: tuple[int, int]
+) -> None:
+    found = explain(both, get_backend("numpy"), np.zeros((*size, 3), np.uint8), "strip")
+    page = visit(write(tmp_path, both, found)).page
+    box = page.locator(MAP).bounding_box()
+    assert box["height"] <= 900
+    assert box["width"] / box["height"] == pytest.approx(size[1] / size[0], rel=0.05)
+    x, y = cell_centre(page, MAP, found.positions[0].grid, 1)
+    page.mouse.click(x, y)
+    assert page.evaluate("segattn.explorers.position.selected") == 1
 
 
 def test_names_are_text(tmp_path: Path, visit: Callable[..., Any], both: Model, explained: Explanation) -> None:

@@ -49,7 +49,7 @@ class PositionExplorer {
     this.mode = "row";
     this.root = false;
     this.strength = 0.8;
-    this.pins = image.points.map(([x, y]) => this.cellAt(x / image.own_size[1], y / image.own_size[0]));
+    this.pins = image.points.map(([x, y]) => this.cellAt((x + 0.5) / image.own_size[1], (y + 0.5) / image.own_size[0]));
     this.pins = [...new Set(this.pins)].slice(0, MOST_PINS);
     this.selected = this.pins[0] ?? this.middle();
     this.shown = this.selected;

@@ -5,44 +5,50 @@ const MOST_BESIDE = 11;
 const MOST_NUMBERS = 24;
 const MOST_NAMES = 60;
 const WORST_PAIRS = 8;
+/** From this share of the colours on, they are so light that black is read better. */
+const LIGHT = 0.55;
 
 class Confusion {
   constructor(root, run) {
     this.names = run.classes;
     this.counts = run.validation.confusion;
-    this.truth = this.counts.map((row) => row.reduce((sum, count) => sum + count, 0));
-    this.predicted = this.names.map((_, p) => this.counts.reduce((sum, row) => sum + row[p], 0));
-    this.readOut = element("p", { class: "read-out", "aria-live": "polite" }, "Point at a cell, or move by the arrow keys.");
-    this.table = element("div", { class: "scroll" });
+    this.truth = this.counts.map(sum);
+    this.predicted = this.names.map((_, p) => sum(this.counts.map((line) => line[p])));
+    this.size = sizeOf(this.names.length);
+    this.readOut = element(
+      "p", { class: "read-out", "aria-live": "polite" }, "Point at a cell, or move by the arrow keys.",
+    );
+    this.holder = element("div", { class: "scroll" });
+    const matrix = element("div", {}, this.holder, legend(100, { unit: " %", root: true }), this.readOut);
+    const modes = ["share of the true class", "share of the predicted class"];
     fill(
       root,
-      choice("What a cell is a share of", ["share of the true class", "share of the predicted class"], 0, (n) => this.draw(n === 1)),
-      element("div", { class: this.names.length > MOST_BESIDE ? undefined : "beside" }, element("div", {}, this.table, legend(100, { unit: " %", root: true }), this.readOut), this.pairs()),
+      choice("What a cell is a share of", modes, 0, (n) => this.draw(n === 1)),
+      element("div", { class: this.names.length > MOST_BESIDE ? undefined : "beside" }, matrix, this.pairs()),
     );
     this.draw(false);
   }
 
   draw(byPrediction) {
     this.byPrediction = byPrediction;
-    const count = this.names.length;
-    const size = count > MOST_NAMES ? "dots" : count > MOST_NUMBERS ? "small" : "";
-    const column = (name, p) => element("th", { scope: "col" }, element("span", {}, size === "dots" ? "" : name));
-    const row = (name, t) =>
-      element(
-        "tr", {}, element("th", { scope: "row" }, size === "dots" ? "" : name),
-        this.names.map((_, p) => this.cell(t, p, size === "")),
-      );
-    this.cells = element(
+    this.at = undefined;
+    const named = this.size !== "dots";
+    const corner = element("th", { class: "corner" }, named ? "truth ↓ prediction →" : "");
+    const columns = this.names.map((name) => element("th", { scope: "col" }, element("span", {}, named ? name : "")));
+    const rows = this.names.map((name, t) => {
+      const cells = this.names.map((_, p) => this.cell(t, p));
+      return element("tr", {}, element("th", { scope: "row" }, named ? name : ""), cells);
+    });
+    this.table = element(
       "table",
       {
-        class: `confusion ${size}`, tabindex: 0, "aria-label": "Confusion matrix; rows are the truth, columns the prediction",
+        class: `confusion ${this.size}`, tabindex: 0,
+        "aria-label": "Confusion matrix; rows are the truth, columns the prediction",
         onpointerover: (event) => this.over(event.target.closest("td")), onkeydown: (event) => this.key(event),
       },
-      element("thead", {}, element("tr", {}, element("th", { class: "corner" }, size === "dots" ? "" : "truth ↓ prediction →"), this.names.map(column))),
-      element("tbody", {}, this.names.map(row)),
+      element("thead", {}, element("tr", {}, corner, columns)), element("tbody", {}, rows),
     );
-    fill(this.table, this.cells);
-    this.at = undefined;
+    fill(this.holder, this.table);
   }
 
   /** What the cell is of its row or column, null where that is empty. */
@@ -51,11 +57,11 @@ class Confusion {
     return whole ? this.counts[t][p] / whole : null;
   }
 
-  cell(t, p, numbers) {
+  cell(t, p) {
     const share = this.share(t, p);
     if (share === null) return element("td", { class: "nothing" });
-    const text = numbers && share >= 0.005 ? String(Math.round(100 * share)) : "";
-    const ink = Math.sqrt(share) > 0.55 ? "#000000" : "#ffffff";
+    const text = this.size === "" && share >= 0.005 ? String(Math.round(100 * share)) : "";
+    const ink = Math.sqrt(share) > LIGHT ? "#000000" : "#ffffff";
     return element("td", { style: `background: ${css(heat(share, 1, true))}; color: ${ink}` }, text);
   }
 
@@ -64,47 +70,57 @@ class Confusion {
   }
 
   key(event) {
-    const [t, p] = this.at ?? [0, -1];
-    const [dt, dp] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
-    if (dt === undefined) return;
+    const step = STEPS[event.key];
+    if (step === undefined) return;
     event.preventDefault();
+    const [t, p] = this.at ?? [0, -1];
     const inside = (n) => Math.min(this.names.length - 1, Math.max(0, n));
-    this.read(inside(t + dt), inside(p + dp));
+    this.read(inside(t + step[0]), inside(p + step[1]));
     this.cellAt(...this.at).scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   cellAt(t, p) {
-    return this.cells.rows[t + 1].cells[p + 1];
+    return this.table.rows[t + 1].cells[p + 1];
   }
 
   read(t, p) {
     if (this.at) this.cellAt(...this.at).classList.remove("at");
     this.at = [t, p];
     this.cellAt(t, p).classList.add("at");
-    const share = (part, whole) => (whole ? percent(part / whole) : "–");
     const n = this.counts[t][p];
+    const share = (whole) => (whole ? percent(n / whole) : "–");
+    const shares = `${share(this.truth[t])} of the true class, ${share(this.predicted[p])} of the predicted one`;
+    const name = (index) => element("strong", {}, this.names[index]);
     fill(
       this.readOut,
-      element("span", {}, "truth ", element("strong", {}, this.names[t]), t === p ? ", found: " : ", taken for ", t === p ? undefined : element("strong", {}, this.names[p]), t === p ? "" : ": "),
-      element("span", {}, `${plural(n, "pixel")}, ${share(n, this.truth[t])} of the true class, ${share(n, this.predicted[p])} of the predicted one`),
+      element("span", {}, "truth ", name(t), t === p ? ", found: " : [", taken for ", name(p), ": "]),
+      element("span", {}, `${plural(n, "pixel")}, ${shares}`),
     );
   }
 
-  /** The largest shares off the diagonal, as text. */
+  /** The largest numbers off the diagonal, as text. */
   pairs() {
-    const found = this.counts.flatMap((row, t) => row.map((n, p) => ({ t, p, n, share: this.truth[t] ? n / this.truth[t] : 0 })));
-    const all = this.truth.reduce((sum, n) => sum + n, 0);
-    const wrong = found.filter(({ t, p, n }) => t !== p && n > 0).sort((a, b) => b.n - a.n).slice(0, WORST_PAIRS);
+    const all = sum(this.truth);
+    const wrong = this.counts
+      .flatMap((line, t) => line.map((n, p) => ({ t, p, n })))
+      .filter(({ t, p, n }) => t !== p && n > 0)
+      .sort((a, b) => b.n - a.n)
+      .slice(0, WORST_PAIRS);
     if (!wrong.length) return element("p", {}, "Nothing is confused with anything.");
-    const row = ({ t, p, n, share }) =>
-      element("tr", {}, element("td", {}, className(this.names[t])), element("td", {}, className(this.names[p])), element("td", { class: "number" }, percent(n / all, 2)), element("td", { class: "number" }, percent(share)));
+    const heads = [["truth"], ["taken for"], ["of all", "number"], ["of the class", "number"]];
+    const rows = wrong.map(({ t, p, n }) =>
+      row(undefined, [
+        [className(this.names[t])], [className(this.names[p])],
+        [percent(n / all, 2), "number"], [percent(n / this.truth[t]), "number"],
+      ]),
+    );
     return element(
-      "div", {}, element("h3", {}, "What costs most pixels"),
-      element("div", { class: "scroll" }, element(
-        "table", {},
-        element("thead", {}, element("tr", {}, [["truth"], ["taken for"], ["of all", "number"], ["of the class", "number"]].map(([text, kind]) => element("th", { scope: "col", class: kind }, text)))),
-        element("tbody", {}, wrong.map(row)),
-      )),
+      "div", {}, element("h3", {}, "What costs most pixels"), element("div", { class: "scroll" }, table(heads, rows)),
     );
   }
+}
+
+function sizeOf(count) {
+  if (count > MOST_NAMES) return "dots";
+  return count > MOST_NUMBERS ? "small" : "";
 }

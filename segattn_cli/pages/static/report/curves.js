@@ -13,13 +13,31 @@ function showCurves(root) {
   ].join(" ").trim() || undefined;
   const quantities = [
     { title: "training loss", of: lossesOf, log: true, smooth, note, choose: several },
-    { title: "validation", of: validationOf, at: "validations", range: [0, 1], marks: true, choose: several, note: "mIoU and pixel accuracy, fractions in [0, 1]." },
-    { title: "learning rate", of: (run) => ({ "learning rate": run.steps.learning_rate }), zero: true, note: "Of the backbone's weights." },
-    { title: "gates", of: (run) => renamed(run.steps.gates, gateName), zero: true, note: "How much of each attention is added; all start at 0." },
-    { title: "mean weight of each scale", of: (run) => renamed(run.steps.scale_weights, (scale) => `scale ${scale}`), range: [0, 1], note: "Over the pixels of a batch; they add to 1." },
-    { title: "gradient norm", of: (run) => ({ norm: run.steps.gradient_norm }), log: true, smooth, note: "Before clipping." },
-    { title: "images per second", of: (run) => ({ images: run.steps.images_per_second }), zero: true, smooth },
-    { title: "share of the time waiting for data", of: (run) => ({ waiting: run.steps.wait_share }), zero: true, smooth, format: (share) => `${figure(100 * share)} %` },
+    {
+      title: "validation", of: validationOf, at: "validations", range: [0, 1], marks: true, choose: several,
+      note: "Fractions in [0, 1].",
+    },
+    {
+      title: "learning rate", of: ({ steps }) => ({ "learning rate": steps.learning_rate }), zero: true,
+      note: "Of the backbone's weights.",
+    },
+    {
+      title: "gates", of: ({ steps }) => renamed(steps.gates, gateName), zero: true,
+      note: "How much of each attention is added; all start at 0.",
+    },
+    {
+      title: "mean weight of each scale", of: ({ steps }) => renamed(steps.scale_weights, (scale) => `scale ${scale}`),
+      range: [0, 1], note: "Over the pixels of a batch; they add to 1.",
+    },
+    {
+      title: "gradient norm", of: ({ steps }) => ({ norm: steps.gradient_norm }), log: true, smooth,
+      note: "Before clipping.",
+    },
+    { title: "images per second", of: ({ steps }) => ({ images: steps.images_per_second }), zero: true, smooth },
+    {
+      title: "share of the time waiting for data", of: ({ steps }) => ({ waiting: steps.wait_share }), zero: true,
+      smooth, format: (share) => `${figure(100 * share)} %`,
+    },
   ];
   const charts = quantities.map(chartOf).filter(Boolean);
   fill(root, charts.length ? charts : element("p", {}, "There are no curves: nothing was logged yet."));
@@ -80,7 +98,8 @@ function linesOf(columns, names, at) {
 /** Name and style of a curve: colours tell runs apart where there are several, else the parts of one. */
 function lookOf(r, name, names) {
   const n = names.indexOf(name);
-  if (!several) return { name, style: name === "total" ? { colour: "var(--ink)" } : lineStyle(n - (names[0] === "total")) };
+  if (!several && name === "total") return { name, style: { colour: "var(--ink)" } };
+  if (!several) return { name, style: lineStyle(n - (names[0] === "total")) };
   const { colour } = lineStyle(r);
   const dash = DASHES[(n + Math.floor(r / SERIES)) % DASHES.length];
   return { name: names.length > 1 ? `${runs[r].name}: ${name}` : runs[r].name, style: { colour, dash } };

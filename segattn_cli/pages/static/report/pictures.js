@@ -7,10 +7,12 @@ const VOID_COLOURS = [[110, 110, 122], [88, 88, 100]];
 async function showPictures(root, run) {
   const { worst, best } = run.validation;
   const list = element("div", { class: "examples" });
-  const draw = async (examples) => fill(list, await Promise.all(examples.map((example) => exampleNode(run, example))));
+  const draw = async (examples) => fill(list, await Promise.all(examples.map((each) => exampleNode(run, each))));
+  const kinds = [["worst", worst], ["best", best]].filter(([, examples]) => examples.length);
+  const names = kinds.map(([name, examples]) => `${name} ${examples.length}`);
   fill(
     root,
-    choice("Which pictures", [`worst ${worst.length || ""}`, `best ${best.length || ""}`], worst.length ? 0 : 1, (n) => draw(n ? best : worst)),
+    choice("Which pictures", names, 0, (n) => draw(kinds[n][1])),
     element(
       "ul", { class: "chips" },
       run.classes.map((name, n) => element("li", {}, chip(run.palette[n]), name)),
@@ -19,7 +21,7 @@ async function showPictures(root, run) {
     ),
     list,
   );
-  await draw(worst.length ? worst : best);
+  await draw(kinds[0][1]);
 }
 
 async function exampleNode(run, example) {
@@ -40,12 +42,14 @@ async function exampleNode(run, example) {
   const captions = ["picture", "truth", "prediction", "errors"];
   const pointer = new Pointer(canvases, size, (x, y) => {
     const n = y * size[1] + x;
-    const name = (label) => (label === VOID ? "void" : run.classes[label]);
-    fill(said, element("span", {}, `pixel ${x}, ${y}: truth `, element("strong", {}, name(truth.values[n])), ", prediction ", element("strong", {}, name(prediction.values[n]))));
+    const name = (label) => element("strong", {}, label === VOID ? "void" : run.classes[label]);
+    const is = [name(truth.values[n]), ", prediction ", name(prediction.values[n])];
+    fill(said, element("span", {}, `pixel ${x}, ${y}: truth `, is));
   });
+  const figures = `mIoU ${fixed(example.miou)}, ${percent(example.accuracy)} of the pixels right`;
   return element(
     "article", { class: "example" },
-    element("h3", {}, example.name, element("span", { class: "pale" }, `  mIoU ${fixed(example.miou)}, ${percent(example.accuracy)} of the pixels right`)),
+    element("h3", {}, example.name, " ", element("span", { class: "pale" }, figures)),
     pointer.around(canvases.map((canvas, n) => picture(element("div", { class: "spot" }, canvas), captions[n]))),
     said,
   );
@@ -63,7 +67,8 @@ class Pointer {
     return element(
       "div",
       {
-        class: "quartet", tabindex: 0, role: "group", "aria-label": "Picture, truth, prediction and errors; arrow keys move a point, with Shift farther",
+        class: "quartet", tabindex: 0, role: "group",
+        "aria-label": "Picture, truth, prediction and errors; arrow keys move a point, with Shift farther",
         onpointermove: (event) => event.target instanceof HTMLCanvasElement && this.hover(event),
         onkeydown: (event) => this.key(event),
       },
@@ -78,13 +83,13 @@ class Pointer {
   }
 
   key(event) {
-    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
-    if (dx === undefined) return;
+    const step = STEPS[event.key];
+    if (step === undefined) return;
     event.preventDefault();
     const [height, width] = this.size;
     const stride = Math.max(1, Math.round(width / (event.shiftKey ? 12 : 60)));
     const [x, y] = this.at ?? [width >> 1, height >> 1];
-    this.go(x + stride * dx, y + stride * dy);
+    this.go(x + stride * step[1], y + stride * step[0]);
   }
 
   go(x, y) {
@@ -118,7 +123,8 @@ function classColours(values, size, palette) {
 
 /** Clear where the prediction is right. */
 function errors(truth, prediction, size) {
-  return coloured(size, (n) => (truth[n] === VOID ? voidAt(n, size[1]) : truth[n] === prediction[n] ? undefined : WRONG));
+  const colour = (n) => (truth[n] === prediction[n] ? undefined : WRONG);
+  return coloured(size, (n) => (truth[n] === VOID ? voidAt(n, size[1]) : colour(n)));
 }
 
 /** Stripes, so that no class can look like it. */

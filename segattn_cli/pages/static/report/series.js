@@ -2,6 +2,9 @@
 
 const runs = data.runs;
 const several = runs.length > 1;
+/** Rows and columns that a key goes. */
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
 const byId = (id) => document.getElementById(id);
 
 /** A run's marker and name. */
@@ -42,10 +45,12 @@ function warningsOf(run) {
   const said = [];
   if (run.state === "not finite") {
     const { step, tensor } = run.non_finite;
-    said.push(`Training ended at step ${step}: the first tensor that is not finite is ${tensor}. Lower the learning rate, or clip gradients.`);
+    said.push(`Training ended at step ${step}: the first tensor that is not finite is ${tensor}.`);
   }
-  if (run.state === "unfinished") said.push(`The run was stopped before its end; segattn train --resume --out ${run.folder} goes on.`);
-  if (run.unreadable) said.push(`${plural(run.unreadable, "line")} of events.jsonl cannot be read and ${run.unreadable === 1 ? "is" : "are"} left out.`);
+  if (run.state === "unfinished") {
+    said.push(`The run was stopped before its end; segattn train --resume --out ${run.folder} goes on.`);
+  }
+  if (run.unreadable) said.push(`Left out of events.jsonl: ${plural(run.unreadable, "line")} that cannot be read.`);
   return said;
 }
 
@@ -77,7 +82,28 @@ function bestIndex(run) {
 /** The mean of what is known. */
 function meanOf(values) {
   const known = values.filter((value) => value !== null);
-  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  return known.length ? sum(known) / known.length : null;
+}
+
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** A table of rows; each of its heads is `[content, class]`, and `last` is the row at its foot. */
+function table(heads, rows, { kind, last } = {}) {
+  const head = heads.map(([content, of]) => element("th", { scope: "col", class: of }, content));
+  return element(
+    "table", { class: kind },
+    element("thead", {}, element("tr", {}, head)),
+    element("tbody", {}, rows),
+    last && element("tfoot", {}, last),
+  );
+}
+
+/** A row with what it is about, if that is said, and its cells, each `[content, class]`. */
+function row(about, cells) {
+  const head = about === undefined ? [] : [element("th", { scope: "row" }, about)];
+  return element("tr", {}, head, cells.map(([content, of]) => element("td", { class: of }, content)));
 }
 
 /** Buttons of which one is pressed. */

@@ -7,7 +7,7 @@ async function start() {
   for (const [index, run] of runs.entries()) {
     for (const marker of document.querySelectorAll(`[data-marker="${index}"]`)) fill(marker, swatch(lineStyle(index)));
     if (!run.validation) continue;
-    fill(byId(`about-${index}`), aboutPass(run.validation));
+    fill(byId(`about-${index}`), aboutPass(run));
     new Confusion(byId(`confusion-${index}`), run);
     showCalibration(byId(`calibration-${index}`), run);
     if (byId(`pictures-${index}`)) await showPictures(byId(`pictures-${index}`), run);
@@ -16,9 +16,11 @@ async function start() {
 }
 
 /** What was looked at, and how well the network did on it. */
-function aboutPass({ images, available, data: name, split, miou, pixel_accuracy: accuracy }) {
+function aboutPass({ checkpoint, validation }) {
+  const { images, available, data: name, split, miou, pixel_accuracy: accuracy } = validation;
   const which = images === available ? `all ${images}` : `the first ${images} of ${available}`;
-  return `By the best checkpoint on ${which} pictures of ${name} (${split}): mIoU ${fixed(miou)}, pixel accuracy ${fixed(accuracy)}. Void is not counted.`;
+  const figures = `mIoU ${fixed(miou)}, pixel accuracy ${fixed(accuracy)}`;
+  return `By the ${checkpoint} checkpoint on ${which} pictures of ${name} (${split}): ${figures}. Void is not counted.`;
 }
 
 start().then(
@@ -26,7 +28,8 @@ start().then(
     document.body.dataset.ready = "";
   },
   (error) => {
-    fill(byId("warnings"), element("p", { class: "note" }, `This browser cannot draw the page (${error.message}): it wants one from 2023 or later.`));
+    const said = `This browser cannot draw the page (${error.message}): it wants one from 2023 or later.`;
+    fill(byId("warnings"), element("p", { class: "note" }, said));
     throw error;
   },
 );

@@ -1,0 +1,327 @@
+"""The maps of an explanation as pictures that can be read by themselves, in a paper or on a slide.
+
+Maps lie over the greyed picture, every cell of the grid as it is; nothing is smoothed. Their colours are those of
+cividis, the same to every kind of colour vision, from 0 to a number that stands on the bar.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segattn_cli.charts import hex_colour
+from segattn_cli.explaining.channels import SAME, ChannelView
+from segattn_cli.explaining.explanation import Experiment, Explanation, ScaleView
+from segattn_cli.explaining.positions import PositionView
+from segattn_cli.pictures import INK, PALE_INK, PAPER, draw_overlay, png_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Point = tuple[int, int]
+#: A name for a file, and the content of a PNG.
+Drawing = tuple[str, bytes]
+
+#: How strongly a map covers the picture.
+STRENGTH = 0.8
+#: The width of a picture, in inches; its height follows, within bounds.
+WIDTH = 6.4
+HEIGHTS = (1.2, 9.0)
+#: On grids of up to so many cells a side, the cells are framed.
+FRAMED = 64
+#: Channel maps of up to so many channels name each of them.
+NAMED = 64
+#: So many feature maps are shown, of the channels that matter most.
+FEATURES = 12
+#: So many classes are named beside an experiment.
+NAMED_CLASSES = 8
+#: Okabe and Ito's colours, for which scale wins.
+WINNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+
+
+def overview(found: Explanation) -> Iterator[Drawing]:
+    """The maps that need no chosen pixel and no experiment: ``explain(…, experiments=False)`` has them all."""
+    for view in found.positions:
+        yield from _whole(found, view)
+    for channels in found.channels:
+        yield f"channel-map{_suffix(found, channels.scale)}", _channel_map(found, channels)
+    if found.scales is not None and found.scales.weights is not None:
+        yield from _weights(found, found.scales, found.scales.weights)
+
+
+def drawings(
+    found: Explanation, classes: Sequence[str], palette: np.ndarray, points: Sequence[Point] = ()
+) -> Iterator[Drawing]:
+    """Every map of an explanation; ``points`` (x, y) are pixels of the picture's own size, and may lie outside."""
+    yield "prediction", png_bytes(draw_overlay(found.picture, found.label, palette, classes))
+    for point in dict.fromkeys(points):
+        shares = found.shares_of(point)
+        if shares is not None:
+            for view in found.positions:
+                yield from _at_point(found, view, point, view.pixel_at(*shares))
+    yield from overview(found)
+    for channels in found.channels:
+        yield f"channel-features{_suffix(found, channels.scale)}", _features(found, channels)
+    for experiment in found.experiments:
+        yield f"experiment-{experiment.name}", _experiment(found, experiment, classes, palette)
+
+
+def _at_point(found: Explanation, view: PositionView, point: Point, pixel: int) -> Iterator[Drawing]:
+    """A row of the map of position attention, and the column that is its mirror image."""
+    name, place = f"{point[0]}-{point[1]}{_suffix(found, view.scale)}", f"({point[0]}, {point[1]})"
+    yield f"position-row-{name}", _heat(
+        found, view.row(pixel), f"Whom the pixel at {place} attends to",
+        f"row of the map, query = framed pixel · adds to 1 over {view.received.size} pixels · "
+        f"{_circumstances(found, view)}", "attention", pixel=pixel,
+    )
+    yield f"position-column-{name}", _heat(
+        found, view.column(pixel), f"Who attends to the pixel at {place}",
+        f"column of the map, key = framed pixel · adds to {_figure(view.received.flat[pixel])}, 1 on average · "
+        f"{_circumstances(found, view)}", "attention", pixel=pixel,
+    )
+
+
+def _whole(found: Explanation, view: PositionView) -> Iterator[Drawing]:
+    suffix = _suffix(found, view.scale)
+    yield f"position-received{suffix}", _heat(
+        found, view.received, "How much attention each pixel receives",
+        f"sum of its column, 1 on average · {_circumstances(found, view)}", "attention received",
+    )
+    yield f"position-reach{suffix}", _heat(
+        found, view.reach, "Over how many pixels each pixel's attention is spread",
+        f"exp(entropy) of its row, of {view.reach.size} pixels · {_circumstances(found, view)}", "pixels",
+    )
+    yield f"position-gate{suffix}", _heat(
+        found, view.shares, "How much position attention adds to the features",
+        f"‖α·S·D‖ / ‖A‖ at each pixel, {_percent(view.share)} over all · {_circumstances(found, view)}",
+        "share of the features' size",
+    )
+
+
+def _channel_map(found: Explanation, view: ChannelView) -> bytes:
+    count = len(view.order)
+    side = 5.2  # inches
+    figure, axes = _canvas((side + 0.8, side))
+    drawn = axes.imshow(view.attention[np.ix_(view.order, view.order)], cmap="cividis", vmin=0)
+    _colour_bar(figure, axes, drawn, "attention")
+    if count <= NAMED:
+        axes.set_xticks(range(count), view.order, rotation=90, fontsize=6)
+        axes.set_yticks(range(count), view.order, fontsize=6)
+        axes.tick_params(length=0)
+    else:
+        axes.set(xticks=[], yticks=[])
+    axes.set_xlabel("key channel", fontsize=9)
+    axes.set_ylabel("row = query channel, adds to 1", fontsize=9)
+    _titled(
+        axes, "Whom each channel attends to",
+        f"form “{view.form}” · β = {_figure(view.gate)}, ‖β·X·A‖ / ‖A‖ = {_percent(view.share)}"
+        f"{_at_scale(found, view.scale)}\nchannels in an order that puts similar maps side by side",
+    )
+    return _png(figure)
+
+
+def _features(found: Explanation, view: ChannelView) -> bytes:
+    """The channels without which the class changes at most positions, or the strongest where nothing changes."""
+    changed = (view.without != SAME).mean((1, 2))
+    size = np.linalg.norm(view.features, axis=(0, 1))
+    shown = np.lexsort((-size, -changed))[:FEATURES]
+    rows = -(-len(shown) // 4)
+    figure, panels = _canvas((8, 0.8 + rows * (0.3 + _height(found, 1.9))), rows)
+    for axes, channel in zip(panels.flat, shown, strict=False):
+        values = view.features[:, :, channel]
+        axes.imshow(values, cmap="cividis", vmin=0, vmax=values.max() or 1, extent=_extent(found))
+        text = f"channel {channel}: 0 to {_figure(values.max())}, {_percent(changed[channel])}"
+        axes.set_title(text, loc="left", fontsize=8, color=hex_colour(INK))
+    for axes in panels.flat:
+        axes.axis("off")
+    title = f"Feature maps of the channels that matter most{_at_scale(found, view.scale)}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=hex_colour(INK))
+    figure.supxlabel(
+        "what dark and bright stand for, and at how many of the pixels the class changes without the channel",
+        x=0.01, ha="left", fontsize=8, color=hex_colour(PALE_INK),
+    )
+    return _png(figure)
+
+
+def _weights(found: Explanation, view: ScaleView, weights: np.ndarray) -> Iterator[Drawing]:
+    winner = weights.argmax(-1)
+    for index, scale in enumerate(view.scales):
+        yield f"scale-weight-{scale:g}", _heat(
+            found, weights[:, :, index], f"Weight of scale {scale:g}",
+            f"mean {weights[:, :, index].mean():.3f} · the weights of all scales add to 1 at each pixel", "weight",
+            top=1,
+        )
+    figure, axes = _over_picture(found)
+    colours = [WINNERS[index % len(WINNERS)] for index in range(len(view.scales))]
+    rgb = np.array([[int(colour[n : n + 2], 16) for n in (1, 3, 5)] for colour in colours], np.uint8)
+    axes.imshow(rgb[winner], alpha=STRENGTH, extent=_extent(found))
+    _frame_cells(axes, found, winner.shape)
+    names = [f"scale {s:g}: {_percent(float((winner == n).mean()))}" for n, s in enumerate(view.scales)]
+    _legend(axes, colours, names)
+    _titled(axes, "Which scale weighs most", "the scale with the largest weight at each pixel")
+    yield "scale-winner", _png(figure)
+
+
+def _experiment(
+    found: Explanation, experiment: Experiment, classes: Sequence[str], palette: np.ndarray
+) -> bytes:
+    changed = experiment.label != found.label
+    figure, axes = _over_picture(found, pale=True)
+    marked = np.dstack([palette[np.minimum(experiment.label, len(palette) - 1)], np.uint8(255 * changed)])
+    axes.imshow(marked, extent=_extent(found))
+    if changed.any() and not changed.all() and min(changed.shape) > 1:  # so that single pixels are seen
+        height, width = changed.shape
+        centres = np.arange(width) + 0.5, np.arange(height) + 0.5
+        axes.contour(*centres, changed, [0.5], colors="black", linewidths=0.7)
+    counts = np.bincount(experiment.label[changed], minlength=len(classes))
+    order = [int(index) for index in (-counts).argsort(kind="stable")[:NAMED_CLASSES] if counts[index]]
+    names = [f"now {classes[index]}: {_percent(counts[index] / changed.size)}" for index in order]
+    _legend(axes, [hex_colour(tuple(palette[index])) for index in order], names)
+    share = _percent(float(changed.mean()))
+    said = f"{share} of the pixels change their class" if changed.any() else "no pixel changes its class"
+    title = f"{experiment.title[0].upper()}{experiment.title[1:]}: {said}"
+    _titled(axes, title, f"{experiment.what} · the network is not trained anew")
+    return _png(figure)
+
+
+def _heat(
+    found: Explanation, values: np.ndarray, title: str, note: str, unit: str, *, top: float | None = None,
+    pixel: int | None = None,
+) -> bytes:
+    """``values (h, w)`` over the picture, from 0 to ``top`` or to their largest, with one ``pixel`` framed."""
+    from matplotlib.patches import Rectangle
+
+    figure, axes = _over_picture(found)
+    top = top or float(values.max()) or 1.0
+    drawn = axes.imshow(values, cmap="cividis", vmin=0, vmax=top, alpha=STRENGTH, extent=_extent(found))
+    _frame_cells(axes, found, values.shape)
+    if pixel is not None:
+        (height, width), (rows, columns) = found.picture.shape[:2], values.shape
+        cell = width / columns, height / rows
+        corner = pixel % columns * cell[0], pixel // columns * cell[1]
+        for colour, thickness in (("black", 3.2), ("white", 1.4)):
+            axes.add_patch(Rectangle(corner, *cell, fill=False, color=colour, linewidth=thickness, clip_on=False))
+    _colour_bar(figure, axes, drawn, unit)
+    _titled(axes, title, note)
+    return _png(figure)
+
+
+def _over_picture(found: Explanation, *, pale: bool = False) -> tuple[Figure, Axes]:
+    """A figure with the picture in grey, or in grey from the middle up to white."""
+    figure, axes = _canvas((WIDTH + 0.8, _height(found, WIDTH) + 0.8))
+    grey = found.picture @ np.array([0.299, 0.587, 0.114])
+    axes.imshow(grey, cmap="gray", vmin=-255 if pale else 0, vmax=255, extent=_extent(found))
+    axes.set(xticks=[], yticks=[])
+    return figure, axes
+
+
+def _canvas(size: tuple[float, float], rows: int | None = None) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(size, layout="constrained", facecolor=hex_colour(PAPER))
+    axes: Any = figure.subplots(rows or 1, 1 if rows is None else 4, squeeze=False)
+    if rows is None:
+        axes = axes[0, 0]
+        axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _height(found: Explanation, width: float) -> float:
+    """The height of the picture where it is ``width`` wide."""
+    height, across = found.picture.shape[:2]
+    return float(np.clip(width * height / across, *HEIGHTS))
+
+
+def _extent(found: Explanation) -> tuple[float, float, float, float]:
+    """Where maps of any grid are drawn: from the left to the right, and from the lower to the upper edge."""
+    height, width = found.picture.shape[:2]
+    return 0, width, height, 0
+
+
+def _frame_cells(axes: Axes, found: Explanation, grid: tuple[int, ...]) -> None:
+    if max(grid) > FRAMED:
+        return
+    height, width = found.picture.shape[:2]
+    rows, columns = (np.linspace(0, size, cells + 1)[1:-1] for size, cells in ((height, grid[0]), (width, grid[1])))
+    axes.hlines(rows, 0, width, color="black", alpha=0.25, linewidth=0.4)
+    axes.vlines(columns, 0, height, color="black", alpha=0.25, linewidth=0.4)
+
+
+def _colour_bar(figure: Figure, axes: Axes, drawn: Any, unit: str) -> None:
+    """The colours as tall as the map, with numbers from 0 to their end."""
+    bar: Any = figure.colorbar(drawn, cax=axes.inset_axes((1.02, 0, 0.035, 1)))
+    bar.set_label(unit, fontsize=9)
+    bar.ax.set_facecolor("#808080")  # the map's colours lie on grey, too
+    bar.outline.set_visible(False)
+    marks = np.linspace(0, drawn.get_clim()[1], 5)
+    bar.set_ticks(marks, labels=[_figure(value) for value in marks])
+    bar.ax.tick_params(labelsize=8)
+
+
+def _legend(axes: Axes, colours: Sequence[str], names: Sequence[str]) -> None:
+    """Chips with names below the picture; what a data set calls its classes is not read as a formula."""
+    from matplotlib.patches import Patch
+
+    if not names:
+        return
+    chips = [Patch(facecolor=colour, edgecolor=hex_colour(PALE_INK), linewidth=0.5) for colour in colours]
+    legend = axes.legend(
+        chips, names, loc="upper left", bbox_to_anchor=(0, 0), ncols=2, fontsize=8, frameon=False, borderpad=0.2,
+        handlelength=1, handleheight=1,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _titled(axes: Axes, title: str, note: str) -> None:
+    above = 8 + 11 * (1 + note.count("\n"))  # points
+    axes.set_title(title, loc="left", pad=above, fontsize=11, color=hex_colour(INK))
+    axes.annotate(
+        note, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", va="bottom", fontsize=8,
+        color=hex_colour(PALE_INK),
+    )
+
+
+def _circumstances(found: Explanation, view: PositionView) -> str:
+    return f"α = {_figure(view.gate)}{_at_scale(found, view.scale)}"
+
+
+def _at_scale(found: Explanation, scale: float) -> str:
+    return "" if found.scales is None else f" · scale {scale:g}"
+
+
+def _suffix(found: Explanation, scale: float) -> str:
+    return "" if found.scales is None else f"-scale-{scale:g}"
+
+
+def _figure(value: float) -> str:
+    """
+    >>> _figure(0.0), _figure(-0.01234), _figure(2700.0)
+    ('0', '−0.0123', '2700')
+    """
+    return f"{value:.4g}".replace("-", "−") if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
+
+
+def _percent(share: float) -> str:
+    """
+    >>> _percent(0.1234), _percent(0.0001), _percent(0)
+    ('12.3 %', '< 0.1 %', '0.0 %')
+    """
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _png(figure: Figure) -> bytes:
+    """``figure`` as a PNG: by Agg, without pyplot and its global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class in a script without a font
+        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", pad_inches=0.15)
+    return buffer.getvalue()
