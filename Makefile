@@ -42,7 +42,7 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 test: $(VENV)/.test  ## run the tests: under 10 minutes
 	$(BIN)/python -m pytest
 
-test-cuda: $(VENV)/.test-cuda  ## prove the CUDA kernels without a GPU: 430 MB, under 6 minutes, Linux x86-64
+test-cuda: $(VENV)/.test-cuda  ## compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
 	$(BIN)/python -m pytest -m cuda_cpu --no-skips tests/cuda_cpu
 
 test-gpu:  ## run the tests of the CuPy backend: needs a GPU, installs nothing
