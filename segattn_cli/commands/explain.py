@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands import completion
+from segattn_cli.commands.places import require_empty, require_place
 from segattn_cli.commands.prediction import Run
 from segattn_cli.commands.terminal import complain, say
-from segattn_cli.errors import ExitCode, OutputError, UsageError, printable
+from segattn_cli.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
@@ -80,9 +80,11 @@ def explain(
 
     if out is None and png is None and npz is None:
         out = Path("explain.html")
-    for path in (out, png, npz):
+    for path in (out, npz):
         if path is not None:
-            _require_place(path, is_folder=path is png, force=force)
+            require_place(path, force=force)
+    if png is not None:
+        require_empty("--png", png, force=force)
     pinned = [_point(text) for text in points or ()]
     found = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
     ops = get_backend(backend)
@@ -165,22 +167,6 @@ def _write_arrays(path: Path, explanations: list[Explanation], points: list[tupl
 
     write_arrays(path, explanations, points)
     say(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-
-
-def _require_place(path: Path, *, is_folder: bool, force: bool) -> None:
-    """Complain now of what would be in the way after minutes of work."""
-    if is_folder:
-        if path.exists() and not path.is_dir():
-            raise OutputError(f"--png {path} is a file: give a folder.")
-        if path.exists() and any(path.iterdir()) and not force:
-            raise OutputError(f"{path} is not empty: add to it with --force, or choose another --png.")
-        return
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name a file.")
-    if os.path.exists(path) and not force:
-        raise OutputError(f"{path} exists already: replace it with --force, or choose another place.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} to write {path.name} to.")
 
 
 def _point(text: str) -> tuple[int, int]:

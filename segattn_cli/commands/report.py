@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segattn_cli.commands import completion
+from segattn_cli.commands.places import require_place
 from segattn_cli.commands.terminal import complain, say
-from segattn_cli.errors import CheckpointError, DataError, OutputError, UsageError, printable
+from segattn_cli.errors import CheckpointError, DataError, printable
 
 if TYPE_CHECKING:
     from segattn_cli.data import Dataset
@@ -85,7 +85,7 @@ def report(
         out = folders[0] / REPORT  # the run's own file, which the training writes, too
     else:
         out = out or Path(REPORT)
-        _require_place(out, force)
+        require_place(out, force=force)
     reports = [
         Report(history, missing="Left out by --curves-only.") if curves_only
         else _look(history, backend, data, format, limit, pictures)
@@ -134,13 +134,3 @@ def _watch(model: Model, backend: str, dataset: Dataset, limit: int | None, pict
                 advance(event.done, event.total, printable(f"{model.path.parent}: mIoU {event.miou:.3f}"))
     assert not isinstance(event, Looked)  # a look ends with what was found
     return event
-
-
-def _require_place(path: Path, force: bool) -> None:
-    """Complain now of what would be in the way after minutes of work."""
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: name a file.")
-    if os.path.exists(path) and not force:
-        raise OutputError(f"{path} exists already: replace it with --force, or choose another place.")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {path.parent} to write {path.name} to.")
