@@ -39,7 +39,7 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@echo "          $(RUN)/explain.html      what attends to what"
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
 
-test: $(VENV)/.test  ## run the tests: under 10 minutes
+test: $(VENV)/.test  ## run the tests: about 12 minutes on two cores
 	$(BIN)/python -m pytest
 
 test-cuda: $(VENV)/.test-cuda  ## compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
