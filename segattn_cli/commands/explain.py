@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segattn_cli.commands import completion
-from segattn_cli.commands.places import require_empty, require_place
+from segattn_cli.commands.places import require_empty, require_place, require_untouched
 from segattn_cli.commands.prediction import Run
 from segattn_cli.commands.terminal import complain, say
 from segattn_cli.errors import ExitCode, UsageError, printable
@@ -85,8 +87,11 @@ def explain(
             require_place(path, force=force)
     if png is not None:
         require_empty("--png", png, force=force)
+    _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
     found = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    read = [run, *(each.source for each in found if isinstance(each.source, Path))]
+    require_untouched([path for path in (out, npz) if path is not None], read)
     ops = get_backend(backend)
     model = open_model(run)
     explanations, failed = _explain(model, ops, found, max_side)
@@ -105,6 +110,17 @@ def explain(
         _write_arrays(npz, explanations, pinned)
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _require_apart(places: Mapping[str, Path | None]) -> None:
+    """Raise an error where two options name one place, and the later result would replace the earlier."""
+    taken: dict[str, str] = {}
+    for option, path in places.items():
+        if path is None:
+            continue
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} are both {path}: give each a place of its own.")
 
 
 def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) -> tuple[list[Explanation], int]:

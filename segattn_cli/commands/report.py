@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands import completion
-from segattn_cli.commands.places import require_place
+from segattn_cli.commands.places import require_place, require_untouched
 from segattn_cli.commands.terminal import complain, say
-from segattn_cli.errors import CheckpointError, DataError, printable
+from segattn_cli.errors import CheckpointError, DataError, NonFiniteError, printable
 
 if TYPE_CHECKING:
     from segattn_cli.data import Dataset
@@ -82,10 +82,12 @@ def report(
     folders = list({folder.resolve(): folder for folder in runs}.values())
     histories = [read_history(folder) for folder in folders]
     if out is None and len(folders) == 1:
-        out = folders[0] / REPORT  # the run's own file, which the training writes, too
+        out = folders[0] / REPORT
+        require_place(out, force=True)  # the run's own file, which the training writes, too
     else:
         out = out or Path(REPORT)
         require_place(out, force=force)
+        require_untouched([out], folders)
     reports = [
         Report(history, missing="Left out by --curves-only.") if curves_only
         else _look(history, backend, data, format, limit, pictures)
@@ -113,7 +115,7 @@ def _look(
         dataset = open_data_of(model, data, format)
         found = _watch(model, backend, dataset, limit, pictures)
         return Report(history, found, palette=model.palette, checkpoint=model.path.stem)
-    except (CheckpointError, DataError, MemoryError) as error:
+    except (CheckpointError, DataError, MemoryError, NonFiniteError) as error:
         if data is not None and isinstance(error, DataError):
             raise  # that is what was asked for
         said = str(error) if not isinstance(error, MemoryError) else f"There is not enough memory ({error})."

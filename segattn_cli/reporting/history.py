@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 Event = dict[str, Any]
+Check = Callable[[Any], bool]
 #: ``unfinished``: interrupted, killed, or ended by an error.
 State = Literal["finished", "going on", "not finite", "unfinished"]
 
@@ -41,7 +44,7 @@ class History:
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes, or none where the run never started."""
-        return tuple(self.started[-1].get("classes", ())) if self.started else ()
+        return tuple(self.started[-1].get("classes") or ()) if self.started else ()
 
     @cached_property
     def step(self) -> int:
@@ -73,7 +76,7 @@ def read_history(folder: Path | str) -> History:
     """Read the folder of a run, whatever state that is in.
 
     Raises:
-        CheckpointError: for a folder that is no run's.
+        CheckpointError: for a folder that is no run's, and for one whose files may not be read.
         ConfigError: for a configuration that this segattn cannot read.
     """
     folder = Path(folder)
@@ -100,32 +103,37 @@ def read_history(folder: Path | str) -> History:
 
 def _read_config(folder: Path) -> Config:
     path = folder / runs.CONFIG
-    try:
-        return config_from(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError:
+    text = _read(path)
+    if text is None:
         raise CheckpointError(
             f"{folder} is no run: it has no {runs.CONFIG}; give a folder that `segattn train --out` made."
-        ) from None
+        )
+    try:
+        return config_from(tomllib.loads(text.decode()))
     except (ConfigError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no configuration of this segattn: {error}") from None
 
 
 def _read_events(path: Path) -> tuple[list[Event], int]:
     """The events in a file, and how many of its lines are none. What follows the last newline is being written."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except OSError:
-        return [], 0  # killed before it wrote anything
-    events = [event for event in map(_parse, lines) if isinstance(event, dict) and "event" in event]
+    lines = (_read(path) or b"").split(b"\n")[:-1]  # there is none where it was killed before it wrote anything
+    events = [event for event in map(_parse, lines) if _fits(event) and isinstance(event.get("event"), str)]
     return events, len(lines) - len(events)
 
 
 def _read_result(path: Path) -> Event | None:
+    result = _parse(_read(path) or b"")
+    return result if _fits(result) else None
+
+
+def _read(path: Path) -> bytes | None:
+    """The content of a file, None where there is none; a pipe, for which one would wait, is none."""
     try:
-        result = _parse(path.read_bytes())
-    except OSError:
+        return path.read_bytes() if path.is_file() else None
+    except FileNotFoundError:
         return None
-    return result if isinstance(result, dict) else None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 def _parse(text: bytes) -> Any:
@@ -136,9 +144,51 @@ def _parse(text: bytes) -> Any:
         return None
 
 
+def _is_number(value: Any) -> bool:
+    """A number that a float can be: JSON's may be larger."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _all(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _named_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(each is None or _is_number(each) for each in value.values())
+
+
+#: What stands under the keys that a report reads, where it is not null.
+VALUES: dict[str, Check] = {
+    **dict.fromkeys(
+        (
+            "step", "steps", "epoch", "loss", "learning_rate", "gradient_norm", "images_per_second", "wait_share",
+            "seconds", "memory", "miou", "pixel_accuracy", "parameters", "training_images", "validation_images",
+            "matched",
+        ),
+        _is_number,
+    ),
+    **dict.fromkeys(("backend", "tensor", "file", "layout"), _is_text),
+    **dict.fromkeys(("parts", "gates", "per_class_iou"), _named_numbers),
+    "classes": _all(_is_text),
+    "scales": _all(_is_number),
+    "scale_weights": _all(lambda value: value is None or _is_number(value)),
+}
+
+
+def _fits(value: Any) -> bool:
+    """Whether ``value`` is an object of JSON whose values are what :data:`VALUES` says."""
+    return isinstance(value, dict) and all(
+        value.get(key) is None or check(value[key]) for key, check in VALUES.items()
+    )
+
+
 def _is_locked(path: Path) -> bool:
     """Whether a training holds the file, which its :class:`~segattn_cli.training.journal.Journal` locks."""
-    if fcntl is None:
+    if fcntl is None or not path.is_file():
         return False
     try:
         with open(path, "rb") as file:

@@ -89,9 +89,9 @@ def _run(report: Report, name: str) -> dict[str, Any]:
         "backend": started.get("backend"),
         "parameters": started.get("parameters"),
         "weights": history.weights and {
-            "file": Path(history.weights.get("file", "")).name,
+            "file": Path(history.weights.get("file") or "").name,
             "layout": history.weights.get("layout"),
-            "matched": history.weights.get("matched", 0),
+            "matched": history.weights.get("matched") or 0,
         },
         "training_images": started.get("training_images"),
         "validation_images": started.get("validation_images"),
@@ -111,7 +111,7 @@ def _steps(history: History) -> dict[str, Any]:
     """The curves of training, each a list as long as ``epoch``."""
     events = history.steps
     together = max(1, math.ceil(len(events) / MOST_POINTS))
-    scales = history.started[-1].get("scales", ()) if history.started else ()
+    scales = (history.started[-1].get("scales") if history.started else None) or ()
 
     def curve(values: Iterable[Any]) -> list[float | None]:
         return _thinned(list(values), together)

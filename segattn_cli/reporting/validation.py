@@ -12,7 +12,7 @@ from backends.contract import Ops
 from segattn_cli.data import Dataset
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.images import resize_image, resize_label
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, NonFiniteError
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ConfusionMatrix
 from segattn_cli.runs import Model
@@ -123,7 +123,8 @@ def look(
     No more than ``2 · pictures`` of them are held at any time. They are ranked by the mIoU of each by itself, over
     the classes in its truth or its prediction. Pixels of void are not counted anywhere.
 
-    Raises :class:`DataError` where not one pixel is labelled, and whatever reading a sample raises.
+    Raises :class:`DataError` where not one pixel is labelled, :class:`NonFiniteError` for scores that hold a NaN or
+    an infinity, and whatever reading a sample raises.
     """
     start = time.perf_counter()
     whole = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
@@ -140,7 +141,12 @@ def look(
         if own.pixels:
             counted = sample.label != dataset.ignore_label
             scores = predictor.ops.to_numpy(found.scores)[counted]  # (n, K)
-            calibration.update(_confidence(scores, found.are_probabilities), (sample.label == prediction)[counted])
+            confidence = _confidence(scores, found.are_probabilities)
+            if not np.isfinite(confidence).all():
+                raise NonFiniteError(
+                    f"{sample.name}: the network's scores hold a NaN or an infinity: take an earlier checkpoint."
+                )
+            calibration.update(confidence, (sample.label == prediction)[counted])
             kept.append(_example(sample, prediction, own))
             kept.sort(key=lambda example: example.miou)
             del kept[pictures : len(kept) - pictures]
@@ -165,11 +171,12 @@ def look(
 
 
 def _confidence(scores: np.ndarray, are_probabilities: bool) -> np.ndarray:
-    """The greatest probability of each of n pixels, from their scores (n, K)."""
+    """The greatest probability of each of n pixels, from their scores (n, K); NaN where these are not finite."""
     greatest = scores.max(-1)
     if are_probabilities:
         return greatest
-    return 1 / np.exp(scores - greatest[:, None]).sum(-1)  # exp(max) / Σ exp
+    with np.errstate(invalid="ignore"):  # ∞ − ∞, which the caller sees
+        return 1 / np.exp(scores - greatest[:, None]).sum(-1)  # exp(max) / Σ exp
 
 
 def _example(sample: Sample, prediction: np.ndarray, own: ConfusionMatrix) -> Example:

@@ -12,7 +12,7 @@ from segattn_cli import charts, pictures, runs
 from segattn_cli.checkpoint import write_atomically
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, NonFiniteError
 from segattn_cli.inference import Predictor
 from segattn_cli.reporting import Looked, Report, look, predictor_of, read_history, report_page
 from segattn_cli.training.state import Progress
@@ -87,7 +87,7 @@ def write_page(
                 found = event
             if should_stop():
                 break
-    except (DataError, MemoryError) as error:
+    except (DataError, MemoryError, NonFiniteError) as error:
         missing = str(error)
     if found is None:
         missing = f"{missing or 'Stopped before the end.'} For the rest: segattn report {out}"

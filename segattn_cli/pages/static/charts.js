@@ -30,7 +30,7 @@ class LineChart {
       onpointermove: (event) => this.point(event.offsetX), onpointerleave: () => this.read(undefined),
       onkeydown: (event) => this.key(event), onblur: () => this.read(undefined),
     });
-    this.readOut = element("p", { class: "read-out", "aria-live": "polite" });
+    this.readOut = element("p", { class: "read-out" });
     this.node = element(
       "figure", { class: "chart" }, element("figcaption", {}, title), this.svg, this.readOut,
       lines.length > 1 ? this.legend() : undefined, note && element("p", { class: "pale small" }, note),
@@ -154,6 +154,7 @@ class LineChart {
     if (to === undefined || last < 0) return;
     event.preventDefault();
     this.read(this.xs[to]);
+    announce(this.readOut.innerText);
   }
 
   /** Show the values at `x`, of each line at its point nearest to it. */

@@ -26,6 +26,12 @@ function fill(node, ...children) {
   return node;
 }
 
+/** Say to screen readers where keys have led, once they rest. What follows a pointer is not said: it would never end. */
+function announce(text) {
+  clearTimeout(announce.waiting);
+  announce.waiting = setTimeout(() => (document.getElementById("announced").textContent = text), 250);
+}
+
 /** `figure(0.01234)` → "0.0123"; very small and very large numbers with a power of ten. */
 function figure(value, digits = 3) {
   if (value === null || value === undefined) return "–";

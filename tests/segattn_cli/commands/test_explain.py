@@ -115,3 +115,13 @@ def test_pictures_and_arrays(cli: Callable, run: Path, photos: Path, tmp_path: P
     with np.load(arrays) as found:
         query, key, sums = (found[f"a/position/scale-1/{name}"] for name in ("query", "key", "log_sum_exp"))
         np.testing.assert_allclose(np.exp(query @ key.T - sums[:, None]).sum(1), 1, rtol=1e-4)
+
+
+def test_nothing_that_is_read_is_replaced(cli: Callable, run: Path, photos: Path, tmp_path: Path) -> None:
+    before = (photos / "a.jpg").read_bytes()
+    done = cli("explain", run, photos / "a.jpg", "--out", photos / "a.jpg", "--force")
+    assert (done.code, (photos / "a.jpg").read_bytes()) == (ExitCode.USAGE, before)
+    assert "is an input and would be overwritten" in done.err
+    both = cli("explain", run, photos / "a.jpg", "--out", tmp_path / "x", "--npz", tmp_path / "x")
+    assert both.code == ExitCode.USAGE
+    assert "give each a place of its own" in both.err

@@ -117,6 +117,19 @@ def test_keys_move_and_pin(page: Any, explained: Explanation) -> None:
     assert page.locator("#position .pins figure").count() == 2
 
 
+def test_keys_are_announced_and_pointers_are_not(page: Any, explained: Explanation) -> None:
+    """A screen reader hears where keys have led, once they rest."""
+    said = page.locator("#announced")
+    x, y = cell_centre(page, MAP, explained.positions[0].grid, 9)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(400)
+    assert said.inner_text() == ""
+    page.locator(MAP).focus()
+    page.keyboard.press("ArrowRight")
+    page.locator("#announced", has_text="attends most to").wait_for(state="attached")
+    assert said.get_attribute("role") == "status"
+
+
 def test_points_are_pinned(page: Any, explained: Explanation) -> None:
     height, width = explained.positions[0].grid
     centres = ((10.5, 10.5), (50.5, 30.5))

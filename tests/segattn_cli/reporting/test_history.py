@@ -138,3 +138,18 @@ def test_labels_tell_apart_what_has_one_name(tmp_path: Path, monkeypatch: pytest
     assert labels([Path()]) == [tmp_path.name]
     assert labels([Path("a/run"), Path("b/run/")]) == ["a/run", "b/run"]
     assert labels([Path("run"), Path("run/run")]) == [f"{tmp_path.name}/run", "run/run"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "step", "step": "many"}', '{"event": "step", "step": 1e999}', '{"event": ["step"]}',
+        '{"event": "step", "step": 2, "parts": [1, 2]}', '{"event": "validated", "step": 2, "miou": {}}', "[]", "7",
+    ],
+)
+def test_a_line_that_holds_something_else_is_counted_and_left_out(tmp_path: Path, line: str) -> None:
+    (tmp_path / "config.toml").write_text(load_config("tiny-scenes").as_toml())
+    (tmp_path / "events.jsonl").write_text(f'{{"event": "step", "step": 1, "epoch": 0.1}}\n{line}\n')
+    history = read_history(tmp_path)
+    assert (len(history.steps), history.validations, history.step) == (1, (), 1)
+    assert history.unreadable == 1

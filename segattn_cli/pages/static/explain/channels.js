@@ -82,7 +82,7 @@ class ChannelExplorer {
       onkeydown: (event) => this.key(event),
     });
     [this.map.width, this.map.height] = [640, 640];
-    this.pair = element("p", { id: "channel-pair", class: "pale", "aria-live": "polite" }, "Point at the map to read its numbers.");
+    this.pair = element("p", { id: "channel-pair", class: "pale" }, "Point at the map to read its numbers.");
     this.legend = element("div");
     this.details = element("div");
     this.use = element("div");
@@ -190,11 +190,19 @@ class ChannelExplorer {
     if (step) {
       const place = this.order.indexOf(this.chosen) + step;
       this.choose(this.order[Math.min(this.count - 1, Math.max(0, place))]);
+      announce(this.summary());
     } else if (event.key === "+") this.zoom(0.5);
     else if (event.key === "-") this.zoom(2);
     else if (event.key === "0") this.zoom(Infinity);
     else return;
     event.preventDefault();
+  }
+
+  /** What is to be seen of the chosen channel, in a sentence. */
+  summary() {
+    const [top] = topIndices(this.row(this.chosen), 1);
+    const changed = `without it ${percent(this.effects[this.chosen])} of the positions change their class`;
+    return `Channel ${this.chosen} attends most to channel ${top}: ${figure(this.weight(this.chosen, top))}; ${changed}`;
   }
 
   /** Show `factor` times as many channels, around the chosen one. */

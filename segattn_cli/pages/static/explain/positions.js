@@ -80,13 +80,12 @@ class PositionExplorer {
       tabindex: "0",
       role: "application",
       "aria-label": "Map of position attention. Arrow keys move the pixel, with Shift by five; R shows its row, C its column, P pins it.",
-      "aria-describedby": "position-read-out",
       onpointermove: (event) => event.pointerType === "mouse" && this.preview(this.cellUnder(event)),
       onpointerleave: () => this.preview(this.selected),
       onclick: (event) => this.select(this.cellUnder(event)),
       onkeydown: (event) => this.key(event),
     });
-    this.readOut = element("div", { id: "position-read-out", class: "read-out", "aria-live": "polite" });
+    this.readOut = element("div", { id: "position-read-out", class: "read-out" });
     this.legend = element("div");
     this.pinned = element("div", { class: "pins" });
     this.modes = this.modeButtons();
@@ -98,6 +97,7 @@ class PositionExplorer {
       rootToggle((root) => {
         this.root = root;
         this.draw();
+        this.drawPins();
       }),
       slider("Map over picture", this.strength, (strength) => {
         this.strength = strength;
@@ -105,6 +105,7 @@ class PositionExplorer {
       }),
     );
     fill(root, controls, element("div", { class: "split" }, element("div", {}, this.canvas, this.legend), this.readOut), this.pinned);
+    this.drawPins();
   }
 
   modeButtons() {
@@ -145,11 +146,14 @@ class PositionExplorer {
   pin() {
     if (!this.pins.includes(this.selected)) this.pins = [...this.pins, this.selected].slice(-MOST_PINS);
     this.draw();
+    this.drawPins();
   }
 
   unpin(cell) {
     this.pins = this.pins.filter((each) => each !== cell);
     this.draw();
+    this.drawPins();
+    this.canvas.focus({ preventScroll: true }); // the button that had it is gone
   }
 
   key(event) {
@@ -167,19 +171,35 @@ class PositionExplorer {
     else if (letter === "p") this.pin();
     else return;
     event.preventDefault();
+    announce(this.summary());
+  }
+
+  get isMap() {
+    return this.mode === "row" || this.mode === "column";
+  }
+
+  /** What the read-out says first, in a sentence. */
+  summary() {
+    const values = this.values();
+    const named = (cell) => `${this.place(cell)}, ${data.classes[this.classes[cell]]}`;
+    if (!this.isMap) {
+      const { name, unit } = OVERVIEWS[this.mode];
+      return `${name}: ${figure(values[this.shown])}${unit} at ${named(this.shown)}`;
+    }
+    const [top] = topIndices(values, 1);
+    const whose = this.mode === "row" ? "attends most to" : "is attended to most by";
+    return `Pixel ${named(this.shown)}, ${whose} ${named(top)}: ${figure(values[top])}`;
   }
 
   draw() {
     const values = this.values();
-    const isMap = this.mode === "row" || this.mode === "column";
     const top = largest(values);
     drawHeat(this.canvas, this.image, this.view.grid, values, { top, strength: this.strength, root: this.root });
     this.pins.forEach((cell, n) => frameCell(this.canvas, this.view.grid, cell, `${n + 1}`));
     frameCell(this.canvas, this.view.grid, this.shown);
     fill(this.legend, legend(top, { root: this.root, unit: OVERVIEWS[this.mode]?.unit }));
     for (const button of this.modes.children) button.setAttribute("aria-pressed", button.dataset.mode === this.mode);
-    fill(this.readOut, isMap ? this.describeMap(values) : this.describeOverview(values));
-    this.drawPins();
+    fill(this.readOut, this.isMap ? this.describeMap(values) : this.describeOverview(values));
   }
 
   /** "pixel (212, 96) of the picture": the middle of a cell. */

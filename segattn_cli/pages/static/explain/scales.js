@@ -53,7 +53,7 @@ function showScales(root, image) {
     ),
   );
 
-  const readOut = element("p", { class: "read-out", "aria-live": "polite" }, "Point at a picture to read the numbers there.");
+  const readOut = element("p", { class: "read-out" }, "Point at a picture to read the numbers there.");
   const read = (x, y) => {
     const [height, width] = image.size;
     const pixel = Math.min(height - 1, Math.floor(y * height)) * width + Math.min(width - 1, Math.floor(x * width));

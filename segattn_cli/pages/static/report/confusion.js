@@ -16,7 +16,7 @@ class Confusion {
     this.predicted = this.names.map((_, p) => sum(this.counts.map((line) => line[p])));
     this.size = sizeOf(this.names.length);
     this.readOut = element(
-      "p", { class: "read-out", "aria-live": "polite" }, "Point at a cell, or move by the arrow keys.",
+      "p", { class: "read-out" }, "Point at a cell, or move by the arrow keys.",
     );
     this.holder = element("div", { class: "scroll" });
     const matrix = element("div", {}, this.holder, legend(100, { unit: " %", root: true }), this.readOut);
@@ -77,6 +77,7 @@ class Confusion {
     const inside = (n) => Math.min(this.names.length - 1, Math.max(0, n));
     this.read(inside(t + step[0]), inside(p + step[1]));
     this.cellAt(...this.at).scrollIntoView({ block: "nearest", inline: "nearest" });
+    announce(this.readOut.innerText);
   }
 
   cellAt(t, p) {

@@ -38,13 +38,14 @@ async function exampleNode(run, example) {
   drawOver(canvases[1], image, size, bitmapOf(classColours(truth.values, size, run.palette)), 1);
   drawOver(canvases[2], image, size, bitmapOf(classColours(prediction.values, size, run.palette)), 1);
   drawOver(canvases[3], greyed(image, size), size, bitmapOf(errors(truth.values, prediction.values, size)), 1);
-  const said = element("p", { class: "read-out", "aria-live": "polite" });
+  const said = element("p", { class: "read-out" });
   const captions = ["picture", "truth", "prediction", "errors"];
   const pointer = new Pointer(canvases, size, (x, y) => {
     const n = y * size[1] + x;
     const name = (label) => element("strong", {}, label === VOID ? "void" : run.classes[label]);
     const is = [name(truth.values[n]), ", prediction ", name(prediction.values[n])];
     fill(said, element("span", {}, `pixel ${x}, ${y}: truth `, is));
+    return said.innerText;
   });
   const figures = `mIoU ${fixed(example.miou)}, ${percent(example.accuracy)} of the pixels right`;
   return element(
@@ -89,7 +90,7 @@ class Pointer {
     const [height, width] = this.size;
     const stride = Math.max(1, Math.round(width / (event.shiftKey ? 12 : 60)));
     const [x, y] = this.at ?? [width >> 1, height >> 1];
-    this.go(x + stride * step[1], y + stride * step[0]);
+    announce(this.go(x + stride * step[1], y + stride * step[0]));
   }
 
   go(x, y) {
@@ -100,7 +101,7 @@ class Pointer {
       mark.style.left = `${(100 * (this.at[0] + 0.5)) / width}%`;
       mark.style.top = `${(100 * (this.at[1] + 0.5)) / height}%`;
     }
-    this.tell(...this.at);
+    return this.tell(...this.at);
   }
 }
 
