@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -111,6 +112,24 @@ def test_the_last_checkpoint_of_a_run_that_has_no_best_yet(cli: Any, trained: Pa
     (found,) = data_of(trained / "report.html")["runs"]
     assert (found["checkpoint"], found["state"]) == ("last", "unfinished")
     assert found["validation"]["images"] == 3
+
+
+@pytest.mark.parametrize("name", ["config.toml", "events.jsonl", "best.safetensors", "result.json"])
+def test_a_run_is_not_replaced_by_its_page(cli: Any, trained: Path, name: str) -> None:
+    before = (trained / name).read_bytes()
+    done = cli("report", trained, "--curves-only", "--out", trained / name, "--force")
+    assert done.code == ExitCode.USAGE
+    assert done.err == f"segattn: {trained / name} is an input and would be overwritten: choose another place.\n"
+    assert (trained / name).read_bytes() == before
+
+
+def test_a_folder_that_may_not_be_written_to_is_named_before_the_pass(
+    cli: Any, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode, **how: mode != os.W_OK)  # root may write anywhere
+    done = cli("report", trained)
+    assert done.code == ExitCode.OUTPUT
+    assert done.err == f"segattn: {trained} may not be written to: choose another place for report.html.\n"
 
 
 def test_a_half_written_line(cli: Any, trained: Path) -> None:

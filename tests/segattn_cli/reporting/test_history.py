@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,24 @@ def test_numbers_that_json_does_not_know_are_none(tmp_path: Path) -> None:
     line = b'{"event": "step", "step": 5, "loss": NaN, "epoch": Infinity}\n'
     found = read_history(run_folder(tmp_path, rest=line))
     assert (found.steps[-1]["loss"], found.steps[-1]["epoch"]) == (None, None)
+
+
+def test_a_file_that_may_not_be_read_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    run = run_folder(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(CheckpointError, match=r"config\.toml cannot be read: Permission denied\.$"):
+        read_history(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    run = run_folder(tmp_path)
+    (run / "events.jsonl").unlink()
+    os.mkfifo(run / "events.jsonl")
+    assert read_history(run).step == 0
 
 
 def test_a_damaged_result_is_none(tmp_path: Path) -> None:

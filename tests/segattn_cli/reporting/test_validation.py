@@ -13,7 +13,7 @@ import reference.ops as ops
 from reference.networks import build_network
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.scenes import CLASSES, PALETTE, SceneOptions, Scenes
-from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.errors import CheckpointError, DataError, NonFiniteError
 from segattn_cli.evaluation import open_data_of
 from segattn_cli.inference import Predictor
 from segattn_cli.metrics import ConfusionMatrix
@@ -126,6 +126,14 @@ def test_pictures_without_a_label_are_not_ranked_and_a_limit_is_one(model: Model
     assert SCENES.name_of(0) not in {each.name for each in (*seen.worst, *seen.best)}
     with pytest.raises(DataError, match="no pixel of scenes"):
         list(look(predictor_of(model, ops), Voided(SCENES), limit=1))
+
+
+@pytest.mark.parametrize("how", [{}, {"flip": True}])
+def test_scores_that_are_not_finite(model: Model, how: dict[str, Any]) -> None:
+    params = {**model.params, "head.classifier.bias": model.params["head.classifier.bias"] + np.float32(np.inf)}
+    predictor = Predictor(model.network, params, ops, **how)
+    with np.errstate(invalid="ignore"), pytest.raises(NonFiniteError, match="val-00000: the network's scores hold"):
+        list(look(predictor, SCENES))
 
 
 def test_large_pictures_are_kept_smaller(model: Model) -> None:
