@@ -225,6 +225,15 @@ def test_scales(page: Any, explained: Explanation) -> None:
     canvas.scroll_into_view_if_needed()
     canvas.hover()
     assert "weight" in page.locator("#scales .read-out").inner_text()
+    canvas.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowLeft")
+    height, width = explained.grid
+    row, column = int((0.5 + 1 / height) * height), int((0.5 - 1 / width) * width)
+    wanted = float(f"{explained.scales.weights[row, column, 0]:.3g}")
+    assert float(page.locator("#scales .read-out").inner_text().split("weight ")[1].split(",")[0]) == pytest.approx(
+        wanted, abs=1e-3
+    )
 
 
 def test_experiments(page: Any, explained: Explanation) -> None:

@@ -70,6 +70,19 @@ function showScales(root, image) {
       nameOf(image.label[pixel]),
     );
   };
+  let at = [0.5, 0.5]; // shares of the width and of the height
+  const move = (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    at = at.map((share, axis) => Math.min(0.999, Math.max(0, share + step[axis] / image.grid[1 - axis])));
+    read(...at);
+    announce(readOut.textContent);
+  };
+  canvases[0].tabIndex = 0;
+  canvases[0].setAttribute("role", "application");
+  canvases[0].setAttribute("aria-label", `${canvases[0].getAttribute("aria-label")}; arrow keys read the numbers of all scales`);
+  canvases[0].addEventListener("keydown", move);
   for (const canvas of canvases) {
     canvas.addEventListener("pointermove", (event) => {
       const box = canvas.getBoundingClientRect();
