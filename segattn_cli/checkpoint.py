@@ -91,8 +91,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises :class:`OutputError`, and leaves what was there, where the disk is full or the folder not writable.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
-    partial = path.with_name(f".{path.name}.partial")
+    target = Path(os.path.realpath(path))  # a link stays one
+    partial = target.with_name(f".{target.name}.partial")
     try:
         if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
             path.write_bytes(data)
@@ -101,8 +101,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-        _flush_folder(path.parent)
+        os.replace(partial, target)
+        _flush_folder(target.parent)
     except OSError as error:
         with contextlib.suppress(OSError):  # the first error is the one to report
             partial.unlink(missing_ok=True)

@@ -210,9 +210,9 @@ def _computing_once(network: Network) -> Network:
     """``network`` for passes over a single picture: all before its attentions is computed in the first of them."""
     network = copy.deepcopy(network)
     trunk: Any = getattr(network, "trunk", network)
-    for layer in trunk.head.sublayers():
-        if isinstance(layer, AttentionBranch):
-            layer.reduce = Once(layer.reduce)  # type: ignore[assignment]
+    branches: list[Any] = [each for each in trunk.head.sublayers() if isinstance(each, AttentionBranch)]
+    for branch in branches:
+        branch.reduce = Once(branch.reduce)
     trunk.backbone = Once(trunk.backbone)
     return network
 

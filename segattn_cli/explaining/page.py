@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from segattn_cli.explaining.channels import ChannelView
 from segattn_cli.explaining.explanation import Explanation, ScaleView
 from segattn_cli.explaining.positions import TOLERANCE, PositionView
 from segattn_cli.explaining.sources import excerpts
-from segattn_cli.pages import pack, quantise, render_page
+from segattn_cli.pages import cividis, data_url, pack, quantise, render_page
 from segattn_cli.runs import Model
 
 SCRIPTS = (
@@ -49,16 +46,16 @@ def page_data(model: Model, explanations: Sequence[Explanation], points: Sequenc
     return {
         "classes": list(model.classes),
         "palette": model.palette.tolist(),
-        "colours": _cividis(),
+        "colours": cividis(),
         "images": [_image(each, points) for each in explanations],
     }
 
 
 def _image(found: Explanation, points: Sequence[Point]) -> dict[str, Any]:
-    height, width = found.own_size
+    (own_height, own_width), (height, width) = found.own_size, found.picture.shape[:2]
     return {
         "name": found.name,
-        "picture": _data_url(found.picture),
+        "picture": data_url(found.picture, "jpeg" if height * width > LOSSLESS else "png", quality=JPEG_QUALITY),
         "size": found.picture.shape[:2],
         "own_size": found.own_size,
         "grid": found.grid,
@@ -69,7 +66,7 @@ def _image(found: Explanation, points: Sequence[Point]) -> dict[str, Any]:
         "experiments": [
             {"title": each.title, "what": each.what, "label": pack(each.label)} for each in found.experiments
         ],
-        "points": [[x, y] for x, y in points if 0 <= x < width and 0 <= y < height],
+        "points": [[x, y] for x, y in points if 0 <= x < own_width and 0 <= y < own_height],
     }
 
 
@@ -116,17 +113,3 @@ def _scales(view: ScaleView) -> dict[str, Any]:
 def _rounded(values: np.ndarray) -> dict[str, Any]:
     """``values``, good to a thousandth of the largest."""
     return pack(values, tolerance=float(np.abs(values).max()) / 1000)
-
-
-def _cividis() -> list[list[int]]:
-    """256 colours from dark blue to yellow, the same to every kind of colour vision (Nuñez et al., 2018)."""
-    import matplotlib
-
-    return (255 * matplotlib.colormaps["cividis"](np.arange(256))[:, :3]).round().astype(int).tolist()
-
-
-def _data_url(picture: np.ndarray) -> str:
-    kind = "png" if picture.shape[0] * picture.shape[1] <= LOSSLESS else "jpeg"
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, quality=JPEG_QUALITY)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from segattn_cli.metrics import ABSENT_CLASS_RULE
-from segattn_cli.pages import pack, render_page
+from segattn_cli.pages import cividis, data_url, pack, render_page
 from segattn_cli.reporting.differences import differences, labels
 from segattn_cli.reporting.history import Event, History
 from segattn_cli.reporting.validation import BINS, Example, Validation
@@ -70,7 +67,7 @@ def page_data(reports: Sequence[Report]) -> dict[str, Any]:
             {"key": key, "values": [_json(value) for value in values]}
             for key, values in differences([each.config for each in histories])
         ],
-        "colours": _cividis(),
+        "colours": cividis(),
     }
 
 
@@ -174,12 +171,10 @@ def _validation(found: Validation) -> dict[str, Any]:
 
 
 def _example(example: Example) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    Image.fromarray(example.image).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return {
         "name": example.name,
         "size": example.image.shape[:2],
-        "picture": f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "picture": data_url(example.image, "jpeg", quality=JPEG_QUALITY),
         "truth": pack(example.truth),
         "prediction": pack(example.prediction),
         "miou": example.miou,
@@ -214,10 +209,3 @@ def _rounded(value: Any) -> float | None:
 def _json(value: Any) -> Any:
     """A value of a configuration in types of JSON."""
     return value if value is None or isinstance(value, bool | int | float | str) else list(value)
-
-
-def _cividis() -> list[list[int]]:
-    """256 colours from dark blue to yellow, the same to every kind of colour vision (Nuñez et al., 2018)."""
-    import matplotlib
-
-    return (255 * matplotlib.colormaps["cividis"](np.arange(256))[:, :3]).round().astype(int).tolist()

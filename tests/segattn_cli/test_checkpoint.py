@@ -121,3 +121,15 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path):
         write_atomically(pipe, b"second")
         assert read.result() == b"second"
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="where files are open is Linux's to tell")
+def test_a_pipe_without_a_name_takes_what_it_is_given():
+    """Standard output is one, when it is somebody's input: /dev/stdout leads to no path that exists."""
+    read, write = os.pipe()
+    try:
+        write_atomically(Path(f"/proc/self/fd/{write}"), b"page")
+        assert os.read(read, 10) == b"page"
+    finally:
+        os.close(read)
+        os.close(write)

@@ -260,6 +260,22 @@ def test_gates_stand_by_their_maps(
     assert "nothing of this map reaches the prediction" in shut.locator("#position-gate .note").inner_text()
 
 
+def test_an_open_gate_that_changes_nothing_is_not_called_closed(
+    tmp_path: Path, visit: Callable[..., Any], both: Model, explained: Explanation
+) -> None:
+    idle = tuple(replace(each, label=explained.label) for each in explained.experiments)
+    page = visit(write(tmp_path, both, replace(explained, experiments=idle))).page
+    assert page.locator("#position-gate .note").inner_text().startswith("In this picture no class depends on it")
+
+
+def test_every_point_is_pinned(
+    tmp_path: Path, visit: Callable[..., Any], both: Model, explained: Explanation
+) -> None:
+    points = [(x, y) for x in (4, 20, 36, 52) for y in (4, 20, 36)]
+    page = visit(write(tmp_path, both, explained, points=points)).page
+    assert page.locator("#position .pins figure").count() == 12
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [

@@ -17,7 +17,6 @@ const OVERVIEWS = {
     unit: "",
   },
 };
-const MOST_PINS = 8;
 
 /** Row `pixel` of the map, s_ji for every pixel i: whom it looks at. Adds to 1. */
 function attentionRow(view, pixel) {
@@ -50,7 +49,7 @@ class PositionExplorer {
     this.root = false;
     this.strength = 0.8;
     this.pins = image.points.map(([x, y]) => this.cellAt((x + 0.5) / image.own_size[1], (y + 0.5) / image.own_size[0]));
-    this.pins = [...new Set(this.pins)].slice(0, MOST_PINS);
+    this.pins = [...new Set(this.pins)];
     this.selected = this.pins[0] ?? this.middle();
     this.shown = this.selected;
     this.build(root);
@@ -144,7 +143,7 @@ class PositionExplorer {
   }
 
   pin() {
-    if (!this.pins.includes(this.selected)) this.pins = [...this.pins, this.selected].slice(-MOST_PINS);
+    if (!this.pins.includes(this.selected)) this.pins = [...this.pins, this.selected];
     this.draw();
     this.drawPins();
   }

@@ -8,6 +8,7 @@ function showScales(root, image) {
   const count = scales.length;
   const plane = (s) => Float32Array.from({ length: weights.length / count }, (_, n) => weights[n * count + s]);
   const labels = (s) => image.scales.labels.subarray(s * image.label.length, (s + 1) * image.label.length);
+  const colours = scales.map((_, s) => WINNERS[s % WINNERS.length]);
   const canvases = [];
   const parts = [];
 
@@ -22,10 +23,10 @@ function showScales(root, image) {
       return picture(canvas, [`Scale ${scale}: mean weight `, element("span", { class: "mean" }, figure(mean))]);
     });
     const wins = canvasOf("Which scale has the largest weight at each pixel");
-    drawIndices(wins, image, image.grid, winner, WINNERS);
+    drawIndices(wins, image, image.grid, winner, colours);
     canvases.push(wins);
     const won = scales.map((_, s) => winner.filter((each) => each === s).length / winner.length);
-    const names = scales.map((scale, s) => element("span", { class: "winner" }, chip(WINNERS[s % WINNERS.length]), `scale ${scale} ${percent(won[s])} `));
+    const names = scales.map((scale, s) => element("span", { class: "winner" }, chip(colours[s]), `scale ${scale} ${percent(won[s])} `));
     parts.push(
       element("h3", {}, "Whom each pixel believes"),
       element("div", { class: "strip wide" }, maps, picture(wins, ["Which scale wins: ", ...names])),

@@ -4,9 +4,12 @@ const byId = (id) => document.getElementById(id);
 /** A gate that lets in less than this share of the features does next to nothing. */
 const NOTHING = 0.01;
 const explorers = {};
+let wanted; // the picture that was asked for last: another may be unpacked later
 
 async function show(index) {
+  wanted = index;
   const image = await open(index);
+  if (index !== wanted) return;
   for (const [n, button] of [...byId("pictures").children].entries()) button.setAttribute("aria-pressed", n === index);
   const [height, width] = image.size;
   const shrunk = height !== image.own_size[0] || width !== image.own_size[1];
@@ -48,7 +51,7 @@ function showAttention(image, kind, views, Explorer, chosen = 0) {
 function gateSays(image, kind, view) {
   const letter = kind === "position" ? "α" : "β";
   const effect = effectOf(image, `${kind} attention removed`);
-  const small = view.share < NOTHING;
+  const warning = gateWarns(view, effect);
   return [
     element(
       "p",
@@ -58,17 +61,18 @@ function gateSays(image, kind, view) {
       element("strong", {}, percent(effect, 2)),
       " of the pixels change their class.",
     ),
-    small || effect === 0
-      ? element(
-          "p",
-          { class: "note" },
-          view.gate === 0
-            ? `The gate is 0: nothing of this map reaches the prediction.`
-            : `The gate is nearly closed: whatever the map below shows, the prediction hardly depends on it.`,
-        )
-      : undefined,
+    warning && element("p", { class: "note" }, warning),
     kind === "position" && element("p", { class: "pale" }, `Weights below are within ${figure(view.error, 2)} of the network's, measured over the whole map.`),
   ].filter(Boolean);
+}
+
+/** What to bear in mind before reading the map, if anything. */
+function gateWarns(view, effect) {
+  if (view.gate === 0) return "The gate is 0: nothing of this map reaches the prediction.";
+  if (view.share < NOTHING)
+    return "The gate is nearly closed: whatever the map below shows, the prediction hardly depends on it.";
+  if (effect === 0) return "In this picture no class depends on it, whatever the map below shows.";
+  return undefined;
 }
 
 function start() {
