@@ -6,19 +6,21 @@ from typing import NamedTuple
 
 import cupy
 
-from backends.cupy.checks import checked, checked_gradient
-from backends.cupy.launch import c_type, chunks, launch
+from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.launch import c_type, chunks, launch, vector_width
 from reference.ops.checks import OpError
 
 
 class BatchNormCache(NamedTuple):
     x: cupy.ndarray  # (B, H, W, C)
-    y: cupy.ndarray | None  # (B, H, W, C), where a ReLU made it: it is positive where the gradient passes
+    y: cupy.ndarray | None  # (B, H, W, C), positive where a ReLU lets the gradient pass; without residual x tells
     scale: cupy.ndarray  # (C,)
+    shift: cupy.ndarray  # (C,)
     mean: cupy.ndarray  # (C,)
     variance: cupy.ndarray  # (C,), biased
     eps: float
     training: bool
+    relu: bool
     has_residual: bool
 
 
@@ -89,64 +91,86 @@ def _forward(
     else:
         _, mean, variance = checked(op, x=(x, "B H W C"), mean=(mean, "C"), variance=(variance, "C"))
 
-    pixels, channels = x.size // x.shape[3], x.shape[3]
-    y = cupy.empty_like(x)
+    y = cupy.empty(x.shape, x.dtype)
+    across = _Across.of(x)
     launch(
-        "batch_norm.cu", f"batch_norm<{c_type(x)}>", _walkers(pixels, channels), (32, 8),
-        x, scale, shift, mean, variance, residual, y, pixels, channels, float(eps), relu,
+        "batch_norm.cu", f"batch_norm<{across.types}>", across.walkers, across.block,
+        x, scale, shift, mean, variance, residual, y, across.pixels, across.channels, float(eps), relu,
     )
     return y, BatchNormCache(
-        x, y if relu else None, scale, mean, variance, float(eps), training, residual is not None
+        x, None if residual is None else y, scale, shift, mean, variance, float(eps), training, relu,
+        residual is not None,
     )
 
 
 def _backward(
     op: str, dy: cupy.ndarray, cache: BatchNormCache
 ) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray, cupy.ndarray | None]:
-    x, y, scale, mean, variance, eps, training, has_residual = cache
+    x, y, scale, shift, mean, variance, eps, training, relu, has_residual = cache
     dy = checked_gradient(op, dy, x.shape, x.dtype)
-    pixels, channels = x.size // x.shape[3], x.shape[3]
+    across = _Across.of(x)
+    pixels, channels = across.pixels, across.channels
 
     count, per_chunk = chunks(pixels, channels)
     partial = cupy.empty((count, 2, channels), cupy.float64)
-    sums = cupy.empty((2, channels), x.dtype)
+    sums = cupy.empty((2, channels), vector_dtype(x.dtype))
     launch(
-        "batch_norm.cu", f"batch_norm_backward_sums<{c_type(x)}>", (-(-channels // 32), count), (32, 8),
-        x, y, dy, mean, variance, partial, pixels, channels, per_chunk, eps,
+        "batch_norm.cu", f"batch_norm_backward_sums<{across.types}>", (across.blocks, count), across.block,
+        x, y, dy, scale, shift, mean, variance, partial, pixels, channels, per_chunk, eps, relu,
     )
     launch(
-        "channel_sum.cu", f"sum_chunks<{c_type(x)}>", (-(-2 * channels // 32), 1), (32, 32),
+        "channel_sum.cu", f"sum_chunks<{c_type(sums)}>", (-(-2 * channels // 32), 1), (32, 32),
         partial, sums, count, 2 * channels,
     )
     dshift, dscale = sums[0], sums[1]
-    dx = cupy.empty_like(x)
-    dresidual = cupy.empty_like(x) if has_residual else None
+    dx = cupy.empty(x.shape, x.dtype)
+    dresidual = cupy.empty(x.shape, x.dtype) if has_residual else None
     launch(
-        "batch_norm.cu", f"batch_norm_backward<{c_type(x)}>", _walkers(pixels, channels), (32, 8),
-        x, y, dy, scale, mean, variance, dshift, dscale, dx, dresidual, pixels, channels, eps, training,
+        "batch_norm.cu", f"batch_norm_backward<{across.types}>", across.walkers, across.block,
+        x, y, dy, scale, shift, mean, variance, dshift, dscale, dx, dresidual,
+        pixels, channels, eps, training, relu,
     )
     return dx, dscale, dshift, dresidual
 
 
 def _moments(x: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
     """Mean and biased variance of each channel of ``x (B, H, W, C)``."""
-    pixels, channels = x.size // x.shape[3], x.shape[3]
+    across = _Across.of(x)
+    pixels, channels = across.pixels, across.channels
     count, per_chunk = chunks(pixels, channels)
-    partial = cupy.empty((2, count, channels), x.dtype)
-    mean, variance = cupy.empty(channels, x.dtype), cupy.empty(channels, x.dtype)
-    across = -(-channels // 32)
+    partial = cupy.empty((2, count, channels), vector_dtype(x.dtype))
+    mean, variance = cupy.empty(channels, partial.dtype), cupy.empty(channels, partial.dtype)
     launch(
-        "batch_norm.cu", f"batch_moments<{c_type(x)}>", (across, count), (32, 8),
+        "batch_norm.cu", f"batch_moments<{across.types}>", (across.blocks, count), across.block,
         x, partial, pixels, channels, per_chunk,
     )
     launch(
-        "batch_norm.cu", f"batch_moments_finish<{c_type(x)}>", (across,), (32, 32),
+        "batch_norm.cu", f"batch_moments_finish<{c_type(mean)}>", (-(-channels // 32),), (32, 32),
         partial, mean, variance, pixels, channels, per_chunk, count,
     )
     return mean, variance
 
 
-def _walkers(pixels: int, channels: int) -> tuple[int, int]:
-    """The grid of a kernel whose blocks walk over the pixels: about 4096 blocks where there is work for them."""
-    across = -(-channels // 32)
-    return across, max(1, min(-(-pixels // 8), 4096 // across))
+class _Across(NamedTuple):
+    """How threads are laid over maps ``(B, H, W, C)``: neighbours over the channels, the rest over the pixels."""
+
+    pixels: int
+    channels: int
+    types: str  # the arguments of a template: type and width of what a thread reads at once
+    blocks: int  # side by side, to cover the channels
+    block: tuple[int, int]
+
+    @classmethod
+    def of(cls, x: cupy.ndarray) -> _Across:
+        channels = x.shape[3]
+        width = vector_width(channels, x.itemsize)
+        lanes = 1
+        while lanes < 32 and lanes * width < channels:
+            lanes *= 2
+        blocks = -(-channels // (lanes * width))
+        return cls(x.size // channels, channels, f"{c_type(x)}, {width}", blocks, (lanes, 256 // lanes))
+
+    @property
+    def walkers(self) -> tuple[int, int]:
+        """The grid of a kernel whose blocks walk over the pixels: about 4096 of them where there is work."""
+        return self.blocks, max(1, min(-(-self.pixels // self.block[1]), 4096 // self.blocks))

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import cupy
 
-from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.checks import checked, checked_gradient, vector_dtype
 from backends.cupy.gemm import gemm
 from backends.cupy.softmax import softmax_rows, softmax_rows_backward
 from reference.ops.channel_attention import SIGNS
@@ -27,11 +27,11 @@ def channel_attention(
     if form not in SIGNS:
         raise OpError(f"channel_attention: form is {form!r}, wants one of {', '.join(SIGNS)}.")
     batch, _, channels = x.shape
-    attention = cupy.empty((batch, channels, channels), x.dtype)
+    energy = cupy.empty((batch, channels, channels), vector_dtype(x.dtype))
     for image in range(batch):
-        gemm(x[image].T, x[image], attention[image])  # still the energy
-    softmax_rows(attention, attention, sign=SIGNS[form])
-    y = cupy.empty_like(x)
+        gemm(x[image].T, x[image], energy[image])
+    attention = softmax_rows(energy, energy, sign=SIGNS[form]).astype(x.dtype, copy=False)
+    y = cupy.empty(x.shape, x.dtype)
     for image in range(batch):
         gemm(x[image], attention[image].T, y[image])
     return y, ChannelAttentionCache(x, attention, SIGNS[form])
@@ -41,13 +41,14 @@ def channel_attention_backward(dy: cupy.ndarray, cache: ChannelAttentionCache) -
     """From ``dy (B, N, C)``: ``dx (B, N, C)``, the sum of what x does as values, as queries and as keys."""
     x, attention, sign = cache
     dy = checked_gradient("channel_attention_backward", dy, x.shape, x.dtype)
-    denergy = cupy.empty_like(attention)
+    denergy = cupy.empty(attention.shape, vector_dtype(x.dtype))
     for image in range(len(x)):
         # y = x @ attention.mT
         gemm(dy[image].T, x[image], denergy[image])  # still dattention
-    softmax_rows_backward(attention, denergy, denergy, sign=sign)
+    softmax_rows_backward(attention.astype(denergy.dtype, copy=False), denergy, denergy, sign=sign)
     both = denergy + denergy.transpose(0, 2, 1)  # (B, C, C): x is query and key of the energy
-    dx = cupy.empty_like(x)
+    both = both.astype(x.dtype, copy=False)
+    dx = cupy.empty(x.shape, x.dtype)
     for image in range(len(x)):
         gemm(dy[image], attention[image], dx[image])
         # energy = x.mT @ x

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import cupy
 
+from backends.cupy.checks import vector_dtype
 from backends.cupy.launch import c_type, chunks, launch
 
 
 def channel_sum(a: cupy.ndarray, b: cupy.ndarray | None = None) -> cupy.ndarray:
-    """``Σ a``, or ``Σ a·b``, over the pixels of contiguous ``(G, M, C)``: ``(G, C)``."""
+    """``Σ a``, or ``Σ a·b``, over the pixels of contiguous ``(G, M, C)``: ``(G, C)``, float32 at least."""
     groups, pixels, channels = a.shape
     count, per_chunk = chunks(pixels, channels)
     partial = cupy.empty((groups, count, channels), cupy.float64)
-    out = cupy.empty((groups, channels), a.dtype)
+    out = cupy.empty((groups, channels), vector_dtype(a.dtype))
     across = -(-channels // 32)
     launch(
         "channel_sum.cu", f"channel_sum<{c_type(a)}>", (across, count, groups), (32, 8),
         a, b, partial, pixels, channels, per_chunk,
     )
     launch(
-        "channel_sum.cu", f"sum_chunks<{c_type(a)}>", (across, groups), (32, 32), partial, out, count, channels
+        "channel_sum.cu", f"sum_chunks<{c_type(out)}>", (across, groups), (32, 32), partial, out, count, channels
     )
     return out

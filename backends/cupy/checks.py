@@ -5,31 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 import cupy
+import ml_dtypes
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_gradient
+from reference.ops.checks import HALVES, OpError, check_arrays, check_gradient
 
 #: What the kernels are instantiated for: dtype → type in CUDA C++.
-C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+C_TYPES = {
+    np.dtype(np.float32): "float",
+    np.dtype(np.float64): "double",
+    np.dtype(np.float16): "__half",
+    np.dtype(ml_dtypes.bfloat16): "__nv_bfloat16",
+}
+_VECTOR_DTYPES = {dtype: np.dtype(np.float32) if dtype.name in HALVES else dtype for dtype in C_TYPES}
+
+
+def vector_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
+
+    It is the kernels' ``Acc<T>``: float32 beside float16 and bfloat16, else ``dtype`` itself.
+    """
+    return _VECTOR_DTYPES[dtype]
 
 
 def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
     """Check the arrays as ``check_arrays`` does and give them back contiguous, None for those left out."""
     check_arrays(op, **arrays)
+    ready: list[Any] = []
     for name, (array, _) in arrays.items():
         if array is None:
+            ready.append(None)
             continue
         _check_on_device(op, name, array)
         if array.dtype not in C_TYPES:
             raise OpError(f"{op}: {name} is {array.dtype}, wants {' or '.join(map(str, C_TYPES))}.")
-    return [None if array is None else cupy.ascontiguousarray(array) for array, _ in arrays.values()]
+        if ready and array.ndim < 2 and (wanted := vector_dtype(ready[0].dtype)) != array.dtype:
+            array = array.astype(wanted)  # a vector as short as its maps' numbers is taken, too
+        ready.append(array if array.flags.c_contiguous else cupy.ascontiguousarray(array))
+    return ready
 
 
 def checked_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> cupy.ndarray:
     """Check ``dy`` as ``check_gradient`` does and give it back contiguous."""
     check_gradient(op, dy, shape, dtype)
     _check_on_device(op, "dy", dy)
-    return cupy.ascontiguousarray(dy)
+    return dy if dy.flags.c_contiguous else cupy.ascontiguousarray(dy)
 
 
 def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray:

@@ -15,6 +15,9 @@ product first     multiply each input pixel by all taps'   the same, transposed:
 
 Strides, padding and dilation only change what is gathered or collected. Columns exist for as many pixels at a time
 as fit into :data:`SCRATCH_BYTES`.
+
+Where the matrix units compute (float16, bfloat16, TF32) and cuDNN's frontend is installed, cuDNN does what is more
+than one product: it keeps columns on chip. In plain float32 the products above are faster.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from typing import NamedTuple
 
 import cupy
 
+from backends.cupy import cudnn
 from backends.cupy.channel_sum import channel_sum
 from backends.cupy.checks import checked, checked_gradient
-from backends.cupy.gemm import gemm
+from backends.cupy.gemm import gemm, tf32_allowed
 from backends.cupy.launch import c_type, launch, lines
-from backends.cupy.pointwise import ReluCache, relu, relu_backward
-from reference.ops.checks import check_integers
+from backends.cupy.pointwise import ReluCache, finish, relu_backward
+from reference.ops.checks import HALVES, check_integers
 from reference.ops.conv2d import check_conv2d
 from reference.ops.windows import output_size
 
@@ -44,6 +48,7 @@ class Conv2dCache(NamedTuple):
     stride: int
     padding: int
     dilation: int
+    packed: cupy.ndarray | None = None  # (Co, kh, kw, Ci): the weight as cuDNN reads it, where it is cuDNN's
 
 
 class Conv2dReluCache(NamedTuple):
@@ -77,45 +82,30 @@ def conv2d(
 ) -> tuple[cupy.ndarray, Conv2dCache]:
     """Slide a window of weights over the image."""
     x, weight, bias = checked("conv2d", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"))
-    check_integers("conv2d", at_least=1, stride=stride, dilation=dilation)
-    check_integers("conv2d", at_least=0, padding=padding)
-    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
-    cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
-
-    taps = _taps(cache)
-    inputs, outputs = weight.shape[2:]
-    y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
-    if _is_pointwise(taps):
-        gemm(_rows(x), _rows(weight), _rows(y))
-    elif taps.stride == 1 and outputs < inputs:
-        by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
-        for first, columns in _blocks(x, by_input.shape[1]):
-            gemm(_rows(x)[first : first + len(columns)], by_input, columns)
-            _collect(columns, y, x.shape[1:3], taps.reversed(), first)
-    else:
-        for first, columns in _blocks(y, weight.size // outputs):
-            _gather(x, columns, size, taps, first)
-            gemm(columns, _rows(weight), _rows(y)[first : first + len(columns)])
-    if bias is not None:
-        y += bias
-    return y, cache
+    y, cache = _convolve("conv2d", x, weight, bias is not None, stride, padding, dilation)
+    return (y if bias is None else finish(y, y, bias)), cache
 
 
 def conv2d_backward(
     dy: cupy.ndarray, cache: Conv2dCache, *, needs_dx: bool = True
 ) -> tuple[cupy.ndarray | None, cupy.ndarray, cupy.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None."""
-    x, weight, has_bias, stride, padding, dilation = cache
+    x, weight, has_bias, stride, padding, dilation, packed = cache
     size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
     dy = checked_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
 
     taps = _taps(cache)
     inputs, outputs = weight.shape[2:]
-    dx, dweight = cupy.empty_like(x) if needs_dx else None, cupy.empty_like(weight)
+    dx, dweight = cupy.empty(x.shape, x.dtype) if needs_dx else None, cupy.empty(weight.shape, weight.dtype)
     if _is_pointwise(taps):
         gemm(_rows(x).T, _rows(dy), _rows(dweight))
         if dx is not None:
             gemm(_rows(dy), _rows(weight).T, _rows(dx))
+    elif packed is not None:
+        dpacked = cudnn.weight_gradient(x, dy, cupy.empty(packed.shape, packed.dtype), *taps[2:])
+        _transpose(dpacked.reshape(outputs, -1), dweight.reshape(-1, outputs))
+        if dx is not None:
+            cudnn.input_gradient(dy, packed, dx, *taps[2:])
     elif taps.stride == 1 and outputs <= inputs:
         by_output = cupy.ascontiguousarray(weight.transpose(0, 1, 3, 2)).reshape(-1, inputs)  # (kh·kw·Co, Ci)
         by_input = cupy.empty((inputs, len(by_output)), x.dtype)  # (Ci, kh·kw·Co), the gradient
@@ -150,12 +140,14 @@ def conv2d_relu(
     dilation: int = 1,
 ) -> tuple[cupy.ndarray, Conv2dReluCache]:
     """A convolution, a residual and ReLU."""
-    weights = {"weight": (weight, "kh kw Ci Co"), "bias": (bias, "Co")}
-    checked("conv2d_relu", x=(x, "B H W Ci"), **weights, residual=(residual, "B H' W' Co"))
+    x, weight, bias, residual = checked(
+        "conv2d_relu", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"),
+        residual=(residual, "B H' W' Co"),
+    )
     check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
-    z, conv_cache = conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
-    y, relu_cache = relu(z if residual is None else z + residual)
-    return y, Conv2dReluCache(conv_cache, relu_cache, residual is not None)
+    z, conv_cache = _convolve("conv2d_relu", x, weight, bias is not None, stride, padding, dilation)
+    y = finish(z, z, bias, residual, relu=True)
+    return y, Conv2dReluCache(conv_cache, ReluCache(y), residual is not None)
 
 
 def conv2d_relu_backward(
@@ -164,6 +156,47 @@ def conv2d_relu_backward(
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, ``dbias`` and ``dresidual``, None where there is none."""
     dtotal = relu_backward(dy, cache.relu)
     return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
+
+
+def engine() -> str:
+    """Who convolves where more than one product is needed: ``"cuDNN 9.19"``, or ``"products"``."""
+    return f"cuDNN {version}" if (version := cudnn.version()) else "products"
+
+
+def _convolve(
+    op: str, x: cupy.ndarray, weight: cupy.ndarray, has_bias: bool, stride: int, padding: int, dilation: int
+) -> tuple[cupy.ndarray, Conv2dCache]:
+    """Without the bias."""
+    check_integers(op, at_least=1, stride=stride, dilation=dilation)
+    check_integers(op, at_least=0, padding=padding)
+    size = output_size(op, x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+    cache = Conv2dCache(x, weight, has_bias, stride, padding, dilation)
+
+    taps = _taps(cache)
+    inputs, outputs = weight.shape[2:]
+    y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
+    if _is_pointwise(taps):
+        gemm(_rows(x), _rows(weight), _rows(y))
+    elif _is_cudnns(x):
+        packed = cupy.empty((outputs, taps.kh, taps.kw, inputs), x.dtype)
+        _transpose(weight.reshape(-1, outputs), packed.reshape(outputs, -1))
+        cudnn.convolve(x, packed, y, *taps[2:])
+        cache = cache._replace(packed=packed)
+    elif taps.stride == 1 and outputs < inputs:
+        by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
+        for first, columns in _blocks(x, by_input.shape[1]):
+            gemm(_rows(x)[first : first + len(columns)], by_input, columns)
+            _collect(columns, y, x.shape[1:3], taps.reversed(), first)
+    else:
+        for first, columns in _blocks(y, weight.size // outputs):
+            _gather(x, columns, size, taps, first)
+            gemm(columns, _rows(weight), _rows(y)[first : first + len(columns)])
+    return y, cache
+
+
+def _is_cudnns(x: cupy.ndarray) -> bool:
+    on_matrix_units = x.dtype.name in HALVES or (tf32_allowed() and x.itemsize == 4)
+    return on_matrix_units and cudnn.version() is not None
 
 
 def _taps(cache: Conv2dCache) -> Taps:
@@ -190,6 +223,15 @@ def _blocks(image: cupy.ndarray, width: int) -> Iterator[tuple[int, cupy.ndarray
     columns = cupy.empty((pixels, width), image.dtype)
     for first in range(0, batch * one_image, pixels):
         yield first, columns[: batch * one_image - first]
+
+
+def _transpose(matrix: cupy.ndarray, out: cupy.ndarray) -> None:
+    """``out (N, M) = matrixᵀ``, both contiguous."""
+    rows, columns = matrix.shape
+    launch(
+        "conv2d.cu", f"transpose<{c_type(matrix)}>", (-(-columns // 32), -(-rows // 32)), (32, 8),
+        matrix, out, rows, columns,
+    )
 
 
 def _gather(image: cupy.ndarray, columns: cupy.ndarray, grid: tuple[int, int], taps: Taps, first: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import cupy
+import ml_dtypes
 import numpy as np
 from cupy.cuda import cublas
 from cupy.cuda.device import get_cublas_handle
@@ -12,23 +11,18 @@ from cupy.cuda.device import get_cublas_handle
 # Constants of library_types.h and cublas_api.h.
 _NO_TRANSPOSE, _TRANSPOSE = 0, 1
 _DEFAULT_ALGORITHM = -1
-_COMPUTE_TF32 = 77
-
-
-class _Kind(NamedTuple):
-    """What cuBLAS wants to know about a dtype; the factors are addresses of numbers that stay alive below."""
-
-    data_type: int
-    compute_type: int
-    zero: int
-    one: int
-
-
-_FACTORS = {np.dtype(name): np.array([0, 1], name) for name in ("float32", "float64")}
-_KINDS = {
-    dtype: _Kind(*types, _FACTORS[dtype].ctypes.data, _FACTORS[dtype].ctypes.data + dtype.itemsize)
-    for dtype, types in ((np.dtype("float32"), (0, 68)), (np.dtype("float64"), (1, 70)))
+_COMPUTE_FLOAT, _COMPUTE_DOUBLE, _COMPUTE_TF32 = 68, 70, 77
+_FLOAT, _DOUBLE, _HALF, _BFLOAT16 = 0, 1, 2, 14
+_TYPES = {
+    np.dtype(np.float32): _FLOAT,
+    np.dtype(np.float64): _DOUBLE,
+    np.dtype(np.float16): _HALF,
+    np.dtype(ml_dtypes.bfloat16): _BFLOAT16,
 }
+
+#: 0 and 1 in the type to compute in, which cuBLAS reads by address.
+_FACTORS = {compute: np.array([0, 1], dtype) for compute, dtype in ((_FLOAT, "float32"), (_DOUBLE, "float64"))}
+_ADDRESSES = {compute: (pair.ctypes.data, pair.ctypes.data + pair.itemsize) for compute, pair in _FACTORS.items()}
 
 _tf32 = False
 
@@ -39,21 +33,31 @@ def allow_tf32(allowed: bool) -> None:
     _tf32 = allowed
 
 
-def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: bool = False) -> cupy.ndarray:
-    """``out = a·b``, or ``out += a·b``: ``(M, K)``, ``(K, N)`` → ``(M, N)``, of one dtype, out contiguous.
+def tf32_allowed() -> bool:
+    return _tf32
 
-    ``a`` and ``b`` may be transposed views, and rows or columns cut from a larger matrix; nothing is copied.
+
+def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: bool = False) -> cupy.ndarray:
+    """``out = a·b``, or ``out += a·b``: ``(M, K)``, ``(K, N)`` → ``(M, N)``; sums are taken in float32 at least.
+
+    ``a`` and ``b`` have one dtype; ``out`` has it, too, or float32 where it is shorter. ``a`` and ``b`` may be
+    transposed views, and rows or columns cut from a larger matrix, as ``out`` may be; nothing is copied.
     """
     (m, k), n = a.shape, b.shape[1]
-    kind, compute_type, zero, one = _KINDS[a.dtype]
-    if _tf32 and a.itemsize == 4:
-        compute_type = _COMPUTE_TF32
+    kind = _TYPES[a.dtype]
+    if kind == _DOUBLE:
+        compute, (zero, one) = _COMPUTE_DOUBLE, _ADDRESSES[_DOUBLE]
+    else:
+        compute, (zero, one) = _COMPUTE_FLOAT, _ADDRESSES[_FLOAT]
+        if _tf32 and kind == _FLOAT:
+            compute = _COMPUTE_TF32
     # cuBLAS is column-major: it sees our matrices transposed, and outᵀ = bᵀ·aᵀ.
     (op_a, lead_a), (op_b, lead_b) = _layout(a), _layout(b)
+    _, lead_out = _layout(out)
     cublas.gemmEx(
         get_cublas_handle(), op_b, op_a, n, m, k,
         one, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
-        one if accumulate else zero, out.data.ptr, kind, n, compute_type, _DEFAULT_ALGORITHM,
+        one if accumulate else zero, out.data.ptr, _TYPES[out.dtype], lead_out, compute, _DEFAULT_ALGORITHM,
     )
     return out
 
@@ -61,8 +65,8 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
 def _layout(matrix: cupy.ndarray) -> tuple[int, int]:
     """Whether a row-major reader must transpose, and the distance between its rows (or columns) in elements."""
     rows, columns = matrix.shape
-    down, across = (stride // matrix.itemsize for stride in matrix.strides)
-    if across == 1 or columns == 1:
-        return _NO_TRANSPOSE, max(down, columns)
-    assert down == 1 or rows == 1, f"gemm: strides {matrix.strides} have no unit"
-    return _TRANSPOSE, max(across, rows)
+    down, across = matrix.strides
+    if across == matrix.itemsize or columns == 1:
+        return _NO_TRANSPOSE, max(down // matrix.itemsize, columns)
+    assert down == matrix.itemsize or rows == 1, f"gemm: strides {matrix.strides} have no unit"
+    return _TRANSPOSE, max(across // matrix.itemsize, rows)

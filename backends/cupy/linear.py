@@ -9,6 +9,7 @@ import cupy
 from backends.cupy.channel_sum import channel_sum
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
+from backends.cupy.pointwise import finish
 
 
 class LinearCache(NamedTuple):
@@ -26,7 +27,7 @@ def linear(
     y = cupy.empty((*x.shape[:-1], outputs), x.dtype)
     gemm(x.reshape(-1, inputs), weight, y.reshape(-1, outputs))
     if bias is not None:
-        y += bias
+        finish(y, y, bias)
     return y, LinearCache(x, weight, bias is not None)
 
 
@@ -39,9 +40,9 @@ def linear_backward(
     rows = checked_gradient("linear_backward", dy, (*x.shape[:-1], outputs), x.dtype).reshape(-1, outputs)
 
     # y = x @ weight
-    dx = cupy.empty_like(x)
+    dx = cupy.empty(x.shape, x.dtype)
     gemm(rows, weight.T, dx.reshape(-1, inputs))
-    dweight = gemm(x.reshape(-1, inputs).T, rows, cupy.empty_like(weight))
+    dweight = gemm(x.reshape(-1, inputs).T, rows, cupy.empty(weight.shape, weight.dtype))
     # y += bias
     dbias = channel_sum(rows[None])[0] if has_bias else None
     return dx, dweight, dbias

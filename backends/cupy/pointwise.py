@@ -1,4 +1,4 @@
-"""Ops of one value at a time: ReLU, dropout and DANet's gate."""
+"""Ops of one value at a time: ReLU, dropout and DANet's gate; and what follows a product or a convolution."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import cupy
 import numpy as np
 
 from backends.cupy.channel_sum import channel_sum
-from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.launch import c_type, launch, vector_width
 from reference.ops.checks import OpError, check_mask
 
-_relu_backward = cupy.ElementwiseKernel("T y, T dy", "T dx", "dx = y > 0 ? dy : T(0)", "relu_backward")
-_masked = cupy.ElementwiseKernel("T x, bool keep, T kept", "T y", "y = keep ? x / kept : T(0)", "masked")
-_gated = cupy.ElementwiseKernel("T x, T update, T gate", "T y", "y = x + gate * update", "gated")
+_masked = cupy.ElementwiseKernel(
+    "T x, bool keep, A kept", "T y", "y = keep ? T(A(x) / kept) : T(A(0))", "masked"
+)
 
 
 class ReluCache(NamedTuple):
@@ -23,14 +24,17 @@ class ReluCache(NamedTuple):
 def relu(x: cupy.ndarray) -> tuple[cupy.ndarray, ReluCache]:
     """``y = max(x, 0)``."""
     (x,) = checked("relu", x=(x, "..."))
-    y = cupy.maximum(x, 0)
+    y = finish(x, cupy.empty(x.shape, x.dtype), relu=True)
     return y, ReluCache(y)
 
 
 def relu_backward(dy: cupy.ndarray, cache: ReluCache) -> cupy.ndarray:
     """``dx = dy`` where x was positive, 0 elsewhere."""
     dy = checked_gradient("relu_backward", dy, cache.y.shape, cache.y.dtype)
-    return _relu_backward(cache.y, dy)
+    dx = cupy.empty(dy.shape, dy.dtype)
+    width, groups, *shape = _groups(dy)
+    launch("pointwise.cu", f"relu_backward<{c_type(dy)}, {width}>", *shape, cache.y, dy, dx, groups)
+    return dx
 
 
 class DropoutCache(NamedTuple):
@@ -46,13 +50,12 @@ def dropout(x: cupy.ndarray, keep: cupy.ndarray, *, rate: float) -> tuple[cupy.n
     check_mask("dropout", keep, x.shape)
     if not 0 <= rate < 1:
         raise OpError(f"dropout: rate is {rate}, wants at least 0 and less than 1.")
-    return _masked(x, keep, x.dtype.type(1 - rate)), DropoutCache(keep, float(rate), x.shape, x.dtype)
+    return _mask(x, keep, rate), DropoutCache(keep, float(rate), x.shape, x.dtype)
 
 
 def dropout_backward(dy: cupy.ndarray, cache: DropoutCache) -> cupy.ndarray:
     """From ``dy``: ``dx``; the op is its own transpose."""
-    dy = checked_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
-    return _masked(dy, cache.keep, cache.dtype.type(1 - cache.rate))
+    return _mask(checked_gradient("dropout_backward", dy, cache.x_shape, cache.dtype), cache.keep, cache.rate)
 
 
 class GatedResidualCache(NamedTuple):
@@ -64,7 +67,7 @@ def gated_residual(
     x: cupy.ndarray, update: cupy.ndarray, gate: cupy.ndarray
 ) -> tuple[cupy.ndarray, GatedResidualCache]:
     """``y = x + gate·update``."""
-    x, update, _ = checked("gated_residual", x=(x, "..."), update=(update, "..."), gate=(gate, ""))
+    x, update, gate = checked("gated_residual", x=(x, "..."), update=(update, "..."), gate=(gate, ""))
     return _gated(x, update, gate), GatedResidualCache(update, gate)
 
 
@@ -77,4 +80,39 @@ def gated_residual_backward(
     # y = x + gate * update
     rows = (1, -1, dy.shape[-1] if dy.ndim else 1)
     dgate = channel_sum(dy.reshape(rows), update.reshape(rows)).sum()  # ()
-    return dy, gate * dy, dgate
+    return dy, _gated(None, dy, gate), dgate
+
+
+def finish(
+    z: cupy.ndarray,
+    out: cupy.ndarray,
+    bias: cupy.ndarray | None = None,
+    residual: cupy.ndarray | None = None,
+    *,
+    relu: bool = False,
+) -> cupy.ndarray:
+    """``out = relu(z + bias + residual)``, each where it is wanted, in one pass; ``out`` may be ``z``."""
+    width, groups, *shape = _groups(z, whole_rows=bias is not None)
+    channels = z.shape[-1] if z.ndim else 1
+    launch(
+        "pointwise.cu", f"finish<{c_type(z)}, {width}>", *shape, z, bias, residual, out, groups, channels, relu
+    )
+    return out
+
+
+def _gated(x: cupy.ndarray | None, update: cupy.ndarray, gate: cupy.ndarray) -> cupy.ndarray:
+    y = cupy.empty(update.shape, update.dtype)
+    width, groups, *shape = _groups(update)
+    launch("pointwise.cu", f"gated<{c_type(update)}, {width}>", *shape, x, update, gate, y, groups)
+    return y
+
+
+def _mask(x: cupy.ndarray, keep: cupy.ndarray, rate: float) -> cupy.ndarray:
+    return _masked(x, keep, vector_dtype(x.dtype).type(1 - rate))
+
+
+def _groups(array: cupy.ndarray, *, whole_rows: bool = False) -> tuple[int, np.int64, tuple[int], tuple[int]]:
+    """Neighbours that a thread takes, how many such groups there are, and the grid and block for them."""
+    width = vector_width(array.shape[-1] if whole_rows else array.size, array.itemsize)
+    groups = array.size // width
+    return width, np.int64(groups), (-(-groups // 256),), (256,)

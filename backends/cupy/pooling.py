@@ -71,7 +71,8 @@ def global_mean_pool(x: cupy.ndarray) -> tuple[cupy.ndarray, GlobalMeanPoolCache
     """One value for each channel of each image: ``(B, H, W, C)`` → ``(B, C)``."""
     (x,) = checked("global_mean_pool", x=(x, "B H W C"))
     batch, height, width, channels = x.shape
-    y = channel_sum(x.reshape(batch, height * width, channels)) / (height * width)  # (B, C)
+    sums = channel_sum(x.reshape(batch, height * width, channels))
+    y = (sums / (height * width)).astype(x.dtype, copy=False)  # (B, C)
     return y, GlobalMeanPoolCache(x.shape, x.dtype)
 
 

@@ -1,31 +1,39 @@
-"""Position attention in blocks of rows: at no time is there an N×N matrix.
+"""Position attention in blocks of rows: at no time is there an N×N matrix, in no dtype.
 
-A block of rows of the energy, ``rows × N``, is one product with the keys; a kernel turns it into probabilities in
-place, and a second product gathers the values. Only query, key and value are kept: on the way back each block is
-computed again, and one kernel makes probabilities of the energies and the energies' gradient of the probabilities'.
-The two blocks of the way back share :data:`SCRATCH_BYTES`, so memory grows with N and never with N².
+What lies between the large products depends on the dtype; either way one block of rows of the map at a time is
+made, used and forgotten, and made again on the way back. Blocks share :data:`SCRATCH_BYTES`, so memory grows with N
+and never with N².
+
+- float32 and float64: a block of energies, ``rows × N``, is a product of its own; kernels turn it into
+  probabilities in place and, on the way back, probabilities and their gradient into the gradient of the energies.
+- float16 and bfloat16: energies are float32 and never leave a multiprocessor:
+  :mod:`~backends.cupy.attention_mma`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import cupy
 
+from backends.cupy import attention_mma
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
 from backends.cupy.launch import c_type, launch
+from backends.cupy.row_blocks import SCRATCH_BYTES, block_height, row_blocks, scratch_bytes
 from backends.cupy.softmax import softmax_rows
+from reference.ops.checks import HALVES
 
-#: What the blocks may take in all; at N = 9216 in float32 that is a quarter of one N×N matrix.
-SCRATCH_BYTES = 96 * 10**6
+__all__ = ["SCRATCH_BYTES", "PositionAttentionCache", "position_attention", "position_attention_backward"]
 
 
 class PositionAttentionCache(NamedTuple):
     query: cupy.ndarray  # (B, N, D)
     key: cupy.ndarray  # (B, N, D)
     value: cupy.ndarray  # (B, N, C)
+    # Of 16 bits only:
+    y: cupy.ndarray | None = None  # (B, N, C)
+    lse: cupy.ndarray | None = None  # (B, N), log2 Σ exp(energy) of each row, float32
 
 
 def position_attention(
@@ -35,10 +43,13 @@ def position_attention(
     query, key, value = checked(
         "position_attention", query=(query, "B N D"), key=(key, "B N D"), value=(value, "B N C")
     )
-    y = cupy.empty_like(value)  # (B, N, C)
+    y = cupy.empty(value.shape, value.dtype)  # (B, N, C)
+    if query.dtype.name in HALVES:
+        lse = attention_mma.forward(query, key, value, y)
+        return y, PositionAttentionCache(query, key, value, y, lse)
     (scratch,) = _scratch(query, blocks=1)
     for image in range(len(query)):
-        for rows in _row_blocks(query.shape[1], len(scratch)):
+        for rows in row_blocks(query.shape[1], len(scratch)):
             attention = gemm(query[image, rows], key[image].T, scratch[: rows.stop - rows.start])  # (rows, N)
             softmax_rows(attention, attention)
             gemm(attention, value[image], y[image, rows])
@@ -49,14 +60,16 @@ def position_attention_backward(
     dy: cupy.ndarray, cache: PositionAttentionCache
 ) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray]:
     """From ``dy (B, N, C)``: ``dquery (B, N, D)``, ``dkey (B, N, D)`` and ``dvalue (B, N, C)``."""
-    query, key, value = cache
+    query, key, value, y, lse = cache
     dy = checked_gradient("position_attention_backward", dy, value.shape, value.dtype)
+    if y is not None and lse is not None:
+        return attention_mma.backward(dy, query, key, value, y, lse)
     first_scratch, second_scratch = _scratch(query, blocks=2)
-    dquery, dkey, dvalue = cupy.empty_like(query), cupy.empty_like(key), cupy.empty_like(value)
+    dquery, dkey, dvalue = (cupy.empty(array.shape, array.dtype) for array in (query, key, value))
     pixels = query.shape[1]
     kernel = f"attention_rows_backward<{c_type(query)}, 512>"
     for image in range(len(query)):
-        for rows in _row_blocks(pixels, len(first_scratch)):
+        for rows in row_blocks(pixels, len(first_scratch)):
             count, later = rows.stop - rows.start, rows.start > 0
             # attention = softmax(query @ key.mT), y = attention @ value
             attention = gemm(query[image, rows], key[image].T, first_scratch[:count])  # (rows, N), still the energy
@@ -72,11 +85,5 @@ def position_attention_backward(
 def _scratch(query: cupy.ndarray, *, blocks: int) -> cupy.ndarray:
     """Room for ``blocks`` blocks ``(rows, N)``, as many rows as fit, all blocks of nearly the same height."""
     pixels = query.shape[1]
-    fitting = max(SCRATCH_BYTES // (blocks * pixels * query.itemsize), 1)
-    passes = -(-pixels // fitting)
-    return cupy.empty((blocks, -(-pixels // passes), pixels), query.dtype)
-
-
-def _row_blocks(pixels: int, rows: int) -> Iterator[slice]:
-    for start in range(0, pixels, rows):
-        yield slice(start, min(start + rows, pixels))
+    height = block_height(pixels, scratch_bytes() // (blocks * pixels * query.itemsize))
+    return cupy.empty((blocks, height, pixels), query.dtype)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cupy
 import numpy as np
 
-from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.checks import checked, checked_gradient, vector_dtype
 from backends.cupy.launch import c_type, launch
 from reference.ops.checks import OpError
 
@@ -28,7 +28,7 @@ def scale_fusion(scores: cupy.ndarray, scale_logits: cupy.ndarray) -> tuple[cupy
     if scales > _MOST_SCALES:
         raise OpError(f"scale_fusion: scores have {scales} scales, want at most {_MOST_SCALES} on this backend.")
     y = cupy.empty(scores.shape[1:], scores.dtype)
-    weights = cupy.empty_like(scale_logits)
+    weights = cupy.empty(scale_logits.shape, scale_logits.dtype)
     pixels = y.size // classes
     launch(
         "scale_fusion.cu", f"scale_fusion<{c_type(scores)}>", (-(-pixels // 8),), (32, 8),
@@ -42,7 +42,7 @@ def scale_fusion_backward(dy: cupy.ndarray, cache: ScaleFusionCache) -> tuple[cu
     scores, weights = cache
     dy = checked_gradient("scale_fusion_backward", dy, scores.shape[1:], scores.dtype)
     scales, *_, classes = scores.shape
-    dscores, dscale_logits = cupy.empty_like(scores), cupy.empty_like(weights)
+    dscores, dscale_logits = cupy.empty(scores.shape, scores.dtype), cupy.empty(weights.shape, weights.dtype)
     pixels = dy.size // classes
     launch(
         "scale_fusion.cu", f"scale_fusion_backward<{c_type(dy)}>", (-(-pixels // 8),), (32, 8),
@@ -67,7 +67,7 @@ def scale_max_backward(dy: cupy.ndarray, cache: ScaleMaxCache) -> cupy.ndarray:
     """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets all of it."""
     dy = checked_gradient("scale_max_backward", dy, cache.winner.shape, cache.dtype)
     scales = cupy.arange(cache.scales).reshape(-1, 1, 1, 1, 1)
-    return cupy.where(cache.winner == scales, dy, dy.dtype.type(0))  # (S, B, H, W, K)
+    return cupy.where(cache.winner == scales, dy, 0).astype(dy.dtype, copy=False)  # (S, B, H, W, K)
 
 
 class ScaleMeanCache(NamedTuple):
@@ -78,7 +78,8 @@ class ScaleMeanCache(NamedTuple):
 def scale_mean(scores: cupy.ndarray) -> tuple[cupy.ndarray, ScaleMeanCache]:
     """Every scale has the same weight everywhere."""
     (scores,) = checked("scale_mean", scores=(scores, "S B H W K"))
-    return scores.mean(axis=0), ScaleMeanCache(scores.shape, scores.dtype)
+    mean = scores.mean(axis=0, dtype=vector_dtype(scores.dtype)).astype(scores.dtype, copy=False)
+    return mean, ScaleMeanCache(scores.shape, scores.dtype)
 
 
 def scale_mean_backward(dy: cupy.ndarray, cache: ScaleMeanCache) -> cupy.ndarray:

@@ -20,14 +20,14 @@ class SoftmaxCache(NamedTuple):
 def softmax(x: cupy.ndarray) -> tuple[cupy.ndarray, SoftmaxCache]:
     """Turn each row of logits into probabilities."""
     (x,) = checked("softmax", x=(x, "... K"))
-    y = softmax_rows(x, cupy.empty_like(x))
+    y = softmax_rows(x, cupy.empty(x.shape, x.dtype))
     return y, SoftmaxCache(y)
 
 
 def softmax_backward(dy: cupy.ndarray, cache: SoftmaxCache) -> cupy.ndarray:
     """From ``dy (…, K)``: ``dx (…, K)``."""
     dy = checked_gradient("softmax_backward", dy, cache.y.shape, cache.y.dtype)
-    return softmax_rows_backward(cache.y, dy, cupy.empty_like(dy))
+    return softmax_rows_backward(cache.y, dy, cupy.empty(dy.shape, dy.dtype))
 
 
 def softmax_rows(x: cupy.ndarray, out: cupy.ndarray, *, sign: int = 1) -> cupy.ndarray:

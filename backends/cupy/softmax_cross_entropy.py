@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cupy
 
-from backends.cupy.checks import checked, checked_labels
+from backends.cupy.checks import checked, checked_labels, vector_dtype
 from backends.cupy.launch import c_type, launch
 
 _LANES, _ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
@@ -17,7 +17,7 @@ class SoftmaxCrossEntropyCache(NamedTuple):
     logits: cupy.ndarray  # (…, K)
     labels: cupy.ndarray  # (…), int32
     class_weights: cupy.ndarray | None  # (K,)
-    share: cupy.ndarray  # (), one over the sum of weights; 0 where no pixel counts
+    share: cupy.ndarray  # () float32 where logits are shorter, one over the sum of weights; 0 where no pixel counts
     ignore_label: int
 
 
@@ -39,14 +39,13 @@ def softmax_cross_entropy(
 
     rows = logits.size // classes
     blocks = min(-(-rows // _ROWS), _MOST_BLOCKS)
-    partial = cupy.empty((2, blocks), logits.dtype)
-    result = cupy.empty(2, logits.dtype)
-    kind = c_type(logits)
+    partial = cupy.empty((2, blocks), vector_dtype(logits.dtype))
+    result = cupy.empty(2, partial.dtype)
     launch(
-        "cross_entropy.cu", f"cross_entropy<{kind}>", (blocks,), (_LANES, _ROWS),
+        "cross_entropy.cu", f"cross_entropy<{c_type(logits)}>", (blocks,), (_LANES, _ROWS),
         logits, labels, class_weights, partial, rows, classes, ignore_label,
     )
-    launch("cross_entropy.cu", f"cross_entropy_finish<{kind}>", (1,), (256,), partial, result, blocks)
+    launch("cross_entropy.cu", f"cross_entropy_finish<{c_type(result)}>", (1,), (256,), partial, result, blocks)
     return result[0], SoftmaxCrossEntropyCache(logits, labels, class_weights, result[1], ignore_label)
 
 
@@ -55,7 +54,7 @@ def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCr
     logits, labels, class_weights, share, ignore_label = cache
     classes = logits.shape[-1]
     rows = logits.size // classes
-    dlogits = cupy.empty_like(logits)
+    dlogits = cupy.empty(logits.shape, logits.dtype)
     launch(
         "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // _ROWS),), (_LANES, _ROWS),
         logits, labels, class_weights, dloss * share, dlogits, rows, classes, ignore_label,

@@ -6,10 +6,14 @@ through them.
 
 from __future__ import annotations
 
+from functools import cache
 from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+#: The dtypes of 16 bits.
+HALVES = ("float16", "bfloat16")
 
 
 class OpError(ValueError):
@@ -19,8 +23,9 @@ class OpError(ValueError):
 def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
     """Check that each array has the axes written beside it, and that all have one floating dtype.
 
-    An axis has one size throughout and is never empty. ``...`` at the front stands for any number of axes, the
-    same ones wherever it stands. An array that is ``None`` was left out by the caller and is skipped.
+    Beside float16 and bfloat16, vectors and single numbers may be float32: what holds one value a channel stays
+    exact. An axis has one size throughout and is never empty. ``...`` at the front stands for any number of axes,
+    the same ones wherever it stands. An array that is ``None`` was left out by the caller and is skipped.
 
     >>> import numpy as np
     >>> x, weight = np.zeros((2, 5, 3)), np.zeros((3, 4))
@@ -41,7 +46,7 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
             raise OpError(f"{op}: {name} is a {type(array).__name__}, wants an array: asarray makes one.")
         if 0 in array.shape:
             raise OpError(f"{op}: {name} is empty, with shape {array.shape}; no axis of it may be 0.")
-        found = _sizes(array.shape, axes.split())
+        found = _sizes(array.shape, _names(axes))
         if found is None or any(sizes.get(axis, n) != n for axis, n in found.items()):
             raise OpError(f"{op}: {name} has shape {array.shape}, wants ({_wanted(axes, sizes)}).")
         sizes |= found
@@ -49,9 +54,15 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
     (first, (reference, _)), *others = given.items()
     if reference.dtype.kind != "f" and reference.dtype.name != "bfloat16":
         raise OpError(f"{op}: {first} is {reference.dtype}, wants a floating dtype such as float32.")
+    half = reference.dtype.name in HALVES
     for name, (array, _) in others:
-        if array.dtype != reference.dtype:
+        if array.dtype != reference.dtype and not (half and array.ndim < 2 and array.dtype == np.float32):
             raise OpError(f"{op}: {name} is {array.dtype}, wants {reference.dtype} as {first} is.")
+
+
+@cache
+def _names(axes: str) -> list[str]:
+    return axes.split()
 
 
 def _sizes(shape: tuple[int, ...], axes: list[str]) -> dict[str, Any] | None:

@@ -1,16 +1,11 @@
 // Batch normalisation with what stands around it in a residual block: the residual that is added, and ReLU.
-// A warp covers 32 channels of a pixel, a block of (32, 8) threads walks the pixels of its chunk.
+//
+// A thread has V neighbouring channels, which it reads and writes at once, and walks over pixels; a block of 256 threads
+// has blockDim.x such groups of channels and blockDim.y pixels at a time.
 
 // Welford's running mean and sum of squared deviations: no digits are lost where the mean is large.
 template <class A> struct Moments {
     A count = 0, mean = 0, m2 = 0;
-
-    __device__ void add(A x) {
-        count += 1;
-        const A delta = x - mean;
-        mean += delta / count;
-        m2 += delta * (x - mean);
-    }
 
     __device__ void add(const Moments& other) {  // Chan, Golub and LeVeque
         const A n = count + other.count;
@@ -23,39 +18,56 @@ template <class A> struct Moments {
 };
 
 // Moments of each chunk of pixels: partial[0, chunk, c] the mean, partial[1, chunk, c] the squared deviations.
-template <class T>
-__global__ void batch_moments(const T* x, Acc<T>* partial, int pixels, int channels, int per_chunk) {
+template <class T, int V>
+__global__ void __launch_bounds__(256) batch_moments(const T* x, Acc<T>* partial, int pixels, int channels, int per_chunk) {
     using A = Acc<T>;
-    const int c = blockIdx.x * 32 + threadIdx.x;
+    const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int begin = blockIdx.y * per_chunk, end = min(pixels, begin + per_chunk);
-    Moments<A> mine;
+    A count = 0, mean[V] = {}, m2[V] = {};
     if (c < channels)
 #pragma unroll 4
-        for (int p = begin + threadIdx.y; p < end; p += 8) mine.add(A(x[(long long)p * channels + c]));
+        for (int p = begin + threadIdx.y; p < end; p += blockDim.y) {
+            const Vector<T, V> values = load<V>(x + (long long)p * channels + c);
+            count += 1;
+            const A share = 1 / count;
+#pragma unroll
+            for (int i = 0; i < V; ++i) {
+                const A v = A(values.of[i]), delta = v - mean[i];
+                mean[i] += delta * share;
+                m2[i] += delta * (v - mean[i]);
+            }
+        }
 
-    __shared__ A counts[8][32], means[8][32], m2s[8][32];
-    counts[threadIdx.y][threadIdx.x] = mine.count;
-    means[threadIdx.y][threadIdx.x] = mine.mean;
-    m2s[threadIdx.y][threadIdx.x] = mine.m2;
-    __syncthreads();
-    if (threadIdx.y || c >= channels) return;
-    for (int i = 1; i < 8; ++i) {
-        Moments<A> other;
-        other.count = counts[i][threadIdx.x];
-        other.mean = means[i][threadIdx.x];
-        other.m2 = m2s[i][threadIdx.x];
-        mine.add(other);
+    __shared__ A means[256 * V], m2s[256 * V], counts[256];
+    const int mine = threadIdx.y * blockDim.x + threadIdx.x;
+    counts[mine] = count;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        means[mine * V + i] = mean[i];
+        m2s[mine * V + i] = m2[i];
     }
-    const long long at = (long long)blockIdx.y * channels + c;
-    partial[at] = mine.mean;
-    partial[(long long)gridDim.y * channels + at] = mine.m2;
+    __syncthreads();
+    // From here on a thread has one channel.
+    for (int at = mine; at < blockDim.x * V; at += 256) {
+        const int channel = blockIdx.x * blockDim.x * V + at;
+        if (channel >= channels) return;
+        Moments<A> sum;
+        for (int row = 0; row < blockDim.y; ++row) {
+            Moments<A> other;
+            other.count = counts[row * blockDim.x + at / V];
+            other.mean = means[row * blockDim.x * V + at];
+            other.m2 = m2s[row * blockDim.x * V + at];
+            sum.add(other);
+        }
+        partial[(long long)blockIdx.y * channels + channel] = sum.mean;
+        partial[((long long)gridDim.y + blockIdx.y) * channels + channel] = sum.m2;
+    }
 }
 
-// The moments of all chunks together; blocks of (32, 32) threads.
-template <class T>
-__global__ void batch_moments_finish(const Acc<T>* partial, T* mean, T* variance, int pixels, int channels,
-                                     int per_chunk, int chunks) {
-    using A = Acc<T>;
+// The moments of all chunks together; blocks of (32, 32) threads. What is measured in float16 is kept in float32.
+template <class A>
+__global__ void __launch_bounds__(1024)
+batch_moments_finish(const A* partial, A* mean, A* variance, int pixels, int channels, int per_chunk, int chunks) {
     const int c = blockIdx.x * 32 + threadIdx.x;
     Moments<A> mine;
     if (c < channels)
@@ -79,78 +91,149 @@ __global__ void batch_moments_finish(const Acc<T>* partial, T* mean, T* variance
         other.m2 = m2s[i][threadIdx.x];
         mine.add(other);
     }
-    mean[c] = T(mine.mean);
-    variance[c] = T(mine.m2 / A(pixels));
+    mean[c] = mine.mean;
+    variance[c] = mine.m2 / A(pixels);
 }
 
-// y = relu((x − mean)·rstd·scale + shift + residual), the residual and the ReLU where they are wanted.
-template <class T>
-__global__ void batch_norm(const T* x, const T* scale, const T* shift, const T* mean, const T* variance,
-                           const T* residual, T* y, int pixels, int channels, double eps, int relu) {
-    using A = Acc<T>;
-    const int c = blockIdx.x * 32 + threadIdx.x;
-    if (c >= channels) return;
-    const A centre = A(mean[c]), rstd = 1 / sqrt(A(variance[c]) + A(eps)), gain = A(scale[c]), offset = A(shift[c]);
-#pragma unroll 4
-    for (int p = blockIdx.y * 8 + threadIdx.y; p < pixels; p += gridDim.y * 8) {
-        const long long i = (long long)p * channels + c;
-        A v = gain * ((A(x[i]) - centre) * rstd) + offset;
-        if (residual) v += A(residual[i]);
-        y[i] = T(relu && v < 0 ? A(0) : v);  // NaN stays NaN
-    }
-}
+// What the norm does to the values of V channels: (x − mean)·rstd, and that times scale plus shift.
+template <class A, int V> struct Norm {
+    A mean[V], rstd[V], scale[V], shift[V];
 
-// What ReLU lets through of dy; y is absent where no ReLU was.
-template <class T> __device__ Acc<T> rectified(const T* dy, const T* y, long long i) {
-    return !y || y[i] > T(0) ? Acc<T>(dy[i]) : Acc<T>(0);
-}
-
-// partial[chunk, 0, c] = Σ dy and partial[chunk, 1, c] = Σ dy·x_hat, of the rectified dy, in double as all channel sums.
-template <class T>
-__global__ void batch_norm_backward_sums(const T* x, const T* y, const T* dy, const T* mean, const T* variance,
-                                         double* partial, int pixels, int channels, int per_chunk, double eps) {
-    using A = Acc<T>;
-    const int c = blockIdx.x * 32 + threadIdx.x;
-    const int begin = blockIdx.y * per_chunk, end = min(pixels, begin + per_chunk);
-    double dshift = 0, dscale = 0;
-    if (c < channels) {
-        const A centre = A(mean[c]), rstd = 1 / sqrt(A(variance[c]) + A(eps));
-#pragma unroll 4
-        for (int p = begin + threadIdx.y; p < end; p += 8) {
-            const long long i = (long long)p * channels + c;
-            const A g = rectified(dy, y, i);
-            dshift += g;
-            dscale += g * ((A(x[i]) - centre) * rstd);
+    __device__ Norm(int c, const A* scales, const A* shifts, const A* means, const A* variances, double eps) {
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            mean[i] = means[c + i];
+            rstd[i] = 1 / sqrt(variances[c + i] + A(eps));
+            scale[i] = scales[c + i];
+            shift[i] = shifts[c + i];
         }
     }
-    __shared__ double dshifts[8][32], dscales[8][32];
-    dshifts[threadIdx.y][threadIdx.x] = dshift;
-    dscales[threadIdx.y][threadIdx.x] = dscale;
-    __syncthreads();
-    if (threadIdx.y || c >= channels) return;
-    for (int i = 1; i < 8; ++i) {
-        dshift += dshifts[i][threadIdx.x];
-        dscale += dscales[i][threadIdx.x];
+
+    __device__ A normalised(int i, A x) const { return (x - mean[i]) * rstd[i]; }
+    __device__ A operator()(int i, A x) const { return scale[i] * normalised(i, x) + shift[i]; }
+};
+
+// y = relu((x − mean)·rstd·scale + shift + residual), the residual and the ReLU where they are wanted.
+template <class T, int V>
+__global__ void __launch_bounds__(256)
+batch_norm(const T* x, const Acc<T>* scale, const Acc<T>* shift, const Acc<T>* mean, const Acc<T>* variance,
+           const T* residual, T* y, int pixels, int channels, double eps, int relu) {
+    using A = Acc<T>;
+    const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    if (c >= channels) return;
+    const Norm<A, V> norm(c, scale, shift, mean, variance, eps);
+#pragma unroll 2
+    for (int p = blockIdx.y * blockDim.y + threadIdx.y; p < pixels; p += gridDim.y * blockDim.y) {
+        const long long at = (long long)p * channels + c;
+        const Vector<T, V> values = load<V>(x + at);
+        const Vector<T, V> added = residual ? load<V>(residual + at) : Vector<T, V>();
+        Vector<T, V> result;
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            A v = norm(i, A(values.of[i]));
+            if (residual) v += A(added.of[i]);
+            result.of[i] = T(relu && v < 0 ? A(0) : v);  // NaN stays NaN
+        }
+        store(y + at, result);
     }
-    partial[2LL * blockIdx.y * channels + c] = dshift;
-    partial[(2LL * blockIdx.y + 1) * channels + c] = dscale;
+}
+
+// What ReLU lets through of dy. Where a residual was added, y tells; elsewhere y is absent, and x tells again.
+template <class T, int V> struct Rectified {
+    const Norm<Acc<T>, V>& norm;
+    const T* y;
+    int relu;
+
+    __device__ Vector<Acc<T>, V> operator()(const T* dy, const Vector<T, V>& x, long long at) const {
+        using A = Acc<T>;
+        const Vector<T, V> g = load<V>(dy + at);
+        const Vector<T, V> out = y ? load<V>(y + at) : Vector<T, V>();
+        Vector<A, V> result;
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            const A v = y ? A(out.of[i]) : relu ? A(T(norm(i, A(x.of[i])))) : A(1);
+            result.of[i] = v > 0 ? A(g.of[i]) : A(0);
+        }
+        return result;
+    }
+};
+
+// partial[chunk, 0, c] = Σ dy and partial[chunk, 1, c] = Σ dy·x_hat, of the rectified dy.
+template <class T, int V>
+__global__ void __launch_bounds__(256)
+batch_norm_backward_sums(const T* x, const T* y, const T* dy, const Acc<T>* scale, const Acc<T>* shift,
+                         const Acc<T>* mean, const Acc<T>* variance, double* partial, int pixels, int channels,
+                         int per_chunk, double eps, int relu) {
+    using A = Acc<T>;
+    using S = Sum<T>;
+    const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    const int begin = blockIdx.y * per_chunk, end = min(pixels, begin + per_chunk);
+    S dshift[V] = {}, dscale[V] = {};
+    if (c < channels) {
+        const Norm<A, V> norm(c, scale, shift, mean, variance, eps);
+        const Rectified<T, V> rectified{norm, y, relu};
+#pragma unroll 2
+        for (int p = begin + threadIdx.y; p < end; p += blockDim.y) {
+            const long long at = (long long)p * channels + c;
+            const Vector<T, V> values = load<V>(x + at);
+            const Vector<A, V> g = rectified(dy, values, at);
+#pragma unroll
+            for (int i = 0; i < V; ++i) {
+                dshift[i] += S(g.of[i]);
+                dscale[i] += S(g.of[i] * norm.normalised(i, A(values.of[i])));
+            }
+        }
+    }
+    __shared__ S dshifts[256 * V], dscales[256 * V];
+    const int mine = threadIdx.y * blockDim.x + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        dshifts[mine * V + i] = dshift[i];
+        dscales[mine * V + i] = dscale[i];
+    }
+    __syncthreads();
+    for (int at = mine; at < blockDim.x * V; at += 256) {
+        const int channel = blockIdx.x * blockDim.x * V + at;
+        if (channel >= channels) return;
+        double shifts = 0, scales = 0;
+        for (int row = 0; row < blockDim.y; ++row) {
+            shifts += dshifts[row * blockDim.x * V + at];
+            scales += dscales[row * blockDim.x * V + at];
+        }
+        partial[2LL * blockIdx.y * channels + channel] = shifts;
+        partial[(2LL * blockIdx.y + 1) * channels + channel] = scales;
+    }
 }
 
 // dx = scale·rstd·(dy − (dshift + x_hat·dscale)/pixels), the second term when training; dresidual = dy, rectified.
-template <class T>
-__global__ void batch_norm_backward(const T* x, const T* y, const T* dy, const T* scale, const T* mean,
-                                    const T* variance, const T* dshift, const T* dscale, T* dx, T* dresidual,
-                                    int pixels, int channels, double eps, int training) {
+template <class T, int V>
+__global__ void __launch_bounds__(256)
+batch_norm_backward(const T* x, const T* y, const T* dy, const Acc<T>* scale, const Acc<T>* shift, const Acc<T>* mean,
+                    const Acc<T>* variance, const Acc<T>* dshift, const Acc<T>* dscale, T* dx, T* dresidual, int pixels,
+                    int channels, double eps, int training, int relu) {
     using A = Acc<T>;
-    const int c = blockIdx.x * 32 + threadIdx.x;
+    const int c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     if (c >= channels) return;
-    const A centre = A(mean[c]), rstd = 1 / sqrt(A(variance[c]) + A(eps)), slope = A(scale[c]) * rstd;
-    const A shifted = training ? A(dshift[c]) / A(pixels) : A(0), scaled = training ? A(dscale[c]) / A(pixels) : A(0);
-#pragma unroll 4
-    for (int p = blockIdx.y * 8 + threadIdx.y; p < pixels; p += gridDim.y * 8) {
-        const long long i = (long long)p * channels + c;
-        const A g = rectified(dy, y, i);
-        dx[i] = T(slope * (g - (shifted + (A(x[i]) - centre) * rstd * scaled)));
-        if (dresidual) dresidual[i] = T(g);
+    const Norm<A, V> norm(c, scale, shift, mean, variance, eps);
+    const Rectified<T, V> rectified{norm, y, relu};
+    A shifted[V], scaled[V];
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+        shifted[i] = training ? dshift[c + i] / A(pixels) : A(0);
+        scaled[i] = training ? dscale[c + i] / A(pixels) : A(0);
+    }
+    for (int p = blockIdx.y * blockDim.y + threadIdx.y; p < pixels; p += gridDim.y * blockDim.y) {
+        const long long at = (long long)p * channels + c;
+        const Vector<T, V> values = load<V>(x + at);
+        const Vector<A, V> g = rectified(dy, values, at);
+        Vector<T, V> result, passed;
+#pragma unroll
+        for (int i = 0; i < V; ++i) {
+            const A centred = g.of[i] - (shifted[i] + norm.normalised(i, A(values.of[i])) * scaled[i]);
+            result.of[i] = T(norm.scale[i] * norm.rstd[i] * centred);
+            passed.of[i] = T(g.of[i]);
+        }
+        store(dx + at, result);
+        if (dresidual) store(dresidual + at, passed);
     }
 }

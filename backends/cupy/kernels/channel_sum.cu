@@ -23,7 +23,7 @@ __global__ void channel_sum(const T* a, const T* b, double* partial, int pixels,
 }
 
 // out[group, c] = Σ over chunks of partial[group, chunk, c]; blocks of (32, 32) threads.
-template <class T> __global__ void sum_chunks(const double* partial, T* out, int chunks, int channels) {
+template <class T> __global__ void __launch_bounds__(1024) sum_chunks(const double* partial, T* out, int chunks, int channels) {
     const int c = blockIdx.x * 32 + threadIdx.x;
     double sum = 0;
     if (c < channels)

@@ -1,10 +1,28 @@
 // What several kernels share. This text stands before each .cu file when it is compiled.
 //
-// T is the type in memory, Acc<T> the type to compute in.
+// T is the type in memory, Acc<T> the type to compute in, and the type in memory of what has one value a channel.
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 template <class T> struct Accumulator { using type = float; };
 template <> struct Accumulator<double> { using type = double; };
 template <class T> using Acc = typename Accumulator<T>::type;
+
+// Sums over pixels are taken in double, where T has the digits that make it worth while.
+template <class T> struct Summand { using type = double; };
+template <> struct Summand<__half> { using type = float; };
+template <> struct Summand<__nv_bfloat16> { using type = float; };
+template <class T> using Sum = typename Summand<T>::type;
+
+// V neighbours in memory, read and written at once where they start at a multiple of their size.
+template <class T, int V> struct alignas(sizeof(T) * V) Vector { T of[V]; };
+template <int V, class T> __device__ Vector<T, V> load(const T* from) {
+    return *reinterpret_cast<const Vector<T, V>*>(from);
+}
+template <int V, class T> __device__ void store(T* to, const Vector<T, V>& values) {
+    *reinterpret_cast<Vector<T, V>*>(to) = values;
+}
 
 template <class A> __device__ A lowest();  // the most negative finite number
 template <> __device__ inline float lowest<float>() { return -3.402823466e+38f; }

@@ -43,3 +43,17 @@ __global__ void collect(const T* columns, T* image, int first_image, int images,
         image[(long long)pixel * channels + c] = T(sum);
     }
 }
+
+// to (columns × rows) = fromᵀ, through tiles of 32 × 32 in shared memory; blocks of (32, 8) threads.
+template <class T> __global__ void transpose(const T* from, T* to, int rows, int columns) {
+    __shared__ T tile[32][33];
+    for (int i = threadIdx.y; i < 32; i += 8) {
+        const int r = blockIdx.y * 32 + i, c = blockIdx.x * 32 + threadIdx.x;
+        if (r < rows && c < columns) tile[i][threadIdx.x] = from[(long long)r * columns + c];
+    }
+    __syncthreads();
+    for (int i = threadIdx.y; i < 32; i += 8) {
+        const int r = blockIdx.x * 32 + i, c = blockIdx.y * 32 + threadIdx.x;
+        if (r < columns && c < rows) to[(long long)r * rows + c] = tile[threadIdx.x][i];
+    }
+}

@@ -3,17 +3,16 @@
 
 constexpr int LANES = 8, ROWS = 32;
 
-template <class T> __device__ Acc<T> label_weight(int label, int classes, int ignore, const T* class_weights) {
-    using A = Acc<T>;
+template <class A> __device__ A label_weight(int label, int classes, int ignore, const A* class_weights) {
     if (label == ignore) return 0;
     if (label < 0 || label >= classes) return A(nan(""));
-    return class_weights ? A(class_weights[label]) : A(1);
+    return class_weights ? class_weights[label] : A(1);
 }
 
 // One pair for each block: Σ weight·(log Σ exp z − z_target), and Σ weight.
 template <class T>
-__global__ void cross_entropy(const T* logits, const int* labels, const T* class_weights, Acc<T>* partial, int rows,
-                              int classes, int ignore) {
+__global__ void cross_entropy(const T* logits, const int* labels, const Acc<T>* class_weights, Acc<T>* partial,
+                              int rows, int classes, int ignore) {
     using A = Acc<T>;
     A loss = 0, total = 0;
     for (int first = blockIdx.x * ROWS; first < rows; first += gridDim.x * ROWS) {
@@ -42,8 +41,7 @@ __global__ void cross_entropy(const T* logits, const int* labels, const T* class
 }
 
 // result[0] = Σ loss / Σ weight, result[1] = 1 / Σ weight; both 0 where no pixel counts. One block of 256 threads.
-template <class T> __global__ void cross_entropy_finish(const Acc<T>* partial, T* result, int blocks) {
-    using A = Acc<T>;
+template <class A> __global__ void cross_entropy_finish(const A* partial, A* result, int blocks) {
     A loss = 0, total = 0;
     for (int i = threadIdx.x; i < blocks; i += 256) {
         loss += partial[i];
@@ -52,21 +50,21 @@ template <class T> __global__ void cross_entropy_finish(const Acc<T>* partial, T
     loss = row_sum<256>(loss);
     total = row_sum<256>(total);
     if (threadIdx.x) return;
-    result[0] = T(total == 0 ? A(0) : loss / total);
-    result[1] = T(total == 0 ? A(0) : 1 / total);
+    result[0] = total == 0 ? A(0) : loss / total;
+    result[1] = total == 0 ? A(0) : 1 / total;
 }
 
 // dlogits = dshare · weight · (softmax(z) − [k is the target])
 template <class T>
-__global__ void cross_entropy_backward(const T* logits, const int* labels, const T* class_weights, const T* dshare,
-                                       T* dlogits, int rows, int classes, int ignore) {
+__global__ void cross_entropy_backward(const T* logits, const int* labels, const Acc<T>* class_weights,
+                                       const Acc<T>* dshare, T* dlogits, int rows, int classes, int ignore) {
     using A = Acc<T>;
     const int wanted = blockIdx.x * ROWS + threadIdx.y, row = min(wanted, rows - 1);
     const T* z = logits + (long long)row * classes;
     const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
     if (wanted >= rows) return;
     const int label = labels[row];
-    const A weight = label_weight(label, classes, ignore, class_weights), share = A(*dshare) * weight;
+    const A weight = label_weight(label, classes, ignore, class_weights), share = *dshare * weight;
     T* dz = dlogits + (long long)row * classes;
     for (int k = threadIdx.x; k < classes; k += LANES)
         dz[k] = T(weight == 0 ? A(0) : share * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));

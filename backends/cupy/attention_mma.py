@@ -1,0 +1,142 @@
+"""Position attention of float16 and bfloat16: kernels around cuBLAS's three large products.
+
+=======================  ==============================  ==========================================================
+what                     how                             memory
+=======================  ==============================  ==========================================================
+log Σ exp of each row    a pass over query and key       (B, N), kept
+rows of the map          another, into a block           (rows, N), then its product with the values
+dattention = dy·valueᵀ   a product, into a block         (rows, N)
+dkey                     a pass over query, key, block   sums in float32
+dquery                   another; the block becomes the  sums in float32, then the block's product with dy: dvalue
+                         map
+=======================  ==============================  ==========================================================
+
+Each pass computes the energies anew, from 64 channels where the products have 512: that costs less than to write
+them down. On the way back ``δ = Σ_j attention·dattention`` of a row is ``Σ_c dy·y`` (Dao et al., FlashAttention,
+NeurIPS 2022, equation 4).
+"""
+
+from __future__ import annotations
+
+import cupy
+import numpy as np
+
+from backends.cupy.gemm import gemm
+from backends.cupy.launch import c_type, launch
+from backends.cupy.row_blocks import block_height, row_blocks, scratch_bytes
+from reference.ops.checks import OpError
+
+_FILE = "attention_mma.cu"
+_TILE, _THREADS = 64, 128  # as in the kernels
+_MOST_CHANNELS = 128  # of query and key
+_BLOCKS = 1024  # of threads that fill a card; half as many where each leaves sums of its own behind
+
+
+def forward(query: cupy.ndarray, key: cupy.ndarray, value: cupy.ndarray, y: cupy.ndarray) -> cupy.ndarray:
+    """Fill ``y (B, N, C)``; return ``lse (B, N)``, float32, to the base 2."""
+    batch, pixels, channels = query.shape
+    types = _types(query)
+    tiles = _tiles(pixels)
+    columns = _columns(pixels)
+    height = block_height(pixels, scratch_bytes() // (columns * query.itemsize))
+    scratch = cupy.empty((height, columns), query.dtype)
+    parts = _parts(tiles, tiles)
+    largest, sums = cupy.empty((2, parts, pixels), np.float32)
+    lse = cupy.empty((batch, pixels), np.float32)
+    for image in range(batch):
+        launch(
+            _FILE, f"attention_normalisers<{types}>", (tiles, parts), (_THREADS,),
+            query[image], key[image], largest, sums, pixels, channels,
+        )
+        launch(
+            _FILE, "attention_lse<float>", (-(-pixels // 256),), (256,), largest, sums, lse[image], pixels, parts
+        )
+        for rows in row_blocks(pixels, height):
+            count = rows.stop - rows.start
+            launch(
+                _FILE, f"attention_rows<{types}>", (_tiles(count), _parts(_tiles(count), tiles)), (_THREADS,),
+                query[image, rows], key[image], lse[image, rows], scratch, count, pixels, channels, columns,
+            )
+            gemm(scratch[:count, :pixels], value[image], y[image, rows])
+    return lse
+
+
+def backward(
+    dy: cupy.ndarray,
+    query: cupy.ndarray,
+    key: cupy.ndarray,
+    value: cupy.ndarray,
+    y: cupy.ndarray,
+    lse: cupy.ndarray,
+) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray]:
+    """``dquery``, ``dkey`` and ``dvalue``, of the shapes of ``query``, ``key`` and ``value``."""
+    batch, pixels, channels = query.shape
+    types = _types(query)
+    tiles = _tiles(pixels)
+    columns = _columns(pixels)
+    key_parts = _parts(tiles, tiles, _BLOCKS // 2)
+    sums_bytes = 4 * (value.size // batch + key_parts * pixels * channels)
+    room = max(scratch_bytes() - sums_bytes, scratch_bytes() // 2)
+    height = block_height(pixels, room // (columns * query.itemsize))
+    query_parts = _parts(_tiles(height), tiles, _BLOCKS // 2)
+    scratch = cupy.empty((height, columns), query.dtype)  # first: it fits into what the way forward has left
+    dkeys = cupy.empty((key_parts, pixels, channels), np.float32)
+    dqueries = cupy.empty((query_parts * height * channels,), np.float32)
+    kept = cupy.empty(value.shape[1:], np.float32)  # dvalue, while blocks add to it
+    dquery, dkey, dvalue = (cupy.empty(array.shape, array.dtype) for array in (query, key, value))
+    delta = cupy.empty((batch, pixels), np.float32)
+    launch(
+        _FILE, f"attention_delta<{c_type(dy)}>", (-(-delta.size // 8),), (32, 8),
+        y, dy, delta, delta.size, dy.shape[2],
+    )
+    for image in range(batch):
+        for rows in row_blocks(pixels, height):
+            count, later = rows.stop - rows.start, rows.start > 0
+            block = scratch[:count, :pixels]
+            # y = attention @ value
+            gemm(dy[image, rows], value[image].T, block)  # dattention
+            common = query[image, rows], key[image], lse[image, rows], delta[image, rows], scratch
+            sizes = count, pixels, channels, columns
+            # energy = query @ key.mT
+            launch(
+                _FILE, f"attention_dkey<{types}>", (tiles, key_parts), (_THREADS,), *common, dkeys, *sizes, later
+            )
+            launch(
+                _FILE, f"attention_dquery<{types}>", (_tiles(count), query_parts), (_THREADS,),
+                *common, dqueries, *sizes,
+            )
+            _sum_parts(dqueries, dquery[image, rows], query_parts)
+            # y = attention @ value
+            gemm(block.T, dy[image, rows], kept, accumulate=later)  # block is attention by now
+        _sum_parts(dkeys, dkey[image], key_parts)
+        dvalue[image] = kept
+    return dquery, dkey, dvalue
+
+
+def _sum_parts(partial: cupy.ndarray, out: cupy.ndarray, parts: int) -> None:
+    launch(_FILE, f"sum_parts<{c_type(out)}>", (-(-out.size // 256),), (256,), partial, out, out.size, parts)
+
+
+def _types(query: cupy.ndarray) -> str:
+    """The arguments of the kernels' templates: dtype, and channels in steps of the matrix units."""
+    channels = query.shape[2]
+    if channels > _MOST_CHANNELS:
+        raise OpError(
+            f"position_attention: query has {channels} channels, wants at most {_MOST_CHANNELS} in {query.dtype} "
+            "on this backend."
+        )
+    return f"{c_type(query)}, {next(width for width in (16, 32, 64, 128) if width >= channels)}"
+
+
+def _tiles(rows: int) -> int:
+    return -(-rows // _TILE)
+
+
+def _parts(tiles: int, longest: int, blocks: int = _BLOCKS) -> int:
+    """In how many parts the other axis, of ``longest`` tiles, is cut, so that ``tiles`` tiles make ``blocks``."""
+    return max(1, min(longest, blocks // tiles))
+
+
+def _columns(pixels: int) -> int:
+    """The width of a block: kernels write 8 values at a time."""
+    return -(-pixels // 8) * 8

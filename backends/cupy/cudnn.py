@@ -1,0 +1,179 @@
+"""Convolution by cuDNN, through its frontend (the extra ``cudnn``): which of cuDNN's algorithms, and their calls.
+
+cuDNN's graphs are built once for each shape and kept. Of the algorithms that give the same bits every time, the one
+that cuDNN's heuristic puts first is taken, unless it turns out to be slow: see :func:`_choose`. Maps are as
+everywhere here, weights are packed as ``(Co, kh, kw, Ci)``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import cupy
+
+Kind = Literal["convolve", "input gradient", "weight gradient"]
+
+#: The most memory that an algorithm may work in.
+WORKSPACE_BYTES = 256 * 2**20
+_CANDIDATES = 4  # algorithms that are timed
+_MUCH_SLOWER = 1.25  # than the fastest of them: a heuristic's choice is not taken then
+_ROUNDS = 3
+
+
+@cache
+def version() -> str | None:
+    """The version of cuDNN, such as ``"9.19"``; None where cuDNN or its frontend is not installed."""
+    try:
+        import cudnn
+
+        number = cudnn.backend_version()
+    except Exception:  # of many kinds: no package, no library, a library that does not fit
+        return None
+    return f"{number // 10000}.{number // 100 % 100}"
+
+
+def convolve(
+    x: cupy.ndarray, weight: cupy.ndarray, y: cupy.ndarray, stride: int, padding: int, dilation: int
+) -> cupy.ndarray:
+    """``y (B, H', W', Co)`` from ``x (B, H, W, Ci)`` and ``weight (Co, kh, kw, Ci)``."""
+    return _run("convolve", x, weight, y, stride, padding, dilation)
+
+
+def input_gradient(
+    dy: cupy.ndarray, weight: cupy.ndarray, dx: cupy.ndarray, stride: int, padding: int, dilation: int
+) -> cupy.ndarray:
+    """``dx (B, H, W, Ci)`` from ``dy (B, H', W', Co)`` and ``weight (Co, kh, kw, Ci)``."""
+    return _run("input gradient", dy, weight, dx, stride, padding, dilation)
+
+
+def weight_gradient(
+    x: cupy.ndarray, dy: cupy.ndarray, dweight: cupy.ndarray, stride: int, padding: int, dilation: int
+) -> cupy.ndarray:
+    """``dweight (Co, kh, kw, Ci)`` from ``x (B, H, W, Ci)`` and ``dy (B, H', W', Co)``."""
+    return _run("weight gradient", x, dy, dweight, stride, padding, dilation)
+
+
+class _Plan(NamedTuple):
+    """A graph of one convolution, ready to run."""
+
+    graph: Any
+    number: int  # of the algorithm among those of the graph
+    workspace: int  # bytes
+
+
+_plans: dict[tuple[Any, ...], _Plan] = {}
+_FIRST, _SECOND, _OUT = 1, 2, 3  # the tensors of a graph
+
+
+def _run(
+    kind: Kind, first: cupy.ndarray, second: cupy.ndarray, out: cupy.ndarray, stride: int, padding: int,
+    dilation: int,
+) -> cupy.ndarray:
+    shapes = first.shape, second.shape, out.shape
+    key = (kind, first.dtype, shapes, stride, padding, dilation, cupy.cuda.get_device_id())
+    pointers = {_FIRST: first.data.ptr, _SECOND: second.data.ptr, _OUT: out.data.ptr}
+    plan = _plans.get(key)
+    if plan is None:
+        graph = _build(kind, first, second, out, {"stride": stride, "padding": padding, "dilation": dilation})
+        plan = _plans[key] = _choose(graph, pointers)
+    _execute(plan, pointers)
+    return out
+
+
+def _execute(plan: _Plan, pointers: dict[int, int]) -> None:
+    workspace = cupy.empty(plan.workspace, cupy.uint8)
+    plan.graph._execute_plan_at_index(pointers, workspace.data.ptr, plan.number, _handle(), None, None, None)
+
+
+def _build(
+    kind: Kind, first: cupy.ndarray, second: cupy.ndarray, out: cupy.ndarray, geometry: dict[str, int]
+) -> Any:
+    """The graph of one convolution, with all its algorithms that are deterministic and fit into the workspace."""
+    import cudnn
+
+    data_type = {
+        "float32": cudnn.data_type.FLOAT, "float16": cudnn.data_type.HALF, "bfloat16": cudnn.data_type.BFLOAT16
+    }[first.dtype.name]  # fmt: skip
+    graph = cudnn.pygraph(
+        io_data_type=data_type, intermediate_data_type=cudnn.data_type.FLOAT,
+        compute_data_type=cudnn.data_type.FLOAT, handle=_handle(),
+    )  # fmt: skip
+    a, b = (
+        graph.tensor(dim=_dim(array), stride=_stride(array), data_type=data_type, uid=uid)
+        for array, uid in ((first, _FIRST), (second, _SECOND))
+    )
+    window = {name: [value, value] for name, value in geometry.items()}
+    if kind == "convolve":
+        result = graph.conv_fprop(image=a, weight=b, **window)
+    elif kind == "input gradient":
+        result = graph.conv_dgrad(loss=a, filter=b, **window)
+    else:
+        result = graph.conv_wgrad(image=a, loss=b, **window)
+    result.set_output(True).set_uid(_OUT).set_dim(_dim(out)).set_stride(_stride(out)).set_data_type(data_type)
+
+    graph.validate()
+    graph.build_operation_graph()
+    graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
+    graph.deselect_numeric_notes([cudnn.numerical_note.NONDETERMINISTIC])
+    graph.deselect_workspace_greater_than(WORKSPACE_BYTES)
+    graph.check_support()
+    return graph
+
+
+def _choose(graph: Any, pointers: dict[int, int]) -> _Plan:
+    """The algorithm that the heuristic puts first, of those that are not much slower than the fastest.
+
+    The rule is lenient so that it chooses the same one each time: sums in another order have other last bits.
+    """
+    plans = []
+    for index in range(graph.get_execution_plan_count()):
+        try:
+            graph.build_plan_at_index(index)
+        except Exception:  # cuDNN offers what it then cannot do
+            continue
+        plans.append(_Plan(graph, index, graph.get_workspace_size_plan_at_index(index)))
+        if len(plans) == _CANDIDATES:
+            break
+    if not plans:
+        raise RuntimeError("cuDNN has no algorithm for a convolution.")
+    times = [_milliseconds(plan, pointers) for plan in plans]
+    return next(plan for plan, time in zip(plans, times, strict=True) if time <= _MUCH_SLOWER * min(times))
+
+
+def _milliseconds(plan: _Plan, pointers: dict[int, int]) -> float:
+    """The quickest of some runs, after one that warms up."""
+    times = []
+    for _ in range(1 + _ROUNDS):
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        _execute(plan, pointers)
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end))
+    return min(times[1:])
+
+
+def _handle() -> int:
+    return _handle_of(cupy.cuda.get_device_id())
+
+
+@cache
+def _handle_of(device: int) -> int:
+    """cuDNN's state on a device; it works on the stream that is current now, CuPy's default."""
+    import cudnn
+
+    handle: int = cudnn.create_handle()
+    cudnn.set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
+    return handle
+
+
+def _dim(array: cupy.ndarray) -> list[int]:
+    """Its axes in cuDNN's order: channels second."""
+    batch, height, width, channels = array.shape
+    return [batch, channels, height, width]
+
+
+def _stride(array: cupy.ndarray) -> list[int]:
+    _, height, width, channels = array.shape
+    return [height * width * channels, 1, width * channels, channels]
