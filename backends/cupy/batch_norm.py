@@ -139,7 +139,7 @@ def _moments(x: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
     pixels, channels = across.pixels, across.channels
     count, per_chunk = chunks(pixels, channels)
     partial = cupy.empty((2, count, channels), vector_dtype(x.dtype))
-    mean, variance = cupy.empty(channels, partial.dtype), cupy.empty(channels, partial.dtype)
+    mean, variance = cupy.empty((2, channels), partial.dtype)
     launch(
         "batch_norm.cu", f"batch_moments<{across.types}>", (across.blocks, count), across.block,
         x, partial, pixels, channels, per_chunk,

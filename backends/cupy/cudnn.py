@@ -82,8 +82,8 @@ def _run(
 
 
 def _execute(plan: _Plan, pointers: dict[int, int]) -> None:
-    workspace = cupy.empty(plan.workspace, cupy.uint8)
-    plan.graph._execute_plan_at_index(pointers, workspace.data.ptr, plan.number, _handle(), None, None, None)
+    workspace = cupy.cuda.alloc(plan.workspace)
+    plan.graph._execute_plan_at_index(pointers, workspace.ptr, plan.number, _handle(), None, None, None)
 
 
 def _build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,29 +28,38 @@ def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...]
 
 
 def start(function: int, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-    """Queue a kernel by its handle. CuPy's own way costs the host three times as long, mostly for the numbers."""
-    formats, values = [], []
-    for argument in arguments:
-        kind = type(argument)
-        if kind is int or kind is bool:
-            formats.append("i4x")
-        elif kind is float:
-            formats.append("d")
-        elif argument is None:
-            formats.append("Q")
-            argument = 0
-        elif kind is np.int64:
-            formats.append("q")
-        else:
-            formats.append("Q")
-            argument = argument.data.ptr
-        values.append(argument)
-    packed = np.frombuffer(struct.pack("<" + "".join(formats), *values), np.uint64)  # 8 bytes for each
-    addresses = _OFFSETS[: len(values)] + np.uint64(_address(packed))
+    """Queue a kernel by its handle. CuPy's own way costs the host several times as much, mostly for the numbers."""
+    kinds = tuple(map(type, arguments))
+    try:
+        slots = _slots.of[kinds]
+    except KeyError:
+        slots = _slots.of[kinds] = _Slots(kinds)
+    slots.fill(slots.buffer, 0, *[each.data.ptr if type(each) is cupy.ndarray else each or 0 for each in arguments])
     stream = cupy.cuda.get_current_stream().ptr
-    driver.launchKernel(
-        function, *(*grid, 1, 1)[:3], *(*block, 1, 1)[:3], 0, stream, _address(addresses), 0
-    )
+    driver.launchKernel(function, *(*grid, 1, 1)[:3], *(*block, 1, 1)[:3], 0, stream, slots.address, 0)
+
+
+class _Slots:
+    """Where the arguments of a launch lie for the driver, 8 bytes each; it has read them when it returns."""
+
+    def __init__(self, kinds: tuple[type, ...]) -> None:
+        self.fill = struct.Struct("<" + "".join([_FORMATS.get(kind, "Q") for kind in kinds])).pack_into
+        self.buffer = bytearray(8 * len(kinds))
+        first = np.frombuffer(self.buffer, np.uint64).ctypes.data
+        self._addresses = first + np.arange(0, 8 * len(kinds), 8, dtype=np.uint64)
+        self.address = int(self._addresses.ctypes.data)
+
+
+#: How an argument of a type lies in its slot; all others are arrays or None, and addresses.
+_FORMATS = {bool: "i4x", int: "i4x", float: "d", np.int64: "q"}
+
+
+class _SlotsOfThread(threading.local):
+    def __init__(self) -> None:
+        self.of: dict[tuple[type, ...], _Slots] = {}
+
+
+_slots = _SlotsOfThread()
 
 
 def c_type(array: cupy.ndarray) -> str:
@@ -86,14 +96,6 @@ def source(file: str) -> str:
     """The text of a file with its headers: CuPy's cache of compiled kernels does not look into them."""
     text = _read("common.cuh") + _read(file)
     return re.sub(r'#include "(\w+\.cuh)"\n', lambda header: _read(header[1]), text)
-
-
-_OFFSETS = np.arange(0, 8 * 64, 8, dtype=np.uint64)
-
-
-def _address(array: np.ndarray) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _ceil(a: int, b: int) -> int:

@@ -9,6 +9,7 @@
 
 constexpr int TILE = 64, THREADS = 128;
 constexpr float LOG2E = 1.4426950408889634f;
+constexpr float MASKED = -1e37f;  // an energy below all others, finite also times LOG2E
 
 // Rows of 16-bit numbers in shared memory; 16 bytes more a row, so that ldmatrix finds 8 rows in different banks.
 template <class T, int WIDTH> struct Rows {
@@ -138,7 +139,7 @@ attention_normalisers(const T* query, const T* key, float* largest, float* sums,
     unsigned left[DIM / 16][4];
     load_left<T, DIM>(left, keys[0], query + (long long)first * d, n - first, d);
 
-    float max[2] = {lowest<float>(), lowest<float>()}, sum[2] = {0, 0};
+    float max[2] = {MASKED, MASKED}, sum[2] = {0, 0};
     auto load = [&](int t, int stage) { keys[stage].load(key + (long long)t * TILE * d, n - t * TILE, d, d); };
     auto compute = [&](int t, int stage) {
         float energy[8][4];
@@ -148,7 +149,7 @@ attention_normalisers(const T* query, const T* key, float* largest, float* sums,
             for (int j = 0; j < 8; ++j)
 #pragma unroll
                 for (int e = 0; e < 4; ++e)
-                    if (t * TILE + j * 8 + 2 * (lane() % 4) + e % 2 >= n) energy[j][e] = lowest<float>();
+                    if (t * TILE + j * 8 + 2 * (lane() % 4) + e % 2 >= n) energy[j][e] = MASKED;
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
             float top = max[h];
@@ -183,7 +184,7 @@ template <class T>
 __global__ void attention_lse(const float* largest, const float* sums, T* lse, int n, int parts) {
     const int r = blockIdx.x * blockDim.x + threadIdx.x;
     if (r >= n) return;
-    float max = lowest<float>(), sum = 0;
+    float max = MASKED, sum = 0;
     for (int i = 0; i < parts; ++i) max = larger(max, largest[(long long)i * n + r]);
     for (int i = 0; i < parts; ++i) sum += sums[(long long)i * n + r] * exp2f((largest[(long long)i * n + r] - max) * LOG2E);
     lse[r] = T(max * LOG2E + log2f(sum));
