@@ -81,7 +81,7 @@ class Predictor:
 
     def label_of(self, prediction: Prediction) -> np.ndarray:
         """The class with the highest score at each pixel: (H, W) uint8."""
-        return self.ops.to_numpy(prediction.scores.argmax(-1)).astype(np.uint8)
+        return self.ops.to_numpy(self.ops.label_map(prediction.scores))
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.

@@ -1,7 +1,7 @@
 """The ops on an NVIDIA GPU: matrix products by cuBLAS, everything else by the kernels in ``kernels/*.cu``.
 
 The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``,
-float32 or float64. What is different:
+float32, float64, float16 or bfloat16. What is different:
 
 - Nothing waits for the device: a call returns when its kernels are queued. So the *values* of labels are not
   looked at; a label that is neither a class nor ignored makes the loss NaN instead of raising.
@@ -26,6 +26,7 @@ from backends.cupy.batch_norm import (
 )
 from backends.cupy.channel_attention import channel_attention, channel_attention_backward
 from backends.cupy.conv2d import conv2d, conv2d_backward, conv2d_relu, conv2d_relu_backward
+from backends.cupy.label_map import label_map
 from backends.cupy.linear import linear, linear_backward
 from backends.cupy.pointwise import (
     dropout,
@@ -77,6 +78,7 @@ __all__ = [
     "gated_residual_backward",
     "global_mean_pool",
     "global_mean_pool_backward",
+    "label_map",
     "linear",
     "linear_backward",
     "max_pool2d",

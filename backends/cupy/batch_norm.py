@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cupy
 
 from backends.cupy.checks import checked, checked_gradient, vector_dtype
-from backends.cupy.launch import c_type, chunks, launch, vector_width
+from backends.cupy.launch import BLOCKS, c_type, chunks, launch, vector_width
 from reference.ops.checks import OpError
 
 
@@ -111,7 +111,7 @@ def _backward(
     across = _Across.of(x)
     pixels, channels = across.pixels, across.channels
 
-    count, per_chunk = chunks(pixels, channels)
+    count, per_chunk = chunks(pixels, across.blocks)
     partial = cupy.empty((count, 2, channels), cupy.float64)
     sums = cupy.empty((2, channels), vector_dtype(x.dtype))
     launch(
@@ -137,7 +137,7 @@ def _moments(x: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
     """Mean and biased variance of each channel of ``x (B, H, W, C)``."""
     across = _Across.of(x)
     pixels, channels = across.pixels, across.channels
-    count, per_chunk = chunks(pixels, channels)
+    count, per_chunk = chunks(pixels, across.blocks)
     partial = cupy.empty((2, count, channels), vector_dtype(x.dtype))
     mean, variance = cupy.empty((2, channels), partial.dtype)
     launch(
@@ -172,5 +172,5 @@ class _Across(NamedTuple):
 
     @property
     def walkers(self) -> tuple[int, int]:
-        """The grid of a kernel whose blocks walk over the pixels: about 4096 of them where there is work."""
-        return self.blocks, max(1, min(-(-self.pixels // self.block[1]), 4096 // self.blocks))
+        """The grid of a kernel whose blocks walk over the pixels."""
+        return self.blocks, max(1, min(-(-self.pixels // self.block[1]), BLOCKS // self.blocks))

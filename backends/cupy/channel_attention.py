@@ -28,12 +28,10 @@ def channel_attention(
         raise OpError(f"channel_attention: form is {form!r}, wants one of {', '.join(SIGNS)}.")
     batch, _, channels = x.shape
     energy = cupy.empty((batch, channels, channels), vector_dtype(x.dtype))
-    for image in range(batch):
-        gemm(x[image].T, x[image], energy[image])
+    gemm(x.transpose(0, 2, 1), x, energy)
     attention = softmax_rows(energy, energy, sign=SIGNS[form]).astype(x.dtype, copy=False)
     y = cupy.empty(x.shape, x.dtype)
-    for image in range(batch):
-        gemm(x[image], attention[image].T, y[image])
+    gemm(x, attention.transpose(0, 2, 1), y)
     return y, ChannelAttentionCache(x, attention, SIGNS[form])
 
 
@@ -42,15 +40,13 @@ def channel_attention_backward(dy: cupy.ndarray, cache: ChannelAttentionCache) -
     x, attention, sign = cache
     dy = checked_gradient("channel_attention_backward", dy, x.shape, x.dtype)
     denergy = cupy.empty(attention.shape, vector_dtype(x.dtype))
-    for image in range(len(x)):
-        # y = x @ attention.mT
-        gemm(dy[image].T, x[image], denergy[image])  # still dattention
+    # y = x @ attention.mT
+    gemm(dy.transpose(0, 2, 1), x, denergy)  # still dattention
     softmax_rows_backward(attention.astype(denergy.dtype, copy=False), denergy, denergy, sign=sign)
     both = denergy + denergy.transpose(0, 2, 1)  # (B, C, C): x is query and key of the energy
     both = both.astype(x.dtype, copy=False)
     dx = cupy.empty(x.shape, x.dtype)
-    for image in range(len(x)):
-        gemm(dy[image], attention[image], dx[image])
-        # energy = x.mT @ x
-        gemm(x[image], both[image], dx[image], accumulate=True)
+    gemm(dy, attention, dx)
+    # energy = x.mT @ x
+    gemm(x, both, dx, accumulate=True)
     return dx

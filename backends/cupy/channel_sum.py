@@ -11,10 +11,10 @@ from backends.cupy.launch import c_type, chunks, launch
 def channel_sum(a: cupy.ndarray, b: cupy.ndarray | None = None) -> cupy.ndarray:
     """``Σ a``, or ``Σ a·b``, over the pixels of contiguous ``(G, M, C)``: ``(G, C)``, float32 at least."""
     groups, pixels, channels = a.shape
-    count, per_chunk = chunks(pixels, channels)
+    across = -(-channels // 32)
+    count, per_chunk = chunks(pixels, across)
     partial = cupy.empty((groups, count, channels), cupy.float64)
     out = cupy.empty((groups, channels), vector_dtype(a.dtype))
-    across = -(-channels // 32)
     launch(
         "channel_sum.cu", f"channel_sum<{c_type(a)}>", (across, count, groups), (32, 8),
         a, b, partial, pixels, channels, per_chunk,

@@ -23,6 +23,7 @@ than one product: it keeps columns on chip. In plain float32 the products above 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import cupy
@@ -33,8 +34,7 @@ from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm, tf32_allowed
 from backends.cupy.launch import c_type, launch, lines
 from backends.cupy.pointwise import ReluCache, finish, relu_backward
-from reference.ops.checks import HALVES, check_integers
-from reference.ops.conv2d import check_conv2d
+from reference.ops.checks import HALVES, OpError, check_integers
 from reference.ops.windows import output_size
 
 #: The most memory that the columns of one product may take.
@@ -91,7 +91,7 @@ def conv2d_backward(
 ) -> tuple[cupy.ndarray | None, cupy.ndarray, cupy.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None."""
     x, weight, has_bias, stride, padding, dilation, packed = cache
-    size = output_size("conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
+    size = _output_size("conv2d", x.shape[1:3], weight.shape[:2], stride, padding, dilation)
     dy = checked_gradient("conv2d_backward", dy, (len(x), *size, weight.shape[3]), x.dtype)
 
     taps = _taps(cache)
@@ -144,8 +144,9 @@ def conv2d_relu(
         "conv2d_relu", x=(x, "B H W Ci"), weight=(weight, "kh kw Ci Co"), bias=(bias, "Co"),
         residual=(residual, "B H' W' Co"),
     )
-    check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
     z, conv_cache = _convolve("conv2d_relu", x, weight, bias is not None, stride, padding, dilation)
+    if residual is not None and residual.shape != z.shape:
+        raise OpError(f"conv2d_relu: residual has shape {residual.shape}, wants {z.shape} as the output has.")
     y = finish(z, z, bias, residual, relu=True)
     return y, Conv2dReluCache(conv_cache, ReluCache(y), residual is not None)
 
@@ -167,12 +168,10 @@ def _convolve(
     op: str, x: cupy.ndarray, weight: cupy.ndarray, has_bias: bool, stride: int, padding: int, dilation: int
 ) -> tuple[cupy.ndarray, Conv2dCache]:
     """Without the bias."""
-    check_integers(op, at_least=1, stride=stride, dilation=dilation)
-    check_integers(op, at_least=0, padding=padding)
-    size = output_size(op, x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation)
-    cache = Conv2dCache(x, weight, has_bias, stride, padding, dilation)
+    size = _output_size(op, x.shape[1:3], weight.shape[:2], stride, padding, dilation)
+    kept = Conv2dCache(x, weight, has_bias, stride, padding, dilation)
 
-    taps = _taps(cache)
+    taps = _taps(kept)
     inputs, outputs = weight.shape[2:]
     y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
     if _is_pointwise(taps):
@@ -181,7 +180,7 @@ def _convolve(
         packed = cupy.empty((outputs, taps.kh, taps.kw, inputs), x.dtype)
         _transpose(weight.reshape(-1, outputs), packed.reshape(outputs, -1))
         cudnn.convolve(x, packed, y, *taps[2:])
-        cache = cache._replace(packed=packed)
+        kept = kept._replace(packed=packed)
     elif taps.stride == 1 and outputs < inputs:
         by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
         for first, columns in _blocks(x, by_input.shape[1]):
@@ -191,7 +190,16 @@ def _convolve(
         for first, columns in _blocks(y, weight.size // outputs):
             _gather(x, columns, size, taps, first)
             gemm(columns, _rows(weight), _rows(y)[first : first + len(columns)])
-    return y, cache
+    return y, kept
+
+
+@lru_cache(maxsize=None, typed=True)
+def _output_size(
+    op: str, size: tuple[int, int], window: tuple[int, int], stride: int, padding: int, dilation: int
+) -> tuple[int, int]:
+    check_integers(op, at_least=1, stride=stride, dilation=dilation)
+    check_integers(op, at_least=0, padding=padding)
+    return output_size(op, size, window, stride=stride, padding=padding, dilation=dilation)
 
 
 def _is_cudnns(x: cupy.ndarray) -> bool:

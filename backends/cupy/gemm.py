@@ -42,8 +42,10 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
 
     ``a`` and ``b`` have one dtype; ``out`` has it, too, or float32 where it is shorter. ``a`` and ``b`` may be
     transposed views, and rows or columns cut from a larger matrix, as ``out`` may be; nothing is copied.
+    With a further axis in front, ``(B, M, K)`` and so on, they are B products in one call.
     """
-    (m, k), n = a.shape, b.shape[1]
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
     kind = _TYPES[a.dtype]
     if kind == _DOUBLE:
         compute, (zero, one) = _COMPUTE_DOUBLE, _ADDRESSES[_DOUBLE]
@@ -52,21 +54,27 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
         if _tf32 and kind == _FLOAT:
             compute = _COMPUTE_TF32
     # cuBLAS is column-major: it sees our matrices transposed, and outᵀ = bᵀ·aᵀ.
-    (op_a, lead_a), (op_b, lead_b) = _layout(a), _layout(b)
-    _, lead_out = _layout(out)
-    cublas.gemmEx(
-        get_cublas_handle(), op_b, op_a, n, m, k,
-        one, b.data.ptr, kind, lead_b, a.data.ptr, kind, lead_a,
-        one if accumulate else zero, out.data.ptr, _TYPES[out.dtype], lead_out, compute, _DEFAULT_ALGORITHM,
-    )
+    (op_a, *at_a), (op_b, *at_b), (_, *at_out) = _layout(a), _layout(b), _layout(out)
+    common = get_cublas_handle(), op_b, op_a, n, m, k, one
+    factors = b.data.ptr, kind, *at_b, a.data.ptr, kind, *at_a
+    result = one if accumulate else zero, out.data.ptr, _TYPES[out.dtype], *at_out
+    if a.ndim == 2:
+        cublas.gemmEx(*common, *factors, *result, compute, _DEFAULT_ALGORITHM)
+    else:
+        cublas.gemmStridedBatchedEx(*common, *factors, *result, len(a), compute, _DEFAULT_ALGORITHM)
     return out
 
 
-def _layout(matrix: cupy.ndarray) -> tuple[int, int]:
-    """Whether a row-major reader must transpose, and the distance between its rows (or columns) in elements."""
-    rows, columns = matrix.shape
-    down, across = matrix.strides
-    if across == matrix.itemsize or columns == 1:
-        return _NO_TRANSPOSE, max(down // matrix.itemsize, columns)
-    assert down == matrix.itemsize or rows == 1, f"gemm: strides {matrix.strides} have no unit"
-    return _TRANSPOSE, max(across // matrix.itemsize, rows)
+def _layout(matrix: cupy.ndarray) -> tuple[int, ...]:
+    """Whether a row-major reader must transpose, and the distance between its rows (or columns) in elements.
+
+    Of several matrices the distance between them comes last.
+    """
+    size = matrix.itemsize
+    rows, columns = matrix.shape[-2:]
+    *apart, down, across = matrix.strides
+    between = [stride // size for stride in apart]
+    if across == size or columns == 1:
+        return _NO_TRANSPOSE, max(down // size, columns), *between
+    assert down == size or rows == 1, f"gemm: strides {matrix.strides} have no unit"
+    return _TRANSPOSE, max(across // size, rows), *between

@@ -16,6 +16,8 @@ from cupy.cuda import driver
 from backends.cupy.checks import C_TYPES
 
 KERNELS = Path(__file__).parent / "kernels"
+#: Blocks of 256 threads that keep the largest card busy; more only repeat what each does at its start.
+BLOCKS = 1024
 
 
 def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
@@ -85,9 +87,12 @@ def vector_width(values: int, itemsize: int) -> int:
     return width if values % width == 0 else 1
 
 
-def chunks(pixels: int, channels: int) -> tuple[int, int]:
-    """How many chunks to sum ``pixels`` in, and how many pixels each has: enough blocks to fill a GPU."""
-    wanted = max(1, min(256, 1024 // _ceil(channels, 32), _ceil(pixels, 32)))
+def chunks(pixels: int, blocks: int) -> tuple[int, int]:
+    """How many chunks to sum ``pixels`` in, and how many pixels each has, where ``blocks`` cover the channels.
+
+    Together they fill a GPU.
+    """
+    wanted = max(1, min(BLOCKS // blocks, _ceil(pixels, 32)))
     per_chunk = _ceil(pixels, wanted)
     return _ceil(pixels, per_chunk), per_chunk
 

@@ -37,8 +37,9 @@ def test_signatures(ops, op):
 
 
 def test_every_op_has_its_backward(ops):
-    arrays = {"asarray", "to_numpy", "synchronize", "concatenate", "stack"}
-    forward = [name for name in NAMES if name not in arrays and not name.endswith("_backward")]
+    without = {"asarray", "to_numpy", "synchronize", "concatenate", "stack", "label_map"}
+    without |= {"sum_of_squares", "sgd_update", "move_towards"}  # after the backward pass
+    forward = [name for name in NAMES if name not in without and not name.endswith("_backward")]
     assert [name for name in forward if f"{name}_backward" not in NAMES] == []
 
 

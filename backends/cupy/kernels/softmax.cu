@@ -37,6 +37,23 @@ softmax_rows(const T* x, T* y, int rows, int n, int sign) {
     }
 }
 
+// The class with the highest of n scores, the first of equals; NaN is higher than any. A thread a pixel.
+template <class T> __global__ void label_map(const T* scores, unsigned char* labels, int pixels, int n) {
+    const int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pixel >= pixels) return;
+    scores += (long long)pixel * n;
+    Acc<T> best = Acc<T>(scores[0]);
+    int label = 0;
+    for (int k = 1; k < n && best == best; ++k) {
+        const Acc<T> score = Acc<T>(scores[k]);
+        if (score > best || score != score) {
+            best = score;
+            label = k;
+        }
+    }
+    labels[pixel] = (unsigned char)label;
+}
+
 // dx = sign · y · (dy − Σ y·dy); dx may be dy.
 template <class T, int WIDTH>
 __global__ void softmax_rows_backward(const T* y, const T* dy, T* dx, int rows, int n, int sign) {
