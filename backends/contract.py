@@ -6,7 +6,9 @@ else, so the same network runs on every backend.
 Layout is channels last: ``(B, H, W, C)`` for maps, ``(B, N, C)`` for tokens, ``(kh, kw, C_in, C_out)`` for the
 weights of a convolution. Every op is pure: it changes no argument, keeps no state and draws no random numbers.
 ``y, cache = op(x, ...)`` and ``dx, ... = op_backward(dy, cache)``; a gradient has the shape and the dtype of what
-it belongs to. The formulas stand in the docstrings of :mod:`reference.ops`, which every backend must agree with.
+it belongs to. All arrays have one dtype, but beside float16 and bfloat16 what has one value a channel or is a
+single number is float32: biases, all that a batch norm has beside its maps, class weights, gates, losses. The
+formulas stand in the docstrings of :mod:`reference.ops`, which every backend must agree with.
 """
 
 from __future__ import annotations
@@ -115,3 +117,15 @@ class Ops(Protocol):
 
     def scale_mean(self, scores: Array) -> tuple[Array, Cache]: ...
     def scale_mean_backward(self, dy: Array, cache: Cache) -> Array: ...
+
+    # After the backward pass; the last two change their first argument (and sgd_update the momenta)
+    def sum_of_squares(self, arrays: Sequence[Array]) -> Array: ...
+    def sgd_update(
+        self, params: Sequence[Array], momenta: Sequence[Array], gradients: Sequence[Array], *,
+        rates: Sequence[float], decays: Sequence[float], momentum: float, scale: Array | float = 1.0,
+        apply: Array | bool = True,
+    ) -> None: ...
+    def move_towards(
+        self, targets: Sequence[Array], sources: Sequence[Array], weights: Sequence[float], *,
+        apply: Array | bool = True,
+    ) -> None: ...

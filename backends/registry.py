@@ -17,26 +17,46 @@ BACKENDS = {
     "cupy": "backends.cupy",
 }
 
+#: In what a network computes. ``tf32``: float32 whose products may round their factors to 10 bits of mantissa.
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
+
 
 class BackendError(Exception):
     """A backend that is unknown or cannot run on this machine; the message says what to do."""
 
 
-def get_backend(name: str = "auto") -> Ops:
+def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
     ``auto`` takes ``cupy`` where a device answers, else ``numba`` where that is installed, else ``numpy``; the
-    ``name`` of what comes back says which. Raises :class:`BackendError` for an unknown name and for a backend that
-    this machine cannot run.
+    ``name`` of what comes back says which. ``cupy:1`` is the backend on the second device. ``precision`` is one of
+    :data:`PRECISIONS`; only ``cupy`` has more than float32. Raises :class:`BackendError` for an unknown name and
+    for what this machine cannot run.
 
     >>> get_backend("reference").name
     'reference'
     """
+    if precision not in PRECISIONS:
+        raise BackendError(f"Unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}.")
     if name == "auto":
+        if precision != "float32":
+            return get_backend("cupy", precision)
         for preferred in ("cupy", "numba"):
             with suppress(BackendError):
                 return get_backend(preferred)
         return get_backend("numpy")
+    name, _, index = name.partition(":")
+    if name == "cupy":
+        ops = importlib.import_module(BACKENDS[name])
+        importlib.import_module("backends.cupy.device").select_device(index, precision)
+        return cast(Ops, ops)
+    if name in BACKENDS and index:
+        raise BackendError(f"The backend {name} has no devices to choose from: leave :{index} away.")
+    if name in BACKENDS and precision != "float32":
+        raise BackendError(
+            f"The backend {name} computes in float32, not in {precision}, which needs a GPU: choose the backend "
+            "cupy, or leave the precision away."
+        )
     if name not in BACKENDS:
         near = get_close_matches(name, [*BACKENDS, "auto"], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -223,6 +223,9 @@ class Training(Section):
         default=0, ge=0, lt=2**63, description="of the first weights, the order, augmentation and dropout"
     )
     backend: str = Field(default="auto", description="`numpy`, `numba`, `cupy`, `reference`, or `auto`")
+    precision: Literal["float32", "tf32", "float16", "bfloat16"] = Field(
+        default="float32", description="what a GPU computes in; weights, sums, norms and losses stay float32"
+    )
     batch_size: Count = Field(default=8, description="images in one pass")
     epochs: Count = Field(default=24, description="passes over the data set")
     max_steps: Count | None = Field(default=None, description="length in steps, in place of epochs")

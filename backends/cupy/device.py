@@ -5,6 +5,7 @@ from __future__ import annotations
 from backends.registry import BackendError
 
 _NO_DEVICE = 100  # cudaErrorNoDevice
+_AMPERE = 80  # compute capability 8.0: TF32, bfloat16, and the instructions of our attention of 16 bits
 _DRIVER_TOO_OLD = 35  # cudaErrorInsufficientDriver, also where there is no driver at all
 
 
@@ -21,6 +22,30 @@ def require_device() -> None:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(_sentence(error.status, _driver_version(cupy), str(error))) from error
+
+
+def select_device(index: str, precision: str) -> None:
+    """Use the device ``index`` (of ``cupy:index``; "" for the current one) in ``precision`` from now on.
+
+    Raises :class:`BackendError` for an index that is no device, and for a precision that the device cannot do.
+    """
+    import cupy
+
+    from backends.cupy.gemm import allow_tf32
+
+    if index:
+        count = cupy.cuda.runtime.getDeviceCount()
+        if not index.isdigit() or int(index) >= count:
+            last = f" to cupy:{count - 1}" if count > 1 else ""
+            raise BackendError(f"There is no device cupy:{index}: this machine has cupy:0{last}.")
+        cupy.cuda.Device(int(index)).use()
+    capability = int(cupy.cuda.Device().compute_capability)
+    if precision != "float32" and capability < _AMPERE:
+        raise BackendError(
+            f"The precision {precision} needs a GPU of compute capability 8.0 (Ampere) or newer, this one has "
+            f"{capability // 10}.{capability % 10}: choose float32."
+        )
+    allow_tf32(precision == "tf32")
 
 
 def _driver_version(cupy: object) -> int:

@@ -11,6 +11,12 @@ def backends(incomplete: str) -> list[str]:
     return _starting(incomplete, ["auto", *BACKENDS])
 
 
+def precisions(incomplete: str) -> list[str]:
+    from backends.registry import PRECISIONS
+
+    return _starting(incomplete, PRECISIONS)
+
+
 def formats(incomplete: str) -> list[str]:
     from segattn_cli.data.opening import LAYOUTS
 

@@ -70,6 +70,13 @@ def train(
             autocompletion=completion.backends,
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="float32|tf32|float16|bfloat16", help="What a GPU computes in; float32 by default.",
+            rich_help_panel=HOW, autocompletion=completion.precisions,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=HOW)
     ] = False,
@@ -89,6 +96,7 @@ def train(
       segattn train --out runs/first
       segattn train --preset danet-resnet18-camvid --data CamVid
       segattn train --preset danet-resnet50-cityscapes --weights resnet50.pth
+      segattn train --backend cupy --precision float16
       segattn train --set network.head=fcn --set training.epochs=2 --dry-run
       segattn train my.toml --set optimiser.learning_rate=0.003 --seed 1
       segattn train --resume --out runs/first
@@ -105,7 +113,7 @@ def train(
         format = "auto"  # a preset's format is that of its own data
     named = {
         "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
-        "network.weights": weights, "training.backend": backend,
+        "network.weights": weights, "training.backend": backend, "training.precision": precision,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     config = load_config(source, [*(settings or ()), *overrides], preset=preset)

@@ -14,6 +14,7 @@ class RunStarted:
     kind: ClassVar[str] = "started"
     out: Path
     backend: str
+    precision: str
     step: int  # 0, or where the run is taken up
     steps: int  # of the whole run
     steps_per_epoch: int
@@ -55,6 +56,8 @@ class StepDone:
     images_per_second: float
     memory: int  # bytes: the most that the process has held so far
     seconds_left: float  # of training, without validation
+    loss_scale: float | None = None  # of float16, when this step began
+    skipped: int = 0  # steps whose gradients overflowed float16, so far
 
 
 @dataclass(frozen=True)

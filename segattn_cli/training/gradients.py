@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,19 +12,20 @@ from backends.contract import Ops
 from reference.layers.context import BatchStatistics, Context, DrawMask, Observe
 from reference.networks import Objective
 from segattn_cli.data import Batch, stream
+from segattn_cli.precision import cast_weights
 
 Array = Any
 
 
 class Gradients(NamedTuple):
-    """What the batches of one step gave."""
+    """What the batches of one step gave; nothing of it has been waited for."""
 
-    loss: float
-    parts: dict[str, float]
-    gradients: dict[str, Array]
-    norm: float  # of all gradients together
+    loss: Array  # ()
+    parts: dict[str, Array]  # each ()
+    gradients: dict[str, Array]  # times the scale of the loss
+    norm: Array  # () float64, of all of them together
     statistics: list[dict[str, BatchStatistics]]  # what the batch norms measured, batch by batch
-    scale_weights: tuple[float, ...] | None  # mean over all pixels
+    scale_weights: Array | None  # (S,), mean over all pixels
 
 
 @dataclass(frozen=True)
@@ -34,42 +34,51 @@ class Differentiator:
 
     ``seed`` is of the dropout masks: they depend on it, the step, the batch and the layer's name alone, and NumPy
     draws them, so they are the same on every backend and wherever a run was taken up. Without
-    ``batch_statistics`` the batch norms are frozen.
+    ``batch_statistics`` the batch norms are frozen. Maps and weights have ``dtype``, where one is given.
     """
 
     objective: Objective
     ops: Ops
     seed: int
     batch_statistics: bool
+    dtype: np.dtype | None = None
 
     def gradients(
-        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, observe: Observe | None = None
+        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, observe: Observe | None = None,
+        *, scale: Array | float = 1.0,
     ) -> Gradients:
         """The gradients of the mean loss over the counted pixels of all ``batches``, as if they were one.
+
+        They are ``scale`` times as large as the loss has them.
 
         A cross-entropy is a mean over the pixels that count, so each batch has the share of them that are in it.
         Two things see one batch at a time still: batch norms, and the scale classifier, whose mean is over images.
         """
-        loss = 0.0
-        parts: dict[str, float] = {}
+        weights = params if self.dtype is None else cast_weights(params, self.dtype)
+        loss: Any = 0.0
+        parts: dict[str, Array] = {}
         gradients: dict[str, Array] = {}
         statistics = []
-        scale_weights: list[np.ndarray] = []
+        scale_weights: list[Array] = []
         for number, (batch, share) in enumerate(zip(batches, self._shares(batches), strict=True)):
             ctx = Context(
-                self.ops, params, keep_caches=True, batch_statistics=self.batch_statistics,
+                self.ops, weights, keep_caches=True, batch_statistics=self.batch_statistics,
                 draw_mask=self._draw_mask(step, number), observe=observe,
             )
-            result = self.objective.forward(self.ops.asarray(batch.images), self.ops.asarray(batch.labels), ctx)
-            _add(gradients, self.objective.backward(ctx, share))
-            loss += share * self._float(result.total)
-            _add(parts, {name: share * self._float(part) for name, part in result.parts.items()})
+            images = self.ops.asarray(batch.images)
+            if self.dtype is not None:
+                images = images.astype(self.dtype, copy=False)
+            result = self.objective.forward(images, self.ops.asarray(batch.labels), ctx)
+            _add(gradients, self.objective.backward(ctx, share * scale))
+            loss = loss + share * result.total
+            _add(parts, {name: share * part for name, part in result.parts.items()})
             statistics.append(ctx.statistics)
             if result.outputs.scale_weights is not None:
-                scale_weights.append(self.ops.to_numpy(result.outputs.scale_weights).mean((0, 1, 2)))  # (S,)
+                mean = result.outputs.scale_weights.astype(np.float32, copy=False).mean((0, 1, 2))  # (S,)
+                scale_weights.append(mean)
         return Gradients(
-            loss, parts, gradients, self._norm(gradients), statistics,
-            tuple(np.mean(scale_weights, 0).tolist()) if scale_weights else None,
+            loss, parts, gradients, self.ops.sum_of_squares(list(gradients.values())) ** 0.5, statistics,
+            sum(scale_weights) / len(scale_weights) if scale_weights else None,
         )
 
     def _shares(self, batches: Sequence[Batch]) -> list[float]:
@@ -92,13 +101,6 @@ class Differentiator:
             return self.ops.asarray(rng.random(shape, np.float32) >= rate)
 
         return draw
-
-    def _norm(self, gradients: Mapping[str, Array]) -> float:
-        squares = [(gradient * gradient).sum(dtype=np.float64) for gradient in gradients.values()]
-        return math.sqrt(self._float(sum(squares)))
-
-    def _float(self, scalar: Array) -> float:
-        return float(self.ops.to_numpy(scalar))
 
 
 def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from segattn_cli.data import AugmentationConfig, Batch, Loader
 from segattn_cli.errors import ConfigError, DataError, NonFiniteError
 from segattn_cli.evaluation import Evaluated, evaluate
 from segattn_cli.inference import Predictor
+from segattn_cli.precision import array_dtype
+from segattn_cli.training import figures
 from segattn_cli.training.averages import update_average, update_running_statistics
 from segattn_cli.training.class_weights import class_weights
 from segattn_cli.training.events import (
@@ -36,9 +39,11 @@ from segattn_cli.training.events import (
     Validating,
     WeightsLoaded,
 )
+from segattn_cli.training.figures import Key, of_kind
 from segattn_cli.training.finite import first_non_finite
-from segattn_cli.training.gradients import Differentiator, Gradients
+from segattn_cli.training.gradients import Differentiator
 from segattn_cli.training.journal import Journal
+from segattn_cli.training.loss_scale import LossScale, Unscaled
 from segattn_cli.training.optimiser import sgd_step
 from segattn_cli.training.report import metadata, write_page, write_report
 from segattn_cli.training.schedule import learning_rate
@@ -51,9 +56,12 @@ from segattn_cli.training.start import (
 )
 from segattn_cli.weights import Match
 
+Array = Any
+
 
 def train(
-    config: Config, out: Path | str, *, resume: bool = False, should_stop: Callable[[], bool] = lambda: False
+    config: Config, out: Path | str, *, resume: bool = False, should_stop: Callable[[], bool] = lambda: False,
+    read_every: int | None = None,
 ) -> Iterator[Event]:
     """Train ``config``'s network into the folder ``out``: an event for everything that happens.
 
@@ -61,13 +69,16 @@ def train(
     bit, as one that never ended, as long as configuration and backend are the same. When ``should_stop()`` becomes
     true, the step at hand is finished and saved, and :class:`Interrupted` is the last event.
 
+    The figures of steps are read, and their events come, ``read_every`` steps together: by default every step on a
+    CPU, and on a GPU, which must be waited for, as often as they are logged. Nothing else depends on it.
+
     Raises:
         ConfigError, DataError, BackendError: before ``out`` is made, for what can be known then.
         OutputError: for a folder that exists already, cannot be written or fills up.
         CheckpointError: for a checkpoint to go on from that is damaged or of something else.
         NonFiniteError: at the step where the loss or a gradient is not finite; the checkpoint before it stays.
     """
-    run = _Run(config, Path(out), resume)
+    run = _Run(config, Path(out), resume, read_every)
     with closing(run.journal):
         yield from run.events(should_stop)
 
@@ -75,10 +86,10 @@ def train(
 class _Run:
     """One session of a run, from its start or from where an earlier one ended."""
 
-    def __init__(self, config: Config, out: Path, resume: bool) -> None:
+    def __init__(self, config: Config, out: Path, resume: bool, read_every: int | None) -> None:
         self.config = config
         self.out = out
-        self.ops = get_backend(config.training.backend)
+        self.ops = get_backend(config.training.backend, config.training.precision)
         self.training, self.validation = open_splits(config)
         self.network = build_network(config.network_config(len(self.training.classes)))
         self.differentiator = Differentiator(
@@ -87,6 +98,7 @@ class _Run:
                 ignore_label=self.training.ignore_label,
             ),
             self.ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
+            dtype=array_dtype(config.training.precision),
         )
         self.steps_per_epoch = steps_per_epoch(config, self.training)
         self.steps = config.training.max_steps or config.training.epochs * self.steps_per_epoch
@@ -94,6 +106,10 @@ class _Run:
             config, self.network, self.training, self.ops, out if resume else None
         )
         self.progress = self.state.progress
+        half = config.training.precision == "float16"
+        self.scaler = LossScale(self.ops, **self.progress.loss_scale) if half else Unscaled()
+        self.read_every = read_every or (config.training.log_every if self.ops.name == "cupy" else 1)
+        self.unread: list[_Step] = []  # steps whose figures are still on the device
         if self.progress.step > self.steps:
             raise ConfigError(
                 f"The run in {out} is at step {self.progress.step}, beyond the {self.steps} steps that are asked "
@@ -105,6 +121,7 @@ class _Run:
         clear_partial_files(out)
         self.began = time.perf_counter() - self.progress.seconds
         self.pace: float | None = None  # seconds a step, lately
+        self.read_at = time.perf_counter()
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         """The whole session."""
@@ -118,6 +135,7 @@ class _Run:
                 yield Interrupted(self.progress.step, self.out)
                 return
         except DataError:  # a file that has gone bad costs nothing but its repair
+            yield from self._read()
             self._save()
             raise
         if self._out_of_patience():
@@ -134,26 +152,30 @@ class _Run:
             yield from self._validate(should_stop)
         if should_stop() or self._out_of_patience():
             return
-        with closing(self._batches()) as batches_of_steps:
-            began = time.perf_counter()
+        with closing(self._batches(self.progress.step)) as batches_of_steps:
+            self.read_at = time.perf_counter()
             for batches in batches_of_steps:
-                yield self._step(batches, began)
-                if should_stop():
+                self._step(batches)
+                step = self.progress.step
+                due = self._validation_due() or step % self.config.training.checkpoint_every == 0
+                if due or len(self.unread) >= self.read_every or step in (1, self.steps) or should_stop():
+                    yield from self._read()
+                if not self.unread and should_stop():
                     return
                 if self._validation_due():
                     yield from self._validate(should_stop)
                     if should_stop() or self._out_of_patience():
                         return
-                elif self.progress.step % self.config.training.checkpoint_every == 0:
+                elif due:
                     yield self._save()
-                began = time.perf_counter()
+                if due:
+                    self.read_at = time.perf_counter()
 
-    def _batches(self) -> Generator[list[Batch], None, None]:
-        """The batches of every step that is left."""
+    def _batches(self, step: int) -> Generator[list[Batch], None, None]:
+        """The batches of every step from ``step`` on."""
         config = self.config.training
         augmentation = AugmentationConfig(**self.config.augmentation.model_dump())
         accumulate = self.config.optimiser.accumulate
-        step = self.progress.step
         for epoch in count(step // self.steps_per_epoch):
             loader = Loader(
                 self.training, batch_size=config.batch_size, augmentation=augmentation, seed=config.seed,
@@ -167,48 +189,87 @@ class _Run:
                 yield list(islice(batches, accumulate))
                 step += 1
 
-    def _step(self, batches: list[Batch], began: float) -> StepDone:
-        config, state, progress = self.config, self.state, self.progress
-        rate = learning_rate(config.schedule, config.optimiser.learning_rate, progress.step, self.steps)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is named below
-            found = self.differentiator.gradients(state.params, batches, progress.step)
-            if not (math.isfinite(found.loss) and math.isfinite(found.norm)):
-                tensor = first_non_finite(self.differentiator, state.params, batches, progress.step)
-                raise self._non_finite(progress.step + 1, tensor)
-        gradients = found.gradients
-        if config.optimiser.clip_norm is not None and found.norm > config.optimiser.clip_norm:
-            factor = config.optimiser.clip_norm / found.norm
-            gradients = {name: gradient * factor for name, gradient in gradients.items()}
-        with np.errstate(over="ignore", invalid="ignore"):  # a step too large is found out when it is saved
-            sgd_step(state.params, state.momentum, gradients, rate, config.optimiser)
-        for statistics in found.statistics:
-            update_running_statistics(state.params, statistics, config.training.batch_norm_momentum)
-        progress.step += 1
-        if state.average is not None and config.training.ema is not None:
-            update_average(state.average, state.params, config.training.ema, progress.step)
-        if not all(map(math.isfinite, self._gates().values())):  # which are about to be logged
-            self._finite(state.arrays(self.ops))
-        return self._step_done(found, batches, rate, time.perf_counter() - began)
+    def _step(self, batches: list[Batch]) -> None:
+        """One step, of which nothing is read: on a GPU it is queued when this returns.
 
-    def _step_done(self, found: Gradients, batches: list[Batch], rate: float, seconds: float) -> StepDone:
-        step = self.progress.step
+        A step with a gradient that is not finite changes nothing; nor, where no loss scale can help, do those after
+        it, until :meth:`_read` finds out.
+        """
+        config, state, progress, ops = self.config, self.state, self.progress, self.ops
+        rate = learning_rate(config.schedule, config.optimiser.learning_rate, progress.step, self.steps)
+        scale = self.scaler.scale
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is named in _read
+            found = self.differentiator.gradients(state.params, batches, progress.step, scale=scale)
+            norm = found.norm / scale
+            finite = (norm + found.loss) - (norm + found.loss) == 0
+            factor: Array = 1.0
+            if config.optimiser.clip_norm is not None:
+                factor = config.optimiser.clip_norm / np.maximum(norm, config.optimiser.clip_norm)
+        counts = self.scaler.accept(finite)
+        progress.step += 1
+        with np.errstate(over="ignore", invalid="ignore"):  # a step too large is found out when it is saved
+            sgd_step(
+                ops, state.params, state.momentum, found.gradients, rate, config.optimiser,
+                scale=factor / scale, apply=counts,
+            )
+            for statistics in found.statistics:
+                momentum = config.training.batch_norm_momentum
+                update_running_statistics(ops, state.params, statistics, momentum, apply=counts)
+            if state.average is not None and config.training.ema is not None:
+                update_average(ops, state.average, state.params, config.training.ema, progress.step, apply=counts)
+        told: dict[Key, Array] = {("loss", ""): found.loss, ("norm", ""): norm}
+        told |= {("parts", name): part for name, part in found.parts.items()}
+        told |= {("gates", name): gate.copy() for name, gate in self._gates().items()}
+        told |= {("scaler", name): value for name, value in self.scaler.state().items()}
+        if found.scale_weights is not None:
+            told |= {("scale weights", str(n)): weight for n, weight in enumerate(found.scale_weights)}
+        waited = sum(batch.wait_seconds for batch in batches)
+        images = sum(len(batch.images) for batch in batches)
+        self.unread.append(_Step(progress.step, rate, waited, images, told))
+
+    def _read(self) -> Iterator[StepDone]:
+        """Wait for the unread steps, and tell of them; the first that was not finite ends the training."""
+        steps, self.unread = self.unread, []
+        if not steps:
+            return
+        read = figures.read(self.ops, [step.figures for step in steps])
+        now = time.perf_counter()
+        seconds, self.read_at = (now - self.read_at) / len(steps), now
+        for step, found in zip(steps, read, strict=True):
+            finite = math.isfinite(found["loss", ""]) and math.isfinite(found["norm", ""])
+            if not finite and (isinstance(self.scaler, Unscaled) or found["scaler", "scale"] < 1):
+                raise self._non_finite(step.number, self._first_non_finite(step.number))
+            if not all(map(math.isfinite, of_kind(found, "gates").values())):  # which are about to be logged
+                self._finite(self.state.arrays(self.ops))
+            yield self._step_done(step, found, seconds)
+
+    def _first_non_finite(self, number: int) -> str:
+        """The tensor that spoilt a step, which left the parameters as they were: the step is computed again."""
+        batches = next(self._batches(number - 1))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return first_non_finite(self.differentiator, self.state.params, batches, number - 1)
+
+    def _step_done(self, step: _Step, found: Mapping[Key, float], seconds: float) -> StepDone:
         self.pace = seconds if self.pace is None else 0.9 * self.pace + 0.1 * seconds
+        scaler = of_kind(found, "scaler")
         done = StepDone(
-            step=step,
-            epoch=step / self.steps_per_epoch,
-            loss=found.loss,
-            parts=found.parts,
-            gradient_norm=found.norm,
-            learning_rate=rate,
-            gates=self._gates(),
-            scale_weights=found.scale_weights,
+            step=step.number,
+            epoch=step.number / self.steps_per_epoch,
+            loss=found["loss", ""],
+            parts=of_kind(found, "parts"),
+            gradient_norm=found["norm", ""],
+            learning_rate=step.rate,
+            gates=of_kind(found, "gates"),
+            scale_weights=tuple(of_kind(found, "scale weights").values()) or None,
             seconds=seconds,
-            wait_share=sum(batch.wait_seconds for batch in batches) / seconds,
-            images_per_second=sum(len(batch.images) for batch in batches) / seconds,
+            wait_share=min(1.0, step.waited / seconds),
+            images_per_second=step.images / seconds,
             memory=peak_memory(),
-            seconds_left=self.pace * (self.steps - step),
+            seconds_left=self.pace * (self.steps - step.number),
+            loss_scale=scaler.get("scale"),
+            skipped=int(scaler.get("skipped", 0)),
         )
-        if step % self.config.training.log_every == 0 or step in (1, self.steps):
+        if step.number % self.config.training.log_every == 0 or step.number in (1, self.steps):
             self.journal.write(done.kind, **asdict(done))
         return done
 
@@ -235,7 +296,7 @@ class _Run:
                 pixel_accuracy=found.pixel_accuracy,
                 per_class_iou=found.per_class_iou,
                 scale_weights=found.scale_weights,
-                gates=self._gates(),
+                gates={name: float(self.ops.to_numpy(value)) for name, value in self._gates().items()},
                 seconds=found.seconds,
                 best=progress.best is None or found.miou > progress.best["miou"],
             )
@@ -260,12 +321,14 @@ class _Run:
             flip=how.flip, window=how.window, stride=how.stride,
         )
 
-    def _gates(self) -> dict[str, float]:
+    def _gates(self) -> dict[str, Array]:
         weights = self.state.weights
-        return {name: float(self.ops.to_numpy(weights[name])) for name in weights if name.endswith(".gate")}
+        return {name: weights[name] for name in weights if name.endswith(".gate")}
 
     def _save(self) -> CheckpointSaved:
         """Write ``last.safetensors``, whose progress covers all that events.jsonl says by now."""
+        assert not self.unread
+        self.progress.loss_scale = figures.numbers(self.ops, self.scaler.state())
         self.progress.journal = self.journal.length()
         self.progress.seconds = time.perf_counter() - self.began
         path = self.out / runs.LAST
@@ -291,6 +354,7 @@ class _Run:
         started = RunStarted(
             out=self.out,
             backend=self.ops.name,
+            precision=self.config.training.precision,
             step=self.progress.step,
             steps=self.steps,
             steps_per_epoch=self.steps_per_epoch,
@@ -319,6 +383,16 @@ class _Run:
             f"Step {step} is not finite: the first tensor with a NaN or an infinity is {tensor}; {checkpoint}. "
             "A lower optimiser.learning_rate, more schedule.warmup_steps or optimiser.clip_norm may help."
         )
+
+
+class _Step(NamedTuple):
+    """What is to be told of a step."""
+
+    number: int  # steps done, this one included
+    rate: float
+    waited: float  # seconds, for data
+    images: int
+    figures: dict[Key, Array]
 
 
 def peak_memory() -> int:

@@ -5,39 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from backends.contract import Ops
 from segattn_cli.config import Optimiser
 
 Array = Any
 
 
 def sgd_step(
-    params: dict[str, Array], momentum: dict[str, Array], gradients: Mapping[str, Array], rate: float,
-    config: Optimiser,
+    ops: Ops, params: Mapping[str, Array], momentum: Mapping[str, Array], gradients: Mapping[str, Array],
+    rate: float, config: Optimiser, *, scale: Array | float = 1.0, apply: Array | bool = True,
 ) -> None:
     """One step, in place, for every parameter that has a gradient; as ``torch.optim.SGD``::
 
-        g ← gradient + weight_decay·w
+        g ← scale·gradient + weight_decay·w
         v ← momentum·v + g
         w ← w − rate·multiplier·v
 
     The multiplier is :func:`rate_multiplier`. Unless the configuration lets them decay, too, what has one value a
     channel (biases, batch norms) or one in all (gates) does not. ``momentum`` starts as zeros: the first step is
-    then PyTorch's ``v ← g``.
+    then PyTorch's ``v ← g``. Where ``apply`` is false, nothing changes.
 
-    >>> import numpy as np
+    >>> import numpy as np, reference.ops
     >>> params, momentum = {"gate": np.array(1.0)}, {"gate": np.array(0.0)}
     >>> config = Optimiser(momentum=0.5, weight_decay=0.0)
     >>> for _ in range(2):
-    ...     sgd_step(params, momentum, {"gate": np.array(2.0)}, 0.1, config)
+    ...     sgd_step(reference.ops, params, momentum, {"gate": np.array(2.0)}, 0.1, config)
     >>> float(momentum["gate"]), float(params["gate"])
     (3.0, 0.5)
     """
-    for name, gradient in gradients.items():
-        if config.decay_biases_and_norms or params[name].ndim > 1:
-            gradient = gradient + config.weight_decay * params[name]
-        momentum[name] *= config.momentum
-        momentum[name] += gradient
-        params[name] -= rate * rate_multiplier(name, config) * momentum[name]
+    decays = [
+        config.weight_decay if config.decay_biases_and_norms or params[name].ndim > 1 else 0.0 for name in gradients
+    ]
+    ops.sgd_update(
+        [params[name] for name in gradients], [momentum[name] for name in gradients], list(gradients.values()),
+        rates=[rate * rate_multiplier(name, config) for name in gradients], decays=decays, momentum=config.momentum,
+        scale=scale, apply=apply,
+    )
 
 
 def rate_multiplier(name: str, config: Optimiser) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Progress:
     last: dict[str, Any] | None = None  # and of the last
     since_best: int = 0  # validations that were not better
     journal: int = 0  # bytes of events.jsonl
+    loss_scale: dict[str, float] = field(default_factory=dict)  # of LossScale, where there is one
 
 
 @dataclass
