@@ -54,6 +54,7 @@ from backends.cupy.scale_fusion import (
 )
 from backends.cupy.softmax import softmax, softmax_backward
 from backends.cupy.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from backends.cupy.updates import move_towards, sgd_update, sum_of_squares
 from reference.ops.checks import OpError
 
 name = "cupy"
@@ -83,6 +84,7 @@ __all__ = [
     "linear_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "move_towards",
     "name",
     "position_attention",
     "position_attention_backward",
@@ -96,11 +98,13 @@ __all__ = [
     "scale_max_backward",
     "scale_mean",
     "scale_mean_backward",
+    "sgd_update",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "stack",
+    "sum_of_squares",
     "synchronize",
     "to_numpy",
 ]

@@ -55,8 +55,9 @@ def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCr
     classes = logits.shape[-1]
     rows = logits.size // classes
     dlogits = cupy.empty(logits.shape, logits.dtype)
+    dshare = (dloss * share).astype(share.dtype, copy=False)
     launch(
         "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // _ROWS),), (_LANES, _ROWS),
-        logits, labels, class_weights, dloss * share, dlogits, rows, classes, ignore_label,
+        logits, labels, class_weights, dshare, dlogits, rows, classes, ignore_label,
     )
     return dlogits

@@ -1,0 +1,96 @@
+"""What follows the backward pass, for all parameters at once: a launch where one each would be hundreds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+
+from backends.cupy.checks import C_TYPES
+from backends.cupy.launch import launch
+from reference.ops.checks import OpError
+
+_FILE, _THREADS, _CHUNK = "updates.cu", (256,), 8192  # as in the kernels
+_KINDS = {dtype: number for number, dtype in enumerate(C_TYPES)}
+
+
+def sum_of_squares(arrays: Sequence[cupy.ndarray]) -> cupy.ndarray:
+    """``Σ x²`` over all values of all arrays, in double and in a fixed order: ``()`` float64."""
+    out = cupy.empty((), np.float64)
+    table, blocks = _table("sum_of_squares", [arrays])
+    partial = cupy.empty(blocks, np.float64)
+    launch(_FILE, "square_chunks", (blocks,), _THREADS, table, len(arrays), partial)
+    launch(_FILE, "sum_squares", (1,), _THREADS, partial, out, blocks)
+    return out
+
+
+def sgd_update(
+    params: Sequence[cupy.ndarray],
+    momenta: Sequence[cupy.ndarray],
+    gradients: Sequence[cupy.ndarray],
+    *,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    momentum: float,
+    scale: Any = 1.0,
+    apply: Any = True,
+) -> None:
+    """Move each parameter against its gradient, in place."""
+    table, blocks = _table("sgd_update", [params, momenta, gradients], rates, decays)
+    dtype = _dtype("sgd_update", [*params, *momenta])
+    launch(
+        _FILE, f"sgd_update<{C_TYPES[dtype]}>", (blocks,), _THREADS,
+        table, len(params), float(momentum), _scalar(scale, np.float64), _scalar(apply, np.bool_),
+    )
+
+
+def move_towards(
+    targets: Sequence[cupy.ndarray], sources: Sequence[cupy.ndarray], weights: Sequence[float], *, apply: Any = True
+) -> None:
+    """Move each target a share of the way to its source, in place."""
+    table, blocks = _table("move_towards", [targets, sources], weights)
+    dtype = _dtype("move_towards", targets)
+    launch(
+        _FILE, f"move_towards<{C_TYPES[dtype]}>", (blocks,), _THREADS,
+        table, len(targets), _scalar(apply, np.bool_),
+    )
+
+
+def _table(
+    op: str, columns: Sequence[Sequence[cupy.ndarray]], *numbers: Sequence[float]
+) -> tuple[cupy.ndarray, int]:
+    """What the kernels read, in words of 8 bytes, and the blocks that it takes; arrays that change come first."""
+    count = len(columns[-1])
+    if count == 0 or any(len(each) != count for each in (*columns, *numbers)):
+        raise OpError(f"{op}: got {', '.join(str(len(each)) for each in columns)} arrays, wants as many of each.")
+    sizes = np.array([array.size for array in columns[-1]])
+    for column in columns:
+        for n, array in enumerate(column):
+            if array.size != sizes[n] or not array.flags.c_contiguous or array.dtype not in _KINDS:
+                raise OpError(
+                    f"{op}: array {n} is {array.dtype} of shape {array.shape}; all of a row must have one size and "
+                    "be contiguous."
+                )
+    blocks = -(-sizes // _CHUNK)
+    first = np.cumsum(blocks) - blocks
+    kinds = [_KINDS[array.dtype] for array in columns[-1]]
+    words = [np.array([array.data.ptr for array in column], np.uint64) for column in columns]
+    words += [np.array(each, np.int64).view(np.uint64) for each in (kinds, sizes, first)]
+    words += [np.array(each, np.float64).view(np.uint64) for each in numbers]
+    return cupy.asarray(np.concatenate(words)), int(blocks.sum())
+
+
+def _dtype(op: str, arrays: Sequence[cupy.ndarray]) -> np.dtype:
+    dtypes = {array.dtype for array in arrays}
+    if len(dtypes) > 1 or not dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise OpError(f"{op}: what changes is {', '.join(map(str, dtypes))}, wants all float32 or all float64.")
+    return dtypes.pop()
+
+
+def _scalar(value: Any, dtype: Any) -> cupy.ndarray | None:
+    """A number that a kernel reads on the device; None for the one that changes nothing."""
+    if isinstance(value, cupy.ndarray):
+        return value.astype(dtype, copy=False)
+    return None if value is True or value == 1 else cupy.asarray(np.array(value, dtype))
