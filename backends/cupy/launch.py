@@ -90,9 +90,9 @@ def vector_width(values: int, itemsize: int) -> int:
 def chunks(pixels: int, blocks: int) -> tuple[int, int]:
     """How many chunks to sum ``pixels`` in, and how many pixels each has, where ``blocks`` cover the channels.
 
-    Together they fill a GPU.
+    Together they fill half a GPU: the fewer they are, the sooner are their sums summed.
     """
-    wanted = max(1, min(BLOCKS // blocks, _ceil(pixels, 32)))
+    wanted = max(1, min(BLOCKS // 2 // blocks, _ceil(pixels, 32)))
     per_chunk = _ceil(pixels, wanted)
     return _ceil(pixels, per_chunk), per_chunk
 

@@ -8,13 +8,9 @@ import cupy
 import numpy as np
 
 from backends.cupy.channel_sum import channel_sum
-from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch, vector_width
 from reference.ops.checks import OpError, check_mask
-
-_masked = cupy.ElementwiseKernel(
-    "T x, bool keep, A kept", "T y", "y = keep ? T(A(x) / kept) : T(A(0))", "masked"
-)
 
 
 class ReluCache(NamedTuple):
@@ -108,7 +104,11 @@ def _gated(x: cupy.ndarray | None, update: cupy.ndarray, gate: cupy.ndarray) -> 
 
 
 def _mask(x: cupy.ndarray, keep: cupy.ndarray, rate: float) -> cupy.ndarray:
-    return _masked(x, keep, vector_dtype(x.dtype).type(1 - rate))
+    keep = cupy.ascontiguousarray(cupy.broadcast_to(keep, x.shape))
+    y = cupy.empty(x.shape, x.dtype)
+    width, groups, *shape = _groups(x)
+    launch("pointwise.cu", f"masked<{c_type(x)}, {width}>", *shape, x, keep, y, groups, 1.0 - rate)
+    return y
 
 
 def _groups(array: cupy.ndarray, *, whole_rows: bool = False) -> tuple[int, np.int64, tuple[int], tuple[int]]:

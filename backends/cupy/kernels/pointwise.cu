@@ -33,6 +33,20 @@ template <class T, int V> __global__ void relu_backward(const T* y, const T* dy,
     store(dx + at, result);
 }
 
+// y = x / kept where keep, else 0.
+template <class T, int V>
+__global__ void masked(const T* x, const bool* keep, T* y, long long groups, double kept) {
+    using A = Acc<T>;
+    const long long at = group() * V;
+    if (group() >= groups) return;
+    const Vector<T, V> values = load<V>(x + at);
+    const Vector<bool, V> kept_ones = load<V>(keep + at);
+    Vector<T, V> result;
+#pragma unroll
+    for (int i = 0; i < V; ++i) result.of[i] = T(kept_ones.of[i] ? A(values.of[i]) / A(kept) : A(0));
+    store(y + at, result);
+}
+
 // y = x + gate · update; without an x, y = gate · update.
 template <class T, int V>
 __global__ void gated(const T* x, const T* update, const Acc<T>* gate, T* y, long long groups) {
