@@ -13,6 +13,7 @@ from reference.layers.context import Context
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import UsageError
+from segattn_cli.precision import array_dtype, cast_weights
 
 Size = tuple[int, int]
 
@@ -48,6 +49,8 @@ class Predictor:
         window: (H, W) in pixels of the resized picture: the network sees nothing larger. A smaller picture is
             padded with the mean colour; the last windows are shifted so that they end at the picture's edge.
         stride: (H, W) from one window to the next; two thirds of the window by default.
+        precision: one of :data:`backends.registry.PRECISIONS`, the one that ``ops`` were asked for; weights and
+            maps are in it, scores and probabilities float32 in any case.
 
     Raises:
         UsageError: for a scale, window or stride that is not positive, and for a stride that leaves gaps.
@@ -64,10 +67,13 @@ class Predictor:
         flip: bool = False,
         window: Size | None = None,
         stride: Size | None = None,
+        precision: str = "float32",
     ) -> None:
         _check(scales, window, stride)
         self.network = network
-        self.params = {name: ops.asarray(value) for name, value in network.fold(params).items()}
+        self.dtype = array_dtype(precision)
+        folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
+        self.params = cast_weights(folded, self.dtype)
         self.ops = ops
         self.size = size
         self.scales = tuple(scales)
@@ -94,7 +100,7 @@ class Predictor:
         """Scores at the size of ``image`` (H, W, 3) uint8, and the scale weights."""
         own = image.shape[0], image.shape[1]
         height, width = self.size or own
-        passes = _Passes(self.network, self.params, self.ops)
+        passes = _Passes(self.network, self.params, self.ops, self.dtype)
         if self.scales == (1.0,) and not self.flip and self.window is None:
             picture = normalise(resize_image(image, (height, width)))  # (h, w, 3)
             return Prediction(passes.scores(picture, own), passes.mean_scale_weights())
@@ -131,19 +137,22 @@ class Predictor:
 class _Passes:
     """Single passes over whole pictures; they gather the scale weights on the way."""
 
-    def __init__(self, network: Any, params: Mapping[str, Array], ops: Ops) -> None:
+    def __init__(self, network: Any, params: Mapping[str, Array], ops: Ops, dtype: np.dtype) -> None:
         self.network = network
         self.params = params
         self.ops = ops
+        self.dtype = dtype
         self.scale_weights: list[np.ndarray] = []
 
     def scores(self, picture: np.ndarray, size: Size) -> Array:
         """The network's scores (H, W, K) for ``picture`` (h, w, 3), at ``size``."""
         images = self.ops.asarray(np.ascontiguousarray(picture[None]))  # (1, h, w, 3)
+        images = images.astype(self.dtype, copy=False)
         scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
         if weights is not None:  # (1, h', w', S)
+            weights = weights.astype(np.float32, copy=False)
             self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))
-        return self.resized(scores, size)[0]
+        return self.resized(scores.astype(np.float32, copy=False), size)[0]
 
     def probabilities(self, picture: np.ndarray, size: Size) -> Array:
         """The softmax of the scores over the classes: (H, W, K)."""

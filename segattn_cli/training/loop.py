@@ -318,7 +318,7 @@ class _Run:
         how = self.config.evaluation
         return Predictor(
             self.network, self.state.weights, self.ops, size=self.config.data.size, scales=how.scales,
-            flip=how.flip, window=how.window, stride=how.stride,
+            flip=how.flip, window=how.window, stride=how.stride, precision=self.config.training.precision,
         )
 
     def _gates(self) -> dict[str, Array]:
