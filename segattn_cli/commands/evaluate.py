@@ -11,6 +11,7 @@ import typer
 from segattn_cli.commands.prediction import (
     Backend,
     Flip,
+    Precision,
     ReducedSize,
     Run,
     Scales,
@@ -57,6 +58,7 @@ def evaluate(
     stride: Stride = None,
     size: ReducedSize = None,
     backend: Backend = "auto",
+    precision: Precision = "float32",
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -87,7 +89,8 @@ def evaluate(
     from segattn_cli.evaluation import open_data_of
 
     model, predictor = open_predictor(
-        run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
+        run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
+        size=size,
     )
     dataset = open_data_of(model, data, format, split)
     for path in (json_file, confusion):

@@ -16,6 +16,7 @@ from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.prediction import (
     Backend,
     Flip,
+    Precision,
     ReducedSize,
     Run,
     Scales,
@@ -131,6 +132,7 @@ def infer(
     stride: Stride = None,
     size: ReducedSize = None,
     backend: Backend = "auto",
+    precision: Precision = "float32",
 ) -> None:
     """Segment pictures: a label map for each, of its own size, as a palette PNG.
 
@@ -181,7 +183,8 @@ def infer(
         require_pyav()
     rate = _rate("25" if fps is None else fps)
     model, predictor = open_predictor(
-        run, backend=backend, scales=scales, flip=flip, window=window, stride=stride, size=size
+        run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
+        size=size,
     )
     if benchmark is not None:
         benchmark.require_classes(model.classes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segattn_cli.commands import completion
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,18 @@ ReducedSize = Annotated[
     ),
 ]
 Backend = Annotated[
-    str, typer.Option(metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW)
+    str, typer.Option(
+        metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW,
+        autocompletion=completion.backends,
+    ),
+]
+
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="What a GPU computes in: float32, tf32, float16 or bfloat16.", rich_help_panel=HOW,
+        autocompletion=completion.precisions,
+    ),
 ]
 
 
@@ -55,6 +67,7 @@ def open_predictor(
     run: Path,
     *,
     backend: str,
+    precision: str,
     scales: str | None,
     flip: bool | None,
     window: str | None,
@@ -66,7 +79,7 @@ def open_predictor(
     from segattn_cli.inference import Predictor
     from segattn_cli.runs import open_model
 
-    ops = get_backend(backend)
+    ops = get_backend(backend, precision)
     model = open_model(run)
     own = model.config.evaluation
     return model, Predictor(
@@ -78,6 +91,7 @@ def open_predictor(
         flip=own.flip if flip is None else flip,
         window=own.window if window is None else parse_size("--window", window),
         stride=(own.stride if window is None else None) if stride is None else parse_size("--stride", stride),
+        precision=precision,
     )
 
 

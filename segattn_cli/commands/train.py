@@ -73,7 +73,7 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="float32|tf32|float16|bfloat16", help="What a GPU computes in; float32 by default.",
+            metavar="NAME", help="What a GPU computes in: float32, tf32, float16 or bfloat16.",
             rich_help_panel=HOW, autocompletion=completion.precisions,
         ),
     ] = None,
