@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from reference.ops.checks import HALVES
+
 Array = Any
 
 
@@ -21,6 +23,32 @@ def array_dtype(precision: str) -> np.dtype:
 
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype("float32" if precision == "tf32" else precision)
+
+
+def vector_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
+
+    >>> vector_dtype(np.dtype("float16")), vector_dtype(np.dtype("float64"))
+    (dtype('float32'), dtype('float64'))
+    """
+    return np.dtype(np.float32) if dtype.name in HALVES else dtype
+
+
+def cast(array: Array, dtype: np.dtype) -> Array:
+    """``array`` as it stands beside maps of ``dtype``; what holds no floats, and None, as they are.
+
+    >>> half = np.dtype("float16")
+    >>> cast(np.ones((2, 3)), half).dtype, cast(np.ones(3), half).dtype, cast(np.ones(3, int), half).dtype
+    (dtype('float16'), dtype('float32'), dtype('int64'))
+    """
+    if not is_floating(array):
+        return array
+    return array.astype(dtype if array.ndim > 1 else vector_dtype(dtype))
+
+
+def is_floating(array: Any) -> bool:
+    """Whether it is an array of floats; NumPy itself does not know that bfloat16 are."""
+    return hasattr(array, "dtype") and (array.dtype.kind == "f" or array.dtype.name == "bfloat16")
 
 
 def cast_weights(params: Mapping[str, Array], dtype: np.dtype) -> dict[str, Array]:

@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from segattn_cli.checking.results import Result
-from segattn_cli.checking.run import DTYPES, Plan, plan, run
+from segattn_cli.checking.run import DTYPES, GPU_DTYPES, Plan, plan, prepare, run
 
-__all__ = ["DTYPES", "Plan", "Result", "plan", "run"]
+__all__ = ["DTYPES", "GPU_DTYPES", "Plan", "Result", "plan", "prepare", "run"]

@@ -18,6 +18,8 @@ import numpy as np
 import reference.ops as oracle
 from backends.contract import Ops
 from backends.tolerances import PRECISIONS, Comparison, compare, failure
+from reference.ops.checks import HALVES
+from segattn_cli.precision import array_dtype, cast, is_floating, vector_dtype
 
 #: Op → the names of what its backward returns, in order.
 GRADIENTS = {
@@ -44,6 +46,8 @@ GRADIENTS = {
 JOINS = ("concatenate", "stack")
 #: The input of a ReLU counts as zero below this share of its largest value.
 KINK = 1e-5
+#: Where its rounding is larger than that.
+ROUGH = (*HALVES, "tf32")
 
 
 @dataclass(eq=False)
@@ -89,6 +93,9 @@ class PairedCache(NamedTuple):
 class LockStep:
     """The ops of ``backend``, each compared in ``dtype`` with the reference in float64.
 
+    ``dtype`` is float64 or a precision (:data:`backends.registry.PRECISIONS`). In float16 and bfloat16 what has one
+    value a channel is float32. The plain implementation there is the reference in float16.
+
     With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
     :func:`backends.tolerances.compare`): in a network, some gradients are zero but for rounding. Pass
     :meth:`observe` to the network's context so that tensors get their names, and call :meth:`finish` at the end.
@@ -99,8 +106,9 @@ class LockStep:
     def __init__(self, backend: Ops, dtype: str, *, conditioning: bool) -> None:
         self.backend = backend
         self.dtype = dtype
-        self.plain_dtype = "float32" if dtype == "float64" else dtype
-        self.conditioning = conditioning or dtype in ("float16", "bfloat16")
+        self.maps = array_dtype(dtype)
+        self.plain_dtype = plain_dtype(dtype)
+        self.conditioning = conditioning or dtype in HALVES
         self.tensors: list[Tensor] = []
         self._returned: list[tuple[Tensor, Handed]] = []
         self.asarray, self.to_numpy, self.synchronize = oracle.asarray, oracle.to_numpy, oracle.synchronize
@@ -129,9 +137,10 @@ class LockStep:
         names = list(inspect.signature(function).parameters)
         inputs = dict(zip(names, args, strict=False)) | options
         wanted, oracle_cache = function(**_cast(inputs, "float64"))
-        plain, plain_cache = function(**_cast(inputs, self.plain_dtype)) if self.conditioning else (None, None)
+        plain, plain_cache = self._plain(function, **_cast(inputs, self.plain_dtype)) or (None, None)
 
-        forward = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), self._round(wanted))
+        stored = vector_dtype(self.maps) if op == "softmax_cross_entropy" else self.maps
+        forward = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(stored))
         self.tensors.append(forward)
         given = self._give(inputs)
         arrays = inputs | {each.name: each.array for each in given}
@@ -148,24 +157,26 @@ class LockStep:
         except Exception as error:  # whatever a backend does is a finding, and no end of the check
             forward.comparison = _raised(self.dtype, error)
         self._check_unchanged(given, forward, "forward")
-        statistics = [self._round(getattr(oracle_cache, name, None)) for name in ("mean", "variance")]
+        statistics = [cast(getattr(oracle_cache, name, None), self.maps) for name in ("mean", "variance")]
         return forward.value, PairedCache(
-            forward, oracle_cache, plain_cache, cache, given, _on_kink(op, inputs), *statistics
+            forward, oracle_cache, plain_cache, cache, given, self._on_kink(op, inputs), *statistics
         )
 
     def _backward(self, op: str, dy: Any, cache: PairedCache, **options: Any) -> Any:
-        dy = np.asarray(dy, self.dtype)
+        dy = np.asarray(dy, cache.forward.value.dtype)
         if cache.on_kink is not None and cache.on_kink.any():
             dy = np.where(cache.on_kink, dy.dtype.type(0), dy)
         function = getattr(oracle, f"{op}_backward")
         wanted = _as_tuple(function(dy.astype("float64"), cache.oracle, **options))
         plain: tuple = (None,) * len(wanted)
-        if self.conditioning:
-            plain = _as_tuple(function(dy.astype(self.plain_dtype), cache.plain, **options))
+        if cache.plain is not None:
+            plain = _as_tuple(self._plain(function, dy.astype(self.plain_dtype), cache.plain, **options))
 
         gradients = [self._add(op, name, cache.forward, "backward") for name in GRADIENTS[op]]
+        belong = {each.name: each.array.dtype for each in cache.given}
         for tensor, value in zip(gradients, wanted, strict=True):
-            tensor.value = self._round(value)
+            stored = belong.get(tensor.name[1:], self.maps)  # "dweight" to "weight"
+            tensor.value = None if value is None else value.astype(np.dtype(stored))
         given_dy = self._give({"dy": dy})
         try:
             backward = getattr(self.backend, f"{op}_backward")
@@ -180,7 +191,7 @@ class LockStep:
 
     def _join(self, op: str, arrays: Any) -> Any:
         wanted = getattr(oracle, op)([array.astype("float64") for array in arrays])
-        tensor = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), self._round(wanted))
+        tensor = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(arrays[0].dtype))
         self.tensors.append(tensor)
         given = self._give({f"arrays[{n}]": array for n, array in enumerate(arrays)})
         try:
@@ -203,11 +214,34 @@ class LockStep:
             tensor.comparison = failure(self.dtype, "should be None")
         elif got is not None:
             error = plain_error(wanted, plain, self.dtype, self.plain_dtype)
-            tensor.comparison = compare(wanted, self.backend.to_numpy(got), self.dtype, plain_error=error)
+            stored = cast(wanted, self.maps).dtype if tensor.value is None else tensor.value.dtype
+            tensor.comparison = compare(
+                wanted, self.backend.to_numpy(got), self.dtype, plain_error=error, stored=stored
+            )
             self._returned.append((tensor, Handed(tensor.name, got, self._checksum(got))))
 
-    def _round(self, wanted: Any) -> Any:
-        return None if wanted is None else wanted.astype(self.dtype)
+    def _plain(self, function: Any, *args: Any, **options: Any) -> Any:
+        """What a plain implementation gives, where it counts; what overflows in it gives no allowance."""
+        if not self.conditioning:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(*args, **options)
+
+    def _on_kink(self, op: str, inputs: dict[str, Any]) -> Any:
+        """Where the input of the ReLU inside a fused op is so near 0 that rounding decides on its sign.
+
+        There the gradient is any of two values, both right, so no gradient is sent that way. Plain ReLUs and
+        pools see the very same input on both sides, and agree.
+        """
+        if not op.endswith("_relu"):
+            return None
+        arguments = _cast(inputs, "float64")
+        residual = arguments.pop("residual", None)
+        z, _ = getattr(oracle, op.removesuffix("_relu"))(**arguments)
+        if residual is not None:
+            z = z + residual
+        rounding = 2 * PRECISIONS[self.dtype].epsilon if self.dtype in ROUGH else 0
+        return np.abs(z) <= max(KINK, rounding) * np.abs(z).max()
 
     def _give(self, inputs: dict[str, Any]) -> list[Handed]:
         """The arrays among ``inputs``, as the backend's."""
@@ -226,6 +260,15 @@ class LockStep:
         return zlib.crc32(np.ascontiguousarray(self.backend.to_numpy(array)).tobytes())
 
 
+def plain_dtype(dtype: str) -> str:
+    """In what the plain implementation computes beside ``dtype``: NumPy has float16, and bfloat16 hardly.
+
+    >>> plain_dtype("float64"), plain_dtype("tf32"), plain_dtype("bfloat16")
+    ('float32', 'float32', 'float16')
+    """
+    return {"float64": "float32", "tf32": "float32", "bfloat16": "float16"}.get(dtype, dtype)
+
+
 def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
     """The error of a plain implementation relative to ``max|wanted|``, carried over from its dtype to ``dtype``.
 
@@ -239,25 +282,9 @@ def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
     return float(error[np.isfinite(error)].max(initial=0.0)) / largest * carried
 
 
-def _on_kink(op: str, inputs: dict[str, Any]) -> Any:
-    """Where the input of the ReLU inside a fused op is so near 0 that rounding decides on its sign.
-
-    There the gradient is any of two values, both right, so no gradient is sent that way. Plain ReLUs and
-    pools see the very same input on both sides, and agree.
-    """
-    if not op.endswith("_relu"):
-        return None
-    arguments = _cast(inputs, "float64")
-    residual = arguments.pop("residual", None)
-    z, _ = getattr(oracle, op.removesuffix("_relu"))(**arguments)
-    if residual is not None:
-        z = z + residual
-    return np.abs(z) <= KINK * np.abs(z).max()
-
-
 def _cast(inputs: dict[str, Any], dtype: str) -> dict[str, Any]:
     return {
-        name: x.astype(dtype) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
+        name: x.astype(dtype) if isinstance(x, np.ndarray) and is_floating(x) else x
         for name, x in inputs.items()
     }
 

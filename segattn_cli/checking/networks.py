@@ -24,8 +24,9 @@ from backends.contract import Ops
 from backends.tolerances import Comparison, compare, failure
 from reference.layers import Context
 from reference.networks import NetworkConfig, Objective, build_network
-from segattn_cli.checking.lockstep import LockStep, plain_error
+from segattn_cli.checking.lockstep import LockStep, plain_dtype, plain_error
 from segattn_cli.checking.results import Result, summarise
+from segattn_cli.precision import array_dtype, cast
 
 #: Small networks that together have every head, fusion, kind of supervision and scale classifier.
 NETWORKS = {
@@ -65,15 +66,21 @@ class Trial:
         self.labels = rng.integers(config.classes, size=(2, *IMAGE_SIZE)).astype(np.int32)
         self.labels[:, :5] = 255
 
-    def train(self, ops: Any, dtype: str, observe: Any, *, backward: bool = True) -> Context:
-        """One training pass; the loss is observed as ``loss``."""
-        params = {name: ops.asarray(value.astype(dtype)) for name, value in self.params.items()}
+    def train(
+        self, ops: Any, dtype: str, observe: Any, *, backward: bool = True, uniform: bool = False
+    ) -> Context:
+        """One training pass; the loss is observed as ``loss``. ``uniform``: vectors, too, in the dtype of maps."""
+        maps = array_dtype(dtype)
+        params = {
+            name: ops.asarray(value.astype(maps) if uniform else cast(value, maps))
+            for name, value in self.params.items()
+        }
         ctx = Context(
             ops, params, keep_caches=True, batch_statistics=True, observe=observe,
             draw_mask=lambda name, shape, rate: ops.asarray(_mask(name, shape, rate)),
         )  # fmt: skip
         objective = Objective(self.network)
-        loss = objective.forward(ops.asarray(self.images.astype(dtype)), ops.asarray(self.labels), ctx)
+        loss = objective.forward(ops.asarray(self.images.astype(maps)), ops.asarray(self.labels), ctx)
         observe("loss", loss.total)
         if backward:
             objective.backward(ctx)
@@ -82,8 +89,9 @@ class Trial:
     def predict(self, ops: Any, dtype: str, observe: Any) -> None:
         """Inference with folded batch norms."""
         folded = self.network.fold({name: value.astype("float64") for name, value in self.params.items()})
-        params = {name: ops.asarray(value.astype(dtype)) for name, value in folded.items()}
-        self.network.predict(ops.asarray(self.images.astype(dtype)), Context(ops, params, observe=observe))
+        maps = array_dtype(dtype)
+        params = {name: ops.asarray(cast(value, maps)) for name, value in folded.items()}
+        self.network.predict(ops.asarray(self.images.astype(maps)), Context(ops, params, observe=observe))
 
 
 def check_network(backend: Ops, name: str, config: NetworkConfig, dtype: str) -> Iterator[Result]:
@@ -100,10 +108,10 @@ def check_network(backend: Ops, name: str, config: NetworkConfig, dtype: str) ->
 def _end_to_end(backend: Ops, trial: Trial, dtype: str) -> Iterator[tuple[str, str, Comparison]]:
     """Direction, name and comparison of each tensor, up to the first that the backend does not have."""
     backward = dtype == "float64"
-    plain_dtype = "float32" if dtype == "float64" else dtype
     wanted, plain, got = Observed(oracle), Observed(oracle), Observed(backend)
     trial.train(oracle, "float64", wanted, backward=backward)
-    trial.train(oracle, plain_dtype, plain, backward=backward)
+    with np.errstate(over="ignore", invalid="ignore"):  # what a plain implementation in float16 does
+        trial.train(oracle, plain_dtype(dtype), plain, backward=backward, uniform=True)
     lack = "is missing"
     try:
         trial.train(backend, dtype, got, backward=backward)
@@ -115,8 +123,9 @@ def _end_to_end(backend: Ops, trial: Trial, dtype: str) -> Iterator[tuple[str, s
         if [name] != [found for found, _ in got.tensors[n : n + 1]]:
             yield direction, name, failure(dtype, lack)
             return
-        rounding = ADDED_UP * plain_error(reference, rough, dtype, plain_dtype)
-        yield direction, name, compare(reference, got.tensors[n][1], dtype, plain_error=rounding)
+        rounding = ADDED_UP * plain_error(reference, rough, dtype, plain_dtype(dtype))
+        stored = cast(reference, array_dtype(dtype)).dtype
+        yield direction, name, compare(reference, got.tensors[n][1], dtype, plain_error=rounding, stored=stored)
 
 
 class Observed:

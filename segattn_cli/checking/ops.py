@@ -10,6 +10,7 @@ from backends.contract import Ops
 from segattn_cli.checking.cases import Case, cases, lay_out
 from segattn_cli.checking.lockstep import JOINS, LockStep
 from segattn_cli.checking.results import Result, summarise
+from segattn_cli.precision import array_dtype, cast
 
 
 def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Iterator[Result]:
@@ -26,22 +27,22 @@ def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Itera
 def _check_case(backend: Ops, op: str, case: Case, dtype: str) -> Iterator[Result]:
     step = LockStep(backend, dtype, conditioning=False)
     inputs = [_prepare(x, dtype, case.layout) for x in case.inputs]
+    if inputs[0] is not None and not isinstance(inputs[0], list):  # a map, however few its axes
+        inputs[0] = lay_out(case.inputs[0].astype(array_dtype(dtype)), case.layout)
     options = {name: _prepare(x, dtype, case.layout) for name, x in case.options.items()}
     if op in JOINS:
         getattr(step, op)(*inputs)
     else:
         y, cache = getattr(step, op)(*inputs, **options)
         rng = np.random.Generator(np.random.Philox(key=1))
-        dy = _prepare(np.asarray(rng.standard_normal(y.shape)), dtype, case.layout)
+        dy = lay_out(np.asarray(rng.standard_normal(y.shape)).astype(y.dtype), case.layout)
         getattr(step, f"{op}_backward")(dy, cache)
     tensors = [(tensor.direction, tensor.name, tensor.comparison) for tensor in step.finish()]
     yield from summarise(op, case.name, dtype, tensors)
 
 
 def _prepare(x: object, dtype: str, layout: str) -> object:
-    """Floats in ``dtype``, labels and masks as they are, all laid out in memory as the case wants."""
+    """Floats as they stand beside maps of ``dtype``, the rest as it is; in the memory layout of the case."""
     if isinstance(x, list):
         return [_prepare(each, dtype, layout) for each in x]
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
-        x = x.astype(dtype)
-    return lay_out(x, layout)
+    return lay_out(cast(x, array_dtype(dtype)), layout)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from backends import get_backend
 from backends.contract import Ops
+from backends.registry import PRECISIONS
 from reference.networks import NetworkConfig
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.networks import NETWORKS, check_network
@@ -15,7 +17,8 @@ from segattn_cli.checking.results import Result
 from segattn_cli.config import PRESETS, load_config
 from segattn_cli.errors import UsageError
 
-DTYPES = ("float64", "float32")
+#: What every backend computes in, and what only a GPU does.
+DTYPES, GPU_DTYPES = ("float64", "float32"), ("tf32", "float16", "bfloat16")
 #: Classes of a preset's network, which does not fix them itself.
 CLASSES = 7
 
@@ -30,11 +33,13 @@ class Plan(NamedTuple):
 
 
 def plan(
-    ops: Sequence[str] = (), networks: Sequence[str] = (), dtypes: Sequence[str] = (), *, quick: bool = False
+    ops: Sequence[str] = (), networks: Sequence[str] = (), dtypes: Sequence[str] = (), *, quick: bool = False,
+    gpu: bool = False,
 ) -> Plan:
     """The plan for so many names; without any op or network, all ops and all of :data:`NETWORKS`.
 
     ``quick`` leaves out float64, the large cases and the ResNet, wherever none of them was asked for by name.
+    ``gpu`` adds what only a GPU computes in.
     Raises :class:`UsageError` for a name that does not exist.
 
     >>> plan(ops=["conv2d"]).networks
@@ -46,7 +51,7 @@ def plan(
     for kind, names, known in (
         ("op", ops, CASES),
         ("network", networks, (*NETWORKS, *PRESETS)),
-        ("dtype", dtypes, DTYPES),
+        ("dtype", dtypes, (*DTYPES, *GPU_DTYPES)),
     ):
         for name in names:
             _require_known(kind, name, known)
@@ -56,19 +61,32 @@ def plan(
     return Plan(
         ops,
         {name: NETWORKS.get(name) or load_config(name).network_config(CLASSES) for name in networks},
-        dtypes or (("float32",) if quick else DTYPES),
+        dtypes or (("float32",) if quick else (*DTYPES, *GPU_DTYPES) if gpu else DTYPES),
         quick,
     )
 
 
 def run(backend: Ops, plan: Plan) -> Iterator[Result]:
-    """Compare ``backend`` with the reference as planned, ops first."""
+    """Compare ``backend`` with the reference as planned, ops first.
+
+    What 16 bits and TF32 add is seen on small cases; NumPy, which computes their yardstick, is slow in float16.
+    Raises :class:`BackendError` for a dtype that the backend does not compute in.
+    """
     for op in plan.ops:
         for dtype in plan.dtypes:
-            yield from check_op(backend, op, dtype, quick=plan.quick)
+            prepare(backend, dtype)
+            yield from check_op(backend, op, dtype, quick=plan.quick or dtype in GPU_DTYPES)
     for name, config in plan.networks.items():
         for dtype in plan.dtypes:
-            yield from check_network(backend, name, config, dtype)
+            if dtype not in GPU_DTYPES or config.backbone == "tiny":
+                prepare(backend, dtype)
+                yield from check_network(backend, name, config, dtype)
+
+
+def prepare(backend: Ops, dtype: str) -> None:
+    """Have ``backend`` compute in ``dtype``. Raises :class:`BackendError` where it cannot."""
+    if backend.name == "cupy" or dtype in GPU_DTYPES:
+        get_backend(backend.name, dtype if dtype in PRECISIONS else "float32")
 
 
 def _require_known(kind: str, name: str, known: Iterable[str]) -> None:

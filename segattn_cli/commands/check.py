@@ -38,7 +38,12 @@ def check(
             autocompletion=completion.networks,
         ),
     ] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="float64 or float32; both by default.")] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="float64, float32, and on a GPU tf32, float16, bfloat16; all by default. May be repeated."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -52,11 +57,17 @@ def check(
 
     Prints the largest differences and names the first tensor that diverges. Exits with 10 on any difference
     beyond the tolerance.
+
+    \b
+    Examples:
+      segattn check
+      segattn check --backend numpy --op conv2d --op position_attention
+      segattn check --backend cupy --dtype float16 --json check.json
     """
     from rich.console import Console
 
     from backends import get_backend
-    from segattn_cli.checking import plan, run
+    from segattn_cli.checking import plan, prepare, run
     from segattn_cli.checkpoint import write_atomically
 
     console = Console()
@@ -65,8 +76,10 @@ def check(
         return
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
-    planned = plan(op or (), network or (), dtype or (), quick=quick)
     ops = get_backend(backend)
+    planned = plan(op or (), network or (), dtype or (), quick=quick, gpu=ops.name == "cupy")
+    for each in planned.dtypes:
+        prepare(ops, each)
 
     start = time.perf_counter()
     results = _watch(run(ops, planned), planned.dtypes)
@@ -169,7 +182,7 @@ def _print_summary(
 def _print_choices(console: Console) -> None:
     from segattn_cli.checking.cases import CASES, cases
     from segattn_cli.checking.networks import NETWORKS
-    from segattn_cli.checking.run import DTYPES
+    from segattn_cli.checking.run import DTYPES, GPU_DTYPES
     from segattn_cli.config import PRESETS
 
     console.print("[bold]Ops[/] (--op), each forward and backward")
@@ -179,6 +192,7 @@ def _print_choices(console: Console) -> None:
         ("Networks (--network), checked by default", NETWORKS),
         ("Networks of presets (--network)", PRESETS),
         ("Dtypes (--dtype)", DTYPES),
+        ("Dtypes on a GPU (--dtype)", GPU_DTYPES),
     ):
         console.print(f"[bold]{title}[/]")
         console.print("  " + ", ".join(names), highlight=False)

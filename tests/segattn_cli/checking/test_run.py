@@ -15,7 +15,7 @@ import reference.ops
 from backends import get_backend
 from backends.tolerances import compare, failure
 from reference.networks.config import CHANNEL_FORMS, FUSIONS, HEADS, SCALE_CLASSIFIERS
-from segattn_cli.checking import DTYPES, plan, run
+from segattn_cli.checking import DTYPES, GPU_DTYPES, plan, run
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.networks import NETWORKS
 from segattn_cli.checking.results import summarise
@@ -50,7 +50,8 @@ def test_without_names_everything_is_planned() -> None:
     assert list(everything.ops) == list(CASES)
     assert everything.networks == NETWORKS
     assert everything.dtypes == DTYPES
-    quick = plan(quick=True)
+    assert plan(gpu=True).dtypes == (*DTYPES, *GPU_DTYPES)
+    quick = plan(quick=True, gpu=True)
     assert quick.dtypes == ("float32",)
     assert list(quick.networks) == [name for name in NETWORKS if name.startswith("tiny")]
 
@@ -68,7 +69,7 @@ def test_names_choose() -> None:
         ({"ops": ["conv2"]}, "no op 'conv2'; did you mean conv2d?"),
         ({"networks": ["tiny-scene"]}, "no network 'tiny-scene'; did you mean tiny-scenes?"),
         ({"dtypes": ["float23"]}, "no dtype 'float23'; did you mean float32?"),
-        ({"dtypes": ["int"]}, "there are float64, float32."),
+        ({"dtypes": ["int"]}, "there are float64, float32, tf32, float16, bfloat16."),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(names: dict, sentence: str) -> None:
