@@ -8,7 +8,7 @@ import cupy
 import ml_dtypes
 import numpy as np
 
-from reference.ops.checks import HALVES, OpError, check_arrays, check_gradient
+from reference.ops.checks import HALVES, OpError, check_arrays, check_gradient, is_vector
 
 #: What the kernels are instantiated for: dtype → type in CUDA C++.
 C_TYPES = {
@@ -40,7 +40,7 @@ def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
         _check(op, arrays)
         _passed.add(seen)
     maps = given[0].dtype
-    return [array if array is None else _ready(array, maps) for array in given]
+    return [array if array is None else _ready(array, axes, maps) for array, axes in arrays.values()]
 
 
 _passed: set[tuple[Any, ...]] = set()
@@ -60,8 +60,8 @@ def _signature(array: Any) -> tuple[Any, ...]:
     return getattr(array, "shape", None), getattr(array, "dtype", None)
 
 
-def _ready(array: cupy.ndarray, maps: np.dtype) -> cupy.ndarray:
-    if array.dtype != maps or array.ndim < 2:
+def _ready(array: cupy.ndarray, axes: str, maps: np.dtype) -> cupy.ndarray:
+    if is_vector(axes):
         array = array.astype(vector_dtype(maps), copy=False)
     return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
 

@@ -1,7 +1,7 @@
 """Position attention in blocks of rows: at no time is there an N×N matrix, in no dtype.
 
 What lies between the large products depends on the dtype; either way one block of rows of the map at a time is
-made, used and forgotten, and made again on the way back. Blocks share :data:`SCRATCH_BYTES`, so memory grows with N
+made, used and forgotten, and made again on the way back. Blocks share :func:`scratch_bytes`, so memory grows with N
 and never with N².
 
 - float32 and float64: a block of energies, ``rows × N``, is a product of its own; kernels turn it into
@@ -20,11 +20,9 @@ from backends.cupy import attention_mma
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
 from backends.cupy.launch import c_type, launch
-from backends.cupy.row_blocks import SCRATCH_BYTES, block_height, row_blocks, scratch_bytes
+from backends.cupy.row_blocks import block_height, row_blocks, scratch_bytes
 from backends.cupy.softmax import softmax_rows
 from reference.ops.checks import HALVES
-
-__all__ = ["SCRATCH_BYTES", "PositionAttentionCache", "position_attention", "position_attention_backward"]
 
 
 class PositionAttentionCache(NamedTuple):

@@ -11,8 +11,8 @@ SCRATCH_BYTES = 96 * 10**6
 
 
 def scratch_bytes() -> int:
-    """:data:`SCRATCH_BYTES`, or less where a card is nearly full: a quarter of what is free, but never nothing."""
-    return max(min(SCRATCH_BYTES, free_bytes() // 4), 2**20)
+    """:data:`SCRATCH_BYTES`, or less where a card is nearly full: a quarter of what is free."""
+    return min(SCRATCH_BYTES, max(free_bytes() // 4, 2**20))
 
 
 def block_height(pixels: int, fitting: int) -> int:

@@ -55,9 +55,19 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
     if reference.dtype.kind != "f" and reference.dtype.name != "bfloat16":
         raise OpError(f"{op}: {first} is {reference.dtype}, wants a floating dtype such as float32.")
     half = reference.dtype.name in HALVES
-    for name, (array, _) in others:
-        if array.dtype != reference.dtype and not (half and array.ndim < 2 and array.dtype == np.float32):
+    for name, (array, axes) in others:
+        if array.dtype != reference.dtype and not (half and is_vector(axes) and array.dtype == np.float32):
             raise OpError(f"{op}: {name} is {array.dtype}, wants {reference.dtype} as {first} is.")
+
+
+@cache
+def is_vector(axes: str) -> bool:
+    """Whether the axes are those of one value a channel, or of a single number.
+
+    >>> is_vector("C"), is_vector(""), is_vector("..."), is_vector("B N C")
+    (True, True, False, False)
+    """
+    return axes != "..." and len(axes.split()) < 2
 
 
 @cache

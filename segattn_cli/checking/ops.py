@@ -10,7 +10,7 @@ from backends.contract import Ops
 from segattn_cli.checking.cases import Case, cases, lay_out
 from segattn_cli.checking.lockstep import JOINS, LockStep
 from segattn_cli.checking.results import Result, summarise
-from segattn_cli.precision import array_dtype, cast
+from segattn_cli.precision import array_dtype, cast, is_floating
 
 
 def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Iterator[Result]:
@@ -27,8 +27,9 @@ def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Itera
 def _check_case(backend: Ops, op: str, case: Case, dtype: str) -> Iterator[Result]:
     step = LockStep(backend, dtype, conditioning=False)
     inputs = [_prepare(x, dtype, case.layout) for x in case.inputs]
-    if inputs[0] is not None and not isinstance(inputs[0], list):  # a map, however few its axes
-        inputs[0] = lay_out(case.inputs[0].astype(array_dtype(dtype)), case.layout)
+    for n, x in enumerate(case.inputs):
+        if is_floating(x) and x.shape == case.inputs[0].shape:  # a map, however few its axes
+            inputs[n] = lay_out(x.astype(array_dtype(dtype)), case.layout)
     options = {name: _prepare(x, dtype, case.layout) for name, x in case.options.items()}
     if op in JOINS:
         getattr(step, op)(*inputs)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
 import reference.ops
 from backends import BackendError, get_backend
-from backends.tolerances import compare
+from backends.tolerances import PRECISIONS, compare
+from segattn_cli.checking.lockstep import GRADIENTS
+from segattn_cli.precision import array_dtype, cast, is_floating, vector_dtype
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +35,20 @@ def poisoned(cupy, monkeypatch):
     empty, empty_like = cupy.empty, cupy.empty_like
 
     def poison(array):
-        array.fill(np.nan if array.dtype.kind == "f" else 77)
+        array.fill(np.nan if is_floating(array) else 77)
         return array
 
     monkeypatch.setattr(cupy, "empty", lambda *args, **kwargs: poison(empty(*args, **kwargs)))
     monkeypatch.setattr(cupy, "empty_like", lambda *args, **kwargs: poison(empty_like(*args, **kwargs)))
 
 
-def cast(value, dtype):
-    """Arrays of floats to ``dtype``; masks, labels, options and None as they are."""
-    return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+#: In what the reference, as the plain implementation, computes beside bfloat16, which NumPy hardly has.
+PLAIN = {"bfloat16": "float16"}
+
+
+def to_maps(value, dtype):
+    """Arrays of floats, however few their axes, to ``dtype``; masks, labels, options and None as they are."""
+    return value.astype(dtype) if is_floating(value) else value
 
 
 def run(ops, op, inputs, options, dy, put=lambda x: x):
@@ -60,7 +68,18 @@ def run(ops, op, inputs, options, dy, put=lambda x: x):
 def error_of(value, exact):
     """The largest error of ``value`` in units of the largest exact magnitude."""
     scale = np.abs(exact).max() or 1.0
-    return float(np.nanmax(np.abs(value.astype(np.float64) - exact), initial=0.0) / scale)
+    error = np.abs(value.astype(np.float64) - exact)
+    return float(error[np.isfinite(error)].max(initial=0.0) / scale)
+
+
+def stored_dtypes(op, inputs, maps):
+    """The dtype of each output: maps have theirs, statistics and losses are float32 beside 16 bits."""
+    dtypes = {"y": vector_dtype(maps) if op == "softmax_cross_entropy" else inputs[0].dtype}
+    names = list(inspect.signature(getattr(reference.ops, op)).parameters)
+    belongs = {name: x.dtype for name, x in zip(names, inputs, strict=False) if is_floating(x)}
+    for n, gradient in enumerate(GRADIENTS[op]):
+        dtypes[f"gradient {n}"] = belongs.get(gradient[1:], maps)
+    return dtypes | dict.fromkeys(("mean", "variance"), vector_dtype(maps))
 
 
 @pytest.fixture
@@ -72,19 +91,25 @@ def agree(ops, poisoned):
     """
 
     def check(op, inputs, options, dtype, layout=lambda x: x):
+        maps = array_dtype(dtype)
+        first, *others = inputs
+        rounded = [to_maps(first, maps)]
+        rounded += [to_maps(x, maps) if np.shape(x) == first.shape else cast(x, maps) for x in others]
+        kept = {name: cast(x, maps) for name, x in options.items()}
+
+        def dy(shape):
+            return to_maps(np.random.default_rng(9).normal(size=shape), maps)
+
         def case(wanted):
-            """Inputs, options and dy in ``wanted``, all rounded to ``dtype`` first."""
-
-            def both(x):
-                return cast(cast(x, dtype), wanted)
-
-            def dy(shape):
-                return both(np.random.default_rng(9).normal(size=shape))
-
-            return op, [both(x) for x in inputs], {name: both(value) for name, value in options.items()}, dy
+            """The very same values, all in ``wanted``."""
+            given = [to_maps(x, wanted) for x in rounded], {name: to_maps(x, wanted) for name, x in kept.items()}
+            return op, *given, lambda shape: to_maps(dy(shape), wanted)
 
         exact = run(reference.ops, *case("float64"))
-        plain = run(reference.ops, *case(dtype))
+        with np.errstate(over="ignore", invalid="ignore"):
+            plain = run(reference.ops, *case(PLAIN.get(dtype, dtype)))
+        carried = PRECISIONS[dtype].epsilon / PRECISIONS[PLAIN.get(dtype, dtype)].epsilon
+        stored = stored_dtypes(op, rounded, maps)
 
         sent = []
 
@@ -94,12 +119,13 @@ def agree(ops, poisoned):
             sent.append((x, layout(ops.asarray(x))))
             return sent[-1][1]
 
-        got = run(ops, *case(dtype), put)
+        got = run(ops, op, rounded, kept, dy, put)
         for name, value in exact.items():
             if value is None:
                 assert got[name] is None, f"{op}: {name} should be None"
                 continue
-            result = compare(value, got[name], dtype, plain_error=error_of(plain[name], value))
+            error = error_of(plain[name], value) * carried
+            result = compare(value, got[name], dtype, plain_error=error, stored=stored[name])
             assert result.passed, f"{op}: {name} {result.reason}"
         for before, after in sent:
             np.testing.assert_array_equal(ops.to_numpy(after), before, err_msg=f"{op} changed an input")
