@@ -6,14 +6,16 @@ what                     how                             memory
 log Σ exp of each row    a pass over query and key       (B, N), kept
 rows of the map          another, into a block           (rows, N), then its product with the values
 dattention = dy·valueᵀ   a product, into a block         (rows, N)
-dkey                     a pass over query, key, block   sums in float32
+δ of each row            a pass over query, key, block   (rows,)
+dkey                     another                         sums in float32
 dquery                   another; the block becomes the  sums in float32, then the block's product with dy: dvalue
                          map
 =======================  ==============================  ==========================================================
 
 Each pass computes the energies anew, from 64 channels where the products have 512: that costs less than to write
-them down. On the way back ``δ = Σ_j attention·dattention`` of a row is ``Σ_c dy·y`` (Dao et al., FlashAttention,
-NeurIPS 2022, equation 4).
+them down. On the way back ``δ = Σ_j attention·dattention`` of a row is summed up from the block itself. It is
+``Σ_c dy·y``, too, almost for nothing (Dao et al., FlashAttention, NeurIPS 2022, equation 4); but its rounding and that
+of dattention then do not cancel in rows that attend to one pixel alone, as those of a trained DANet may.
 """
 
 from __future__ import annotations
@@ -66,7 +68,6 @@ def backward(
     query: cupy.ndarray,
     key: cupy.ndarray,
     value: cupy.ndarray,
-    y: cupy.ndarray,
     lse: cupy.ndarray,
 ) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray]:
     """``dquery``, ``dkey`` and ``dvalue``, of the shapes of ``query``, ``key`` and ``value``."""
@@ -84,26 +85,25 @@ def backward(
     dqueries = cupy.empty((query_parts * height * channels,), np.float32)
     kept = cupy.empty(value.shape[1:], np.float32)  # dvalue, while blocks add to it
     dquery, dkey, dvalue = (cupy.empty(array.shape, array.dtype) for array in (query, key, value))
-    delta = cupy.empty((batch, pixels), np.float32)
-    launch(
-        _FILE, f"attention_delta<{c_type(dy)}>", (-(-delta.size // 8),), (32, 8),
-        y, dy, delta, delta.size, dy.shape[2],
-    )
+    deltas, delta = cupy.empty((query_parts * height,), np.float32), cupy.empty((height,), np.float32)
     for image in range(batch):
         for rows in row_blocks(pixels, height):
             count, later = rows.stop - rows.start, rows.start > 0
             block = scratch[:count, :pixels]
             # y = attention @ value
             gemm(dy[image, rows], value[image].T, block)  # dattention
-            common = query[image, rows], key[image], lse[image, rows], delta[image, rows], scratch
+            inputs = query[image, rows], key[image], lse[image, rows]
             sizes = count, pixels, channels, columns
+            tall = _tiles(count), query_parts
+            launch(_FILE, f"attention_delta<{types}>", tall, (_THREADS,), *inputs, scratch, deltas, *sizes)
+            _sum_parts(deltas, delta[:count], query_parts)
             # energy = query @ key.mT
             launch(
-                _FILE, f"attention_dkey<{types}>", (tiles, key_parts), (_THREADS,), *common, dkeys, *sizes, later
+                _FILE, f"attention_dkey<{types}>", (tiles, key_parts), (_THREADS,),
+                *inputs, delta, scratch, dkeys, *sizes, later,
             )
             launch(
-                _FILE, f"attention_dquery<{types}>", (_tiles(count), query_parts), (_THREADS,),
-                *common, dqueries, *sizes,
+                _FILE, f"attention_dquery<{types}>", tall, (_THREADS,), *inputs, delta, scratch, dqueries, *sizes
             )
             _sum_parts(dqueries, dquery[image, rows], query_parts)
             # y = attention @ value

@@ -29,9 +29,7 @@ class PositionAttentionCache(NamedTuple):
     query: cupy.ndarray  # (B, N, D)
     key: cupy.ndarray  # (B, N, D)
     value: cupy.ndarray  # (B, N, C)
-    # Of 16 bits only:
-    y: cupy.ndarray | None = None  # (B, N, C)
-    lse: cupy.ndarray | None = None  # (B, N), log2 Σ exp(energy) of each row, float32
+    lse: cupy.ndarray | None = None  # (B, N), log2 Σ exp(energy) of each row, float32; of 16 bits only
 
 
 def position_attention(
@@ -44,7 +42,7 @@ def position_attention(
     y = cupy.empty(value.shape, value.dtype)  # (B, N, C)
     if query.dtype.name in HALVES:
         lse = attention_mma.forward(query, key, value, y)
-        return y, PositionAttentionCache(query, key, value, y, lse)
+        return y, PositionAttentionCache(query, key, value, lse)
     (scratch,) = _scratch(query, blocks=1)
     for image in range(len(query)):
         for rows in row_blocks(query.shape[1], len(scratch)):
@@ -58,10 +56,10 @@ def position_attention_backward(
     dy: cupy.ndarray, cache: PositionAttentionCache
 ) -> tuple[cupy.ndarray, cupy.ndarray, cupy.ndarray]:
     """From ``dy (B, N, C)``: ``dquery (B, N, D)``, ``dkey (B, N, D)`` and ``dvalue (B, N, C)``."""
-    query, key, value, y, lse = cache
+    query, key, value, lse = cache
     dy = checked_gradient("position_attention_backward", dy, value.shape, value.dtype)
-    if y is not None and lse is not None:
-        return attention_mma.backward(dy, query, key, value, y, lse)
+    if lse is not None:
+        return attention_mma.backward(dy, query, key, value, lse)
     first_scratch, second_scratch = _scratch(query, blocks=2)
     dquery, dkey, dvalue = (cupy.empty(array.shape, array.dtype) for array in (query, key, value))
     pixels = query.shape[1]

@@ -16,7 +16,7 @@ _MOST_SCALES = 32  # a lane of a warp each
 
 class ScaleFusionCache(NamedTuple):
     scores: cupy.ndarray  # (S, B, H, W, K)
-    weights: cupy.ndarray  # (B, H, W, S)
+    weights: cupy.ndarray  # (B, H, W, S), float32 where scores are shorter
 
 
 def scale_fusion(scores: cupy.ndarray, scale_logits: cupy.ndarray) -> tuple[cupy.ndarray, ScaleFusionCache]:
@@ -28,7 +28,7 @@ def scale_fusion(scores: cupy.ndarray, scale_logits: cupy.ndarray) -> tuple[cupy
     if scales > _MOST_SCALES:
         raise OpError(f"scale_fusion: scores have {scales} scales, want at most {_MOST_SCALES} on this backend.")
     y = cupy.empty(scores.shape[1:], scores.dtype)
-    weights = cupy.empty(scale_logits.shape, scale_logits.dtype)
+    weights = cupy.empty(scale_logits.shape, vector_dtype(scores.dtype))
     pixels = y.size // classes
     launch(
         "scale_fusion.cu", f"scale_fusion<{c_type(scores)}>", (-(-pixels // 8),), (32, 8),
@@ -42,7 +42,7 @@ def scale_fusion_backward(dy: cupy.ndarray, cache: ScaleFusionCache) -> tuple[cu
     scores, weights = cache
     dy = checked_gradient("scale_fusion_backward", dy, scores.shape[1:], scores.dtype)
     scales, *_, classes = scores.shape
-    dscores, dscale_logits = cupy.empty(scores.shape, scores.dtype), cupy.empty(weights.shape, weights.dtype)
+    dscores, dscale_logits = cupy.empty(scores.shape, scores.dtype), cupy.empty(weights.shape, scores.dtype)
     pixels = dy.size // classes
     launch(
         "scale_fusion.cu", f"scale_fusion_backward<{c_type(dy)}>", (-(-pixels // 8),), (32, 8),

@@ -228,15 +228,46 @@ attention_rows(const T* query, const T* key, const float* lse, T* attention, int
     pipeline<stages<DIM>()>(Part(n), load, compute);
 }
 
-// delta = Σ_c dy · y of each row, which is Σ_j attention · dattention; a warp a row, blocks of (32, 8) threads.
-template <class T> __global__ void attention_delta(const T* y, const T* dy, float* delta, int rows, int channels) {
-    const int r = blockIdx.x * 8 + threadIdx.y;
-    if (r >= rows) return;
-    float sum = 0;
-    for (int c = threadIdx.x; c < channels; c += 32)
-        sum += float(y[(long long)r * channels + c]) * float(dy[(long long)r * channels + c]);
-    sum = row_sum<32>(sum);
-    if (threadIdx.x == 0) delta[r] = sum;
+// delta (gridDim.y × rows) = Σ attention · dattention of each row, over the keys of a part. It is taken from the very
+// dattention (rows × ld), rounded as it is, that it is subtracted from: where a row attends to one pixel alone, nothing
+// is left of the difference, as it should be.
+template <class T, int DIM>
+__global__ void __launch_bounds__(THREADS)
+attention_delta(const T* query, const T* key, const float* lse, const T* dattention, float* delta, int rows, int n, int d,
+                int ld) {
+    __shared__ Rows<T, DIM> keys[stages<DIM>()];
+    __shared__ Rows<T, TILE> blocks[stages<DIM>()];
+    const int first = blockIdx.x * TILE, mine = warp() * 16 + lane() / 4;
+    unsigned left[DIM / 16][4];
+    load_left<T, DIM>(left, keys[0], query + (long long)first * d, rows - first, d);
+    float norm[2], sum[2] = {0, 0};
+    for (int h = 0; h < 2; ++h) norm[h] = first + mine + 8 * h < rows ? lse[first + mine + 8 * h] : 0.f;
+
+    auto load = [&](int t, int stage) {
+        keys[stage].load(key + (long long)t * TILE * d, n - t * TILE, d, d);
+        blocks[stage].load(dattention + (long long)first * ld + t * TILE, rows - first, ld - t * TILE, ld);
+    };
+    auto compute = [&](int t, int stage) {
+        float energy[8][4];
+        energies<T, DIM>(energy, left, keys[stage]);
+        const bool whole = t * TILE + TILE <= n;
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+                const int c = j * 8 + 2 * (lane() % 4);
+                const float2 dp = unpack<T>(*reinterpret_cast<unsigned*>(&blocks[stage].row[mine + 8 * h][c]));
+                if (whole || t * TILE + c < n) sum[h] += exp2f(energy[j][2 * h] * LOG2E - norm[h]) * dp.x;
+                if (whole || t * TILE + c + 1 < n) sum[h] += exp2f(energy[j][2 * h + 1] * LOG2E - norm[h]) * dp.y;
+            }
+    };
+    pipeline<stages<DIM>()>(Part(n), load, compute);
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {  // four threads have a row
+        for (int offset = 1; offset < 4; offset *= 2) sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], offset);
+        const int r = first + mine + 8 * h;
+        if (lane() % 4 == 0 && r < rows) delta[(long long)blockIdx.y * rows + r] = sum[h];
+    }
 }
 
 // dquery (gridDim.y × rows × d), a sum for each part of the keys, of denergy = attention · (dattention − delta); and,
