@@ -2,6 +2,9 @@
 
 Written as one would write it with PyTorch alone. It shares nothing with the project but the names of parameters, so
 ``load`` can give both the same weights.
+
+In 16 bits there are two ways: autocast over float32 weights, and a network whose weights have 16 bits themselves,
+all but the norms'. In float16 the loss is scaled by a constant; rate and decay make up for it, at no cost.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,10 +20,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from benchmarks.torch_ops import position_attention_padded_sdpa
+from benchmarks.torch_ops import (
+    HALVES,
+    position_attention,
+    position_attention_padded_sdpa,
+    position_attention_split_sdpa,
+    prepare,
+    to_numpy,
+)
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 1e-4
+#: What the loss is multiplied by in float16.
+LOSS_SCALE = 1024.0
+#: How the position branch attends; arguments and result are tokens ``(B, N, C)``.
+ATTENTIONS = {
+    "plain": position_attention,
+    "sdpa": position_attention_padded_sdpa,
+    "split sdpa": position_attention_split_sdpa,
+}
 
 
 class Peer:
@@ -27,34 +47,50 @@ class Peer:
 
     def __init__(
         self, network: Network, layout: str, images: np.ndarray, labels: np.ndarray, works: Sequence[str],
-        *, compiled: bool = False,
+        *, device: str = "cpu", precision: str = "float32", autocast: bool = True, folded: bool = False,
+        compiled: bool = False,
     ) -> None:
+        half = HALVES.get(precision)
+        self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+        if half and autocast:
+            self.autocast = partial(torch.autocast, device, half)
+        own = None if autocast else half  # the weights' dtype, where that is not float32
         memory_format = torch.channels_last if layout == "channels-last" else torch.contiguous_format
-        network = network.to(memory_format=memory_format)
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-        self.labels = torch.from_numpy(labels).long()
-        own: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
-        self.works = {work: own[work] for work in works}
+        network = network.to(device, memory_format=memory_format)
+        on_device = torch.from_numpy(images).to(device, own).permute(0, 3, 1, 2)
+        self.images = on_device.contiguous(memory_format=memory_format)
+        self.labels = torch.from_numpy(labels).to(device).long()
+        works_of: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
+        self.works = {work: works_of[work] for work in works}
         self.loss: Tensor | None = None
         self.scores: Tensor | None = None
-        self.predicting = copy.deepcopy(network).eval() if "infer" in works else nn.Module()
+        self.scale = LOSS_SCALE if precision == "float16" else 1.0
+        self.predicting: nn.Module = nn.Module()
+        if "infer" in works:
+            self.predicting = copy.deepcopy(network).eval()
+            if folded:
+                fold(self.predicting)
+                self.predicting.to(memory_format=memory_format)
+            to_half(self.predicting, own)
+        to_half(network, own)
         self.network = network.train()
         self.loss_of: Callable[..., Tensor] = network.loss
         if "train" in works:
-            self.optimiser = fastest_sgd(network)
+            self.optimiser = fastest_sgd(network, self.scale)
         if compiled:
             self.loss_of = torch.compile(self.loss_of)
             self.predicting = torch.compile(self.predicting)
 
     def train(self) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        self.loss = self.loss_of(self.images, self.labels)
-        self.loss.backward()
+        with self.autocast():
+            self.loss = self.loss_of(self.images, self.labels)
+        (self.loss if self.scale == 1 else self.loss * self.scale).backward()
         self.optimiser.step()
 
     def infer(self) -> None:
         self.scores = None
-        with torch.inference_mode():
+        with torch.inference_mode(), self.autocast():
             scores = self.predicting(self.images)
             self.scores = F.interpolate(scores, self.images.shape[2:], mode="bilinear", align_corners=False)
 
@@ -62,40 +98,87 @@ class Peer:
         """Loss, gradients and scores of the last calls, in the project's order of axes."""
         found = {}
         if self.loss is not None:
-            found["loss"] = self.loss.detach().numpy()
+            found["loss"] = to_numpy(self.loss)
             gradients = {name: p.grad for name, p in self.network.named_parameters() if p.grad is not None}
             found |= {f"d {name}": from_torch(name, gradient) for name, gradient in gradients.items()}
+            if self.scale != 1:
+                for name in gradients:
+                    found[f"d {name}"] = found[f"d {name}"].astype(np.float32) / np.float32(self.scale)
         if self.scores is not None:
-            found["scores"] = self.scores.permute(0, 2, 3, 1).numpy()
+            found["scores"] = to_numpy(self.scores.permute(0, 2, 3, 1))
         return found
 
 
 def peers(
     backbone: str, classes: int, scales: Sequence[float], params: Mapping[str, np.ndarray], images: np.ndarray,
     labels: np.ndarray, works: Sequence[str], *, layouts: Sequence[str] = ("contiguous", "channels-last"),
-    compiled: bool = False,
+    device: str = "cpu", precision: str = "float32", compiled: bool = False,
 ) -> Iterator[tuple[str, Callable[[], Peer]]]:
     """Every way to run the network, by what it is called; each is prepared when it is called for."""
+    prepare(device, precision)
 
-    def build(layout: str, attention: str, *, compiled: bool = False) -> Peer:
+    def build(layout: str, attention: str, works: Sequence[str] = works, **how: bool) -> Peer:
         network = Network(backbone, classes, scales, attention=attention)
         network.load(params)
-        return Peer(network, layout, images, labels, works, compiled=compiled)
+        return Peer(network, layout, images, labels, works, device=device, precision=precision, **how)
 
-    for layout in layouts:
-        yield layout, partial(build, layout, "plain")
-        yield f"{layout} sdpa", partial(build, layout, "sdpa")
+    if device == "cpu":
+        for layout in layouts:
+            yield layout, partial(build, layout, "plain")
+            yield f"{layout} sdpa", partial(build, layout, "sdpa")
+    else:
+        yield from _ways_on_a_gpu(build, works, precision)
     if compiled:
         yield "channels-last compiled", partial(build, "channels-last", "plain", compiled=True)
 
 
-def fastest_sgd(network: nn.Module, trials: int = 3) -> torch.optim.SGD:
-    """PyTorch's two fast ways to step, tried on steps of length 0."""
+def _ways_on_a_gpu(
+    build: Callable[..., Peer], works: Sequence[str], precision: str
+) -> Iterator[tuple[str, Callable[[], Peer]]]:
+    """Of float32 in both layouts, of the others in that of the matrix instructions."""
+    last = "channels-last"
+    if precision == "float32":
+        yield "contiguous", partial(build, "contiguous", "plain")
+    attentions, weights = ["plain"], ""
+    if precision in HALVES:
+        yield f"{last} autocast", partial(build, last, "plain")
+        attentions, weights = ["plain", "split sdpa"], f" {precision}"
+    for attention in attentions:
+        name = f"{last}{weights}" + (f" {attention}" if attention != "plain" else "")
+        yield name, partial(build, last, attention, autocast=False)
+        if "infer" in works:
+            yield f"{name} folded", partial(build, last, attention, ("infer",), autocast=False, folded=True)
+
+
+def fold(network: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, in place, for inference."""
+    for module in list(network.modules()):
+        before, convolution = "", None
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
+                setattr(module, before, fuse_conv_bn_eval(convolution, child))
+                setattr(module, name, nn.Identity())
+            before, convolution = name, child
+
+
+def to_half(network: nn.Module, dtype: torch.dtype | None) -> None:
+    """Give all parameters but the norms' 16 bits, in place, where ``dtype`` says which."""
+    if dtype is None:
+        return
+    for module in network.modules():
+        if not isinstance(module, nn.BatchNorm2d):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+
+
+def fastest_sgd(network: nn.Module, scale: float = 1.0, trials: int = 3) -> torch.optim.SGD:
+    """PyTorch's fast ways to step, tried on steps of length 0; on a GPU one. The loss was scaled by ``scale``."""
+    rate, decay = LEARNING_RATE / scale, WEIGHT_DECAY * scale
+    if next(network.parameters()).is_cuda:
+        return torch.optim.SGD(network.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, fused=True)
     optimisers = {}
     for way in ({"foreach": True}, {"fused": True}):
-        optimiser = torch.optim.SGD(
-            network.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, **way
-        )
+        optimiser = torch.optim.SGD(network.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, **way)
         for group in optimiser.param_groups:
             group["lr"] = 0.0
         for parameter in network.parameters():
@@ -108,7 +191,7 @@ def fastest_sgd(network: nn.Module, trials: int = 3) -> torch.optim.SGD:
             optimiser.step()
             seconds.append(time.perf_counter() - start)
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE
+            group["lr"] = rate
         for parameter in network.parameters():
             optimiser.state[parameter]["momentum_buffer"].zero_()
         optimiser.zero_grad(set_to_none=True)
@@ -219,10 +302,7 @@ class PositionBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.reduce(x)
         query, key, value = (f(x).flatten(2) for f in (self.query, self.key, self.value))  # (B, ·, N)
-        if self.attention == "sdpa":
-            attended = position_attention_padded_sdpa(query.mT, key.mT, value.mT).mT
-        else:
-            attended = value @ torch.softmax(query.mT @ key, dim=-1).mT
+        attended = ATTENTIONS[self.attention](query.mT, key.mT, value.mT).mT
         return self.refine(self.gate * attended.reshape(x.shape) + x)
 
 
@@ -302,7 +382,7 @@ class Network(nn.Module):
         """
 
         def cross_entropy(scores: Tensor) -> Tensor:
-            return F.cross_entropy(resize(scores, labels.shape[1:]), labels, ignore_index=255)
+            return F.cross_entropy(resize(scores, labels.shape[1:]).float(), labels, ignore_index=255)
 
         branches = [self.head.branches(self.backbone(each)) for each in self.at_scales(images)]
         scores = [self.head.scores(position, channel) for position, channel in branches]
@@ -356,7 +436,7 @@ LINEAR = (".query.weight", ".key.weight", ".value.weight", ".classifier.weight",
 
 def from_torch(name: str, tensor: Tensor) -> np.ndarray:
     """The gradient of the parameter ``name`` in the project's order of axes."""
-    array = tensor.detach().numpy()
+    array = to_numpy(tensor)
     if name.endswith(LINEAR):
         return array[:, :, 0, 0].T
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array

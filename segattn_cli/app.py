@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -46,8 +47,17 @@ def segattn(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", envvar="SEGATTN_GPU_MEMORY", show_default=False, show_envvar=False,
+            help="The most that may be taken of a GPU's memory, such as 8GB or 50%.",
+        ),
+    ] = None,
 ) -> None:
     """Train, run and read semantic-segmentation networks with dual attention and attention to scale."""
+    if gpu_memory is not None:
+        os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
 
 
 app.command("train")(train.train)
@@ -73,10 +83,28 @@ def main() -> None:
     except BackendError as error:
         _fail(str(error), ExitCode.BACKEND)
     except MemoryError as error:
-        way_out = "lower training.batch_size or augmentation.crop, or give --window"
-        _fail(f"There is not enough memory ({error}): {way_out}.", ExitCode.MEMORY)
+        _fail(f"There is not enough memory ({_cause(error)}): {_way_out(error)}.", ExitCode.MEMORY)
     except KeyboardInterrupt:
         _fail("Interrupted.", ExitCode.INTERRUPTED)
+
+
+def _cause(error: MemoryError) -> str:
+    if not _of_the_gpu(error):
+        return str(error)
+    from backends.cupy.memory import out_of_memory
+
+    return out_of_memory(error)
+
+
+def _way_out(error: MemoryError) -> str:
+    training = "lower training.batch_size (optimiser.accumulate makes up for it) or augmentation.crop"
+    if _of_the_gpu(error):
+        training += ", compute in --precision float16"
+    return f"{training}, or predict with --window"
+
+
+def _of_the_gpu(error: MemoryError) -> bool:
+    return type(error).__module__.startswith("cupy")
 
 
 def _fail(sentence: str, code: ExitCode) -> None:

@@ -18,7 +18,6 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -286,6 +285,8 @@ class Config(Section):
 
     def as_toml(self) -> str:
         """The whole configuration as a file that :func:`load_config` reads back."""
+        import tomli_w
+
         text = tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
         return re.sub(r"\[\n    ([^\]]*),\n\]", lambda array: f"[{array[1]}]".replace(",\n   ", ","), text)
 

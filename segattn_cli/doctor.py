@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from threadpoolctl import threadpool_info
 
 from backends import BackendError, get_backend
 from backends.numpy.threads import thread_count
+from backends.registry import PRECISIONS
 from segattn_cli.versions import versions
 
 PACKAGES = (
     "segattn", "numpy", "scipy", "threadpoolctl", "pillow", "safetensors", "pydantic", "typer", "rich",
-    "matplotlib", "numba", "cupy-cuda13x", "onnx", "onnxruntime",
+    "matplotlib", "numba", "cupy-cuda13x", "nvidia-cudnn-frontend", "onnx", "onnxruntime",
 )  # fmt: skip
 #: Environment variable → what it changes.
 VARIABLES = {
@@ -29,6 +31,7 @@ VARIABLES = {
     "OMP_NUM_THREADS": "holds BLAS to so many threads",
     "MKL_NUM_THREADS": "holds MKL to so many threads",
     "NPY_DISABLE_CPU_FEATURES": "keeps NumPy's own loops from vector instructions",
+    "SEGATTN_GPU_MEMORY": "is the most that is taken of a GPU's memory",
     "SEGATTN_THREADS": "holds segattn to so many threads",
     "SEGATTN_WINOGRAD": "0 computes 3×3 convolutions without Winograd's filtering, slower and to the last digit",
 }
@@ -45,6 +48,7 @@ class Report:
     blas: list[dict[str, Any]]
     environment: dict[str, str]
     backends: dict[str, str]
+    gpu: dict[str, str]  # nothing where there is none
     threads: int  # of the numpy backend
     gflops: dict[str, float]  # of a matrix product, by dtype
     warnings: list[str] = field(default_factory=list)
@@ -59,6 +63,7 @@ def examine() -> Report:
         blas=[blas_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         backends={"auto takes": auto.name, "numba": _state("numba"), "cupy": _state("cupy")},
+        gpu=gpu() if auto.name == "cupy" else {},
         threads=thread_count(),
         gflops={dtype: matmul_gflops(dtype) for dtype in ("float32", "float64")},
     )
@@ -112,6 +117,45 @@ def machine() -> dict[str, Any]:
         "memory, GB": gigabytes("MemTotal"),
         "memory free, GB": gigabytes("MemAvailable"),
     }
+
+
+def gpu() -> dict[str, str]:
+    """The device that the cupy backend takes, what it computes in, and who convolves."""
+    import cupy
+
+    from backends.cupy.conv2d import engine
+    from backends.cupy.memory import in_words
+
+    device = cupy.cuda.Device()
+    properties = cupy.cuda.runtime.getDeviceProperties(device.id)
+    free, total = cupy.cuda.runtime.memGetInfo()
+    limit = cupy.get_default_memory_pool().get_limit()
+    capability = device.compute_capability
+    able = [each for each in PRECISIONS if _able(each)]
+    return {
+        "device": f"cupy:{device.id} of {cupy.cuda.runtime.getDeviceCount()}, {properties['name'].decode()}",
+        "compute capability": f"{capability[:-1]}.{capability[-1]}",
+        "memory": f"{in_words(free)} of {in_words(total)} free" + (f", limit {in_words(limit)}" if limit else ""),
+        "CUDA": f"driver {_cuda(cupy.cuda.runtime.driverGetVersion())}, "
+        f"runtime {_cuda(cupy.cuda.runtime.runtimeGetVersion())}",
+        "precisions": ", ".join(able),
+        "convolutions": f"{engine()} in tf32, float16 and bfloat16, products in float32",
+    }
+
+
+def _able(precision: str) -> bool:
+    with suppress(BackendError):
+        get_backend("cupy", precision)
+        return True
+    return False
+
+
+def _cuda(version: int) -> str:
+    """
+    >>> _cuda(13020)
+    '13.2'
+    """
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _usable_cores() -> int:

@@ -14,8 +14,8 @@ dquery                   another; the block becomes the  sums in float32, then t
 
 Each pass computes the energies anew, from 64 channels where the products have 512: that costs less than to write
 them down. On the way back ``δ = Σ_j attention·dattention`` of a row is summed up from the block itself. It is
-``Σ_c dy·y``, too, almost for nothing (Dao et al., FlashAttention, NeurIPS 2022, equation 4); but its rounding and that
-of dattention then do not cancel in rows that attend to one pixel alone, as those of a trained DANet may.
+``Σ_c dy·y``, too, almost for nothing (Dao et al., FlashAttention, NeurIPS 2022, equation 4); but its rounding and
+that of dattention then do not cancel in rows that attend to one pixel alone, as those of a trained DANet may.
 """
 
 from __future__ import annotations

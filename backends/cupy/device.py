@@ -13,15 +13,23 @@ def require_device() -> None:
     """Return where CuPy is installed and a device answers; raise :class:`BackendError` otherwise."""
     try:
         import cupy
+        import ml_dtypes  # noqa: F401
     except ImportError as error:
         raise BackendError(
-            f"The cupy backend needs CuPy ({error}): install it with pip install '.[cupy]', "
+            f"The cupy backend needs CuPy and ml_dtypes ({error}): install them with pip install '.[cupy]', "
             "or choose the backend numpy."
         ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(_sentence(error.status, _driver_version(cupy), str(error))) from error
+    try:
+        from cupy.cuda import cublas  # noqa: F401
+    except ImportError as error:
+        raise BackendError(
+            "The cupy backend found CuPy without CUDA's libraries (cuBLAS): install them with "
+            "pip install '.[cupy]', or choose the backend numpy."
+        ) from error
 
 
 def select_device(index: str, precision: str) -> None:
@@ -32,6 +40,7 @@ def select_device(index: str, precision: str) -> None:
     import cupy
 
     from backends.cupy.gemm import allow_tf32
+    from backends.cupy.memory import limit_memory
 
     if index:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -45,6 +54,7 @@ def select_device(index: str, precision: str) -> None:
             f"The precision {precision} needs a GPU of compute capability 8.0 (Ampere) or newer, this one has "
             f"{capability // 10}.{capability % 10}: choose float32."
         )
+    limit_memory()
     allow_tf32(precision == "tf32")
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from segattn_cli.benchmarking.competitors import precisions_of
 from segattn_cli.benchmarking.run import SUITES, Difference, Event, Note, Plan, Row, Started, plan, run
 
-__all__ = ["SUITES", "Difference", "Event", "Note", "Plan", "Row", "Started", "plan", "run"]
+__all__ = ["SUITES", "Difference", "Event", "Note", "Plan", "Row", "Started", "plan", "precisions_of", "run"]

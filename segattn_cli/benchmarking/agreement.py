@@ -1,4 +1,8 @@
-"""Do both sides compute the same numbers? Before anything is timed, they have to."""
+"""Do both sides compute the same numbers? Before anything is timed, they have to.
+
+On a CPU the two are compared. On a GPU, where products may round their factors, two correct sides differ by more
+than a mistake might, so each is compared with the same computation in float64 instead: see :func:`too_far`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,16 @@ LOSS, SCORES, GRADIENT = 1e-4, 1e-3, 0.15
 #: gradient is 0 but for rounding.
 FLOOR = 1e-5
 
+#: How far a result may be from that of float64, by precision: an op's of its largest value, the largest score, and
+#: all gradients of a network together, of their norm.
+OP_ERRORS = {"float32": OP, "tf32": 5e-3, "float16": 1e-2, "bfloat16": 8e-2}
+SCORE_ERRORS = {"float32": SCORES, "tf32": 1e-2, "float16": 3e-2, "bfloat16": 0.2}
+GRADIENT_ERRORS = {"float32": GRADIENT, "tf32": 0.3, "float16": 0.3, "bfloat16": 0.8}
+#: So many times the other side's error is accepted, too: what both cannot do better is nobody's mistake.
+ALLOWANCE = 2.0
+#: About so many values of a large result are compared with those of float64.
+SAMPLE = 2**20
+
 
 def ops_difference(names: Sequence[str], ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> str:
     """What is wrong with our output and gradients, called ``names``; nothing is "".
@@ -29,7 +43,12 @@ def ops_difference(names: Sequence[str], ours: Sequence[np.ndarray], theirs: Seq
 
 
 def networks_difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> str:
-    """What is wrong with our loss, scores or gradients (``d name``); nothing is ""."""
+    """What is wrong with our loss, scores or gradients (``d name``); nothing is "".
+
+    The peer may have done a part of our works: it is compared in what it has.
+    """
+    done = {name == "scores" for name in theirs}  # inference, or training
+    ours = {name: value for name, value in ours.items() if (name == "scores") in done}
     if set(ours) != set(theirs):
         return f"{', '.join(sorted(set(ours) ^ set(theirs)))} is missing on one side"
     for name, tolerance in (("loss", LOSS), ("scores", SCORES)):
@@ -44,8 +63,64 @@ def networks_difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.
     return ""
 
 
+def ops_errors(
+    works: Sequence[str], results: Sequence[np.ndarray], exact: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """How far the output is off, which the first of ``works`` computes, and the gradients, which the last does.
+
+    >>> exact = [np.array([4.0]), np.array([1.0]), np.array([2.0])]
+    >>> ops_errors(["forward", "backward"], [np.array([4.0]), np.array([1.0]), np.array([2.5])], exact)
+    {'forward': 0.0, 'backward': 0.25}
+    """
+    output, *gradients = (_error(got, wanted) for got, wanted in zip(results, exact, strict=True))
+    return {works[0]: output, works[-1]: max(gradients)}
+
+
+def networks_errors(results: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How far all gradients together are off, of their norm, and the scores, of the largest."""
+    errors: dict[str, float] = {}
+    if "loss" in results:
+        wrong = whole = 0.0
+        for name in (each for each in exact if each.startswith("d ")):
+            wanted = exact[name].astype(np.float32)
+            got = results.get(name, np.float32(np.inf)).astype(np.float32)  # missing: infinitely far off
+            wrong += float(np.linalg.norm(got - wanted)) ** 2
+            whole += float(np.linalg.norm(wanted)) ** 2
+        errors["train"] = float(np.sqrt(wrong / whole))
+    if "scores" in results:
+        errors["infer"] = _error(results["scores"], exact["scores"])
+    return errors
+
+
+def too_far(
+    errors: Mapping[str, float], others: Mapping[str, float], tolerances: Mapping[str, Mapping[str, float]],
+    precision: str,
+) -> str:
+    """Which work is further from float64 than its tolerance, and than the other side's ``others`` excuse.
+
+    >>> tolerances = {"forward": {"float16": 0.01}}
+    >>> too_far({"forward": 0.03}, {"forward": 0.02}, tolerances, "float16")
+    ''
+    >>> too_far({"forward": 0.03}, {"forward": 0.01}, tolerances, "float16")
+    'forward is off by 3.0e-02 from float64'
+    """
+    for work, error in errors.items():
+        if not error <= max(tolerances[work][precision], ALLOWANCE * others.get(work, 0.0)):
+            return f"{work} is off by {error:.1e} from float64"
+    return ""
+
+
 def _difference(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
     if got.shape != wanted.shape:
         return f"has the shape {got.shape}, not {wanted.shape}"
     apart = np.abs(got - wanted).max() / (np.abs(wanted).max() or 1.0)
     return "" if apart <= tolerance else f"is off by {apart:.1e} of its largest value"
+
+
+def _error(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference of (a sample of) the values, of the largest; infinite where shapes differ."""
+    if got.shape != wanted.shape:
+        return float("inf")
+    step = wanted.size // SAMPLE | 1  # odd, so that it meets every channel
+    got, wanted = (x.reshape(-1)[::step].astype(np.float64) for x in (got, wanted))
+    return float(np.abs(got - wanted).max() / (np.abs(wanted).max() or 1.0))

@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from backends.contract import Ops
-
 Shape = tuple[int, ...]
 
 
 class Side(Protocol):
     """One side of a comparison, with its inputs ready: what is timed is a call of one of its works.
 
-    Works are called in order: "backward" after "forward". What a call computes is complete when it returns.
+    Works are called in order: "backward" after "forward". A GPU may still be busy when a call returns: the clock
+    waits for it.
     """
 
     @property
     def works(self) -> Mapping[str, Callable[[], None]]: ...
 
     def results(self) -> Any:
-        """What the last calls computed, as NumPy arrays in the project's order of axes."""
+        """What the last calls computed, as NumPy arrays in their own dtype and the project's order of axes."""
 
 
 #: Sides by what they are called; each is made when it is called for.
@@ -30,20 +29,23 @@ Sides = Iterable[tuple[str, Callable[[], Side]]]
 
 @dataclass(frozen=True)
 class Case:
-    """One subject at one shape; it can be pickled, and its sides draw their inputs only when they are made."""
+    """One subject at one shape in one precision; it can be pickled, and its sides draw inputs only when made."""
 
     suite: str
     subject: str  # an op, or a network
     shape: str
     groups: Sequence[Sequence[str]]  # works in order; those of a group are done in one way, others maybe in another
     operations: Callable[[], Mapping[str, int | None]]  # by work; a multiply-add is 2. None where there are none
-    ours: Callable[[Ops], Side]
-    torch: Callable[..., Sides]  # every way to do it in PyTorch; takes ``compiled=True``
-    difference: Callable[[Any, Any], str]  # our and their results → what is wrong with ours, or ""
-    dtype: str = "float32"
-    peer_bytes: Mapping[str, int] = field(default_factory=dict)  # peer → about what it needs, where that is much
+    ours: Callable[..., Side]  # takes ops and a precision; with ``exact=True`` it computes in float64
+    torch: Callable[..., Sides]  # every way to do it in PyTorch; takes ``device``, ``precision`` and ``compiled``
+    difference: Callable[[Any, Any], str]  # our and their results in float32 → what is wrong with ours, or ""
+    errors: Callable[[Any, Any], Mapping[str, float]]  # results and exact ones → how far off each work's are
+    tolerances: Mapping[str, Mapping[str, float]]  # of these errors, by work and by precision
+    precision: str = "float32"
+    peer_bytes: Mapping[str, int] = field(default_factory=dict)  # peer → roughly its needs in float32, if large
     warm_up: Callable[[], Case] | None = None  # loads and compiles what this one needs; None: the case itself
     once: bool = False  # too large for turns: each side runs once, in a process of its own
+    device: str = ""  # "cuda" or "cpu" where it is for one kind only
 
     @property
     def works(self) -> list[str]:

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 
 from backends import BackendError, get_backend
 from backends.contract import Ops
 from backends.numpy.threads import thread_count
+from backends.registry import PRECISIONS
 from segattn_cli.benchmarking.cases import Case, Sides
 
 COMPILERS = ("g++", "clang++", "cl")
 PEERS = ("torch", "reference")
 
 
-def peer_sides(case: Case, against: str, *, compiled: bool = False) -> Sides:
-    """Every way in which the peer ``against`` can do ``case``."""
+def peer_sides(case: Case, against: str, *, device: str = "cpu", compiled: bool | None = None) -> Sides:
+    """Every way in which the peer ``against`` can do ``case``; the reference does it in float32."""
     if against == "reference":
-        return [("reference", partial(case.ours, get_backend("reference")))]
-    return case.torch(compiled=compiled)
+        return [("reference", partial(case.ours, get_backend("reference"), "float32"))]
+    return case.torch(device=device, precision=case.precision, compiled=compiled)
+
+
+def precisions_of(backend: str, asked: Sequence[str] = ()) -> list[str]:
+    """The precisions ``asked`` for, or all that ``backend`` has here.
+
+    Raises :class:`BackendError` for one that it has not.
+
+    >>> precisions_of("numpy")
+    ['float32']
+    """
+    if asked:
+        for precision in asked:
+            get_backend(backend, precision)
+        return list(dict.fromkeys(asked))
+    found = []
+    for precision in PRECISIONS:
+        with suppress(BackendError):
+            get_backend(backend, precision)
+            found.append(precision)
+    return found
 
 
 def require_compiler() -> None:
@@ -38,8 +61,10 @@ def require_peer(against: str, ops: Ops) -> None:
         return
     if not has_torch():
         raise BackendError("PyTorch is not installed: pip install torch, or compare with --against reference.")
-    if ops.name == "cupy":
-        raise BackendError("PyTorch is timed on the CPU only: compare cupy with --against reference.")
     import torch
 
     torch.set_num_threads(thread_count())
+    if ops.name == "cupy" and not torch.cuda.is_available():
+        raise BackendError(
+            "This PyTorch finds no GPU: install a CUDA build of it, or compare with --against reference."
+        )

@@ -85,7 +85,7 @@ def measure(side: Side) -> dict[str, Peak]:
         before = _bytes("VmRSS") if _reset_peak() else None
         seconds = timed(function)
         peak = _bytes("VmHWM")
-        grown = _size(side.results()) - results
+        grown = size_of(side.results()) - results
         results += grown
         extra = None if before is None or peak is None else max(0, peak - before - grown)
         peaks[work] = Peak(extra, peak, seconds)
@@ -114,12 +114,12 @@ def _answer(request: Request) -> Answer:
     if request.against:
         require_peer(request.against, get_backend(request.backend))
     small = request.case.warm_up() if request.case.warm_up else request.case
-    run_once(_side(request._replace(case=small)))  # what is loaded and compiled does not count
+    run_once(side_of(request._replace(case=small)))  # what is loaded and compiled does not count
     if not request.against and request.backend == "numba":
         from backends.numba.compile import release
 
         release()  # what it keeps between calls does
-    side = _side(request)
+    side = side_of(request)
     peaks = measure(side)
     sample = {}
     if request.case.once:
@@ -128,14 +128,17 @@ def _answer(request: Request) -> Answer:
     return Answer(peaks, sample)
 
 
-def _side(request: Request) -> Side:
+def side_of(request: Request, device: str = "cpu") -> Side:
+    """The side that is to be measured, which has not run yet."""
+    case = request.case
     if not request.against:
-        return request.case.ours(get_backend(request.backend))
-    ways = dict(peer_sides(request.case, request.against, compiled="compiled" in request.way))
+        return case.ours(get_backend(request.backend, case.precision), case.precision)
+    ways = dict(peer_sides(case, request.against, device=device, compiled="compiled" in request.way))
     return ways[request.way]()
 
 
-def _size(results: Any) -> int:
+def size_of(results: Any) -> int:
+    """Bytes of what a side computed."""
     arrays: Iterable[np.ndarray] = results.values() if isinstance(results, dict) else results
     return sum(array.nbytes for array in arrays)
 

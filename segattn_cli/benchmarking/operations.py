@@ -1,9 +1,9 @@
-"""The suites of single ops, ``ops`` and ``attention``: their shapes, and our side of each."""
+"""The suites of single ops, ``ops`` and ``attention``, and a GPU's attention: shapes, and our side of each."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,12 +13,13 @@ import numpy as np
 import reference.ops as oracle
 from backends.contract import Ops
 from reference.networks import NetworkConfig
-from segattn_cli.benchmarking.agreement import ops_difference
+from segattn_cli.benchmarking.agreement import OP_ERRORS, ops_difference, ops_errors
 from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
 from segattn_cli.benchmarking.shapes import Convolution, convolutions
 from segattn_cli.checking.lockstep import GRADIENTS
 from segattn_cli.counting.ops import CountingOps
 from segattn_cli.counting.shapes import Meter, ShapeArray
+from segattn_cli.precision import array_dtype
 
 #: The share of labels that are void.
 VOID = 0.1
@@ -28,6 +29,13 @@ KINK = 1e-3
 NETWORK, IMAGES = NetworkConfig(classes=19, backbone="resnet50", head="dual"), (2, 240, 240)
 #: Heights and widths of the maps on which the attentions are timed.
 GRIDS = ((48, 48), (96, 96), (128, 256))
+#: Pixels of the maps on which a GPU's position attention is timed.
+PIXELS = (9216, 65_536)
+APART, TOGETHER = ("forward", "backward"), ("forward", "forward+backward")
+
+
+#: What was drawn last, by the call that it is for: large inputs take seconds, and each side wants the same.
+_DRAWN: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
 
 
 class Input(NamedTuple):
@@ -54,20 +62,27 @@ class Call(NamedTuple):
 
     def draw(self) -> tuple[list[np.ndarray], np.ndarray]:
         """The inputs, and what flows back into the output: the same ones for every side."""
-        rng = np.random.default_rng(zlib.crc32(repr(self).encode()))
-        inputs = [each.draw(rng) for each in self.inputs]
-        if self.op == "batch_norm_relu":
-            inputs[3] = _off_the_kink(*inputs)
-        shape = self._measure(Meter())
-        return inputs, rng.standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
+        key = repr(self)
+        if key not in _DRAWN:
+            _DRAWN.clear()
+            rng = np.random.default_rng(zlib.crc32(key.encode()))
+            inputs = [each.draw(rng) for each in self.inputs]
+            if self.op == "batch_norm_relu":
+                inputs[3] = _off_the_kink(*inputs)
+            shape = self.measure(Meter())
+            dy = rng.standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
+            _DRAWN[key] = inputs, dy
+        return _DRAWN[key]
 
-    def operations(self) -> dict[str, int | None]:
-        """The arithmetic of products, forward and backward; None for an op that has none."""
+    def operations(self, works: Sequence[str] = APART) -> dict[str, int | None]:
+        """The arithmetic of products by work; None for an op that has none."""
         meter = Meter()
-        self._measure(meter)
-        return {"forward": 2 * meter.forward or None, "backward": 2 * meter.backward or None}
+        self.measure(meter)
+        forward, backward = 2 * meter.forward, 2 * meter.backward
+        counts = {"forward": forward, "backward": backward, "forward+backward": forward + backward}
+        return {work: counts[work] or None for work in works}
 
-    def _measure(self, meter: Meter) -> Shape:
+    def measure(self, meter: Meter) -> Shape:
         inputs = [ShapeArray(each.shape, np.int32 if each.classes else np.float32, meter) for each in self.inputs]
         ops = CountingOps(meter)
         y, cache = _forward(ops, self.op, inputs, self.options)
@@ -76,30 +91,45 @@ class Call(NamedTuple):
 
 
 class Computation:
-    """Our side: a call with the ops of a backend."""
+    """Our side: a call with the ops of a backend; ``exact``ly, in float64 with the inputs of the precision."""
 
-    def __init__(self, call: Call, ops: Ops) -> None:
+    def __init__(
+        self, call: Call, works: Sequence[str], ops: Ops, precision: str = "float32", *, exact: bool = False
+    ) -> None:
+        dtype = array_dtype(precision)
+
+        def on_device(x: np.ndarray) -> Any:
+            if x.dtype.kind == "f":
+                x = x.astype(dtype) if x.ndim > 1 else x  # vectors and scalars stay float32
+                x = x.astype(np.float64) if exact else x
+            return ops.asarray(x)
+
         inputs, dy = call.draw()
         self.call, self.ops = call, ops
-        self.inputs = [ops.asarray(x) for x in inputs]
-        self.dy = ops.asarray(dy)
+        self.inputs = [on_device(x) for x in inputs]
+        self.dy = on_device(dy)
         self.y: Any = None
         self.cache: Any = None
         self.gradients: tuple[Any, ...] = ()
-        self.works = {"forward": self.forward, "backward": self.backward}
+        own: dict[str, Callable[[], None]] = {
+            "forward": self.forward, "backward": self.backward, "forward+backward": self.forward_and_backward,
+        }  # fmt: skip
+        self.works = {work: own[work] for work in works}
 
     def forward(self) -> None:
         self.y, self.cache, self.gradients = None, None, ()
         self.y, self.cache = _forward(self.ops, self.call.op, self.inputs, self.call.options)
-        self.ops.synchronize()
 
     def backward(self) -> None:
         gradients = getattr(self.ops, f"{self.call.op}_backward")(self.dy, self.cache)
         self.gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        self.ops.synchronize()
+
+    def forward_and_backward(self) -> None:
+        self.forward()
+        self.backward()
 
     def results(self) -> list[np.ndarray]:
-        """The output and, after ``backward``, the gradients of all inputs."""
+        """The output and, after a backward pass, the gradients of all inputs."""
         return [self.ops.to_numpy(x) for x in (self.y, *self.gradients) if x is not None]
 
 
@@ -154,22 +184,43 @@ def attention_cases() -> list[Case]:
     return cases
 
 
-def _case(suite: str, text: str, call: Call) -> Case:
+def gpu_attention_cases() -> list[Case]:
+    """Of the suite ``gpu``: position attention, forward alone and with its backward pass."""
+    small = partial(_case, "gpu", *_position_attention(64), TOGETHER)
+    cases = []
+    for n in PIXELS:
+        matrix = 4 * n * n  # bytes
+        needs = {"plain": 4 * matrix, "sdpa math": 5 * matrix, "compiled": 4 * matrix}
+        case = _case("gpu", *_position_attention(n), TOGETHER)
+        cases.append(replace(case, peer_bytes=needs, warm_up=small, device="cuda"))
+    return cases
+
+
+def _case(suite: str, text: str, call: Call, works: Sequence[str] = APART) -> Case:
     names = ["y", *(name for name in GRADIENTS[call.op] if not (call.op == "conv2d" and name == "dbias"))]
     return Case(
-        suite, call.op, text, [("forward", "backward")], call.operations,
-        ours=partial(Computation, call),
-        torch=partial(_torch, call),
+        suite, call.op, text, [works] if works == APART else [(work,) for work in works],
+        operations=partial(call.operations, works),
+        ours=partial(Computation, call, works),
+        torch=partial(_torch, call, works),
         difference=partial(ops_difference, names),
+        errors=partial(ops_errors, works),
+        tolerances=dict.fromkeys(works, OP_ERRORS),
     )  # fmt: skip
 
 
-def _torch(call: Call, *, compiled: bool = False) -> Sides:
-    """PyTorch's ways; one op by itself leaves nothing for its compiler to join."""
+def _torch(
+    call: Call, works: Sequence[str], *, device: str = "cpu", precision: str = "float32",
+    compiled: bool | None = None,
+) -> Sides:
+    """PyTorch's ways. Only an attention on a GPU leaves its compiler something to join, and is compiled quickly."""
     from benchmarks.torch_ops import computations
 
     inputs, dy = call.draw()
-    return computations(call.op, inputs, dy, call.options)
+    compiled = device == "cuda" and compiled is not False
+    return computations(
+        call.op, inputs, dy, call.options, works, device=device, precision=precision, compiled=compiled
+    )
 
 
 def _convolution(each: Convolution) -> tuple[str, Call]:

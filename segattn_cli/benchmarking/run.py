@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
+from backends import BackendError, get_backend
 from backends.contract import Ops
+from segattn_cli.benchmarking.agreement import too_far
 from segattn_cli.benchmarking.cases import Case, Side
 from segattn_cli.benchmarking.competitors import PEERS, peer_sides
 from segattn_cli.benchmarking.memory import Answer, MeasurementError, Peak, Request, measure_afresh
-from segattn_cli.benchmarking.networks import memory_cases, networks_cases
-from segattn_cli.benchmarking.operations import attention_cases, ops_cases
-from segattn_cli.benchmarking.timing import LONG, Seconds, Timing, in_turns, run_once, timings_once, trial
-from segattn_cli.doctor import gigabytes
+from segattn_cli.benchmarking.meter import Meter, meter_of
+from segattn_cli.benchmarking.networks import gpu_network_cases, memory_cases, networks_cases
+from segattn_cli.benchmarking.operations import attention_cases, gpu_attention_cases, ops_cases
+from segattn_cli.benchmarking.timing import (
+    LONG,
+    Seconds,
+    Timing,
+    in_turns,
+    run_once,
+    timings_once,
+    trial,
+    until_queued,
+)
 from segattn_cli.errors import UsageError
+from segattn_cli.precision import array_dtype
 
 SUITES: dict[str, Callable[[], list[Case]]] = {
     "ops": ops_cases,
     "networks": networks_cases,
     "attention": attention_cases,
     "memory": memory_cases,
+    "gpu": lambda: [*gpu_attention_cases(), *gpu_network_cases()],
 }
 
 
@@ -28,10 +43,11 @@ class Plan(NamedTuple):
     """Which cases are timed, against whom and how."""
 
     cases: Sequence[Case]
+    backend: str = "numpy"
     against: str = "torch"
     repeat: int | None = None  # rounds; None for as many as there is time for
     memory: bool = True  # whether peaks are measured, too
-    compiled: bool = False  # whether torch.compile is one of PyTorch's ways
+    compiled: bool | None = None  # whether torch.compile is one of PyTorch's ways; None for where that is quick
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Row:
     subject: str
     work: str
     shape: str
-    dtype: str
+    precision: str
     seconds: float  # the median
     spread: float  # the median distance from it
     rounds: int
@@ -55,6 +71,16 @@ class Row:
     peer_spread: float | None
     peer_extra_bytes: int | None
     peer_process_bytes: int | None
+    error: float | None = None  # from float64, of the largest value or of all gradients' norm
+    peer_error: float | None = None
+    queue_seconds: float | None = None  # until a GPU has been told all that it is to do
+    peer_queue_seconds: float | None = None
+    ways: Mapping[str, float] = field(default_factory=dict)  # seconds of each of the peer's ways, tried a few times
+
+    @property
+    def dtype(self) -> str:
+        """Of the arrays: TF32 is a way to multiply float32."""
+        return "float32" if self.precision == "tf32" else self.precision
 
     @property
     def ratio(self) -> float | None:
@@ -62,7 +88,7 @@ class Row:
         return self.seconds / self.peer_seconds if self.peer_seconds else None
 
     def as_json(self) -> dict[str, Any]:
-        return vars(self) | {"ratio": self.ratio}
+        return vars(self) | {"dtype": self.dtype, "ratio": self.ratio}
 
 
 class Started(NamedTuple):
@@ -80,7 +106,7 @@ class Note(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Both sides compute different numbers, so the case was not timed."""
+    """Both sides compute different numbers, or ours computes none, so the case was not timed."""
 
     sentence: str
 
@@ -89,10 +115,11 @@ Event = Started | Row | Note | Difference
 
 
 def plan(
-    suite: str = "all", only: Sequence[str] = (), *, against: str = "torch", repeat: int | None = None,
-    memory: bool = True, compiled: bool = False,
+    suite: str = "all", only: Sequence[str] = (), *, backend: str = "numpy", against: str = "torch",
+    precisions: Sequence[str] = ("float32",), repeat: int | None = None, memory: bool = True,
+    compiled: bool | None = None,
 ) -> Plan:
-    """The plan for a suite or ``all`` of them; ``only`` keeps cases whose title has one of these texts.
+    """The plan for a suite, or ``all`` that suit the backend; ``only`` keeps what has one of these in its title.
 
     Raises :class:`UsageError` for a name that does not exist, and where nothing is left.
 
@@ -104,6 +131,8 @@ def plan(
     if against not in PEERS:
         raise UsageError(f"There is no peer {against!r}: choose from {', '.join(PEERS)}.")
     cases = [case for name, make in SUITES.items() if suite in (name, "all") for case in make()]
+    if suite == "all":
+        cases = [case for case in cases if case.device in ("", "cuda" if backend.startswith("cupy") else "cpu")]
     if not memory:
         cases = [case for case in cases if not case.once]
     if only:
@@ -111,17 +140,29 @@ def plan(
     if not cases:
         wanted = f" with {' or '.join(map(repr, only))} in its title" if only else " that measures no memory"
         raise UsageError(f"The suite {suite} has no case{wanted}: `segattn bench --list` has all.")
-    return Plan(cases, against, repeat, memory, compiled)
+    cases = [replace(case, precision=precision) for case in cases for precision in precisions]
+    return Plan(cases, backend, against, repeat, memory, compiled)
 
 
-def run(ops: Ops, plan: Plan, peak: float) -> Iterator[Event]:
-    """Time the backend ``ops`` as planned, where a matrix product reaches ``peak`` GFLOP/s."""
+def run(plan: Plan, peaks: Mapping[str, float]) -> Iterator[Event]:
+    """Time as planned, where a matrix product reaches so many GFLOP/s by precision.
+
+    Raises :class:`BackendError` where nothing can be timed at all; one case that cannot does not cost the others.
+    """
     for number, case in enumerate(plan.cases):
         yield Started(number, len(plan.cases), case)
-        if case.once:
-            yield from _run_once(ops, case, plan, peak)
-        else:
-            yield from _run(ops, case, plan, peak)
+        try:
+            yield from (_run_once if case.once else _run)(case, plan, peaks.get(case.precision))
+        except BackendError:
+            raise
+        except Disagreement as problem:
+            yield Difference(f"{case.title}{_in(case)} is not timed: {problem}.")
+        except Exception as error:
+            yield Difference(f"{case.title}{_in(case)} is not timed: it cannot run: {_first_line(error)}")
+
+
+class Disagreement(Exception):
+    """Our side computes something else; the message says what, and beside whom."""
 
 
 class Chosen(NamedTuple):
@@ -131,61 +172,126 @@ class Chosen(NamedTuple):
     seconds: Seconds  # of each work
     name: str
     side: Side
+    errors: Mapping[str, float]
 
 
-def _run(ops: Ops, case: Case, plan: Plan, peak: float) -> Iterator[Event]:
-    ours = case.ours(ops)
-    first = run_once(ours)
-    results = ours.results()
-    best: dict[str, Chosen] = {}
-    for name, make in peer_sides(case, plan.against, compiled=plan.compiled):
-        if sentence := _too_large(case, name):
-            yield Note(sentence)
-            continue
-        try:
-            side = make()
-            seconds = run_once(side)
-        except Exception as error:  # of many kinds: no memory, no kernel, no compiler
-            yield Note(f"{case.title}: {name} cannot run: {_first_line(error)}")
-            continue
-        if problem := case.difference(results, side.results()):
-            yield Difference(f"{case.title} is not timed: {problem} beside {name}.")
-            return
-        seconds = trial(side, seconds)
-        for group in case.groups:
-            total = sum(seconds[work] for work in group)
-            if group[0] not in best or total < best[group[0]].total:
-                best |= dict.fromkeys(group, Chosen(total, seconds, name, side))
-        del side
-    del results
+def _run(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
+    ops = get_backend(plan.backend, case.precision)
+    meter = meter_of(ops, plan.against)
+    exact = _exact(ops, case) if meter.exact else None
+    ours, first, results = _start(partial(case.ours, ops, case.precision), meter)
+    errors = {} if exact is None else case.errors(results, exact)
+    best, ways = yield from _choose(case, plan, meter, results, exact, errors)
+    del results, exact
     their_first = {work: way.seconds[work] for work, way in best.items()}
+    sides = {work: way.side for work, way in best.items()}
     if plan.repeat is None and sum(first.values()) + sum(their_first.values()) > LONG:
         our_timings, their_timings = timings_once(first), timings_once(their_first)
     else:
-        our_timings, their_timings = in_turns(ours, {work: way.side for work, way in best.items()}, plan.repeat)
+        our_timings, their_timings = in_turns(ours, sides, plan.repeat, meter.seconds)
+    queued, their_queued = _queued(ours, sides, meter)
     names = {work: way.name for work, way in best.items()}
-    del ours, best
-    our_peaks, their_peaks = yield from _peaks(ops, case, plan, names)
+    their_errors = {work: way.errors[work] for work, way in best.items() if work in way.errors}
+    del ours, sides, best
+    our_peaks, their_peaks = yield from _peaks(case, plan, names, meter)
     for work, operations in case.operations().items():
-        yield _row(
+        row = _row(
             case, work, operations, peak, our_timings[work], our_peaks.get(work), _peer(plan, names.get(work)),
             their_timings.get(work), their_peaks.get(work),
         )  # fmt: skip
+        yield replace(
+            row, error=errors.get(work), peer_error=their_errors.get(work), queue_seconds=queued.get(work),
+            peer_queue_seconds=their_queued.get(work),
+            ways={name: seconds[work] for name, seconds in ways.items() if work in seconds},
+        )  # fmt: skip
 
 
-def _run_once(ops: Ops, case: Case, plan: Plan, peak: float) -> Iterator[Event]:
+def _choose(
+    case: Case, plan: Plan, meter: Meter, results: Any, exact: Any, errors: Mapping[str, float]
+) -> Generator[Note, None, tuple[dict[str, Chosen], dict[str, Seconds]]]:
+    """The fastest of the peer's ways by work, and the seconds of all of them. Raises :class:`Disagreement`."""
+    best: dict[str, Chosen] = {}
+    ways: dict[str, Seconds] = {}
+    for name, make in peer_sides(case, plan.against, device=meter.device, compiled=plan.compiled):
+        if sentence := _too_large(case, name, meter):
+            yield Note(sentence)
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch's many on a kernel that does not fit: the note says it
+                side, seconds, theirs = _start(make, meter)
+        except Exception as error:  # of many kinds: no memory, no kernel, no compiler
+            yield Note(f"{case.title}{_in(case)}: {name} cannot run: {_first_line(error)}")
+            continue
+        their_errors = {} if exact is None else case.errors(theirs, exact)
+        if problem := _difference(case, results, theirs, errors, their_errors):
+            raise Disagreement(f"{problem} beside {name}")
+        if problem := too_far(their_errors, errors, case.tolerances, case.precision):
+            yield Note(f"{case.title}{_in(case)}: {name} is left out, its {problem}.")
+            continue
+        ways[name] = seconds = trial(side, seconds, meter.seconds)
+        for group in case.groups:
+            if not set(group) <= set(seconds):
+                continue
+            total = sum(seconds[work] for work in group)
+            if group[0] not in best or total < best[group[0]].total:
+                best |= dict.fromkeys(group, Chosen(total, seconds, name, side, their_errors))
+        del side, theirs
+    if not ways and (problem := too_far(errors, {}, case.tolerances, case.precision)):
+        raise Disagreement(problem)
+    return best, ways
+
+
+def _exact(ops: Ops, case: Case) -> Any:
+    """What the case computes in float64, from the same inputs."""
+    side = case.ours(ops, case.precision, exact=True)
+    run_once(side)
+    return side.results()
+
+
+def _start(make: Callable[[], Side], meter: Meter) -> tuple[Side, Seconds, Any]:
+    """A side that is warm, what its works took, and what they computed at first: a network goes on to learn."""
+    meter.release()
+    side = make()
+    seconds = run_once(side, meter.seconds)
+    results = side.results()
+    for _ in range(meter.warm_up - 1):
+        seconds = run_once(side, meter.seconds)
+    return side, seconds, results
+
+
+def _difference(
+    case: Case, ours: Any, theirs: Any, errors: Mapping[str, float], their_errors: Mapping[str, float]
+) -> str:
+    """What is wrong with our results, or "": beside float64 where that was computed, else beside the peer's."""
+    if errors:
+        return too_far(errors, their_errors, case.tolerances, case.precision)
+    return case.difference(ours, theirs)
+
+
+def _queued(ours: Side, theirs: Mapping[str, Side], meter: Meter) -> tuple[Seconds, Seconds]:
+    """After how long the host is free again, on both sides; on the host itself there is nothing to ask."""
+    if not meter.queues:
+        return {}, {}
+    their_queued: Seconds = {}
+    for side in {id(side): side for side in theirs.values()}.values():
+        works = [work for work, own in theirs.items() if own is side]
+        their_queued |= until_queued(side, works, meter.queue_seconds)
+    return until_queued(ours, ours.works, meter.queue_seconds), their_queued
+
+
+def _run_once(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
     """A case too large for turns: each side, in each of its ways, runs once in a process of its own."""
-    ours = measure_afresh(Request(case, ops.name))
+    ours = measure_afresh(Request(case, plan.backend))
     found: dict[str, Answer] = {}
     for name, _ in peer_sides(case, plan.against, compiled=False):
         try:
-            found[name] = measure_afresh(Request(case, ops.name, plan.against, name))
+            found[name] = measure_afresh(Request(case, plan.backend, plan.against, name))
         except MeasurementError as error:
             yield Note(f"{case.title}: {name} cannot run: {error}")
             continue
         if problem := case.difference(ours.sample, found[name].sample):
-            yield Difference(f"{case.title} is not timed: {problem} beside {name}.")
-            return
+            raise Disagreement(f"{problem} beside {name}")
     for work, operations in case.operations().items():
         peaks = {name: answer.peaks[work] for name, answer in found.items()}
         best = min(peaks, key=lambda name: peaks[name].seconds) if peaks else None
@@ -201,14 +307,14 @@ def _peer(plan: Plan, way: str | None) -> str | None:
 
 
 def _row(
-    case: Case, work: str, operations: int | None, peak: float, timing: Timing, ours: Peak | None,
+    case: Case, work: str, operations: int | None, peak: float | None, timing: Timing, ours: Peak | None,
     peer: str | None, peer_timing: Timing | None, theirs: Peak | None,
 ) -> Row:
     gflops = operations / timing.seconds / 1e9 if operations else None
     return Row(
-        case.suite, case.subject, work, case.shape, case.dtype, timing.seconds, timing.spread, timing.rounds,
+        case.suite, case.subject, work, case.shape, case.precision, timing.seconds, timing.spread, timing.rounds,
         gflops=gflops,
-        peak_share=gflops / peak if gflops else None,
+        peak_share=gflops / peak if gflops and peak else None,
         extra_bytes=ours.extra_bytes if ours else None,
         process_bytes=ours.process_bytes if ours else None,
         peer=peer,
@@ -220,29 +326,40 @@ def _row(
 
 
 def _peaks(
-    ops: Ops, case: Case, plan: Plan, ways: Mapping[str, str]
+    case: Case, plan: Plan, ways: Mapping[str, str], meter: Meter
 ) -> Generator[Note, None, tuple[dict[str, Peak], dict[str, Peak]]]:
     """Our peaks and the peer's by work; ``ways`` has the way in which the peer does each."""
     ours: dict[str, Peak] = {}
     theirs: dict[str, Peak] = {}
-    if not plan.memory or ops.name == "cupy":  # whose memory is the device's
+    if not plan.memory:
         return ours, theirs
     try:
-        ours = measure_afresh(Request(case, ops.name)).peaks
+        meter.release()
+        ours = meter.peaks(Request(case, plan.backend))
         for way in dict.fromkeys(ways.values()):
-            peaks = measure_afresh(Request(case, ops.name, plan.against, way)).peaks
-            theirs |= {work: peaks[work] for work in ways if ways[work] == way}
-    except MeasurementError as error:
-        yield Note(f"{case.title}: the memory could not be measured: {error}.")
+            peaks = meter.peaks(Request(case, plan.backend, plan.against, way))
+            theirs |= {work: peaks[work] for work in ways if ways[work] == way and work in peaks}
+    except Exception as error:  # the times are worth keeping
+        yield Note(f"{case.title}{_in(case)}: the memory could not be measured: {_first_line(error)}.")
     return ours, theirs
 
 
-def _too_large(case: Case, way: str) -> str:
+def _too_large(case: Case, way: str, meter: Meter) -> str:
     """A sentence where the peer's ``way`` would need more memory than is free; or ""."""
-    needed, free = case.peer_bytes.get(way, 0) / 1e9, gigabytes("MemAvailable")
+    if way not in case.peer_bytes:
+        return ""
+    needed, free = case.peer_bytes[way] * array_dtype(case.precision).itemsize / 4, meter.free_bytes()
     if free is None or needed <= free:
         return ""
-    return f"{case.title}: {way} is left out, it needs about {needed:.0f} GB of memory and {free:.0f} are free."
+    return (
+        f"{case.title}{_in(case)}: {way} is left out, it needs about {needed / 1e9:.0f} GB of memory and "
+        f"{free / 1e9:.0f} are free."
+    )
+
+
+def _in(case: Case) -> str:
+    """The precision, where it is not the usual one."""
+    return "" if case.precision == "float32" else f" in {case.precision}"
 
 
 def _first_line(error: Exception) -> str:

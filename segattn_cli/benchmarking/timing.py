@@ -1,10 +1,10 @@
-"""The clock: which of a peer's ways is the fastest, and both sides in turns."""
+"""Turns: which of a peer's ways is the fastest, and both sides one after the other, on a clock of the device's."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from segattn_cli.benchmarking.cases import Side
@@ -21,7 +21,12 @@ LONG = 30.0
 LEAD_IN = 0.03
 SHORT = 1.0
 
+#: Queueing is looked at so many times; the least counts.
+QUEUED = 3
+
 Seconds = dict[str, float]  # by work
+#: Seconds that a call takes, until all is done that it asked for.
+Clock = Callable[[Callable[[], None]], float]
 
 
 class Timing(NamedTuple):
@@ -41,18 +46,25 @@ class Timing(NamedTuple):
         return cls(median, statistics.median(abs(each - median) for each in seconds), len(seconds))
 
 
-def run_once(side: Side) -> Seconds:
+def timed(function: Callable[[], None]) -> float:
+    """Seconds of one call: the clock of the host."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def run_once(side: Side, clock: Clock = timed) -> Seconds:
     """Every work of ``side`` in order, each timed by itself."""
-    return {work: timed(function) for work, function in side.works.items()}
+    return {work: clock(function) for work, function in side.works.items()}
 
 
-def trial(side: Side, warm_up: Seconds) -> Seconds:
+def trial(side: Side, warm_up: Seconds, clock: Clock = timed) -> Seconds:
     """What ``side`` takes once it is warm, roughly: the least of a few runs, or of none where each is long."""
     total = sum(warm_up.values())
     runs = 3 if total < SHORT else 1 if total < BUDGET else 0
     if total < SHORT:
-        _lead_in(side)
-    seconds = [run_once(side) for _ in range(runs)] or [warm_up]
+        _lead_in(side, clock)
+    seconds = [run_once(side, clock) for _ in range(runs)] or [warm_up]
     return min(seconds, key=lambda each: sum(each.values()))
 
 
@@ -68,7 +80,7 @@ def is_enough(rounds: int, elapsed: float, repeat: int | None) -> bool:
 
 
 def in_turns(
-    ours: Side, theirs: Mapping[str, Side], repeat: int | None = None
+    ours: Side, theirs: Mapping[str, Side], repeat: int | None = None, clock: Clock = timed
 ) -> tuple[dict[str, Timing], dict[str, Timing]]:
     """Time our side and theirs, by work, round after round: ours, theirs, ours, theirs, …
 
@@ -83,9 +95,9 @@ def in_turns(
         for number, (side, works) in enumerate(turns):
             own = seconds.setdefault(number, {work: [] for work in works})
             if rounds and sum(each[-1] for each in own.values()) < SHORT:
-                _lead_in(side)
+                _lead_in(side, clock)
             for work in works:
-                own[work].append(timed(side.works[work]))
+                own[work].append(clock(side.works[work]))
         rounds += 1
     our_seconds, *their_seconds = seconds.values()
     return _timings(our_seconds), _timings({work: each for own in their_seconds for work, each in own.items()})
@@ -100,18 +112,17 @@ def timings_once(seconds: Seconds) -> dict[str, Timing]:
     return {work: Timing.of([each]) for work, each in seconds.items()}
 
 
-def _lead_in(side: Side) -> None:
+def until_queued(side: Side, works: Iterable[str], queue: Clock) -> Seconds:
+    """The seconds after which each of ``works`` is queued, by a clock that does not wait for the device."""
+    rounds = [{work: queue(side.works[work]) for work in works} for _ in range(QUEUED)]
+    return {work: min(each[work] for each in rounds) for work in rounds[0]}
+
+
+def _lead_in(side: Side, clock: Clock) -> None:
     start = time.perf_counter()
     while time.perf_counter() - start < LEAD_IN:
-        run_once(side)
+        run_once(side, clock)
 
 
 def _timings(seconds: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
     return {work: Timing.of(each) for work, each in seconds.items()}
-
-
-def timed(function: Callable[[], None]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,10 +27,10 @@ def bench(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="ops|networks|attention|memory|all", help="Which computations.", rich_help_panel=WHAT,
-            autocompletion=completion.suites,
+            metavar="ops|networks|attention|memory|gpu|all", rich_help_panel=WHAT, show_default=False,
+            help="Which computations; by default all, on cupy gpu.", autocompletion=completion.suites,
         ),
-    ] = "all",
+    ] = "",
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +54,15 @@ def bench(
             autocompletion=completion.peers,
         ),
     ] = "torch",
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="float32|tf32|float16|bfloat16", rich_help_panel=HOW, show_default=False,
+            autocompletion=completion.precisions,
+            help="In what to compute, on both sides; may be repeated, or separated by commas. By default float32, "
+            "on cupy all that the GPU has.",
+        ),
+    ] = None,
     repeat: Annotated[
         int | None,
         typer.Option(
@@ -65,12 +74,20 @@ def bench(
         bool, typer.Option("--memory/--no-memory", help="Whether to measure peaks, too.", rich_help_panel=HOW)
     ] = True,
     compiled: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--compile/--no-compile", rich_help_panel=HOW,
-            help="Whether to try torch.compile on networks, which takes minutes and a C++ compiler.",
+            "--compile/--no-compile", rich_help_panel=HOW, show_default=False,
+            help="Whether to try torch.compile on networks, which takes minutes and a C++ compiler; by default on "
+            "position attention on a GPU alone.",
         ),
-    ] = False,
+    ] = None,
+    commit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HASH", rich_help_panel=RESULTS, show_default=False,
+            help="The commit for the JSON, where the checkout came without git.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -82,12 +99,13 @@ def bench(
         Path | None, typer.Option(metavar="PNG", help="The ratios as a picture.", rich_help_panel=RESULTS)
     ] = None,
 ) -> None:
-    """Time a backend beside PyTorch: ops, networks, attentions, memory.
+    """Time a backend beside PyTorch: ops, networks, attentions, memory, and a GPU.
 
     Both sides first have to compute the same numbers; then they take turns in one
     process, on as many threads. Of PyTorch's ways (layouts, attentions), the
     fastest is the peer. GFLOP/s count the arithmetic of the plain algorithm: what
     needs less, as Winograd's convolution, can exceed the peak of a matrix product.
+    The backend cupy is timed on the GPU, as is PyTorch, by the GPU's own clock.
     Exits with 10 where the numbers differ.
 
     \b
@@ -96,15 +114,16 @@ def bench(
       segattn bench --suite ops --only conv2d --no-memory
       segattn bench --suite attention --json times.json --plot times.png
       segattn bench --suite ops --against reference
+      segattn bench --backend cupy --precision tf32,float16 --json h100.json
     """
     from rich.console import Console
 
     from backends import get_backend
-    from segattn_cli.benchmarking import SUITES, plan, run
+    from segattn_cli.benchmarking import SUITES, plan, precisions_of, run
     from segattn_cli.benchmarking.competitors import require_compiler, require_peer
     from segattn_cli.benchmarking.machine import examine
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console() if sys.stdout.isatty() else Console(width=240)
     if show:
         for name, make in SUITES.items():
             console.print(f"[bold]{name}[/]")
@@ -114,21 +133,27 @@ def bench(
     for path in (json_file, plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise OutputError(f"There is no folder {path.parent} to write {path.name} to.")
-    planned = plan(suite, only or (), against=against, repeat=repeat, memory=memory, compiled=compiled)
-    ops = get_backend(backend)
-    require_peer(against, ops)
+    name = get_backend(backend).name
+    backend = name if backend == "auto" else backend
+    asked = [each for text in precision or () for each in text.split(",")]
+    precisions = precisions_of(backend, asked)
+    planned = plan(
+        suite or ("gpu" if name == "cupy" else "all"), only or (), backend=backend, against=against,
+        precisions=precisions, repeat=repeat, memory=memory, compiled=compiled,
+    )  # fmt: skip
+    require_peer(against, get_backend(backend))
     if compiled:
         require_compiler()
-    machine = examine()
+    machine = examine(backend, precisions, commit)
 
     rows: list[Row] = []
     differences: list[str] = []
     interrupted = False
     try:
-        _watch(run(ops, planned, machine.peak), rows, differences)
+        _watch(run(planned, machine.peaks), rows, differences)
     except KeyboardInterrupt:
         interrupted = True
-    _report(console, ops.name, machine, rows, differences, json_file, plot)
+    _report(console, name, machine, rows, differences, json_file, plot)
     if interrupted:
         print("segattn: Interrupted; what was measured until then is kept.", file=sys.stderr)
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -181,51 +206,72 @@ def _report(
 
 
 def _describe(machine: Machine) -> str:
+    found = machine.machine
     kernels = dict.fromkeys(f"{each['architecture'] or each['library']} ({each['of']})" for each in machine.kernels)
     versions = [f"{name} {value}" for name, value in machine.versions.items() if value != "not installed"]
-    return (
-        f"{machine.machine['processor']}, {machine.machine['threads']} threads, kernels {', '.join(kernels)}, "
-        f"matrix product {machine.peak:.0f} GFLOP/s\n{', '.join(versions)}"
-    )
+    peaks = ", ".join(f"{value:.0f} ({name})" for name, value in machine.peaks.items())
+    if "device" in found:
+        where = (
+            f"{found['device']}, driver {found['driver']}, CUDA {found['CUDA runtime']}, "
+            f"convolutions by {found['convolutions']}"
+        )
+    else:
+        where = f"{found['processor']}, {found['threads']} threads, kernels {', '.join(kernels)}"
+    return f"{where}, matrix product {peaks} GFLOP/s\n{', '.join(versions)}"
 
 
 def _table(backend: str, rows: Sequence[Row]) -> Table:
-    """One line for each work; what repeats is said once."""
+    """One line for each work; what repeats is said once, and a column without a figure is left out."""
     from rich import box
     from rich.table import Table
 
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        (backend, lambda row: _duration(row.seconds, row.spread)),
+        ("GFLOP/s", lambda row: "" if row.gflops is None else f"{row.gflops:.0f}"),
+        ("of peak", lambda row: "" if row.peak_share is None else f"{100 * row.peak_share:.0f} %"),
+        ("peer", lambda row: _duration(row.peer_seconds, row.peer_spread)),
+        ("ratio", lambda row: _ratio(row.ratio)),
+        ("memory", lambda row: _bytes(row.extra_bytes)),
+        ("peer's", lambda row: _bytes(row.peer_extra_bytes)),
+        ("error", lambda row: _error(row.error)),
+        ("peer's", lambda row: _error(row.peer_error)),
+        ("queued", lambda row: _duration(row.queue_seconds)),
+        ("peer's", lambda row: _duration(row.peer_queue_seconds)),
+    ]
+    columns = [(heading, figure) for heading, figure in columns if any(map(figure, rows))]
+    in_float32 = all(row.precision == "float32" for row in rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("")
-    table.add_column("")
-    table.add_column("")
-    for heading in (backend, "GFLOP/s", "of peak", "peer", "ratio", "memory", "peer's"):
+    for _ in range(3 if in_float32 else 4):
+        table.add_column("")
+    for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("the peer")
-    last: tuple[str, str, str] | None = None
+    last: tuple[str, ...] | None = None
     for row in rows:
         if last is not None and last[0] != row.suite:
             table.add_section()
         subject = row.suite, row.subject, row.shape
         table.add_row(
-            *(("", "") if subject == last else subject[1:]), row.work,
-            _duration(row.seconds, row.spread),
-            "" if row.gflops is None else f"{row.gflops:.0f}",
-            "" if row.peak_share is None else f"{100 * row.peak_share:.0f} %",
-            "" if row.peer_seconds is None else _duration(row.peer_seconds, row.peer_spread or 0.0),
-            _ratio(row.ratio),
-            _bytes(row.extra_bytes),
-            _bytes(row.peer_extra_bytes),
+            *(("", "") if subject == last else subject[1:]), row.work, *(() if in_float32 else (row.precision,)),
+            *(figure(row) for _, figure in columns),
             row.peer or "none",
         )  # fmt: skip
         last = subject
     return table
 
 
-def _duration(seconds: float, spread: float) -> str:
+def _duration(seconds: float | None, spread: float | None = None) -> str:
+    if seconds is None:
+        return ""
     factor, unit = (1, "s ") if seconds >= 1 else (1e3, "ms")
     value = factor * seconds
     digits = 2 if value < 10 else 1 if value < 100 else 0
-    return f"{value:.{digits}f} ± {factor * spread:.{digits}f} {unit}"
+    around = "" if spread is None else f" ± {factor * spread:.{digits}f}"
+    return f"{value:.{digits}f}{around} {unit}"
+
+
+def _error(error: float | None) -> str:
+    return "" if error is None else f"{error:.0e}"
 
 
 def _ratio(ratio: float | None) -> str:

@@ -39,6 +39,7 @@ def doctor(
             f"numpy: runs, on {report.threads} threads",
             *[f"{name}: {value}" for name, value in report.backends.items()],
         ],
+        **({"GPU": [f"{name}: {value}" for name, value in report.gpu.items()]} if report.gpu else {}),
     }
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from segattn_cli.benchmarking.agreement import ops_difference
+from segattn_cli.benchmarking.agreement import OP_ERRORS, ops_difference
 from segattn_cli.benchmarking.cases import Case
 
 Log = list[tuple[str, str]]
@@ -35,6 +35,16 @@ class Toy:
 
 
 @pytest.fixture
+def torch() -> Iterator[Any]:
+    """On one thread: on small maps, more only wait for each other."""
+    module = pytest.importorskip("torch", reason="PyTorch is the peer here; `pip install torch` to run these tests")
+    threads = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(threads)
+
+
+@pytest.fixture
 def log() -> Log:
     return []
 
@@ -55,9 +65,13 @@ def toy_case(toy: Callable[..., Toy]) -> Callable[..., Case]:
         return Case(
             more.pop("suite", "ops"), more.pop("subject", "toy"), "2×3", groups,
             operations=lambda: {"forward": 2_000_000, "backward": None},
-            ours=more.pop("ours", lambda ops: toy()),
-            torch=lambda compiled: list(ways.items()),
+            ours=more.pop("ours", lambda ops, precision, exact=False: toy()),
+            torch=lambda **setting: list(ways.items()),
             difference=lambda ours, theirs: ops_difference(["y"], ours, theirs),
+            errors=lambda results, exact: dict.fromkeys(
+                ("forward", "backward"), float(abs(results[0] - exact[0]).max())
+            ),
+            tolerances=dict.fromkeys(("forward", "backward"), OP_ERRORS),
             **more,
         )  # fmt: skip
 

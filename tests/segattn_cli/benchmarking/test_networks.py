@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,6 @@ SMALL = {
     "resnet50": NetworkConfig(classes=5, backbone="resnet50", head="dual"),
     "two scales": NetworkConfig(classes=5, backbone="resnet18", head="dual", scales=(1.0, 0.5)),
 }
-
-
-@pytest.fixture
-def torch() -> Iterator[Any]:
-    """On one thread: on small maps, more only wait for each other."""
-    module = pytest.importorskip("torch", reason="PyTorch is the peer here; `pip install torch` to run these tests")
-    threads = module.get_num_threads()
-    module.set_num_threads(1)
-    yield module
-    module.set_num_threads(threads)
 
 
 @pytest.mark.torch

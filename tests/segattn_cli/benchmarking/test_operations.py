@@ -111,7 +111,7 @@ def test_every_way_of_pytorch_agrees_with_the_reference(op: str) -> None:
 @pytest.mark.parametrize("op", SMALL)
 def test_a_wrong_gradient_is_found(op: str) -> None:
     case = _case("ops", "small", SMALL[op])
-    side = Computation(SMALL[op], get_backend("reference"))
+    side = Computation(SMALL[op], ("forward", "backward"), get_backend("reference"))
     run_once(side)
     right = side.results()
     assert case.difference(right, right) == ""

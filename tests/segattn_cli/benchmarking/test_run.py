@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from backends import get_backend
 from segattn_cli.benchmarking import SUITES, Difference, Note, Plan, Row, Started, plan, run
 from segattn_cli.benchmarking.memory import Answer, MeasurementError, Peak
 from segattn_cli.errors import UsageError
 
 ENGINE = importlib.import_module("segattn_cli.benchmarking.run")  # the package has a function of that name
+METER = importlib.import_module("segattn_cli.benchmarking.meter")
 CONTRACT = {
     "subject", "work", "shape", "dtype", "seconds", "gflops", "peak_share", "extra_bytes", "peer", "peer_seconds",
     "peer_extra_bytes",
@@ -21,8 +21,8 @@ CONTRACT = {
 
 
 def events(*cases: Any, **options: Any) -> list[Any]:
-    options = {"repeat": 2, "memory": False} | options
-    return list(run(get_backend("reference"), Plan(cases, **options), peak=100.0))
+    options = {"backend": "reference", "repeat": 2, "memory": False} | options
+    return list(run(Plan(cases, **options), {"float32": 100.0}))
 
 
 def rows(*cases: Any, **options: Any) -> list[Row]:
@@ -64,7 +64,7 @@ def test_works_of_different_groups_may_have_different_peers(toy, toy_case) -> No
 
 
 def test_a_wrong_op_is_found_and_not_timed(toy, toy_case, log) -> None:
-    case = toy_case({"plain": lambda: toy("theirs")}, ours=lambda ops: toy("ours", value=0.7))
+    case = toy_case({"plain": lambda: toy("theirs")}, ours=lambda ops, precision: toy("ours", value=0.7))
     _, difference = events(case)
     assert isinstance(difference, Difference)
     assert difference.sentence.startswith("toy 2×3 is not timed: y is off by 2.0e-01 of its largest value")
@@ -73,7 +73,7 @@ def test_a_wrong_op_is_found_and_not_timed(toy, toy_case, log) -> None:
 
 def test_the_other_cases_go_on_after_a_difference(toy, toy_case) -> None:
     ways = {"plain": lambda: toy("theirs")}
-    found = events(toy_case(ways, ours=lambda ops: toy(value=0.7)), toy_case(ways))
+    found = events(toy_case(ways, ours=lambda ops, precision: toy(value=0.7)), toy_case(ways))
     assert [type(event) for event in found] == [Started, Difference, Started, Row, Row]
 
 
@@ -87,7 +87,7 @@ def test_a_way_that_cannot_run_is_left_out_with_a_note(toy, toy_case) -> None:
 
 
 def test_a_way_that_does_not_fit_into_memory_is_left_out_with_a_note(toy, toy_case, monkeypatch) -> None:
-    monkeypatch.setattr(ENGINE, "gigabytes", lambda entry: 4.0)
+    monkeypatch.setattr(METER, "gigabytes", lambda entry: 4.0)
     case = toy_case({"plain": lambda: toy("theirs")}, peer_bytes={"plain": 5 * 10**9})
     _, note, forward, _ = events(case)
     assert note.sentence == "toy 2×3: plain is left out, it needs about 5 GB of memory and 4 are free."
@@ -109,7 +109,7 @@ def test_peaks_stand_beside_times(toy, toy_case, monkeypatch) -> None:
         size = 7 if request.against else 5
         return Answer({work: Peak(size, 100 * size, 1.0) for work in request.case.works}, {})
 
-    monkeypatch.setattr(ENGINE, "measure_afresh", measure)
+    monkeypatch.setattr(METER, "measure_afresh", measure)
     forward, _ = rows(toy_case({"plain": lambda: toy("theirs")}), memory=True)
     assert asked == [("", ""), ("torch", "plain")]
     assert (forward.extra_bytes, forward.peer_extra_bytes) == (5, 7)
@@ -120,7 +120,7 @@ def test_where_memory_cannot_be_measured_times_are_kept(toy, toy_case, monkeypat
     def fail(request: Any) -> Answer:
         raise MeasurementError("its process ended with -9")
 
-    monkeypatch.setattr(ENGINE, "measure_afresh", fail)
+    monkeypatch.setattr(METER, "measure_afresh", fail)
     _, note, forward, _ = events(toy_case({"plain": lambda: toy("theirs")}), memory=True)
     assert "its process ended with -9" in note.sentence
     assert forward.seconds >= 0
@@ -145,7 +145,7 @@ def test_a_large_case_runs_once_on_each_side(toy_case, monkeypatch) -> None:
 def test_where_the_first_runs_are_long_they_are_all_there_is(toy, toy_case, log, monkeypatch) -> None:
     monkeypatch.setattr(ENGINE, "LONG", 0.0)
     case = toy_case({"plain": lambda: toy("theirs", {"forward": 0.01, "backward": 0.0})})
-    monkeypatch.setattr(ENGINE, "trial", lambda side, seconds: seconds)
+    monkeypatch.setattr(ENGINE, "trial", lambda side, seconds, clock: seconds)
     forward, _ = rows(case, repeat=None)
     assert log.count(("ours", "forward")) == log.count(("theirs", "forward")) == 1
     assert (forward.rounds, forward.spread) == (1, 0.0)
@@ -156,7 +156,10 @@ def test_where_the_first_runs_are_long_they_are_all_there_is(toy, toy_case, log,
 
 def test_suites_are_planned_by_name() -> None:
     assert {case.suite for case in plan("networks").cases} == {"networks"}
-    assert list(dict.fromkeys(case.suite for case in plan("all").cases)) == list(SUITES)
+    of_a_processor = ["ops", "networks", "attention", "memory"]
+    assert list(dict.fromkeys(case.suite for case in plan("all").cases)) == of_a_processor
+    of_a_gpu = plan("all", backend="cupy:1", memory=False)
+    assert {case.suite for case in of_a_gpu.cases} == set(SUITES) - {"memory"}
     assert "memory" not in {case.suite for case in plan("all", memory=False).cases}
     titles = [case.title for case in plan("all").cases]
     assert len(titles) > 45
@@ -168,7 +171,7 @@ def test_suites_are_planned_by_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"suite": "op"}, "There is no suite 'op': choose from ops, networks, attention, memory, all."),
+        ({"suite": "op"}, "There is no suite 'op': choose from ops, networks, attention, memory, gpu, all."),
         ({"against": "jax"}, "There is no peer 'jax': choose from torch, reference."),
         ({"suite": "ops", "only": ["no such"]}, "The suite ops has no case with 'no such' in its title"),
         ({"suite": "memory", "memory": False}, "The suite memory has no case that measures no memory"),

@@ -15,14 +15,15 @@ from segattn_cli.benchmarking import Difference, Note, Row, Started, plan
 from segattn_cli.benchmarking.machine import Machine
 from segattn_cli.errors import ExitCode
 
-MACHINE = Machine({"processor": "Toy", "threads": 2, "matrix product, GFLOP/s": 200.0}, {"python": "3.11"}, [])
+PRODUCT = {"matrix product, GFLOP/s": {"float32": 200.0}}
+MACHINE = Machine({"processor": "Toy", "threads": 2} | PRODUCT, {"python": "3.11"}, [])
 SMALL = ("--suite", "ops", "--only", "scale_fusion", "--against", "reference", "--repeat", "1", "--no-memory")
 
 
 def row(**changes: Any) -> Row:
     values = {
-        "suite": "ops", "subject": "conv2d", "work": "forward", "shape": "2×3", "dtype": "float32", "seconds": 0.25,
-        "spread": 0.01, "rounds": 3, "gflops": 90.0, "peak_share": 0.45, "extra_bytes": 5_000_000,
+        "suite": "ops", "subject": "conv2d", "work": "forward", "shape": "2×3", "precision": "float32",
+        "seconds": 0.25, "spread": 0.01, "rounds": 3, "gflops": 90.0, "peak_share": 0.45, "extra_bytes": 5_000_000,
         "process_bytes": None, "peer": "torch contiguous", "peer_seconds": 0.5, "peer_spread": 0.02,
         "peer_extra_bytes": None, "peer_process_bytes": None,
     }  # fmt: skip
@@ -34,14 +35,14 @@ def yielding(monkeypatch: pytest.MonkeyPatch) -> Any:
     """``yielding(*events)``: what a run yields; an exception among them is raised."""
 
     def replace(*events: Any) -> None:
-        def run(ops: Any, plan: Any, peak: float) -> Iterator[Any]:
+        def run(plan: Any, peaks: Any) -> Iterator[Any]:
             for event in events:
                 if isinstance(event, BaseException):
                     raise event
                 yield event
 
         monkeypatch.setattr(segattn_cli.benchmarking, "run", run)
-        monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", lambda: MACHINE)
+        monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", lambda *_: MACHINE)
 
     return replace
 
@@ -68,7 +69,7 @@ def test_one_small_case(cli, tmp_path) -> None:
     report = json.loads((tmp_path / "times.json").read_text())
     assert set(report) >= {"machine", "versions", "kernels", "rows"}
     assert report["backend"] == "numpy"
-    assert report["machine"]["matrix product, GFLOP/s"] > 1
+    assert report["machine"]["matrix product, GFLOP/s"]["float32"] > 1
     assert [each["work"] for each in report["rows"]] == ["forward", "backward"]
     assert all(each["seconds"] > 0 < each["peer_seconds"] for each in report["rows"])
     assert (tmp_path / "times.png").stat().st_size > 10_000
@@ -85,6 +86,28 @@ def test_every_figure_stands_in_the_table(cli, yielding) -> None:
     finished = cli("bench", *SMALL)
     for text in ("250 ± 10 ms", "90", "45 %", "500 ± 20 ms", "0.50", "5.0 MB", "torch contiguous", "none"):
         assert text in finished.out
+
+
+def test_figures_of_a_gpu_have_columns_of_their_own(cli, yielding, monkeypatch) -> None:
+    seen = []
+
+    def examine(*arguments: Any) -> Machine:
+        seen.append(arguments)
+        found = {
+            "device": "Card", "driver": "580.65", "CUDA runtime": "13.0", "convolutions": "cuDNN 9.19",
+            "matrix product, GFLOP/s": {"float32": 50e3, "tf32": 400e3},
+        }  # fmt: skip
+        return Machine(found, {"cupy": "14.2.0"}, [])
+
+    yielding(row(precision="tf32", error=3.1e-4, peer_error=2.9e-4, queue_seconds=0.001, peer_queue_seconds=0.0023))
+    monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", examine)
+    finished = cli("bench", *SMALL, "--commit", "abc1234")
+    assert seen == [("numpy", ["float32"], "abc1234")]
+    for text in ("tf32", "3e-04", "2.30 ms", "queued", "Card, driver 580.65", "50000 (float32), 400000 (tf32)"):
+        assert text in finished.out
+    yielding(row())
+    for text in ("error", "queued", "float32 "):
+        assert text not in cli("bench", *SMALL).out
 
 
 def test_notes_go_to_stderr(cli, yielding) -> None:
@@ -119,6 +142,8 @@ def test_ctrl_c_keeps_what_was_measured(cli, yielding, tmp_path) -> None:
         (("--suite", "op"), ExitCode.USAGE, "There is no suite 'op'"),
         (("--against", "jax"), ExitCode.USAGE, "There is no peer 'jax'"),
         (("--backend", "nump"), ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (("--precision", "tf32,float16"), ExitCode.BACKEND, "The backend numpy computes in float32, not in tf32"),
+        (("--precision", "float31"), ExitCode.BACKEND, "Unknown precision 'float31'"),
         (("--only", "nothing like it"), ExitCode.USAGE, "has no case with 'nothing like it' in its title"),
         (("--repeat", "0"), ExitCode.USAGE, "--repeat"),
         (("--json", "no/such/folder/x.json"), ExitCode.OUTPUT, "There is no folder no/such/folder"),
