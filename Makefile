@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
+RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
+SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-cuda test-gpu fuzz lint clean
@@ -42,11 +44,17 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 test: $(VENV)/.test  ## run the tests: about 12 minutes on two cores
 	$(BIN)/python -m pytest
 
-test-cuda: $(VENV)/.test-cuda  ## compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
+test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
 	$(BIN)/python -m pytest -m cuda_cpu --no-skips tests/cuda_cpu
 
-test-gpu:  ## run the tests of the CuPy backend: needs a GPU, installs nothing
+test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU, installs nothing
 	$(PYTHON) -m pytest -m gpu tests/backends/cupy
+	@if command -v compute-sanitizer >/dev/null; then \
+	    for tool in memcheck racecheck synccheck; do \
+	        compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -m gpu -k $(SANITIZED) tests/backends/cupy/test_ops.py || exit 1; \
+	    done; \
+	else echo "compute-sanitizer is not installed: kernels were not sanitized"; fi
+	$(PYTHON) -m segattn_cli.app bench --backend cupy --against torch --json $(RECORD)
 
 fuzz: $(BIN)/segattn  ## hostile files for the reader of weights, FUZZ_SECONDS=60: needs Linux
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -10,7 +10,6 @@ import pytest
 import reference.ops
 from backends import BackendError, get_backend
 from backends.tolerances import PRECISIONS, compare
-from segattn_cli.checking.lockstep import GRADIENTS
 from segattn_cli.precision import array_dtype, cast, is_floating, vector_dtype
 
 
@@ -75,10 +74,9 @@ def error_of(value, exact):
 def stored_dtypes(op, inputs, maps):
     """The dtype of each output: maps have theirs, statistics and losses are float32 beside 16 bits."""
     dtypes = {"y": vector_dtype(maps) if op == "softmax_cross_entropy" else inputs[0].dtype}
-    names = list(inspect.signature(getattr(reference.ops, op)).parameters)
-    belongs = {name: x.dtype for name, x in zip(names, inputs, strict=False) if is_floating(x)}
-    for n, gradient in enumerate(GRADIENTS[op]):
-        dtypes[f"gradient {n}"] = belongs.get(gradient[1:], maps)
+    names = inspect.signature(getattr(reference.ops, op)).parameters
+    given = [x for name, x in zip(names, inputs, strict=False) if name not in ("mean", "variance")]
+    dtypes |= {f"gradient {n}": x.dtype for n, x in enumerate(given) if is_floating(x)}  # in the order of inputs
     return dtypes | dict.fromkeys(("mean", "variance"), vector_dtype(maps))
 
 
