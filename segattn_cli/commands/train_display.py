@@ -116,7 +116,8 @@ def milestone(event: Event) -> str:
         start = f"from step {event.step} " if event.step else ""
         return (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
-            f"classes; {event.steps} steps {start}with {event.backend}{_first_use(event.backend)}"
+            f"classes; {event.steps} steps {start}with {event.backend}{_in(event.precision)}"
+            f"{_first_use(event.backend)}"
         )
     if isinstance(event, WeightsLoaded):
         return weights_line(event)
@@ -147,6 +148,7 @@ def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
     table = [
         ("loss", f"{event.loss:.3f} ({', '.join(f'{name} {part:.3f}' for name, part in event.parts.items())})"),
         ("learning rate", f"{event.learning_rate:.2e}"),
+        *([("loss scale", _loss_scale(event.loss_scale, event.skipped))] if event.loss_scale is not None else []),
         ("speed", f"{event.images_per_second:.1f} images/s, {event.wait_share:.0%} waiting for data"),
         ("memory", f"{event.memory / 1e6:.0f} MB"),
         ("left", duration(event.seconds_left)),
@@ -157,6 +159,14 @@ def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
         weights = zip(scales, event.scale_weights, strict=True)
         table.append(("scales", ", ".join(f"×{scale:g} {weight:.2f}" for scale, weight in weights)))
     return table
+
+
+def _loss_scale(scale: float, skipped: int) -> str:
+    """
+    >>> _loss_scale(65536.0, 0), _loss_scale(16384.0, 2)
+    ('65,536', '16,384, 2 steps skipped')
+    """
+    return f"{scale:,.0f}" + (f", {skipped} step{'s' * (skipped != 1)} skipped" if skipped else "")
 
 
 def gate_name(parameter: str) -> str:
@@ -177,6 +187,10 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _in(precision: str) -> str:
+    return "" if precision == "float32" else f" in {precision}"
 
 
 def _first_use(backend: str) -> str:

@@ -167,11 +167,11 @@ VALUES: dict[str, Check] = {
         (
             "step", "steps", "epoch", "loss", "learning_rate", "gradient_norm", "images_per_second", "wait_share",
             "seconds", "memory", "miou", "pixel_accuracy", "parameters", "training_images", "validation_images",
-            "matched",
+            "matched", "loss_scale", "skipped",
         ),
         _is_number,
     ),
-    **dict.fromkeys(("backend", "tensor", "file", "layout"), _is_text),
+    **dict.fromkeys(("backend", "precision", "tensor", "file", "layout"), _is_text),
     **dict.fromkeys(("parts", "gates", "per_class_iou"), _named_numbers),
     "classes": _all(_is_text),
     "scales": _all(_is_number),

@@ -84,6 +84,8 @@ def _run(report: Report, name: str) -> dict[str, Any]:
         "unreadable": history.unreadable,
         "missing": report.missing,
         "backend": started.get("backend"),
+        "precision": started.get("precision") or "float32",  # of runs from before there were others
+        "skipped": max((event.get("skipped") or 0 for event in history.steps), default=0),
         "parameters": started.get("parameters"),
         "weights": history.weights and {
             "file": Path(history.weights.get("file") or "").name,
@@ -124,7 +126,9 @@ def _steps(history: History) -> dict[str, Any]:
         "together": together,
         **{
             key: curve(event.get(key) for event in events)
-            for key in ("epoch", "loss", "learning_rate", "gradient_norm", "images_per_second", "wait_share")
+            for key in (
+                "epoch", "loss", "learning_rate", "gradient_norm", "loss_scale", "images_per_second", "wait_share",
+            )
         },
         "parts": curves("parts"),
         "gates": curves("gates"),

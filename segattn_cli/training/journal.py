@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ class Journal:
             raise self._failed(error) from None
 
     def write(self, kind: str, **fields: Any) -> None:
-        """Add a line ``{"event": kind, …}``. Raises :class:`OutputError`."""
-        rest = json.dumps({"event": kind, **fields}, allow_nan=False, default=str).encode() + b"\n"
+        """Add a line ``{"event": kind, …}``, with ``null`` for NaN and infinities. Raises :class:`OutputError`."""
+        rest = json.dumps(_finite({"event": kind, **fields}), allow_nan=False, default=str).encode() + b"\n"
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -68,3 +69,16 @@ class Journal:
         return OutputError(
             f"{self.path} cannot be written ({error.strerror or error}): make room, then go on with --resume."
         )
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with None for what JSON cannot say: the norm of a skipped step is infinite.
+
+    >>> _finite({"norm": math.inf, "weights": (0.5, math.nan), "step": 3})
+    {'norm': None, 'weights': [0.5, None], 'step': 3}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value

@@ -239,13 +239,18 @@ class _Run:
             finite = math.isfinite(found["loss", ""]) and math.isfinite(found["norm", ""])
             if not finite and (isinstance(self.scaler, Unscaled) or found["scaler", "scale"] < 1):
                 raise self._non_finite(step.number, self._first_non_finite(step.number))
-            if not all(map(math.isfinite, of_kind(found, "gates").values())):  # which are about to be logged
-                self._finite(self.state.arrays(self.ops))
+            for name, gate in of_kind(found, "gates").items():
+                if not math.isfinite(gate):  # what follows from it may be in the other weights by now
+                    raise self._non_finite(step.number, f"the parameter {name}")
             yield self._step_done(step, found, seconds)
 
     def _first_non_finite(self, number: int) -> str:
         """The tensor that spoilt a step, which left the parameters as they were: the step is computed again."""
-        batches = next(self._batches(number - 1))
+        with closing(self._batches(number - 1)) as batches_of_steps:
+            try:
+                batches = next(batches_of_steps)
+            except DataError:  # a picture has gone bad since; to save now would keep a step that never was
+                return "unknown, for its pictures cannot be read any more"
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return first_non_finite(self.differentiator, self.state.params, batches, number - 1)
 

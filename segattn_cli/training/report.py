@@ -59,6 +59,7 @@ def write_report(out: Path, config: Config, progress: Progress, validation: Data
         "steps": progress.step,
         "seconds": round(progress.seconds, 3),
         "backend": ops.name,
+        "precision": config.training.precision,
         "seed": config.training.seed,
         "versions": versions(PACKAGES),
     }

@@ -31,6 +31,7 @@ def healthy() -> Report:
         blas=[{"library": "openblas", "architecture": "SkylakeX", "threads": 4}],
         environment={},
         backends={"auto takes": "numba"},
+        gpu={},
         threads=4,
         gflops={"float32": 400.0},
     )
@@ -115,5 +116,5 @@ def test_the_command_prints_a_table(command: Callable, monkeypatch: pytest.Monke
 def test_the_command_prints_json(command: Callable) -> None:
     report = json.loads(command("--json").stdout)
     assert set(report) == {
-        "versions", "machine", "blas", "environment", "backends", "threads", "gflops", "warnings",
+        "versions", "machine", "blas", "environment", "backends", "threads", "gflops", "gpu", "warnings",
     }  # fmt: skip

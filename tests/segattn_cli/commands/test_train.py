@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from segattn_cli import app
 from segattn_cli.checkpoint import load_checkpoint
-from segattn_cli.commands.train_display import Dashboard, duration, gate_name
+from segattn_cli.commands.train_display import QUIET, Dashboard, PlainLines, duration, gate_name
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import ExitCode
-from segattn_cli.training import train
+from segattn_cli.training import StepDone, train
 
 TINY = [
     f"--set={override}"
@@ -109,6 +110,8 @@ def test_dry_run_does_without_the_data(segattn):
         (["--max-steps", "0"], ExitCode.CONFIG, "training.max_steps must be greater than or equal to 1, got 0"),
         (["--seed", "x"], ExitCode.USAGE, ""),
         (["--backend", "nump"], ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (["--backend", "numpy", "--precision", "float16"], ExitCode.BACKEND, "float32, not in float16"),
+        (["--precision", "half"], ExitCode.CONFIG, "must be 'float32', 'tf32', 'float16' or 'bfloat16'"),
         (["--data", "nowhere"], ExitCode.DATA, "does not exist"),
         (["--format", "camvit"], ExitCode.CONFIG, "data.format must be 'auto', 'camvid', 'cityscapes'"),
         (["--set", "training.batch_size=500"], ExitCode.DATA, "has 400 images, fewer than the 500 of one step"),
@@ -169,6 +172,26 @@ def test_the_dashboard_shows_every_figure(tmp_path):
     for text in (*figures, "α (position)", "β (channel)", "6/6", "2/2"):
         assert text in shown
     assert any("validation mIoU" in line for line in kept)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "words"), [(0, "loss scale 65,536  "), (2, "loss scale 65,536, 2 steps skipped  ")]
+)
+def test_half_precision_shows_the_scale_of_the_loss(capsys, tmp_path, skipped, words):
+    config = load_config("tiny-scenes", [*(each.removeprefix("--set=") for each in TINY), "training.max_steps=1"])
+    started, *events = train(config, tmp_path / "run")
+    lines = PlainLines()
+    lines.show(replace(started, backend="cupy", precision="float16"))
+    step = next(event for event in events if isinstance(event, StepDone))
+    lines.show(replace(step, loss_scale=2.0**16, skipped=skipped))
+    shown = capsys.readouterr().err
+    assert "1 steps with cupy in float16\n" in shown
+    assert words in shown
+    lines.show(started)
+    lines.show(replace(step, seconds=QUIET))
+    shown = capsys.readouterr().err
+    assert "loss scale" not in shown
+    assert " in float32" not in shown
 
 
 def test_names_and_times():

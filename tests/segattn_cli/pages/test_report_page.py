@@ -58,6 +58,18 @@ def test_the_figures_are_those_of_the_run(opened: Callable[..., Any], tmp_path: 
     assert "ECE 0." in page.locator("#calibration-0").inner_text()
 
 
+def test_half_precision_shows_its_scale_and_what_it_skipped(opened: Callable[..., Any], tmp_path: Path) -> None:
+    skipped = [step(n, loss_scale=2.0 ** (17 - n), skipped=n - 1, gradient_norm=None) for n in (2, 3)]
+    events = [started(precision="float16"), step(1, loss_scale=2.0**16, skipped=0), *skipped, validated(3, 0.5)]
+    half = Report(read_history(run_folder(tmp_path / "half", events)))
+    page = opened(half)
+    assert "float16\n2 steps skipped by the loss scale" in page.locator("#results").inner_text()
+    chart = page.locator("#curves figure", has=page.locator("figcaption", has_text="loss scale"))
+    assert "scale from 65,536 to 16,384" in chart.locator("svg[role=img]").get_attribute("aria-label")
+    page = opened(half, report(tmp_path / "single"))
+    assert page.locator("#results tr", has_text="precision").inner_text().split() == ["precision", "float16", "–"]
+
+
 def test_curves_can_be_read_by_keys_and_switched_off(opened: Callable[..., Any], tmp_path: Path) -> None:
     page = opened(report(tmp_path / "first"))
     chart = page.locator(".chart").first

@@ -48,6 +48,18 @@ def test_a_network_without_gates_and_scales(tmp_path: Path) -> None:
     assert (steps["gates"], steps["scale_weights"]) == ({}, {})
 
 
+def test_half_precision_and_its_skipped_steps(tmp_path: Path) -> None:
+    overflowed = step(2, loss_scale=32768.0, skipped=1, gradient_norm=None, loss=None, parts={"main": None})
+    events = [started(precision="float16"), step(1, loss_scale=65536.0, skipped=0), overflowed]
+    (run,) = page_data([Report(read_history(run_folder(tmp_path / "half", events)))])["runs"]
+    assert (run["precision"], run["skipped"]) == ("float16", 1)
+    assert run["steps"]["loss_scale"] == [65536.0, 32768.0]
+    assert run["steps"]["gradient_norm"] == [2.5, None]
+    (before,) = page_data([Report(read_history(run_folder(tmp_path / "before")))])["runs"]  # there were others
+    assert (before["precision"], before["skipped"]) == ("float32", 0)
+    assert before["steps"]["loss_scale"] == [None] * 4
+
+
 def test_lines_that_lack_something_leave_gaps(tmp_path: Path) -> None:
     bare = [{"event": "started"}, {"event": "step", "step": 1}, {"event": "validated", "step": 1}]
     (run,) = page_data([Report(read_history(run_folder(tmp_path, bare)))])["runs"]

@@ -72,6 +72,27 @@ def test_void_everywhere_moves_nothing(network, params, rng):
     )
 
 
+def test_a_scale_multiplies_the_gradients_alone(network, params, rng):
+    batches = [batch(rng, 2, 3), batch(rng, 1, 0)]
+    differentiator = Differentiator(Objective(network), reference.ops, 0, True)
+    plain = differentiator.gradients(params, batches, 0)
+    for scale in (8.0, np.array(8.0)):
+        scaled = differentiator.gradients(params, batches, 0, scale=scale)
+        assert (scaled.loss, scaled.parts) == (plain.loss, plain.parts)
+        assert scaled.norm == pytest.approx(8 * plain.norm, rel=1e-12)
+        for name, gradient in plain.gradients.items():
+            np.testing.assert_allclose(scaled.gradients[name], 8 * gradient, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_weights_and_images_are_cast_and_what_has_one_value_a_channel_is_not(network, params, rng):
+    """In float32, whose ops NumPy has, from float64: the rule is the same."""
+    single = {name: value.astype(np.float32) if value.ndim < 2 else value for name, value in params.items()}
+    differentiator = Differentiator(Objective(network), reference.ops, 0, True, dtype=np.dtype(np.float32))
+    found = differentiator.gradients(single, [batch(rng, 2, 3)], 0)
+    assert {gradient.dtype for gradient in found.gradients.values()} == {np.dtype(np.float32)}
+    assert {name for name, value in params.items() if value.dtype != np.float64} == set()
+
+
 def test_masks_depend_on_seed_step_batch_and_name(network):
     def mask(seed=0, step=5, number=0, name="scale 1/head.dropout"):
         draw = Differentiator(Objective(network), reference.ops, seed, True)._draw_mask(step, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 
 import pytest
@@ -36,6 +37,15 @@ def test_a_file_that_is_shorter_than_noted_is_not_padded(tmp_path):
     journal.write("step")
     journal.close()
     assert path.read_text() == '{"event": "step"}\n' * 2
+
+
+def test_what_json_cannot_say_is_null(tmp_path):
+    journal = Journal(tmp_path / "events.jsonl")
+    journal.write("step", loss=math.nan, parts={"main": -math.inf, "position": 0.5}, scale_weights=(1.0, 0.0))
+    journal.close()
+    assert json.loads((tmp_path / "events.jsonl").read_text()) == {
+        "event": "step", "loss": None, "parts": {"main": None, "position": 0.5}, "scale_weights": [1.0, 0.0],
+    }  # fmt: skip
 
 
 def test_a_full_disk(tmp_path):

@@ -17,8 +17,8 @@ RUN = """
 import sys
 from segattn_cli.config import load_config
 from segattn_cli.training import StepDone, train
-out, *overrides = sys.argv[1:]
-for event in train(load_config("tiny-scenes", overrides), out, resume="--resume" in sys.argv):
+out, read_every, *overrides = sys.argv[1:]
+for event in train(load_config("tiny-scenes", overrides), out, read_every=int(read_every)):
     print(getattr(event, "step", None) if isinstance(event, StepDone) else event.kind, flush=True)
 """
 VARIANTS = {
@@ -27,20 +27,22 @@ VARIANTS = {
         "training.checkpoint_every=1", "training.ema=0.99", "optimiser.accumulate=2", "training.epochs=4",
     ),
     "numpy": ("training.checkpoint_every=3", "training.backend=numpy", "optimiser.clip_norm=1.0"),
+    "read together": ("training.checkpoint_every=4", "training.ema=0.99"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_and_resumed_ends_in_the_same_bits(variant, tiny, tiny_overrides, tmp_path, read_events):
-    overrides = VARIANTS[variant]
+    overrides, read_every = VARIANTS[variant], 3 if variant == "read together" else 1
     config = tiny(*overrides)
     list(train(config, tmp_path / "whole"))
     chance = random.Random(variant)
     for kill in range(2):
         run, last_seen = tmp_path / f"killed {kill}", chance.randint(1, 10)
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(run), *tiny_overrides, *overrides], stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-c", RUN, str(run), str(read_every), *tiny_overrides, *overrides],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         with process:
             for line in process.stdout:
                 if line.strip() == str(last_seen):
@@ -48,7 +50,7 @@ def test_killed_and_resumed_ends_in_the_same_bits(variant, tiny, tiny_overrides,
             time.sleep(chance.uniform(0, 0.1))  # into the middle of whatever comes next
             process.kill()
         assert process.returncode == -signal.SIGKILL
-        list(train(config, run, resume=True))
+        list(train(config, run, resume=True, read_every=read_every))
         for name in ("last.safetensors", "best.safetensors"):
             whole, resumed = (load_checkpoint(tmp_path / folder / name).arrays for folder in ("whole", run))
             assert whole.keys() == resumed.keys()

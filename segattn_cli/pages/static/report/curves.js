@@ -33,6 +33,11 @@ function showCurves(root) {
       title: "gradient norm", of: ({ steps }) => ({ norm: steps.gradient_norm }), log: true, smooth,
       note: "Before clipping.",
     },
+    {
+      title: "loss scale", of: ({ steps }) => ({ scale: steps.loss_scale }), log: true,
+      format: (scale) => scale.toLocaleString("en-GB"),
+      note: "Of float16: halved where a gradient overflowed, whose step was skipped.",
+    },
     { title: "images per second", of: ({ steps }) => ({ images: steps.images_per_second }), zero: true, smooth },
     {
       title: "share of the time waiting for data", of: ({ steps }) => ({ waiting: steps.wait_share }), zero: true,

@@ -10,6 +10,7 @@ function figuresOf(run) {
     ["calibration error", validation && fixed(validation.calibration.ece), "ECE, lower is better"],
     ["steps", run.step.toLocaleString("en-GB"), last && last !== run.step && `of ${whole(last)}`],
     ["time", run.seconds && duration(run.seconds), run.backend && `on ${run.backend}`],
+    ["precision", run.precision !== "float32" && run.precision, skippedOf(run)],
     ["images per second", figure(meanOf(steps.images_per_second)), "in training, mean"],
     ["waiting for data", percent(meanOf(steps.wait_share)), "of the time, mean"],
     ["first weights", weights?.file, weights && `${plural(weights.matched, "parameter")} (${weights.layout})`],
@@ -17,6 +18,10 @@ function figuresOf(run) {
     ["memory", run.memory && `${figure(run.memory / 1e6)} MB`, "peak of the process"],
     ["images", whole(run.training_images), run.validation_images && `and ${whole(run.validation_images)} to validate`],
   ].map(([name, value, note]) => [name, value && value !== "–" ? value : undefined, note]);
+}
+
+function skippedOf({ skipped }) {
+  return skipped > 0 && `${plural(skipped, "step")} skipped by the loss scale`;
 }
 
 function showOverview() {
