@@ -62,7 +62,7 @@ def training_step(
         batch: images ``(height, width)`` in one pass.
         batch_statistics: whether batch norms measure the batch, or are frozen.
         accumulate: passes whose gradients make one step; the images of all of them are there from the start.
-        clip: whether the gradients may be scaled down, which makes a copy of them.
+        clip: whether the gradients may be scaled down, which makes a copy of one after the other.
         average: whether a moving average of the weights is kept.
         threads: of the backend ``numpy``, each of which needs some memory; by default those of this machine.
 
@@ -100,9 +100,8 @@ def training_step(
             known = gradients.get(name)
             gradients[name] = gradient if known is None else known + gradient
     del loss, ctx
-    clipped = [gradient * 1.0 for gradient in gradients.values()] if clip else []
-    meter.pass_through(2 * max(gradient.nbytes for gradient in gradients.values()))  # the optimiser's sums
-    del clipped
+    largest = max(gradient.nbytes for gradient in gradients.values())
+    meter.pass_through((2 + clip) * largest)  # in the optimiser, and in double for the norm
     trained, statistics = _sizes(shapes)
     copies = 2 if average else 1  # of everything, and the momentum of what is trained
     multiply_adds = (meter.forward + meter.backward) * accumulate // passes

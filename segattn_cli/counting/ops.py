@@ -300,6 +300,28 @@ class CountingOps:
         share = self._like(dy)
         return self._new(cache, share.dtype)
 
+    def label_map(self, scores: ShapeArray) -> ShapeArray:
+        self._needs(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes
+        return self._new(scores.shape[:-1], np.uint8)
+
+    def sum_of_squares(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
+        self._needs(2 * max(array.size for array in arrays))  # squares in double, of one array after the other
+        return self._new((), np.float64)
+
+    def sgd_update(
+        self, params: Sequence[ShapeArray], momenta: Sequence[ShapeArray], gradients: Sequence[ShapeArray], *,
+        rates: Sequence[float], decays: Sequence[float], momentum: float, scale: Any = 1.0, apply: Any = True,
+    ) -> None:
+        """A scaled gradient, the weight's decay, and their sum, of one parameter after the other."""
+        scaled = not (isinstance(scale, float) and scale == 1)
+        self._needs((2 + scaled) * max(gradient.size for gradient in gradients))
+
+    def move_towards(
+        self, targets: Sequence[ShapeArray], sources: Sequence[ShapeArray], weights: Sequence[float], *,
+        apply: Any = True,
+    ) -> None:
+        self._needs(max(source.size for source in sources))
+
     def _resized(self, x: ShapeArray, size: tuple[int, int]) -> ShapeArray:
         """One axis after the other, in the order that makes the smaller map between."""
         batch, height, width, channels = x.shape
