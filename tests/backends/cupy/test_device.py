@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib.util
+import logging
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
+import backends
+import backends.registry
 from backends import BackendError, get_backend
+
+INSTEAD = "or choose the backend numpy, which computes in float32."
 
 
 class CUDARuntimeError(RuntimeError):
@@ -51,13 +59,130 @@ def test_without_cupy(without):
         (100, 13000, "found no CUDA device"),
         (35, 12040, "found a driver for CUDA 12.4, which is older than its CuPy needs: update the NVIDIA driver"),
         (35, 0, "found no NVIDIA driver"),
+        (2, 13000, "found no room on the GPU to begin with: end what else uses it"),
+        (46, 13000, "found a GPU that another process has to itself"),
         (999, 13000, r"cannot use the CUDA device (status 999)"),
     ],
 )
 def test_without_a_device(without, status, driver, sentence):
     message = without(fake_cupy(status, driver))
     assert sentence in message
-    assert message.endswith("or choose the backend numpy.")
+    assert message.endswith(INSTEAD)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine(…)``: the module ``device`` on a machine with such cards, which needs neither CuPy nor a card."""
+
+    def make(*, count=1, capability="90", oldest=75, compiler=True, free=10**10, fails=None):
+        def archs():
+            if not compiler:
+                raise RuntimeError("libnvrtc.so")
+            return (oldest, 120)
+
+        def limit_memory():
+            if fails is not None:
+                raise CUDARuntimeError(fails)
+            seen.append("limit")
+
+        class Device:
+            compute_capability = capability
+
+            def __init__(self, index=0):
+                self.index = index
+
+            def use(self):
+                seen.append(f"use {self.index}")
+
+        seen = []
+        runtime = types.SimpleNamespace(
+            getDeviceCount=lambda: count, driverGetVersion=lambda: 13000, CUDARuntimeError=CUDARuntimeError
+        )
+        nvrtc = types.SimpleNamespace(getSupportedArchs=archs)
+        cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc, Device=Device)
+        fakes = {
+            "cupy": types.SimpleNamespace(cuda=cuda),
+            "backends.cupy": types.ModuleType("backends.cupy"),
+            "backends.cupy.gemm": types.SimpleNamespace(allow_tf32=lambda allowed: seen.append(f"tf32 {allowed}")),
+            "backends.cupy.memory": types.SimpleNamespace(limit_memory=limit_memory),
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setitem(sys.modules, name, fake)
+        file = Path(backends.__file__).parent / "cupy" / "device.py"
+        spec = importlib.util.spec_from_file_location("backends.cupy.device", file)
+        device = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(device)
+        device.seen = seen
+        return device
+
+    return make
+
+
+@pytest.mark.parametrize(("index", "precision"), [("", "float32"), ("1", "tf32"), ("0", "float16")])
+def test_a_device_is_used_in_a_precision(machine, index, precision):
+    device = machine(count=2)
+    device.select_device(index, precision)
+    assert device.seen == [*([f"use {index}"] if index else []), "limit", f"tf32 {precision == 'tf32'}"]
+
+
+@pytest.mark.parametrize(
+    ("cards", "index", "precision", "sentence"),
+    [
+        ({}, "1", "float32", "There is no device cupy:1: this machine has cupy:0."),
+        ({"count": 4}, "4", "float32", "There is no device cupy:4: this machine has cupy:0 to cupy:3."),
+        ({"count": 4}, "-1", "float32", "There is no device cupy:-1: this machine has cupy:0 to cupy:3."),
+        ({"count": 4}, "²", "float32", "There is no device cupy:²: this machine has cupy:0 to cupy:3."),
+        (
+            {"capability": "75"}, "", "bfloat16",
+            "The precision bfloat16 needs a GPU of compute capability 8.0 (Ampere) or newer, this one has 7.5: "
+            "choose float32.",
+        ),
+        (
+            {"capability": "61"}, "", "float32",
+            "CuPy's compiler makes kernels for compute capability 7.5 and newer, and this GPU has 6.1: install "
+            f"the CuPy of an earlier CUDA, such as cupy-cuda12x, {INSTEAD}",
+        ),
+        (
+            {"compiler": False}, "", "float32",
+            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with pip install '.[cupy]', "
+            f"{INSTEAD}",
+        ),
+        (
+            {"fails": 2}, "", "float32",
+            "The cupy backend found no room on the GPU to begin with: end what else uses it (nvidia-smi lists "
+            f"that), {INSTEAD}",
+        ),
+    ],
+)  # fmt: skip
+def test_a_device_that_will_not_do(machine, cards, index, precision, sentence):
+    with pytest.raises(BackendError) as caught:
+        machine(**cards).select_device(index, precision)
+    assert str(caught.value) == sentence
+
+
+def test_its_examples_hold(machine):
+    module = machine()
+    tests = [each for each in doctest.DocTestFinder().find(module) if each.examples]
+    print(module.__dict__.keys(), doctest.DocTestFinder().find(module), module._dotted.__doc__, module._dotted.__globals__ is module.__dict__)
+    assert 0
+    assert len(tests) == 2
+    assert not any(doctest.DocTestRunner().run(each).failed for each in tests)
+
+
+def test_auto_tells_why_a_card_is_left_unused(without, caplog):
+    caplog.set_level(logging.INFO, "backends.registry")
+    without(fake_cupy(35, 12040))
+    backends.registry._tell.cache_clear()
+    taken = [get_backend("auto").name for _ in range(2)]
+    (line,) = caplog.messages  # once
+    assert line.startswith(f"The backend is {taken[0]}, by auto. The cupy backend found a driver for CUDA 12.4")
+
+
+def test_auto_takes_no_notice_of_what_is_not_installed(without, caplog):
+    caplog.set_level(logging.INFO, "backends.registry")
+    without(None)
+    backends.registry._tell.cache_clear()
+    assert caplog.messages == [f"The backend is {get_backend('auto').name}, by auto."]
 
 
 def test_auto_falls_back(without, monkeypatch):
