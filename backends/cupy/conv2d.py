@@ -30,7 +30,7 @@ import cupy
 
 from backends.cupy import cudnn
 from backends.cupy.channel_sum import channel_sum
-from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.checks import checked, checked_gradient, vector_dtype
 from backends.cupy.gemm import gemm, tf32_allowed
 from backends.cupy.launch import c_type, launch, lines
 from backends.cupy.pointwise import ReluCache, finish, relu_backward
@@ -108,22 +108,24 @@ def conv2d_backward(
             cudnn.input_gradient(dy, packed, dx, *taps[2:])
     elif taps.stride == 1 and outputs <= inputs:
         by_output = cupy.ascontiguousarray(weight.transpose(0, 1, 3, 2)).reshape(-1, inputs)  # (kh·kw·Co, Ci)
-        by_input = cupy.empty((inputs, len(by_output)), x.dtype)  # (Ci, kh·kw·Co), the gradient
+        by_input = cupy.empty((inputs, len(by_output)), vector_dtype(x.dtype))  # (Ci, kh·kw·Co), the gradient
         for first, columns in _blocks(x, len(by_output)):
             _gather(dy, columns, x.shape[1:3], taps.reversed(), first)
             if dx is not None:
                 gemm(columns, by_output, _rows(dx)[first : first + len(columns)])
             gemm(_rows(x)[first : first + len(columns)].T, columns, by_input, accumulate=first > 0)
         by_tap = by_input.reshape(inputs, taps.kh, taps.kw, outputs).transpose(1, 2, 0, 3)
-        dweight = cupy.ascontiguousarray(by_tap)
+        dweight = cupy.ascontiguousarray(by_tap, x.dtype)
     else:
+        total = cupy.empty(weight.shape, vector_dtype(x.dtype))  # of all blocks, float32 where they are shorter
         for first, columns in _blocks(dy, weight.size // outputs):
             dy_rows = _rows(dy)[first : first + len(columns)]
             _gather(x, columns, size, taps, first)
-            gemm(columns.T, dy_rows, _rows(dweight), accumulate=first > 0)
+            gemm(columns.T, dy_rows, _rows(total), accumulate=first > 0)
             if dx is not None:
                 gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in their place
                 _collect(columns, dx, size, taps, first)
+        dweight = total.astype(x.dtype, copy=False)
     # y += bias
     dbias = channel_sum(_rows(dy)[None])[0] if has_bias else None
     return dx, dweight, dbias
