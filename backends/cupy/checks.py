@@ -38,11 +38,14 @@ def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
     seen = (op, *[array if array is None else (type(array), *_signature(array)) for array in given])
     if seen not in _passed:
         _check(op, arrays)
+        if len(_passed) == _REMEMBERED:  # pictures of very many sizes
+            _passed.clear()
         _passed.add(seen)
     maps = given[0].dtype
     return [array if array is None else _ready(array, axes, maps) for array, axes in arrays.values()]
 
 
+_REMEMBERED = 10_000
 _passed: set[tuple[Any, ...]] = set()
 
 
