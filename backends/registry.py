@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from contextlib import suppress
+import logging
 from difflib import get_close_matches
+from functools import cache
 from typing import cast
 
 from backends.contract import Ops
@@ -25,13 +26,17 @@ class BackendError(Exception):
     """A backend that is unknown or cannot run on this machine; the message says what to do."""
 
 
+class NotInstalled(BackendError):
+    """A backend whose packages are not there, which is no more than a choice."""
+
+
 def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
     ``auto`` takes ``cupy`` where a device answers, else ``numba`` where that is installed, else ``numpy``; the
-    ``name`` of what comes back says which. ``cupy:1`` is the backend on the second device. ``precision`` is one of
-    :data:`PRECISIONS`; only ``cupy`` has more than float32. Raises :class:`BackendError` for an unknown name and
-    for what this machine cannot run.
+    ``name`` of what comes back says which, and the log of this module why. ``cupy:1`` is the backend on the second
+    device. ``precision`` is one of :data:`PRECISIONS`; only ``cupy`` has more than float32. Raises
+    :class:`BackendError` for an unknown name and for what this machine cannot run.
 
     >>> get_backend("reference").name
     'reference'
@@ -39,12 +44,7 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     if precision not in PRECISIONS:
         raise BackendError(f"Unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}.")
     if name == "auto":
-        if precision != "float32":
-            return get_backend("cupy", precision)
-        for preferred in ("cupy", "numba"):
-            with suppress(BackendError):
-                return get_backend(preferred)
-        return get_backend("numpy")
+        return _best() if precision == "float32" else get_backend("cupy", precision)
     name, _, index = name.partition(":")
     if name == "cupy":
         ops = importlib.import_module(BACKENDS[name])
@@ -62,3 +62,24 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise BackendError(f"Unknown backend {name!r}: choose from {', '.join([*BACKENDS, 'auto'])}.{hint}")
     return cast(Ops, importlib.import_module(BACKENDS[name]))
+
+
+def _best() -> Ops:
+    """What ``auto`` takes; where CuPy is installed and cannot run, the log says why."""
+    why = ""
+    for preferred in ("cupy", "numba", "numpy"):
+        try:
+            ops = get_backend(preferred)
+            break
+        except BackendError as error:
+            if preferred == "numpy":
+                raise
+            if preferred == "cupy" and not isinstance(error, NotInstalled):
+                why = f" {error}"
+    _tell(f"The backend is {ops.name}, by auto.{why}")
+    return ops
+
+
+@cache  # once is enough
+def _tell(sentence: str) -> None:
+    logging.getLogger(__name__).info(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -58,6 +59,20 @@ def segattn(
     """Train, run and read semantic-segmentation networks with dual attention and attention to scale."""
     if gpu_memory is not None:
         os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
+    _show_choices()
+
+
+def _show_choices() -> None:
+    """Tell on standard error which backend ``auto`` takes."""
+    log = logging.getLogger("backends.registry")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(each, _OnStderr) for each in log.handlers):
+        log.addHandler(_OnStderr())
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
 
 
 app.command("train")(train.train)
@@ -83,12 +98,20 @@ def main() -> None:
     except BackendError as error:
         _fail(str(error), ExitCode.BACKEND)
     except MemoryError as error:
-        _fail(f"There is not enough memory ({_cause(error)}): {_way_out(error)}.", ExitCode.MEMORY)
+        _fail_for_memory(error)
+    except RuntimeError as error:
+        if not _is_full_gpu(error):
+            raise
+        _fail_for_memory(error)
     except KeyboardInterrupt:
         _fail("Interrupted.", ExitCode.INTERRUPTED)
 
 
-def _cause(error: MemoryError) -> str:
+def _fail_for_memory(error: Exception) -> None:
+    _fail(f"There is not enough memory ({_cause(error)}): {_way_out(error)}.", ExitCode.MEMORY)
+
+
+def _cause(error: Exception) -> str:
     if not _of_the_gpu(error):
         return str(error)
     from backends.cupy.memory import out_of_memory
@@ -96,15 +119,21 @@ def _cause(error: MemoryError) -> str:
     return out_of_memory(error)
 
 
-def _way_out(error: MemoryError) -> str:
+def _way_out(error: Exception) -> str:
     training = "lower training.batch_size (optimiser.accumulate makes up for it) or augmentation.crop"
     if _of_the_gpu(error):
         training += ", compute in --precision float16"
     return f"{training}, or predict with --window"
 
 
-def _of_the_gpu(error: MemoryError) -> bool:
+def _of_the_gpu(error: Exception) -> bool:
     return type(error).__module__.startswith("cupy")
+
+
+def _is_full_gpu(error: Exception) -> bool:
+    """What CUDA and its libraries raise for want of memory, where it is not CuPy's pool that asks."""
+    codes = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+    return _of_the_gpu(error) and any(code in str(error) for code in codes)
 
 
 def _fail(sentence: str, code: ExitCode) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from threadpoolctl import threadpool_info
 
 from backends import BackendError, get_backend
 from backends.numpy.threads import thread_count
-from backends.registry import PRECISIONS
 from segattn_cli.versions import versions
 
 PACKAGES = (
@@ -121,41 +119,9 @@ def machine() -> dict[str, Any]:
 
 def gpu() -> dict[str, str]:
     """The device that the cupy backend takes, what it computes in, and who convolves."""
-    import cupy
+    from backends.cupy.device import describe
 
-    from backends.cupy.conv2d import engine
-    from backends.cupy.memory import in_words
-
-    device = cupy.cuda.Device()
-    properties = cupy.cuda.runtime.getDeviceProperties(device.id)
-    free, total = cupy.cuda.runtime.memGetInfo()
-    limit = cupy.get_default_memory_pool().get_limit()
-    capability = device.compute_capability
-    able = [each for each in PRECISIONS if _able(each)]
-    return {
-        "device": f"cupy:{device.id} of {cupy.cuda.runtime.getDeviceCount()}, {properties['name'].decode()}",
-        "compute capability": f"{capability[:-1]}.{capability[-1]}",
-        "memory": f"{in_words(free)} of {in_words(total)} free" + (f", limit {in_words(limit)}" if limit else ""),
-        "CUDA": f"driver {_cuda(cupy.cuda.runtime.driverGetVersion())}, "
-        f"runtime {_cuda(cupy.cuda.runtime.runtimeGetVersion())}",
-        "precisions": ", ".join(able),
-        "convolutions": f"{engine()} in tf32, float16 and bfloat16, products in float32",
-    }
-
-
-def _able(precision: str) -> bool:
-    with suppress(BackendError):
-        get_backend("cupy", precision)
-        return True
-    return False
-
-
-def _cuda(version: int) -> str:
-    """
-    >>> _cuda(13020)
-    '13.2'
-    """
-    return f"{version // 1000}.{version % 1000 // 10}"
+    return describe()
 
 
 def _usable_cores() -> int:

@@ -14,12 +14,12 @@ class ExitCode(IntEnum):
     CONFIG = 3  # a configuration: unknown key, preset, value out of range
     DATA = 4  # images, labels or data sets that cannot be used
     CHECKPOINT = 5  # a checkpoint that is damaged, foreign, or of another network
-    BACKEND = 6  # a backend that is unknown or cannot run here
+    BACKEND = 6  # a backend, device or precision that is unknown or cannot run here
     OUTPUT = 7  # a place that exists already, cannot be written, or is full
     PARTIAL = 8  # finished, but some inputs had to be skipped
     NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
     DISAGREE = 10  # `segattn check`, `bench` or `export --check` found a difference
-    MEMORY = 11  # not enough memory for what was asked
+    MEMORY = 11  # not enough memory, of the machine or of the GPU, for what was asked
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -12,7 +12,13 @@ from backends.cupy.checks import checked
 
 
 def asarray(x: Any, dtype: Any = None) -> cupy.ndarray:
-    """Bring ``x`` to the device; Python's floats become float32, arrays keep their dtype unless one is given."""
+    """Bring ``x`` to the device; Python's floats become float32, arrays keep their dtype unless one is given.
+
+    The host waits for nothing: CuPy copies ``x`` to pinned memory, which it keeps until the device has read it, and
+    queues the transfer on the stream that computes. So ``x`` may change as soon as this returns, and no kernel can
+    read too early. A stream of its own would let the transfer run beside the step before; but memory that CuPy's
+    pool gives back may still be read by queued kernels, for which that stream would have to wait.
+    """
     if dtype is None and not hasattr(x, "dtype"):
         x = np.asarray(x)
         if x.dtype.kind == "f":

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from backends.registry import BackendError
+from typing import Any
 
+from backends.registry import PRECISIONS, BackendError, NotInstalled
+
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
+_UNAVAILABLE = 46  # cudaErrorDevicesUnavailable: another process has the device to itself
 _NO_DEVICE = 100  # cudaErrorNoDevice
 _AMPERE = 80  # compute capability 8.0: TF32, bfloat16, and the instructions of our attention of 16 bits
 _DRIVER_TOO_OLD = 35  # cudaErrorInsufficientDriver, also where there is no driver at all
+_INSTEAD = "or choose the backend numpy, which computes in float32"
 
 
 def require_device() -> None:
@@ -15,9 +20,9 @@ def require_device() -> None:
         import cupy
         import ml_dtypes  # noqa: F401
     except ImportError as error:
-        raise BackendError(
-            f"The cupy backend needs CuPy and ml_dtypes ({error}): install them with pip install '.[cupy]', "
-            "or choose the backend numpy."
+        raise NotInstalled(
+            f"The cupy backend needs CuPy and ml_dtypes ({_first_line(error)}): install them with pip install "
+            f"'.[cupy]', {_INSTEAD}."
         ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
@@ -28,39 +33,100 @@ def require_device() -> None:
     except ImportError as error:
         raise BackendError(
             "The cupy backend found CuPy without CUDA's libraries (cuBLAS): install them with "
-            "pip install '.[cupy]', or choose the backend numpy."
+            f"pip install '.[cupy]', {_INSTEAD}."
         ) from error
 
 
 def select_device(index: str, precision: str) -> None:
     """Use the device ``index`` (of ``cupy:index``; "" for the current one) in ``precision`` from now on.
 
-    Raises :class:`BackendError` for an index that is no device, and for a precision that the device cannot do.
+    Raises :class:`BackendError` for an index that is no device, for a device that is too full, too old or in use
+    by another process alone, and for a precision that it cannot do.
     """
     import cupy
 
     from backends.cupy.gemm import allow_tf32
     from backends.cupy.memory import limit_memory
 
+    try:
+        _require(cupy, index, precision)
+        limit_memory()  # which makes the device's context, if that is not there yet
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(_sentence(error.status, _driver_version(cupy), str(error))) from error
+    allow_tf32(precision == "tf32")
+
+
+def describe() -> dict[str, str]:
+    """The current device, what it computes in, and by what; for people to read, after :func:`select_device`."""
+    import cupy
+
+    from backends.cupy.conv2d import engine
+    from backends.cupy.memory import in_words
+
+    runtime, device = cupy.cuda.runtime, cupy.cuda.Device()
+    name = runtime.getDeviceProperties(device.id)["name"].decode()
+    capability = int(device.compute_capability)
+    free, total = runtime.memGetInfo()
+    limit = cupy.get_default_memory_pool().get_limit()
+    by = engine()
+    return {
+        "device": f"cupy:{device.id} of {runtime.getDeviceCount()}, {name}",
+        "compute capability": _dotted(capability),
+        "memory": f"{in_words(free)} of {in_words(total)} free" + (f", limit {in_words(limit)}" if limit else ""),
+        "CUDA": f"driver {_cuda(runtime.driverGetVersion())}, runtime {_cuda(runtime.runtimeGetVersion())}",
+        "CuPy": cupy.__version__,
+        "precisions": ", ".join(_precisions(capability)),
+        "convolutions": by if by == "products" else f"{by} in tf32, float16 and bfloat16, products in float32",
+    }
+
+
+def _precisions(capability: int) -> tuple[str, ...]:
+    """
+    >>> _precisions(75), _precisions(80)
+    (('float32',), ('float32', 'tf32', 'float16', 'bfloat16'))
+    """
+    return PRECISIONS if capability >= _AMPERE else ("float32",)
+
+
+def _require(cupy: Any, index: str, precision: str) -> None:
+    """Use a device, if it is there and can do what is wanted of it."""
     if index:
         count = cupy.cuda.runtime.getDeviceCount()
-        if not index.isdigit() or int(index) >= count:
+        if not index.isdecimal() or int(index) >= count:
             last = f" to cupy:{count - 1}" if count > 1 else ""
             raise BackendError(f"There is no device cupy:{index}: this machine has cupy:0{last}.")
         cupy.cuda.Device(int(index)).use()
     capability = int(cupy.cuda.Device().compute_capability)
-    if precision != "float32" and capability < _AMPERE:
+    _require_compiler(cupy, capability)
+    if precision not in _precisions(capability):
         raise BackendError(
-            f"The precision {precision} needs a GPU of compute capability 8.0 (Ampere) or newer, this one has "
-            f"{capability // 10}.{capability % 10}: choose float32."
+            f"The precision {precision} needs a GPU of compute capability {_dotted(_AMPERE)} (Ampere) or newer, "
+            f"this one has {_dotted(capability)}: choose float32."
         )
-    limit_memory()
-    allow_tf32(precision == "tf32")
 
 
-def _driver_version(cupy: object) -> int:
+def _require_compiler(cupy: Any, capability: int) -> None:
+    """Each CUDA compiles for the cards of some years; what is older would fail at the first kernel."""
+    nvrtc = getattr(cupy.cuda, "nvrtc", None)
+    if nvrtc is None:  # what stands in for CuPy has none
+        return
     try:
-        return cupy.cuda.runtime.driverGetVersion()  # type: ignore[attr-defined]
+        oldest = min(nvrtc.getSupportedArchs())
+    except (RuntimeError, ImportError) as error:
+        raise BackendError(
+            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with pip install '.[cupy]', "
+            f"{_INSTEAD}."
+        ) from error
+    if capability < oldest:
+        raise BackendError(
+            f"CuPy's compiler makes kernels for compute capability {_dotted(oldest)} and newer, and this GPU has "
+            f"{_dotted(capability)}: install the CuPy of an earlier CUDA, such as cupy-cuda12x, {_INSTEAD}."
+        )
+
+
+def _driver_version(cupy: Any) -> int:
+    try:
+        return int(cupy.cuda.runtime.driverGetVersion())
     except Exception:  # the question fails in many ways where there is no driver
         return 0
 
@@ -69,17 +135,42 @@ def _sentence(status: int, driver: int, message: str) -> str:
     """What is wrong and the way out, from CUDA's status and the CUDA version that the driver supports (0: none).
 
     >>> _sentence(100, 13000, "cudaErrorNoDevice")
-    'The cupy backend found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose the backend numpy.'
+    'The cupy backend found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose the backend \
+numpy, which computes in float32.'
     """
     if status == _DRIVER_TOO_OLD and driver:
         problem = (
-            f"found a driver for CUDA {driver // 1000}.{driver % 1000 // 10}, which is older than its CuPy needs: "
+            f"found a driver for CUDA {_cuda(driver)}, which is older than its CuPy needs: "
             "update the NVIDIA driver or install the CuPy that matches it"
         )
     elif status == _DRIVER_TOO_OLD:
         problem = "found no NVIDIA driver: install one"
     elif status == _NO_DEVICE:
         problem = "found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    elif status == _NO_MEMORY:
+        problem = "found no room on the GPU to begin with: end what else uses it (nvidia-smi lists that)"
+    elif status == _UNAVAILABLE:
+        problem = "found a GPU that another process has to itself: wait for that one, or choose another, as cupy:1"
     else:
-        problem = f"cannot use the CUDA device ({message}): check nvidia-smi"
-    return f"The cupy backend {problem}, or choose the backend numpy."
+        problem = f"cannot use the CUDA device ({_first_line(message)}): check nvidia-smi"
+    return f"The cupy backend {problem}, {_INSTEAD}."
+
+
+def _dotted(capability: int) -> str:
+    """
+    >>> _dotted(75), _dotted(120)
+    ('7.5', '12.0')
+    """
+    return f"{capability // 10}.{capability % 10}"
+
+
+def _cuda(version: int) -> str:
+    """
+    >>> _cuda(13020)
+    '13.2'
+    """
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _first_line(text: object) -> str:
+    return str(text).partition("\n")[0].strip()

@@ -42,7 +42,7 @@ def limit_memory() -> None:
     if free + pool.total_bytes() < LEAST_FREE:
         raise BackendError(
             f"The GPU has {in_words(free)} of its {in_words(total)} free, too little to begin with: end what else "
-            "uses it (nvidia-smi lists that), or choose the backend numpy."
+            "uses it (nvidia-smi lists that), or choose the backend numpy, which computes in float32."
         )
     if text := os.environ.get(LIMIT):
         limit = parse_limit(text, total)
@@ -68,9 +68,12 @@ def parse_limit(text: str, total: int) -> int:
     return bytes_
 
 
-def out_of_memory(error: MemoryError) -> str:
-    """What CuPy could not get, and from how much: a clause, to which the way out is added."""
-    free, total = cupy.cuda.runtime.memGetInfo()
+def out_of_memory(error: Exception) -> str:
+    """What CuPy or a library of CUDA could not get, and from how much: a clause, to which the way out is added."""
+    try:
+        free, total = cupy.cuda.runtime.memGetInfo()
+    except cupy.cuda.runtime.CUDARuntimeError:  # so full that it has no context
+        return str(error)
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit()
     wanted = getattr(error, "_size", 0)

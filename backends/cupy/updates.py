@@ -18,8 +18,10 @@ _KINDS = {dtype: number for number, dtype in enumerate(C_TYPES)}
 
 def sum_of_squares(arrays: Sequence[cupy.ndarray]) -> cupy.ndarray:
     """``Σ x²`` over all values of all arrays, in double and in a fixed order: ``()`` float64."""
-    out = cupy.empty((), np.float64)
     table, blocks = _table("sum_of_squares", [arrays])
+    if not blocks:
+        return cupy.zeros((), np.float64)
+    out = cupy.empty((), np.float64)
     partial = cupy.empty(blocks, np.float64)
     launch(_FILE, "square_chunks", (blocks,), _THREADS, table, len(arrays), partial)
     launch(_FILE, "sum_squares", (1,), _THREADS, partial, out, blocks)
@@ -39,6 +41,8 @@ def sgd_update(
 ) -> None:
     """Move each parameter against its gradient, in place."""
     table, blocks = _table("sgd_update", [params, momenta, gradients], rates, decays)
+    if not blocks:
+        return
     dtype = _dtype("sgd_update", [*params, *momenta])
     launch(
         _FILE, f"sgd_update<{C_TYPES[dtype]}>", (blocks,), _THREADS,
@@ -51,6 +55,8 @@ def move_towards(
 ) -> None:
     """Move each target a share of the way to its source, in place."""
     table, blocks = _table("move_towards", [targets, sources], weights)
+    if not blocks:
+        return
     dtype = _dtype("move_towards", targets)
     launch(
         _FILE, f"move_towards<{C_TYPES[dtype]}>", (blocks,), _THREADS,
@@ -62,10 +68,11 @@ def _table(
     op: str, columns: Sequence[Sequence[cupy.ndarray]], *numbers: Sequence[float]
 ) -> tuple[cupy.ndarray, int]:
     """What the kernels read, in words of 8 bytes, and the blocks that it takes; arrays that change come first."""
-    count = len(columns[-1])
-    if count == 0 or any(len(each) != count for each in (*columns, *numbers)):
-        raise OpError(f"{op}: got {', '.join(str(len(each)) for each in columns)} arrays, wants as many of each.")
-    sizes = np.array([array.size for array in columns[-1]])
+    counts = [len(each) for each in (*columns, *numbers)]
+    count = counts[0]
+    if counts != [count] * len(counts):
+        raise OpError(f"{op}: got {', '.join(map(str, counts))} arrays and numbers, wants as many of each.")
+    sizes = np.array([array.size for array in columns[-1]], np.int64)
     for column in columns:
         for n, array in enumerate(column):
             if array.size != sizes[n] or not array.flags.c_contiguous or array.dtype not in _KINDS:

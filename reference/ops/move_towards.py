@@ -27,4 +27,4 @@ def move_towards(
         return
     for target, source, weight in zip(targets, sources, weights, strict=True):
         target *= 1 - weight
-        target += weight * source
+        target += weight * source.astype(target.dtype, copy=False)

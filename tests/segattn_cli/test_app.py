@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import types
 
 import pytest
 
+import backends.registry
 from backends import BackendError
 from segattn_cli import app, errors
 
@@ -41,6 +44,67 @@ def test_too_little_memory_has_its_code_and_a_way_out(monkeypatch, capsys):
         app.main()
     assert stopped.value.code == errors.ExitCode.MEMORY
     assert "lower training.batch_size" in capsys.readouterr().err
+
+
+def of_cupy(base, module="cupy.cuda.memory"):
+    return type("Full", (base,), {"__module__": module})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        of_cupy(MemoryError)("Out of memory allocating 12 bytes"),
+        of_cupy(RuntimeError, "cupy_backends.cuda.api.runtime")("cudaErrorMemoryAllocation: out of memory"),
+        of_cupy(RuntimeError, "cupy_backends.cuda.libs.cublas")("CUBLAS_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_too_little_memory_on_a_gpu_says_how_much_there_is(monkeypatch, capsys, error):
+    def fail(prog_name):
+        raise error
+
+    memory = types.SimpleNamespace(out_of_memory=lambda error: "the GPU could not give 3 GB more")
+    monkeypatch.setitem(sys.modules, "backends.cupy", types.ModuleType("backends.cupy"))
+    monkeypatch.setitem(sys.modules, "backends.cupy.memory", memory)
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == errors.ExitCode.MEMORY
+    said = capsys.readouterr().err
+    assert said.startswith("segattn: There is not enough memory (the GPU could not give 3 GB more): lower training")
+    assert "--precision float16" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        of_cupy(RuntimeError, "cupy_backends.cuda.api.runtime")("cudaErrorIllegalAddress"),
+        RuntimeError("cudaErrorMemoryAllocation, said by somebody else"),
+    ],
+)
+def test_other_failures_of_a_gpu_are_bugs(monkeypatch, error):
+    def fail(prog_name):
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(RuntimeError):
+        app.main()
+
+
+def test_what_auto_takes_is_told_once(monkeypatch, capsys):
+    backends.registry._tell.cache_clear()
+    for _ in range(2):
+        assert run(monkeypatch, "check", "--backend", "auto", "--op", "relu") == 0
+    out, err = capsys.readouterr()
+    told = [line for line in err.splitlines() if line.startswith("segattn: The backend is ")]
+    assert len(told) == 1
+    assert "The backend is" not in out
+
+
+def test_the_limit_of_a_gpus_memory_is_for_all_commands(monkeypatch):
+    monkeypatch.setenv("SEGATTN_GPU_MEMORY", "1GB")  # which is put back at the end
+    assert run(monkeypatch, "--gpu-memory", "50%", "check", "--backend", "numpy", "--op", "relu") == 0
+    assert os.environ["SEGATTN_GPU_MEMORY"] == "50%"
 
 
 def test_codes_are_distinct():

@@ -71,6 +71,16 @@ def test_a_limit_that_is_none(ops, monkeypatch, text):
         get_backend("cupy")
 
 
+def test_a_card_without_a_context_tells_no_more(ops, cupy, monkeypatch):
+    from backends.cupy.memory import out_of_memory
+
+    def fail():
+        raise cupy.cuda.runtime.CUDARuntimeError(2)
+
+    monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", fail)
+    assert out_of_memory(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")) == "CUBLAS_STATUS_ALLOC_FAILED"
+
+
 def test_what_is_said_when_memory_runs_out(ops, cupy, monkeypatch):
     from backends.cupy.memory import out_of_memory
 
