@@ -1,135 +1,108 @@
-"""Every kernel that the backend can ask for, found by running its wrappers.
+"""The backend's own tests, run on the stand-in: whether they pass, and every kernel that they launch.
 
-``python -m tests.cuda_cpu.launches`` runs all cases of ``tests/backends/cupy/test_ops.py`` in every dtype, forward
-and backward, with NumPy in the place of CuPy. Matrix products are left out and kernels do nothing, so values mean
-nothing; what is launched depends on shapes and dtypes alone. It prints JSON, which :func:`find_launches` reads:
-in a process of its own nobody else notices that CuPy was replaced.
+``tests/backends/cupy`` runs as it does on a GPU, beside the files of ``on_stand_in``, in processes of their own,
+where nobody else notices that CuPy was replaced. :func:`run_on_stand_in` starts them, a process for each core.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
-import types
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
-_WIDEST_ROW = 17_000  # beyond the longest row that softmax keeps in registers
+OWN = "tests/backends/cupy"
+#: Of the tests under the marker gpu those that are not run here: what is large on purpose, and what needs cuDNN.
+LEFT_OUT = ("test_memory.py", "test_cudnn.py")
+ON_STAND_IN = "tests/cuda_cpu/on_stand_in"
+FILES = (OWN, *sorted(f"{ON_STAND_IN}/{path.name}" for path in (ROOT / ON_STAND_IN).glob("*.py")))
+WORKERS = 2
 
 
 class Launches(NamedTuple):
     sources: dict[str, str]  # .cu file → the text that NVRTC gets
     options: list[str]  # what the backend tells NVRTC
-    types: list[str]  # what its dtypes are in CUDA C++
     threads: dict[str, dict[str, int]]  # .cu file → instantiation → threads of its largest block
     places: set[tuple[str, int]]  # wrapper file and line of each launch
 
 
-def find_launches() -> Launches:
-    """Ask a fresh process what the wrappers launch."""
-    command = [sys.executable, "-m", "tests.cuda_cpu.launches"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=ROOT)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}")
-    found = json.loads(done.stdout)
-    places = {(file, line) for file, line in found.pop("places")}
-    return Launches(**found, places=places)
+class Run(NamedTuple):
+    code: int  # 0 where all passed
+    output: str
+    launches: Launches
 
 
-class _Recorder:
-    """Notes each launch and lets it go on, to a module that compiles nothing."""
+class Seen:
+    """Notes each launch, in the process that makes it."""
 
     def __init__(self) -> None:
-        self.programs: dict[str, tuple[str, tuple[str, ...]]] = {}  # instantiation → source and options
+        self.sources: dict[str, str] = {}
+        self.options: set[tuple[str, ...]] = set()
         self.threads: dict[str, dict[str, int]] = {}
         self.places: set[tuple[str, int]] = set()
 
-    def raw_module(self, *, code: str, options: tuple[str, ...], name_expressions: tuple[str]) -> Any:
-        (kernel,) = name_expressions
-        self.programs[kernel] = code, options
-        return types.SimpleNamespace(get_function=lambda _: lambda grid, block, arguments: None)
+    def note(self, kernel: Any, block: tuple[int, ...]) -> None:
+        frame = sys._getframe(2)  # launch(), which its caller has told the file
+        file: str = frame.f_locals["file"]
+        assert frame.f_back is not None
+        self.places.add((Path(frame.f_back.f_code.co_filename).name, frame.f_back.f_lineno))
+        self.sources[file] = kernel.source
+        kernels = self.threads.setdefault(file, {})
+        kernels[kernel.name] = max(kernels.get(kernel.name, 0), math.prod(block))
 
-    def around(self, launch: Any) -> Any:
-        def noted(file: str, kernel: str, grid: Any, block: tuple[int, ...], *arguments: Any) -> None:
-            caller = sys._getframe(1)
-            self.places.add((Path(caller.f_code.co_filename).name, caller.f_lineno))
-            kernels = self.threads.setdefault(file, {})
-            kernels[kernel] = max(kernels.get(kernel, 0), math.prod(block))
-            launch(file, kernel, grid, block, *arguments)
-
-        return noted
-
-    def found(self) -> dict[str, Any]:
-        (options,) = {options for _, options in self.programs.values()}
-        return {
-            "sources": {file: self.programs[next(iter(kernels))][0] for file, kernels in self.threads.items()},
-            "options": options,
-            "threads": self.threads,
-            "places": sorted(self.places),
-        }
+    def write(self, path: Path) -> None:
+        (options,) = self.options or {()}
+        text = json.dumps([self.sources, options, self.threads, sorted(self.places)])
+        path.write_text(text, "utf-8")
 
 
-def _replace_cupy(recorder: _Recorder) -> None:
-    """NumPy under CuPy's name, with what only CuPy has; fresh memory is 0, so that nothing overflows."""
-    device = _module("cupy.cuda.device", get_cublas_handle=None)
-    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError)
-    cuda = _module("cupy.cuda", cublas=None, device=device, runtime=runtime)
-    only_cupys = {
-        "empty": np.zeros,
-        "empty_like": np.zeros_like,
-        "asnumpy": np.asarray,
-        "cuda": cuda,
-        "ElementwiseKernel": lambda *_: lambda first, *_: first,
-        "RawModule": recorder.raw_module,
-    }
-    _module("cupy", **{name: value for name, value in vars(np).items() if name[0] != "_"} | only_cupys)
+@cache
+def run_on_stand_in() -> list[Run]:
+    """Run all of it, shared out over :data:`WORKERS` processes."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(lambda worker: _run(worker, Path(folder) / f"{worker}.json"), range(WORKERS)))
 
 
-def _module(name: str, **contents: Any) -> types.ModuleType:
-    module = types.ModuleType(name)
-    vars(module).update(contents)
-    sys.modules[name] = module
-    return module
+def _run(worker: int, found: Path) -> Run:
+    own = {"SEGATTN_SHARE": f"{worker} {WORKERS}", "SEGATTN_LAUNCHES": str(found)}
+    done = pytest_on_stand_in(*FILES, *(f"--ignore={OWN}/{file}" for file in LEFT_OUT), environment=own)
+    if not found.exists():
+        raise RuntimeError(f"The tests did not run on the stand-in:\n{done.stdout}\n{done.stderr}")
+    sources, options, threads, places = json.loads(found.read_text("utf-8"))
+    return Run(
+        done.returncode, done.stdout + done.stderr,
+        Launches(sources, options, threads, {(file, line) for file, line in places}),
+    )  # fmt: skip
 
 
-def _record() -> dict[str, Any]:
-    recorder = _Recorder()
-    _replace_cupy(recorder)
-    import backends.cupy as ops
-    from backends.cupy.checks import C_TYPES
-
-    from ..backends.cupy.test_ops import CASES
-
-    wrappers = [module for name, module in sys.modules.items() if name.startswith("backends.cupy.")]
-    for module in wrappers:
-        if module.__name__ != "backends.cupy.launch" and hasattr(module, "launch"):
-            vars(module).update(launch=recorder.around(module.launch))
-        if module.__name__ != "backends.cupy.gemm" and hasattr(module, "gemm"):
-            vars(module).update(gemm=lambda a, b, out, *, accumulate=False: out)
-
-    rows = sys.modules["backends.cupy.softmax"]  # the package's own name for it is that of the function
-
-    for dtype in C_TYPES:
-        for op, inputs, options in CASES.values():
-            arrays = [_cast(value, dtype) for value in inputs]
-            y, cache = getattr(ops, op)(*arrays, **{name: _cast(value, dtype) for name, value in options.items()})
-            getattr(ops, f"{op}_backward")(np.ones_like(y), cache)
-        for width in range(1, _WIDEST_ROW):
-            row = np.broadcast_to(dtype.type(0), (1, width))
-            rows.softmax_rows(row, row)
-            rows.softmax_rows_backward(row, row, row)
-    return recorder.found() | {"types": list(C_TYPES.values())}
+def pytest_on_stand_in(
+    *arguments: str, environment: dict[str, str] | None = None, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the stand-in, in a process of its own."""
+    command = [
+        sys.executable, "-m", "pytest", "-p", "tests.cuda_cpu.plugin", "-p", "no:cacheprovider", "--no-skips",
+        "-m", "not torch", "--durations=15", *arguments,
+    ]  # fmt: skip
+    # A core each: NumPy's threads would wait for each other.
+    own = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | (environment or {})
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=cwd, env=os.environ | own)
 
 
-def _cast(value: Any, dtype: np.dtype) -> Any:
-    return value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
-
-
-if __name__ == "__main__":
-    with np.errstate(all="ignore"):
-        json.dump(_record(), sys.stdout)
+def find_launches() -> Launches:
+    """What all processes have launched."""
+    found = [run.launches for run in run_on_stand_in()]
+    merged = Launches({}, max(each.options for each in found), {}, set())
+    for each in found:
+        merged.sources.update(each.sources)
+        merged.places.update(each.places)
+        for file, threads in each.threads.items():
+            kernels = merged.threads.setdefault(file, {})
+            kernels |= {name: max(count, kernels.get(name, 0)) for name, count in threads.items()}
+    return merged

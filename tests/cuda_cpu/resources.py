@@ -12,13 +12,20 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from .compiled import cuda_headers
 from .launches import ROOT, Launches, find_launches
 
 RECORD = ROOT / "benchmarks" / "records" / "cuda-resources.json"
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
+_NEWER = ARCHITECTURES[1:]  # that have the instructions of attention of 16 bits
 COMPILER = "nvidia-cuda-nvrtc"
 #: Of all three: registers of a block and of a thread, and shared memory of a block that did not ask for more.
 BLOCK_REGISTERS, THREAD_REGISTERS, BLOCK_SHARED = 65536, 255, 48 * 1024
+
+
+def architectures(file: str) -> tuple[str, ...]:
+    """For which a ``.cu`` file is compiled."""
+    return _NEWER if file == "attention_mma.cu" else ARCHITECTURES
 
 
 class Resources(NamedTuple):
@@ -54,7 +61,8 @@ def measure(source: str, kernels: list[str], architecture: str, options: list[st
         for kernel in kernels:
             nvrtc.addNameExpression(program, kernel)
         try:
-            nvrtc.compileProgram(program, (*options_of(architecture, options), "--ptxas-options=-v"))
+            headers = [f"-I{folder}" for folder in cuda_headers()]
+            nvrtc.compileProgram(program, (*options_of(architecture, options), *headers, "--ptxas-options=-v"))
         except nvrtc.NVRTCError as error:
             raise CompileError(nvrtc.getProgramLog(program)) from error
         log = nvrtc.getProgramLog(program)
@@ -92,11 +100,10 @@ def measure_all(launches: Launches) -> dict[str, Any]:
     """The record: what it is, compiler, options, and a row for each instantiation."""
     kernels: dict[str, Any] = {}
     for file, threads in sorted(launches.threads.items()):
-        taken = {
-            each: measure(launches.sources[file], sorted(threads), each, launches.options) for each in ARCHITECTURES
-        }
+        source, wanted = launches.sources[file], architectures(file)
+        taken = {each: measure(source, sorted(threads), each, launches.options) for each in wanted}
         kernels[file] = {
-            kernel: {"threads": threads[kernel]} | {each: taken[each][kernel]._asdict() for each in ARCHITECTURES}
+            kernel: {"threads": threads[kernel]} | {each: taken[each][kernel]._asdict() for each in wanted}
             for kernel in sorted(threads, key=_by_number)
         }
     return {
