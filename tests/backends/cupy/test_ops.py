@@ -185,6 +185,14 @@ def test_position_attention_of_16_bits_in_blocks(agree, monkeypatch, case, rows)
     with_scratch(agree, monkeypatch, "row_blocks", rows * (pixels + 7) * 2, case, "float16")
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", ["position attention wide", "position attention tiles", "position attention 128"])
+def test_a_block_walks_over_all_tiles(agree, monkeypatch, case, dtype):
+    """Maps as small as these would have a block for each tile."""
+    monkeypatch.setattr(sys.modules["backends.cupy.attention_mma"], "_parts", lambda *_: 1)
+    agree(*CASES[case], dtype)
+
+
 def test_labels_are_not_looked_at_but_a_wrong_one_shows(ops):
     logits = ops.asarray(normal(6, 4).astype(np.float32))
     for wrong in (4, -1):
