@@ -54,7 +54,9 @@ test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU,
 	        compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -m gpu -k $(SANITIZED) tests/backends/cupy/test_ops.py || exit 1; \
 	    done; \
 	else echo "compute-sanitizer is not installed: kernels were not sanitized"; fi
-	$(PYTHON) -m segattn_cli.app bench --backend cupy --against torch --json $(RECORD)
+	@if $(PYTHON) -c "import pydantic, torch" 2>/dev/null; then \
+	    $(PYTHON) -m segattn_cli.app bench --backend cupy --against torch --json $(RECORD); \
+	else echo "pydantic or torch is not installed: there is no record"; fi
 
 fuzz: $(BIN)/segattn  ## hostile files for the reader of weights, FUZZ_SECONDS=60: needs Linux
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
