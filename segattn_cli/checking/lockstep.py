@@ -46,7 +46,7 @@ GRADIENTS = {
 JOINS = ("concatenate", "stack")
 #: The input of a ReLU counts as zero below this share of its largest value.
 KINK = 1e-5
-#: Where its rounding is larger than that.
+#: Where its rounding is larger than that, and a tolerance of one rounding is not enough for every op.
 ROUGH = (*HALVES, "tf32")
 
 
@@ -97,7 +97,8 @@ class LockStep:
     value a channel is float32. The plain implementation there is the reference in float16.
 
     With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
-    :func:`backends.tolerances.compare`): in a network, some gradients are zero but for rounding. Pass
+    :func:`backends.tolerances.compare`): in a network, some gradients are zero but for rounding. What is
+    :data:`ROUGH` always may: a card is free to cut off the factors of TF32 instead of rounding them. Pass
     :meth:`observe` to the network's context so that tensors get their names, and call :meth:`finish` at the end.
     """
 
@@ -108,7 +109,7 @@ class LockStep:
         self.dtype = dtype
         self.maps = array_dtype(dtype)
         self.plain_dtype = plain_dtype(dtype)
-        self.conditioning = conditioning or dtype in HALVES
+        self.conditioning = conditioning or dtype in ROUGH
         self.tensors: list[Tensor] = []
         self._returned: list[tuple[Tensor, Handed]] = []
         self.asarray, self.to_numpy, self.synchronize = oracle.asarray, oracle.to_numpy, oracle.synchronize

@@ -1,4 +1,4 @@
-"""The cross-check in 16 bits, on a backend that this machine can run: the reference, which rounds its results."""
+"""The cross-check in 16 bits and TF32, on what any machine can run: the reference, which rounds."""
 
 from __future__ import annotations
 
@@ -109,6 +109,10 @@ def test_what_is_wrong_is_seen(fault):
     assert {direction for direction, *_ in found} == {"forward"}
 
 
+def test_what_is_wrong_in_tf32_is_seen():
+    assert failures(check_op(Rounding(linear=off_by_four_roundings), "linear", "tf32", quick=True))
+
+
 def test_a_vector_of_16_bits_is_seen():
     def short(backward, dy, cache, **options):
         dx, dweight, dbias = backward(dy, cache, **options)
@@ -116,6 +120,18 @@ def test_a_vector_of_16_bits_is_seen():
 
     (first, *_) = failures(check_op(Rounding(linear_backward=short), "linear", "float16", quick=True))
     assert first[2:] == ("dbias", "has dtype float16 instead of float32")
+
+
+def test_factors_of_tf32_may_be_cut_off():
+    def cut(x):
+        """10 bits of mantissa."""
+        return (np.ascontiguousarray(x).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    def attention(op, *tokens):
+        return op(*map(cut, tokens))
+
+    backend = Rounding(position_attention=attention)
+    assert failures(check_op(backend, "position_attention", "tf32", quick=True)) == []
 
 
 @pytest.mark.parametrize("dtype", GPU_DTYPES)
