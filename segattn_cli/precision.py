@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.ops.checks import HALVES
+from reference.ops.checks import vector_dtype
 
 Array = Any
 
@@ -23,15 +23,6 @@ def array_dtype(precision: str) -> np.dtype:
 
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype("float32" if precision == "tf32" else precision)
-
-
-def vector_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
-
-    >>> vector_dtype(np.dtype("float16")), vector_dtype(np.dtype("float64"))
-    (dtype('float32'), dtype('float64'))
-    """
-    return np.dtype(np.float32) if dtype.name in HALVES else dtype
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:

@@ -1,4 +1,4 @@
-"""The ops on an NVIDIA GPU: matrix products by cuBLAS, everything else by the kernels in ``kernels/*.cu``.
+"""The ops on an NVIDIA GPU: products by cuBLAS and cuDNN where they win, all else by ``kernels/*.cu``.
 
 The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``,
 float32, float64, float16 or bfloat16. What is different:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import cupy
 
-from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import BLOCKS, c_type, chunks, launch, vector_width
-from reference.ops.checks import OpError
+from reference.ops.checks import OpError, vector_dtype
 
 
 class BatchNormCache(NamedTuple):

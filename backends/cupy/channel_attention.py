@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 import cupy
 
-from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
 from backends.cupy.softmax import softmax_rows, softmax_rows_backward
 from reference.ops.channel_attention import SIGNS
-from reference.ops.checks import OpError
+from reference.ops.checks import OpError, vector_dtype
 
 
 class ChannelAttentionCache(NamedTuple):

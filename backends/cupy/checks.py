@@ -8,7 +8,7 @@ import cupy
 import ml_dtypes
 import numpy as np
 
-from reference.ops.checks import HALVES, OpError, check_arrays, check_gradient, is_vector
+from reference.ops.checks import OpError, check_arrays, check_gradient, is_vector, vector_dtype
 
 #: What the kernels are instantiated for: dtype → type in CUDA C++.
 C_TYPES = {
@@ -17,15 +17,6 @@ C_TYPES = {
     np.dtype(np.float16): "__half",
     np.dtype(ml_dtypes.bfloat16): "__nv_bfloat16",
 }
-_VECTOR_DTYPES = {dtype: np.dtype(np.float32) if dtype.name in HALVES else dtype for dtype in C_TYPES}
-
-
-def vector_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
-
-    It is the kernels' ``Acc<T>``: float32 beside float16 and bfloat16, else ``dtype`` itself.
-    """
-    return _VECTOR_DTYPES[dtype]
 
 
 def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import cupy
 import numpy as np
 
-from backends.cupy.checks import checked, checked_gradient, vector_dtype
+from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch
-from reference.ops.checks import OpError
+from reference.ops.checks import OpError, vector_dtype
 
 _MOST_SCALES = 32  # a lane of a warp each
 

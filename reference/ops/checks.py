@@ -71,6 +71,18 @@ def is_vector(axes: str) -> bool:
 
 
 @cache
+def vector_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
+
+    It is what the kernels add in, their ``Acc<T>``: float32 beside float16 and bfloat16, else ``dtype`` itself.
+
+    >>> vector_dtype(np.dtype("float16")), vector_dtype(np.dtype("float64"))
+    (dtype('float32'), dtype('float64'))
+    """
+    return np.dtype(np.float32) if dtype.name in HALVES else dtype
+
+
+@cache
 def _names(axes: str) -> list[str]:
     return axes.split()
 

@@ -10,7 +10,8 @@ import pytest
 import reference.ops
 from backends import BackendError, get_backend
 from backends.tolerances import PRECISIONS, compare
-from segattn_cli.precision import array_dtype, cast, is_floating, vector_dtype
+from reference.ops.checks import vector_dtype
+from segattn_cli.precision import array_dtype, cast, is_floating
 
 
 @pytest.fixture(scope="session")
