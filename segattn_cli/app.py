@@ -24,7 +24,7 @@ from segattn_cli.commands import (
     train,
     weights,
 )
-from segattn_cli.commands.terminal import complain
+from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from segattn_cli.versions import versions
+        from segattn_cli.machine.versions import versions
 
         print(f"segattn {versions(['segattn'])['segattn']}")
         raise typer.Exit

@@ -14,11 +14,11 @@ import segattn_cli
 
 
 def modules():
-    """Every module of the three packages, without those that need CuPy to be imported."""
+    """Every module of the three packages, without those that import CuPy or PyTorch."""
     for package in (reference, backends, segattn_cli):
         yield package.__name__
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda name: None):
-            if not module.name.startswith("backends.cupy"):
+            if not module.name.startswith(("backends.cupy", "segattn_cli.benchmarking.peers.")):
                 yield module.name
 
 

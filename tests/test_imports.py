@@ -20,11 +20,11 @@ FORBIDDEN = {
     "backends": {
         "segattn_cli", "benchmarks", "torch", "reference.layers", "reference.networks", "typer", "rich", "pydantic",
     },
-    "segattn_cli/commands": {"cupy", "scipy", "torch", "benchmarks"},
-    "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch", "benchmarks"},
+    "segattn_cli/commands": {"cupy", "scipy", "torch", "segattn_cli.benchmarking.peers"},
+    "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch"},
+    "segattn_cli/benchmarking/peers": {"reference", "segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
     "segattn_cli/benchmarking": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy"},
     "segattn_cli": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy", "torch", "benchmarks"},
-    "benchmarks/torch": {"reference", "backends", "segattn_cli"},
 }
 #: What `segattn --help` can do without.
 HEAVY = {"numpy", "torch", "scipy", "cupy", "pydantic", "PIL", "matplotlib", "safetensors", "threadpoolctl", "rich"}

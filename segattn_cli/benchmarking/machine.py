@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_info
 
 from backends import get_backend
 from backends.numpy.threads import thread_count
-from segattn_cli.doctor import blas_library, machine, matmul_gflops
-from segattn_cli.precision import array_dtype
-from segattn_cli.versions import versions
+from backends.precision import array_dtype
+from segattn_cli.machine.doctor import blas_library, machine, matmul_gflops
+from segattn_cli.machine.versions import versions
 
 PACKAGES = ("segattn", "numpy", "scipy", "threadpoolctl", "numba", "torch", "cupy-cuda13x")
 CHECKOUT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), co
     found = machine() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
     libraries = versions(PACKAGES)
     if backend.startswith("cupy"):
-        from benchmarks import cuda
+        from segattn_cli.benchmarking.peers import cuda
 
         found |= cuda.describe()
         libraries |= cuda.versions()

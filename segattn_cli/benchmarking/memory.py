@@ -97,7 +97,8 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["segattn_cli.benchmarking.run", *["benchmarks.torch_networks"] * has_torch()])
+    peers = ["segattn_cli.benchmarking.peers.torch_networks"] if has_torch() else []
+    context.set_forkserver_preload(["segattn_cli.benchmarking.run", *peers])
     return context
 
 

@@ -8,7 +8,7 @@ from backends import BackendError
 from backends.contract import Ops
 from segattn_cli.benchmarking.memory import Peak, Request, measure_afresh, side_of, size_of
 from segattn_cli.benchmarking.timing import timed
-from segattn_cli.doctor import gigabytes
+from segattn_cli.machine.doctor import gigabytes
 
 
 class Meter:
@@ -51,7 +51,7 @@ class CudaMeter(Meter):
     exact = True
 
     def __init__(self, against: str) -> None:
-        from benchmarks import cuda
+        from segattn_cli.benchmarking.peers import cuda
 
         self.cuda = cuda
         if against == "torch" and not cuda.share_a_stream():

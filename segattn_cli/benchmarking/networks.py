@@ -11,6 +11,7 @@ import numpy as np
 
 from backends import get_backend
 from backends.contract import Ops
+from backends.precision import array_dtype, cast_weights
 from reference.layers import Context
 from reference.networks import NetworkConfig, Objective, build_network, is_trained
 from segattn_cli.benchmarking.agreement import (
@@ -21,8 +22,7 @@ from segattn_cli.benchmarking.agreement import (
 )
 from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
 from segattn_cli.config import Optimiser
-from segattn_cli.counting.cost import inference, training_step
-from segattn_cli.precision import array_dtype, cast_weights
+from segattn_cli.costs.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
 from segattn_cli.training.optimiser import sgd_step
 
@@ -188,7 +188,7 @@ def _torch(
     compiled: bool | None = None,
 ) -> Sides:
     """PyTorch's ways. Its compiler takes minutes for a network, so it has to be asked for."""
-    from benchmarks.torch_networks import peers
+    from segattn_cli.benchmarking.peers.torch_networks import peers
 
     config = trial.config
     return peers(

@@ -12,14 +12,14 @@ import numpy as np
 
 import reference.ops as oracle
 from backends.contract import Ops
+from backends.precision import array_dtype
 from reference.networks import NetworkConfig
 from segattn_cli.benchmarking.agreement import OP_ERRORS, ops_difference, ops_errors
 from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
 from segattn_cli.benchmarking.shapes import Convolution, convolutions
 from segattn_cli.checking.lockstep import GRADIENTS
-from segattn_cli.counting.ops import CountingOps
-from segattn_cli.counting.shapes import Meter, ShapeArray
-from segattn_cli.precision import array_dtype
+from segattn_cli.costs.ops import CountingOps
+from segattn_cli.costs.shapes import Meter, ShapeArray
 
 #: The share of labels that are void.
 VOID = 0.1
@@ -214,7 +214,7 @@ def _torch(
     compiled: bool | None = None,
 ) -> Sides:
     """PyTorch's ways. Only an attention on a GPU leaves its compiler something to join, and is compiled quickly."""
-    from benchmarks.torch_ops import computations
+    from segattn_cli.benchmarking.peers.torch_ops import computations
 
     inputs, dy = call.draw()
     compiled = device == "cuda" and compiled is not False

@@ -7,8 +7,8 @@ from itertools import groupby
 from pathlib import Path
 
 from segattn_cli.benchmarking.run import Row
-from segattn_cli.charts import LINES, hex_colour, save
-from segattn_cli.pictures import PALE_INK, PAPER
+from segattn_cli.rendering.charts import LINES, hex_colour, save
+from segattn_cli.rendering.overlays import PALE_INK, PAPER
 
 #: Where ours is faster, and where the peer is: blue and orange, which colour-blind readers tell apart.
 FASTER, SLOWER = LINES[0], LINES[1]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from backends import BackendError, get_backend
 from backends.contract import Ops
+from backends.precision import array_dtype
 from segattn_cli.benchmarking.agreement import too_far
 from segattn_cli.benchmarking.cases import Case, Side
 from segattn_cli.benchmarking.competitors import PEERS, peer_sides
@@ -28,7 +29,6 @@ from segattn_cli.benchmarking.timing import (
     until_queued,
 )
 from segattn_cli.errors import UsageError
-from segattn_cli.precision import array_dtype
 
 SUITES: dict[str, Callable[[], list[Case]]] = {
     "ops": ops_cases,

@@ -9,8 +9,8 @@ import numpy as np
 
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.counting.ops import CountingOps
-from segattn_cli.counting.shapes import Meter, ShapeArray
+from segattn_cli.costs.ops import CountingOps
+from segattn_cli.costs.shapes import Meter, ShapeArray
 
 
 class Convolution(NamedTuple):

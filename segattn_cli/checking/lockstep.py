@@ -17,9 +17,9 @@ import numpy as np
 
 import reference.ops as oracle
 from backends.contract import Ops
+from backends.precision import array_dtype, cast, is_floating
 from backends.tolerances import PRECISIONS, Comparison, compare, failure
 from reference.ops.checks import HALVES, vector_dtype
-from segattn_cli.precision import array_dtype, cast, is_floating
 
 #: Op → the names of what its backward returns, in order.
 GRADIENTS = {

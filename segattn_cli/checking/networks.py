@@ -21,12 +21,12 @@ import numpy as np
 
 import reference.ops as oracle
 from backends.contract import Ops
+from backends.precision import array_dtype, cast
 from backends.tolerances import Comparison, compare, failure
 from reference.layers import Context
 from reference.networks import NetworkConfig, Objective, build_network
 from segattn_cli.checking.lockstep import LockStep, plain_dtype, plain_error
 from segattn_cli.checking.results import Result, summarise
-from segattn_cli.precision import array_dtype, cast
 
 #: Small networks that together have every head, fusion, kind of supervision and scale classifier.
 NETWORKS = {

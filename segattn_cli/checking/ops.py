@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from backends.contract import Ops
+from backends.precision import array_dtype, cast, is_floating
 from segattn_cli.checking.cases import Case, cases, lay_out
 from segattn_cli.checking.lockstep import JOINS, LockStep
 from segattn_cli.checking.results import Result, summarise
-from segattn_cli.precision import array_dtype, cast, is_floating
 
 
 def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Iterator[Result]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
+from segattn_cli.commands.shared import completion
 from segattn_cli.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def bench(
 def _watch(events: Iterator[Event], rows: list[Row], differences: list[str]) -> None:
     """Collect rows and differences as they come in; notes go to stderr."""
     from segattn_cli.benchmarking import Difference, Note, Started
-    from segattn_cli.commands.progress import progress
+    from segattn_cli.commands.shared.progress import progress
 
     total = 0
     with progress("cases") as advance:
@@ -188,7 +188,7 @@ def _report(
     from rich.markup import escape
 
     from segattn_cli.benchmarking.plot import draw_ratios
-    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.files import write_atomically
 
     report = {"backend": backend, **machine.as_json(), "rows": [row.as_json() for row in rows]}
     text = json.dumps(report | {"differences": differences}, indent=1, allow_nan=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
+from segattn_cli.commands.shared import completion
 from segattn_cli.errors import ExitCode, OutputError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check(
 
     from backends import get_backend
     from segattn_cli.checking import plan, prepare, run
-    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.files import write_atomically
 
     console = Console()
     if show:

@@ -58,10 +58,10 @@ def sample(
       segattn data sample scenes --count 100 --size 192,256 --seed 1 --out streets
       segattn train --data streets --out runs/streets
     """
-    from segattn_cli.commands.prediction import parse_size
-    from segattn_cli.commands.progress import progress
+    from segattn_cli.commands.shared.options import parse_size
+    from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import SceneOptions, open_dataset
-    from segattn_cli.data.folder import write
+    from segattn_cli.data.formats.folder import write
 
     if source != "scenes":
         raise UsageError(f"Only 'scenes' can be drawn, not {source!r}.")
@@ -119,8 +119,8 @@ def check(
       segattn data check CamVid
       segattn data check VOC2012 --split train --split val --json voc.json
     """
-    from segattn_cli.checkpoint import write_atomically
-    from segattn_cli.data.opening import resolve_format, splits_of
+    from segattn_cli.data.formats.registry import resolve_format, splits_of
+    from segattn_cli.files import write_atomically
     from segattn_cli.training.class_weights import balance
 
     to_stdout = json_file == Path("-")
@@ -159,7 +159,7 @@ def check(
 
 def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[SplitReport], Dataset | None]:
     """A report on each split, and one that could be opened; progress on stderr."""
-    from segattn_cli.commands.progress import progress
+    from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import open_dataset
     from segattn_cli.data.inspect import inspect, summarise, unopened
 

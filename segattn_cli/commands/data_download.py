@@ -13,7 +13,7 @@ import typer
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from segattn_cli.data.download import Fetched, Repository
+    from segattn_cli.data.download.repositories import Fetched, Repository
 
 MEGABYTE = 1e6
 
@@ -37,7 +37,7 @@ def download(
       segattn data download camvid --out CamVid
       segattn data download camvid --accept-licence
     """
-    from segattn_cli.data.download import REPOSITORIES
+    from segattn_cli.data.download.repositories import REPOSITORIES
 
     if name not in REPOSITORIES:
         raise UsageError(
@@ -69,8 +69,8 @@ def _ask() -> None:
 
 def _fetch(repository: Repository, folder: Path) -> tuple[Fetched, int]:
     """The last event, and how many files were there before; progress on stderr."""
-    from segattn_cli.commands.progress import progress
-    from segattn_cli.data.download import download
+    from segattn_cli.commands.shared.progress import progress
+    from segattn_cli.data.download.repositories import download
 
     there = fetched = 0
     began = time.monotonic()

@@ -18,7 +18,7 @@ def doctor(
     from rich.markup import escape
     from rich.table import Table
 
-    from segattn_cli.doctor import VARIABLES, examine
+    from segattn_cli.machine.doctor import VARIABLES, examine
 
     report = examine()
     if as_json:

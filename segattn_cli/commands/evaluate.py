@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segattn_cli.commands.prediction import (
+from segattn_cli.commands.shared.options import (
     Backend,
     Flip,
     Precision,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segattn_cli.data import Dataset
-    from segattn_cli.evaluation import Evaluation
-    from segattn_cli.inference import Predictor
+    from segattn_cli.prediction.evaluation import Evaluation
+    from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
 WHAT, RESULTS = "What to evaluate on", "Where results go, beside the tables"
@@ -84,9 +84,9 @@ def evaluate(
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
     """
-    from segattn_cli.charts import draw_confusion
-    from segattn_cli.checkpoint import write_atomically
-    from segattn_cli.evaluation import open_data_of
+    from segattn_cli.files import write_atomically
+    from segattn_cli.prediction.evaluation import open_data_of
+    from segattn_cli.rendering.charts import draw_confusion
 
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
@@ -112,9 +112,9 @@ def evaluate(
 
 def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> Evaluation:
     """Evaluate, with the mIoU so far on stderr."""
-    from segattn_cli.commands.progress import progress
-    from segattn_cli.evaluation import Evaluated
-    from segattn_cli.evaluation import evaluate as evaluate_network
+    from segattn_cli.commands.shared.progress import progress
+    from segattn_cli.prediction.evaluation import Evaluated
+    from segattn_cli.prediction.evaluation import evaluate as evaluate_network
 
     with progress("images") as advance:
         for event in evaluate_network(predictor, dataset, limit=limit):
@@ -144,7 +144,7 @@ def _print(found: Evaluation, circumstances: dict[str, Any], scales: Sequence[fl
     from rich.console import Console
     from rich.markup import escape
 
-    from segattn_cli.metrics import ABSENT_CLASS_RULE
+    from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 
     console = Console(highlight=False)
     console.print(

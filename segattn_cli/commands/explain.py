@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
-from segattn_cli.commands.places import require_empty, require_place, require_untouched
-from segattn_cli.commands.prediction import Run
-from segattn_cli.commands.terminal import complain, say
+from segattn_cli.commands.shared import completion
+from segattn_cli.commands.shared.options import Run
+from segattn_cli.commands.shared.output_paths import require_empty, require_place, require_untouched
+from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.explaining import Explanation
+    from segattn_cli.prediction.segment import Input
     from segattn_cli.runs import Model
-    from segattn_cli.segmenting import Input
 
 MORE = "Beside the page"
 #: Bytes a picture above which a page is called large.
@@ -77,8 +77,8 @@ def explain(
       segattn explain best.safetensors 'shots/*.png' --png maps --npz maps.npz
     """
     from backends import get_backend
+    from segattn_cli.prediction.segment import find_inputs
     from segattn_cli.runs import open_model
-    from segattn_cli.segmenting import find_inputs
 
     if out is None and png is None and npz is None:
         out = Path("explain.html")
@@ -125,11 +125,11 @@ def _require_apart(places: Mapping[str, Path | None]) -> None:
 
 def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) -> tuple[list[Explanation], int]:
     """The explanation of every picture that can be used, and how many cannot."""
-    from segattn_cli.commands.progress import progress
+    from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
     from segattn_cli.errors import DataError
     from segattn_cli.explaining import explain as explain_picture
-    from segattn_cli.segmenting import output_names
+    from segattn_cli.prediction.segment import output_names
 
     explanations: list[Explanation] = []
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
@@ -156,8 +156,8 @@ def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) 
 def _write_page(
     out: Path, model: Model, explanations: list[Explanation], ops: Ops, points: list[tuple[int, int]]
 ) -> None:
-    from segattn_cli.checkpoint import write_atomically
-    from segattn_cli.explaining.page import explanation_page
+    from segattn_cli.explaining.explanation_page import explanation_page
+    from segattn_cli.files import write_atomically
 
     page = explanation_page(model, explanations, backend=ops.name, points=points).encode()
     write_atomically(out, page)
@@ -171,7 +171,7 @@ def _write_page(
 def _write_pictures(
     folder: Path, model: Model, explanations: list[Explanation], points: list[tuple[int, int]]
 ) -> None:
-    from segattn_cli.explaining.files import write_pictures
+    from segattn_cli.explaining.save import write_pictures
 
     for each in explanations:
         written = write_pictures(each, folder / each.name, model.classes, model.palette, points)
@@ -179,7 +179,7 @@ def _write_pictures(
 
 
 def _write_arrays(path: Path, explanations: list[Explanation], points: list[tuple[int, int]]) -> None:
-    from segattn_cli.explaining.files import write_arrays
+    from segattn_cli.explaining.save import write_arrays
 
     write_arrays(path, explanations, points)
     say(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

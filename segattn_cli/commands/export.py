@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
-from segattn_cli.commands.prediction import Run
+from segattn_cli.commands.shared import completion
+from segattn_cli.commands.shared.options import Run
 from segattn_cli.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:

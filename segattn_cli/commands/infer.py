@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segattn_cli.commands.infer_display import Tally
-from segattn_cli.commands.prediction import (
+from segattn_cli.commands.shared.options import (
     Backend,
     Flip,
     Precision,
@@ -29,11 +29,11 @@ from segattn_cli.errors import DataError, OutputError, UsageError, printable
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
-    from segattn_cli.inference import Predictor
-    from segattn_cli.outputs import Output
+    from segattn_cli.prediction.outputs import Output
+    from segattn_cli.prediction.predictor import Predictor
+    from segattn_cli.prediction.segment import Input, Job
+    from segattn_cli.prediction.video import Frames
     from segattn_cli.runs import Model
-    from segattn_cli.segmenting import Input, Job
-    from segattn_cli.video import Frames
 
 WHAT, OUTPUT = "Videos, and pictures as they come", "What is written, and where"
 
@@ -152,9 +152,9 @@ def infer(
       segattn infer runs/first --watch inbox --out out --overlay --json
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
-    from segattn_cli.commands.stopping import interrupted_by_sigterm
-    from segattn_cli.segmenting import find_inputs
-    from segattn_cli.video import require_pyav
+    from segattn_cli.commands.shared.signals import interrupted_by_sigterm
+    from segattn_cli.prediction.segment import find_inputs
+    from segattn_cli.prediction.video import require_pyav
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
@@ -218,9 +218,9 @@ class _Session:
 
     def run(self, pictures: list[Input], outputs: dict[str, Output], videos: list[Input]) -> None:
         """Pictures first, then videos, each with a bar of its own."""
-        from segattn_cli.commands.progress import progress
-        from segattn_cli.outputs import Place
-        from segattn_cli.segmenting import plan_outputs, segment
+        from segattn_cli.commands.shared.progress import progress
+        from segattn_cli.prediction.outputs import Place
+        from segattn_cli.prediction.segment import plan_outputs, segment
 
         how = {"resume": self.resume, "force": self.force}
         jobs = plan_outputs(pictures, self.out, {kind: each.place for kind, each in outputs.items()}, **how)
@@ -237,7 +237,7 @@ class _Session:
 
     def video_of(self, pictures: list[Input], name: str, rate: Fraction) -> None:
         """The pictures as the frames of one video."""
-        from segattn_cli.video import frames_of
+        from segattn_cli.prediction.video import frames_of
 
         path = self.out / name
         if path.exists() and not (self.resume or self.force):
@@ -250,8 +250,8 @@ class _Session:
 
     def watch(self, folder: Path, outputs: dict[str, Output]) -> None:
         """Pictures as they come, until somebody asks to stop."""
-        from segattn_cli.commands.stopping import asked_to_stop
-        from segattn_cli.segmenting import segment
+        from segattn_cli.commands.shared.signals import asked_to_stop
+        from segattn_cli.prediction.segment import segment
 
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder} to watch.")
@@ -276,8 +276,8 @@ class _Session:
 
     def _coming(self, folder: Path, outputs: dict[str, Output], should_stop: Any) -> Iterator[Job]:
         """A job for every picture that comes; what was there before is done already with --resume."""
-        from segattn_cli.segmenting import Input, Job
-        from segattn_cli.watching import has_twin, watch
+        from segattn_cli.prediction.segment import Input, Job
+        from segattn_cli.prediction.watch import has_twin, watch
 
         owners: dict[Path, Path] = {}  # the picture of each output
         seen: set[Path] = set()
@@ -295,7 +295,7 @@ class _Session:
 
     def _clip(self, job: Job) -> None:
         """One video file."""
-        from segattn_cli.video import open_video
+        from segattn_cli.prediction.video import open_video
 
         path = job.outputs["video"]
         if job.done:
@@ -305,8 +305,8 @@ class _Session:
         self._annotate(job.input.name, open_video(job.input.source), path)
 
     def _annotate(self, name: str, opened: AbstractContextManager[Frames], path: Path) -> None:
-        from segattn_cli.commands.progress import progress
-        from segattn_cli.video import FrameDone, annotate
+        from segattn_cli.commands.shared.progress import progress
+        from segattn_cli.prediction.video import FrameDone, annotate
 
         try:
             with opened as frames, progress("frames") as advance:
@@ -326,7 +326,7 @@ class _Session:
 
 def _sorted_out(found: Sequence[Input]) -> tuple[list[Input], list[Input]]:
     """Pictures and videos, told apart by their endings."""
-    from segattn_cli.video import SUFFIXES
+    from segattn_cli.prediction.video import SUFFIXES
 
     def is_video(each: Input) -> bool:
         return isinstance(each.source, Path) and each.source.suffix.lower() in SUFFIXES
@@ -362,7 +362,7 @@ def _outputs(
     more: dict[str, Any], opacity: float, benchmark: Submission | None, model: Model, ops: Ops
 ) -> dict[str, Output]:
     """The kinds of output that were asked for, in the order in which they are written."""
-    from segattn_cli import outputs
+    from segattn_cli.prediction import outputs
 
     makers = {
         "overlay": lambda: outputs.overlay(opacity),

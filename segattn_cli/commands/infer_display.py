@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segattn_cli.commands.terminal import complain
+from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
-    from segattn_cli.segmenting import Failed, Segmented, Skipped
-    from segattn_cli.video import VideoDone
+    from segattn_cli.prediction.segment import Failed, Segmented, Skipped
+    from segattn_cli.prediction.video import VideoDone
 
 #: How many classes the line of a picture mentions.
 MENTIONED = 4
@@ -33,7 +33,7 @@ class Tally:
         return sum(self.counts.values())
 
     def picture(self, event: Segmented | Skipped | Failed) -> None:
-        from segattn_cli.segmenting import Failed, Segmented
+        from segattn_cli.prediction.segment import Failed, Segmented
 
         job = event.job
         if isinstance(event, Failed):

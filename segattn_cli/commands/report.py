@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
-from segattn_cli.commands.places import require_place, require_untouched
-from segattn_cli.commands.terminal import complain, say
+from segattn_cli.commands.shared import completion
+from segattn_cli.commands.shared.output_paths import require_place, require_untouched
+from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import CheckpointError, DataError, NonFiniteError, printable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def report(
       segattn report runs/first --data /mnt/CamVid --limit 50 --pictures 8
       segattn report runs/* --curves-only --out all.html --force
     """
-    from segattn_cli.checkpoint import write_atomically
+    from segattn_cli.files import write_atomically
     from segattn_cli.reporting import Report, read_history, report_page
     from segattn_cli.runs import REPORT
 
@@ -103,7 +103,7 @@ def _look(
     history: History, backend: str, data: str | None, format: str | None, limit: int | None, pictures: int
 ) -> Report:
     """What there is to say of a run; where its network or its data cannot be used, its curves, and why."""
-    from segattn_cli.evaluation import open_data_of
+    from segattn_cli.prediction.evaluation import open_data_of
     from segattn_cli.reporting import Report
     from segattn_cli.runs import BEST, LAST, open_model
 
@@ -126,7 +126,7 @@ def _look(
 def _watch(model: Model, backend: str, dataset: Dataset, limit: int | None, pictures: int) -> Validation:
     """Look at the pictures, with the mIoU so far on stderr."""
     from backends import get_backend
-    from segattn_cli.commands.progress import progress
+    from segattn_cli.commands.shared.progress import progress
     from segattn_cli.reporting import Looked, look, predictor_of
 
     predictor = predictor_of(model, get_backend(backend))

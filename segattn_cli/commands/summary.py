@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segattn_cli.commands import completion
+from segattn_cli.commands.shared import completion
 from segattn_cli.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from segattn_cli.config import Config
-    from segattn_cli.counting.cost import Cost
-    from segattn_cli.counting.layers import LayerCost
+    from segattn_cli.costs.cost import Cost
+    from segattn_cli.costs.layers import LayerCost
 
 
 def summary(
@@ -64,10 +64,10 @@ def summary(
       segattn summary tiny-scenes --set network.head=fcn --all
     """
     from reference.networks import build_network
-    from segattn_cli.checkpoint import write_atomically
-    from segattn_cli.commands.prediction import parse_size
-    from segattn_cli.counting.cost import configured_step, inference
-    from segattn_cli.counting.layers import grouped, layer_costs
+    from segattn_cli.commands.shared.options import parse_size
+    from segattn_cli.costs.cost import configured_step, inference
+    from segattn_cli.costs.layers import grouped, layer_costs
+    from segattn_cli.files import write_atomically
 
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
@@ -94,9 +94,9 @@ def summary(
 
 def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
     """The configuration that ``source`` means, and how many classes it was trained on if it is a checkpoint."""
-    from segattn_cli.checkpoint import load_checkpoint
     from segattn_cli.config import PRESETS, described_config, load_config
     from segattn_cli.runs import CONFIG, checkpoint_of, described
+    from segattn_cli.runs.checkpoint import load_checkpoint
 
     path = Path(source or "")
     if source is None or source in PRESETS or not (path.is_dir() or path.suffix == ".safetensors"):
@@ -110,8 +110,8 @@ def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int
 
 
 def _classes_of_data(config: Config) -> int:
-    from segattn_cli.data.class_lists import likely_count
-    from segattn_cli.training.start import open_splits
+    from segattn_cli.data.formats.class_lists import likely_count
+    from segattn_cli.training.setup import open_splits
 
     try:
         training, _ = open_splits(config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands import completion
+from segattn_cli.commands.shared import completion
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def train(
 
 def _run(config: Config, out: Path, resume: bool) -> RunFinished | None:
     """Train, drawing on stderr; None when interrupted."""
-    from segattn_cli.commands.stopping import asked_to_stop
+    from segattn_cli.commands.shared.signals import asked_to_stop
     from segattn_cli.commands.train_display import display
     from segattn_cli.training import Interrupted, RunFinished
     from segattn_cli.training import train as train_network
@@ -148,9 +148,9 @@ def _run(config: Config, out: Path, resume: bool) -> RunFinished | None:
 def _print_plan(config: Config) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
     from reference.networks import build_network
-    from segattn_cli.counting.cost import configured_step
-    from segattn_cli.data.class_lists import likely_count
-    from segattn_cli.training.start import open_splits, steps_per_epoch
+    from segattn_cli.costs.cost import configured_step
+    from segattn_cli.data.formats.class_lists import likely_count
+    from segattn_cli.training.setup import open_splits, steps_per_epoch
     from segattn_cli.weights import weights_for
 
     print(config.as_toml())

@@ -75,7 +75,7 @@ def import_(
       segattn weights import DANet101.pth.tar --out mine.safetensors \\
           --classes reset --names my-data/classes.txt
     """
-    from segattn_cli.checkpoint import save_checkpoint
+    from segattn_cli.runs.checkpoint import save_checkpoint
     from segattn_cli.weights import import_weights
 
     _one_of("--as", kind, (None, "backbone", "network"))

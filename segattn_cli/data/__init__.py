@@ -2,13 +2,13 @@
 
 from segattn_cli.data.augment import AugmentationConfig, augment
 from segattn_cli.data.dataset import IGNORE_LABEL, Dataset, Sample
+from segattn_cli.data.formats.registry import FORMATS, open_dataset, splits_of
+from segattn_cli.data.formats.scenes import SceneOptions, Scenes
 from segattn_cli.data.images import read_image, read_label
 from segattn_cli.data.loader import Batch, Loader
 from segattn_cli.data.normalise import IMAGENET_MEAN, IMAGENET_STD, normalise
-from segattn_cli.data.opening import FORMATS, open_dataset, splits_of
 from segattn_cli.data.palettes import colourise, default_palette, write_label_png
-from segattn_cli.data.scenes import SceneOptions, Scenes
-from segattn_cli.data.streams import stream
+from segattn_cli.data.random import stream
 
 __all__ = [
     "FORMATS",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.data.dataset import Dataset
-from segattn_cli.data.opening import mistakes_of
+from segattn_cli.data.formats.registry import mistakes_of
 from segattn_cli.errors import DataError
 
 

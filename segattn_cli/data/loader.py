@@ -14,7 +14,7 @@ import numpy as np
 from segattn_cli.data.augment import AugmentationConfig, augment
 from segattn_cli.data.dataset import Dataset, Sample
 from segattn_cli.data.normalise import normalise
-from segattn_cli.data.streams import stream
+from segattn_cli.data.random import stream
 from segattn_cli.errors import DataError
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segattn_cli.data.cityscapes import IDS
-from segattn_cli.data.class_lists import known_classes
+from segattn_cli.data.formats.cityscapes import IDS
+from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.palettes import write_label_png
 from segattn_cli.errors import DataError, OutputError, UsageError
 

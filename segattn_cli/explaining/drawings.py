@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segattn_cli.charts import hex_colour
 from segattn_cli.explaining.channels import SAME, ChannelView
 from segattn_cli.explaining.explanation import Experiment, Explanation, ScaleView
 from segattn_cli.explaining.positions import PositionView
-from segattn_cli.pictures import INK, PALE_INK, PAPER, draw_overlay, png_bytes
+from segattn_cli.rendering.charts import hex_colour
+from segattn_cli.rendering.overlays import INK, PALE_INK, PAPER, draw_overlay, png_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from backends import BackendError
 from reference.layers import Context
-from segattn_cli.checkpoint import write_atomically
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from segattn_cli.errors import UsageError
@@ -18,8 +17,9 @@ from segattn_cli.exporting.dimensions import FLOAT, UINT8
 from segattn_cli.exporting.graph import Constant, Node, Value, named, ordered
 from segattn_cli.exporting.onnx_ops import OnnxOps
 from segattn_cli.exporting.traced import Parameter, TracedArray
+from segattn_cli.files import write_atomically
+from segattn_cli.machine.versions import versions
 from segattn_cli.runs import Model
-from segattn_cli.versions import versions
 
 if TYPE_CHECKING:
     from onnx import ModelProto

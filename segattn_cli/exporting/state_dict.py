@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.checkpoint import write_atomically
 from segattn_cli.config import Network
 from segattn_cli.errors import UsageError
+from segattn_cli.files import write_atomically
 from segattn_cli.runs import Model
 from segattn_cli.weights.layouts import danet, mmseg, pytorch, resnet, vgg
 from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming, to_pytorch

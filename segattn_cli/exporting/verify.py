@@ -10,7 +10,7 @@ import numpy as np
 from backends import BackendError
 from backends.contract import Ops
 from segattn_cli.data.normalise import normalise
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
 #: (batch, height, width): sizes that no stride divides, and more than one picture.

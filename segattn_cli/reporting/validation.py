@@ -13,8 +13,8 @@ from segattn_cli.data import Dataset
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.images import resize_image, resize_label
 from segattn_cli.errors import DataError, NonFiniteError
-from segattn_cli.inference import Predictor
-from segattn_cli.metrics import ConfusionMatrix
+from segattn_cli.prediction.metrics import ConfusionMatrix
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
 #: Bins of confidence, as in the figures of Guo et al.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segattn_cli.training.events import (
+from segattn_cli.runs.events import (
     CheckpointSaved,
     Event,
     Interrupted,

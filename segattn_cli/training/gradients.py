@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends.contract import Ops
+from backends.precision import cast_weights
 from reference.layers.context import BatchStatistics, Context, DrawMask, Observe
 from reference.networks import Objective
 from segattn_cli.data import Batch, stream
-from segattn_cli.precision import cast_weights
 
 Array = Any
 

@@ -15,19 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends import get_backend
+from backends.precision import array_dtype
 from reference.networks import Objective, build_network, is_trained
 from segattn_cli import runs
-from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import Config
 from segattn_cli.data import AugmentationConfig, Batch, Loader
 from segattn_cli.errors import ConfigError, DataError, NonFiniteError
-from segattn_cli.evaluation import Evaluated, evaluate
-from segattn_cli.inference import Predictor
-from segattn_cli.precision import array_dtype
-from segattn_cli.training import figures
-from segattn_cli.training.averages import update_average, update_running_statistics
-from segattn_cli.training.class_weights import class_weights
-from segattn_cli.training.events import (
+from segattn_cli.prediction.evaluation import Evaluated, evaluate
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.runs.checkpoint import save_checkpoint
+from segattn_cli.runs.event_log import Journal
+from segattn_cli.runs.events import (
     CheckpointSaved,
     Event,
     Interrupted,
@@ -39,15 +37,17 @@ from segattn_cli.training.events import (
     Validating,
     WeightsLoaded,
 )
+from segattn_cli.training import figures
+from segattn_cli.training.averages import update_average, update_running_statistics
+from segattn_cli.training.class_weights import class_weights
 from segattn_cli.training.figures import Key, of_kind
-from segattn_cli.training.finite import first_non_finite
+from segattn_cli.training.find_nan import first_non_finite
 from segattn_cli.training.gradients import Differentiator
-from segattn_cli.training.journal import Journal
 from segattn_cli.training.loss_scale import LossScale, Unscaled
 from segattn_cli.training.optimiser import sgd_step
 from segattn_cli.training.report import metadata, write_page, write_report
 from segattn_cli.training.schedule import learning_rate
-from segattn_cli.training.start import (
+from segattn_cli.training.setup import (
     clear_partial_files,
     enter_folder,
     initial_state,

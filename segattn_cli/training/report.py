@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from backends.contract import Ops
-from segattn_cli import charts, pictures, runs
-from segattn_cli.checkpoint import write_atomically
+from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset
 from segattn_cli.errors import DataError, NonFiniteError
-from segattn_cli.inference import Predictor
+from segattn_cli.files import write_atomically
+from segattn_cli.machine.versions import versions
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.rendering import charts
+from segattn_cli.rendering import overlays as pictures
 from segattn_cli.reporting import Looked, Report, look, predictor_of, read_history, report_page
 from segattn_cli.training.state import Progress
-from segattn_cli.versions import versions
 
 #: What a result may depend on.
 PACKAGES = ("segattn", "numpy", "scipy", "pillow")

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.checkpoint import KEY
 from segattn_cli.config import described_config
 from segattn_cli.data import IGNORE_LABEL, default_palette
-from segattn_cli.data.class_lists import guess_classes, named_classes
+from segattn_cli.data.formats.class_lists import guess_classes, named_classes
 from segattn_cli.errors import CheckpointError, UsageError
 from segattn_cli.runs import BACKBONE
+from segattn_cli.runs.checkpoint import KEY
 from segattn_cli.weights.layouts import naming_of
 from segattn_cli.weights.matching import Match, match
 from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming
@@ -32,7 +32,7 @@ Classes = tuple[tuple[str, ...], np.ndarray]
 
 @dataclass(frozen=True)
 class Imported:
-    """What :func:`import_weights` made of a file, ready for :func:`segattn_cli.checkpoint.save_checkpoint`."""
+    """What :func:`import_weights` made of a file, ready for :func:`segattn_cli.runs.checkpoint.save_checkpoint`."""
 
     kind: Kind
     match: Match

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.errors import CheckpointError
-from segattn_cli.weights.pytorch import read_legacy, read_zip
 from segattn_cli.weights.tensors import FileError, Tensor
+from segattn_cli.weights.torch_save import read_legacy, read_zip
 
 #: Where training scripts put the state dict of their network.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module")

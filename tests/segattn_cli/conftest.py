@@ -18,8 +18,8 @@ from PIL import Image
 
 from reference.networks import build_network
 from segattn_cli.config import load_config
-from segattn_cli.data.download import REPOSITORIES, Servers
-from segattn_cli.data.scenes import CLASSES, PALETTE
+from segattn_cli.data.download.repositories import REPOSITORIES, Servers
+from segattn_cli.data.formats.scenes import CLASSES, PALETTE
 from segattn_cli.runs import Model
 
 CAMVID = REPOSITORIES["camvid"]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.checkpoint import KEY
 from segattn_cli.runs import EMA, MOMENTUM
+from segattn_cli.runs.checkpoint import KEY
 from segattn_cli.weights.names import Naming, Shape, checked_settings
 from segattn_cli.weights.reading import WeightsFile
 from segattn_cli.weights.tensors import FileError

@@ -9,9 +9,9 @@ import pytest
 
 import reference.ops
 from backends import BackendError, get_backend
+from backends.precision import array_dtype, cast, is_floating
 from backends.tolerances import PRECISIONS, compare
 from reference.ops.checks import vector_dtype
-from segattn_cli.precision import array_dtype, cast, is_floating
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import reference.ops
 from backends import BackendError, get_backend
 from reference.networks import NetworkConfig, build_network
 from reference.ops.checks import HALVES
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.predictor import Predictor
 
 pytestmark = pytest.mark.gpu
 

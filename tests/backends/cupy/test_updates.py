@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import reference.ops
+from backends.precision import array_dtype
 from reference.ops import OpError
-from segattn_cli.precision import array_dtype
 
 pytestmark = pytest.mark.gpu
 

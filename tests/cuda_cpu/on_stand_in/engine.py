@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segattn_cli.checkpoint import load_checkpoint
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import StepDone, train
 from segattn_cli.training.loss_scale import LossScale
 

@@ -65,8 +65,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
         share_a_stream=lambda: True, released=released, matmul_gflops=lambda dtype: 1000.0 * dtype.itemsize,
         describe=lambda: {"device": "Toy", "driver": "1.0"}, versions=lambda: {"cupy": "14"},
     )  # fmt: skip
-    monkeypatch.setattr(importlib.import_module("benchmarks"), "cuda", fake, raising=False)
-    monkeypatch.setitem(sys.modules, "benchmarks.cuda", fake)
+    monkeypatch.setattr(importlib.import_module("segattn_cli.benchmarking.peers"), "cuda", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "segattn_cli.benchmarking.peers.cuda", fake)
     monkeypatch.setattr(CudaMeter, "device", "cpu")  # PyTorch's
     return fake
 
@@ -297,7 +297,7 @@ def test_a_step_with_an_overflow_changes_nothing_but_the_gradients() -> None:
 @pytest.mark.torch
 def test_pytorch_s_ways_on_a_gpu_agree(torch: Any) -> None:
     """On the CPU, which can run them, too."""
-    from benchmarks import torch_networks
+    from segattn_cli.benchmarking.peers import torch_networks
 
     trial = Trial(SMALL, (2, 49, 65))
 
@@ -336,7 +336,11 @@ def test_pytorch_s_ways_on_a_gpu_agree(torch: Any) -> None:
 
 @pytest.mark.torch
 def test_pytorch_s_attentions_on_a_gpu_agree_where_they_run(torch: Any) -> None:
-    from benchmarks.torch_ops import CUDA_POSITION_ATTENTIONS, position_attention, position_attention_split_sdpa
+    from segattn_cli.benchmarking.peers.torch_ops import (
+        CUDA_POSITION_ATTENTIONS,
+        position_attention,
+        position_attention_split_sdpa,
+    )
 
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 30, width, generator=generator) for width in (4, 4, 12))
@@ -358,7 +362,7 @@ def test_pytorch_s_attentions_on_a_gpu_agree_where_they_run(torch: Any) -> None:
 
 @pytest.mark.torch
 def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
-    from benchmarks import torch_networks
+    from segattn_cli.benchmarking.peers import torch_networks
 
     trial = Trial(SMALL, (2, 33, 33))
     losses = {}
@@ -379,7 +383,7 @@ def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``benchmarks.cuda`` over a CuPy that has a pool and a clock, and no device."""
+    """``segattn_cli.benchmarking.peers.cuda`` over a CuPy that has a pool and a clock, and no device."""
 
     class Event:
         def record(self) -> None:
@@ -423,9 +427,9 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Any:
     }  # fmt: skip
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "benchmarks.cuda", raising=False)
-    yield importlib.import_module("benchmarks.cuda")
-    sys.modules.pop("benchmarks.cuda", None)
+    monkeypatch.delitem(sys.modules, "segattn_cli.benchmarking.peers.cuda", raising=False)
+    yield importlib.import_module("segattn_cli.benchmarking.peers.cuda")
+    sys.modules.pop("segattn_cli.benchmarking.peers.cuda", None)
 
 
 def test_the_clock_and_the_memory_of_a_card(card: Any) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 import reference.ops
 from backends import BackendError, get_backend
+from backends.precision import is_floating
 from reference.ops.checks import HALVES, vector_dtype
 from segattn_cli.checking import GPU_DTYPES, prepare
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.lockstep import GRADIENTS, JOINS
 from segattn_cli.checking.networks import NETWORKS, check_network
 from segattn_cli.checking.ops import check_op
-from segattn_cli.precision import is_floating
 
 
 class RoundedCache(NamedTuple):

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from reference.networks import build_network
-from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import Config, load_config
-from segattn_cli.data.scenes import CLASSES, PALETTE, SceneOptions, Scenes
+from segattn_cli.data.formats.scenes import CLASSES, PALETTE, SceneOptions, Scenes
+from segattn_cli.runs.checkpoint import save_checkpoint
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ import typer
 from segattn_cli.commands import data_download
 from segattn_cli.config import load_config
 from segattn_cli.data import FORMATS
-from segattn_cli.data import download as downloading
+from segattn_cli.data.download import repositories as downloading
 from segattn_cli.errors import UsageError
 
 SEGATTN = """
 import sys
 from segattn_cli.app import main
-from segattn_cli.data import download
+from segattn_cli.data.download import repositories as download
 servers = download.Servers(sys.argv.pop(1), sys.argv.pop(1), pause=0.001)
 download.Servers = lambda: servers
 main()

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 import reference.ops as ops
+from segattn_cli.data.formats.scenes import CLASSES, SceneOptions, Scenes
 from segattn_cli.data.images import read_image
-from segattn_cli.data.scenes import CLASSES, SceneOptions, Scenes
 from segattn_cli.errors import ExitCode
-from segattn_cli.inference import Predictor
-from segattn_cli.metrics import ABSENT_CLASS_RULE
+from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import open_model
 
 

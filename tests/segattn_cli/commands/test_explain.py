@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segattn_cli.data.scenes import CLASSES
+from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.errors import ExitCode
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.data.images import read_image
-from segattn_cli.data.scenes import CLASSES
 from segattn_cli.errors import ExitCode
 from segattn_cli.exporting.onnx_model import DEFAULT_OPSET, OPSETS
 from segattn_cli.exporting.onnx_ops import OnnxOps

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import reference.ops as ops
+from segattn_cli.data.formats.scenes import CLASSES, PALETTE
 from segattn_cli.data.images import read_image
-from segattn_cli.data.scenes import CLASSES, PALETTE
 from segattn_cli.errors import ExitCode
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import open_model
 
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_is_none(
 
 
 def test_a_checkpoint_of_another_network(cli: Any, model_of: Any, photos: Path, tmp_path: Path) -> None:
-    from segattn_cli.checkpoint import load_checkpoint, save_checkpoint
+    from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 
     model = load_checkpoint(model_of(tmp_path / "dual.safetensors"))
     fcn = load_checkpoint(model_of(tmp_path / "fcn.safetensors", "network.head=fcn"))

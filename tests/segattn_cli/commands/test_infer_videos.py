@@ -20,7 +20,7 @@ from PIL import Image
 
 from segattn_cli.data.images import read_image
 from segattn_cli.errors import ExitCode
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import open_model
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from segattn_cli.errors import ExitCode
 
-from ..reporting.folders import TINY, WHOLE, run_folder
+from ..runs.folders import TINY, WHOLE, run_folder
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn_cli.data.cityscapes import IDS
-from segattn_cli.data.class_lists import known_classes
+from segattn_cli.data.formats.cityscapes import IDS
+from segattn_cli.data.formats.class_lists import known_classes
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from backends.numpy.threads import set_thread_count
 from segattn_cli.config import PRESETS, load_config
-from segattn_cli.data.scenes import CLASSES
+from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.errors import ExitCode
 
 

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from segattn_cli import app
-from segattn_cli.checkpoint import load_checkpoint
 from segattn_cli.commands.train_display import QUIET, Dashboard, PlainLines, duration, gate_name
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import ExitCode
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import StepDone, train
 
 TINY = [

@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import load, save
 
 from reference.networks import build_network
-from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import described_config
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
+from segattn_cli.runs.checkpoint import save_checkpoint
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data import colourise, default_palette, read_image, read_label, write_label_png
-from segattn_cli.data.class_lists import known_classes
+from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.palettes import OKABE_ITO, VOID_COLOUR
 from segattn_cli.errors import OutputError
 

@@ -19,7 +19,7 @@ from segattn_cli.errors import NonFiniteError
 from segattn_cli.explaining import Explanation, explain, explanation
 from segattn_cli.explaining.channels import SAME
 from segattn_cli.explaining.explanation import bounded, keeping, suitable_side
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
 MakeModel = Callable[..., Model]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.data.palettes import default_palette
-from segattn_cli.data.scenes import CLASSES
-from segattn_cli.metrics import ConfusionMatrix
+from segattn_cli.prediction.metrics import ConfusionMatrix
 from segattn_cli.reporting import Report, Validation, read_history
 from segattn_cli.reporting.validation import Calibration, Example
 
-from .folders import run_folder, started, step, validated
+from ..runs.folders import run_folder, started, step, validated
 
 
 def validation(classes: int = len(CLASSES), pictures: int = 2, size: tuple[int, int] = (24, 32)) -> Validation:

@@ -12,16 +12,16 @@ import pytest
 import reference.ops as ops
 from reference.networks import build_network
 from segattn_cli.data.dataset import Sample
-from segattn_cli.data.scenes import CLASSES, PALETTE, SceneOptions, Scenes
+from segattn_cli.data.formats.scenes import CLASSES, PALETTE, SceneOptions, Scenes
 from segattn_cli.errors import CheckpointError, DataError, NonFiniteError
-from segattn_cli.evaluation import open_data_of
-from segattn_cli.inference import Predictor
-from segattn_cli.metrics import ConfusionMatrix
+from segattn_cli.prediction.evaluation import open_data_of
+from segattn_cli.prediction.metrics import ConfusionMatrix
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.reporting import Looked, Validation, look, predictor_of
 from segattn_cli.reporting.validation import BINS, LONGEST, Calibration
 from segattn_cli.runs import Model
 
-from .folders import config
+from ..runs.folders import config
 
 SCENES = Scenes("val", SceneOptions(count=5, size=(24, 32)))
 
@@ -146,7 +146,7 @@ def test_large_pictures_are_kept_smaller(model: Model) -> None:
             self.ops, self.scales, self.flip, self.window = ops, (1.0,), False, None
 
         def predict(self, image: np.ndarray) -> Any:
-            from segattn_cli.inference import Prediction
+            from segattn_cli.prediction.predictor import Prediction
 
             return Prediction(np.zeros((*image.shape[:2], len(CLASSES)), np.float32), None)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference.ops
-from segattn_cli.checkpoint import load_checkpoint
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import RunFinished, StepDone, train
 
 from ..checking.test_half import Rounding

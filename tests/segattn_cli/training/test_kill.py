@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from segattn_cli.checkpoint import load_checkpoint
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import train
 
 RUN = """

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from backends import get_backend
-from segattn_cli.checkpoint import load_checkpoint
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError, OutputError, UsageError
-from segattn_cli.evaluation import evaluate
-from segattn_cli.inference import Predictor
+from segattn_cli.prediction.evaluation import evaluate
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import open_model, part
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import Interrupted, RunFinished, StepDone, StoppedEarly, Validated, train
-from segattn_cli.training.start import open_splits
+from segattn_cli.training.setup import open_splits
 
 FILES = {
     "config.toml", "events.jsonl", "last.safetensors", "best.safetensors", "result.json", "curves.png",

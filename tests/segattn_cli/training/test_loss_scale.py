@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import reference.ops
-from segattn_cli.checkpoint import load_checkpoint, save_checkpoint
 from segattn_cli.errors import NonFiniteError
+from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from segattn_cli.training import StepDone, train
 from segattn_cli.training.figures import numbers
 from segattn_cli.training.loss_scale import GOOD_STEPS, MOST, START, LossScale, Unscaled

@@ -8,8 +8,8 @@ from itertools import count
 import numpy as np
 import pytest
 
-from segattn_cli.checkpoint import load_checkpoint
 from segattn_cli.errors import DataError, NonFiniteError
+from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import Interrupted, RunFinished, StepDone, train
 from segattn_cli.training.gradients import Differentiator
 

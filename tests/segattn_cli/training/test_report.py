@@ -10,7 +10,7 @@ import pytest
 import reference.ops as ops
 from segattn_cli.errors import DataError, OutputError
 from segattn_cli.training import RunFinished, Validated, Validating, report, train
-from segattn_cli.training.start import open_splits
+from segattn_cli.training.setup import open_splits
 
 
 @pytest.fixture(scope="module")

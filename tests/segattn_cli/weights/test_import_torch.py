@@ -11,10 +11,10 @@ import pytest
 from backends import get_backend
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import described_config
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
+from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.weights import import_weights, weights_for
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle here; `pip install torch` to run these tests")

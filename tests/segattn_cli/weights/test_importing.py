@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import load, save
 
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.checkpoint import save_checkpoint
 from segattn_cli.config import described_config
 from segattn_cli.errors import CheckpointError, UsageError
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
+from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.weights import import_weights, naming_of, read_weights, weights_for
 
 DUAL = {"backbone": "resnet18", "head": "dual"}
@@ -306,7 +306,7 @@ def test_our_own_checkpoints_can_be_started_from(tmp_path: Path) -> None:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    from segattn_cli.checkpoint import load_checkpoint
+    from segattn_cli.runs.checkpoint import load_checkpoint
 
     return {key: value for key, value in load_checkpoint(path).metadata.items() if key != "version"}
 

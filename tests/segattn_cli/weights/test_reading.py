@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from segattn_cli.errors import CheckpointError
 from segattn_cli.weights import read_weights
-from segattn_cli.weights.pytorch import MAGIC
+from segattn_cli.weights.torch_save import MAGIC
 
 
 class View:

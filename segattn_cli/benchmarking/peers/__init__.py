@@ -1,0 +1,1 @@
+"""The baselines of the benchmark: the same computations in plain PyTorch."""

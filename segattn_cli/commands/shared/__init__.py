@@ -1,0 +1,1 @@
+"""What several commands share: options, output paths, progress, signals, and text for a terminal."""

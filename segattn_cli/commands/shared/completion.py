@@ -1,0 +1,64 @@
+"""What the shell offers after an option; nothing is looked up before somebody presses Tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def backends(incomplete: str) -> list[str]:
+    from backends import BACKENDS
+
+    return _starting(incomplete, ["auto", *BACKENDS])
+
+
+def precisions(incomplete: str) -> list[str]:
+    from backends.registry import PRECISIONS
+
+    return _starting(incomplete, PRECISIONS)
+
+
+def formats(incomplete: str) -> list[str]:
+    from segattn_cli.data.formats.registry import LAYOUTS
+
+    return _starting(incomplete, ["auto", *LAYOUTS])
+
+
+def presets(incomplete: str) -> list[str]:
+    from segattn_cli.config import PRESETS
+
+    return _starting(incomplete, PRESETS)
+
+
+def settings(incomplete: str) -> list[str]:
+    from segattn_cli.config import keys
+
+    return _starting(incomplete, [f"{path}=" for path, _ in keys()])
+
+
+def ops(incomplete: str) -> list[str]:
+    from segattn_cli.checking.cases import CASES
+
+    return _starting(incomplete, CASES)
+
+
+def networks(incomplete: str) -> list[str]:
+    from segattn_cli.checking.networks import NETWORKS
+    from segattn_cli.config import PRESETS
+
+    return _starting(incomplete, [*NETWORKS, *PRESETS])
+
+
+def suites(incomplete: str) -> list[str]:
+    from segattn_cli.benchmarking import SUITES
+
+    return _starting(incomplete, [*SUITES, "all"])
+
+
+def peers(incomplete: str) -> list[str]:
+    from segattn_cli.benchmarking.competitors import PEERS
+
+    return _starting(incomplete, PEERS)
+
+
+def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,135 @@
+"""Configurations are read here: presets, files, and the overrides of ``--set``."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from segattn_cli.config.messages import nearest, sentence
+from segattn_cli.config.schema import Config, keys
+from segattn_cli.errors import ConfigError
+
+PRESETS = (
+    "tiny-scenes",
+    "fcn-resnet18-camvid",
+    "danet-resnet18-camvid",
+    "dual-scale-resnet18-camvid",
+    "danet-resnet50-cityscapes",
+    "danet-resnet101-cityscapes",
+    "attention-to-scale-vgg16-voc",
+)
+DEFAULT_PRESET = "tiny-scenes"
+
+
+def load_config(
+    source: str | Path | None = None, overrides: Iterable[str] = (), *, preset: str | None = None
+) -> Config:
+    """Read a configuration: the file or the preset ``source``, changed by ``overrides`` like ``"a.b=value"``.
+
+    With ``preset``, the file ``source`` starts from that preset in place of the one that it names itself. Without
+    a ``source``, ``preset`` or :data:`DEFAULT_PRESET` is read. Raises :class:`ConfigError`.
+
+    >>> config = load_config("tiny-scenes", ["training.epochs=3", "network.head=fcn"])
+    >>> config.training.epochs, config.network.head
+    (3, 'fcn')
+    >>> load_config("tiny-scenes", ["training.epoch=3"])
+    Traceback (most recent call last):
+    segattn_cli.errors.ConfigError: training.epoch is no key: did you mean training.epochs?
+    """
+    if source is None or str(source) in PRESETS:
+        tree = _preset(preset or str(source or DEFAULT_PRESET))
+    else:
+        tree = _file(Path(source), preset)
+    for override in overrides:
+        tree = _merged(tree, _override(override))
+    return config_from(_placed(tree, Path.cwd()))
+
+
+def described_config(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+    """The configuration in the dicts ``tree``, changed by ``overrides``; what is left out has its default."""
+    for override in overrides:
+        tree = _merged(tree, _override(override))
+    return config_from(tree)
+
+
+def config_from(tree: Mapping[str, Any]) -> Config:
+    """Check a configuration that has been read into dicts. Raises :class:`ConfigError`."""
+    try:  # as JSON, because there a list may become a tuple but "3" never a number
+        return Config.model_validate_json(json.dumps(_without_unset(tree), default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(sentence(error)) from None
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}.")
+    text = files("segattn_cli.config").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    return {"name": name, **tomllib.loads(text)}
+
+
+def _file(path: Path, preset: str | None) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        near = nearest(str(path), PRESETS)
+        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{near}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.") from None
+    named = tree.pop("preset", None)
+    base = _preset(preset or str(named)) if preset or named else {}
+    return _merged(base, {"name": path.stem, **_placed(tree, path.absolute().parent)})
+
+
+def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``tree`` with the paths in it made absolute, so that the run can be taken up from anywhere."""
+    placed = dict(tree)
+    for table, key in (("data", "source"), ("network", "weights")):
+        section = placed.get(table)
+        if not isinstance(section, dict):
+            continue
+        path = section.get(key)
+        if isinstance(path, str) and path not in ("scenes", "none"):
+            placed[table] = {**section, key: str(folder / os.path.expanduser(path))}
+    return placed
+
+
+def _override(text: str) -> dict[str, Any]:
+    """``"a.b=1"`` as ``{"a": {"b": 1}}``; what is no TOML value is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.strip().split(".")):
+        raise ConfigError(f"--set wants key=value, such as training.epochs=3; got {text!r}.")
+    try:
+        tree = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree = value.strip()
+    for part in reversed(key.strip().split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both trees in one; where they disagree, ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:
+    """TOML has no null: ``"none"`` stands for it where a key may be absent, so that a preset's can be unset."""
+    optional = {path for path, field in keys() if type(None) in get_args(field.annotation)}
+    return {
+        key: _without_unset(value, f"{table}{key}.") if isinstance(value, dict) else value
+        for key, value in tree.items()
+        if not (value == "none" and f"{table}{key}" in optional)
+    }

@@ -1,0 +1,57 @@
+"""Sentences about what is wrong with a configuration, from what Pydantic reports."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import accumulate, groupby
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from segattn_cli.config.schema import keys
+
+#: What Pydantic says in words that are not TOML's.
+WANTED = {"missing": "have more values", "tuple_type": "be an array", "model_type": "be a table"}
+
+
+def sentence(error: ValidationError) -> str:
+    """What is wrong with each key; a key that does not exist comes first: it may be why another is missing."""
+    problems = error.errors()
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown:
+        return _unknown_key(".".join(map(str, unknown[0])))
+    sentences = [
+        _wrong_value(path, list(each)) for path, each in groupby(problems, lambda problem: _path(problem["loc"]))
+    ]
+    return "; ".join(sentences) + "."
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    """The key that Pydantic's place, such as loss.class_weights.tuple.0, is inside of."""
+    known = {path for path, _ in keys()}
+    dotted = list(accumulate(map(str, place), "{}.{}".format))
+    return next((path for path in dotted if path in known), dotted[-1] if dotted else "")
+
+
+def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
+    if problems[0]["type"] == "value_error":  # one of our own, which names its key itself
+        return f"{path}.{problems[0]['msg'].removeprefix('Value error, ')}"
+    wanted = [WANTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in problems]
+    got = json.dumps(problems[0]["input"], default=str)
+    return f"{path} must {' or '.join(dict.fromkeys(wanted))}, got {got}"
+
+
+def _unknown_key(path: str) -> str:
+    known = [known for known, _ in keys()]
+    tables = list(dict.fromkeys(known.rpartition(".")[0] for known in known))
+    namesakes = [known for known in known if known.rpartition(".")[2] == path.rpartition(".")[2]]
+    near = get_close_matches(path, known + tables, n=1, cutoff=0.7) or namesakes
+    return f"{path} is no key" + (f": did you mean {near[0]}?" if near else "; docs/configuration.md lists all.")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,133 @@
+"""What a whole pass costs: one image through the network, or one step of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from backends.numpy.threads import thread_count
+from reference.layers import Context, is_trained
+from reference.networks import Network, Objective, build_network
+from segattn_cli.config import Config
+from segattn_cli.costs.ops import CountingOps
+from segattn_cli.costs.shapes import Meter, ShapeArray
+
+
+class Cost(NamedTuple):
+    """What one pass costs, in float32."""
+
+    parameters: int  # trained values
+    statistics: int  # running means and variances of the batch norms
+    multiply_adds: int  # of convolutions, linear maps and attentions, which are nearly all of the arithmetic
+    kept_bytes: int  # activations that wait for the backward pass; of inference none
+    pass_bytes: int  # the most that is alive at once of images, activations, gradients and what an op needs
+    state_bytes: int  # what is there all the time: weights and, when training, momentum and an average
+
+    @property
+    def peak_bytes(self) -> int:
+        return self.pass_bytes + self.state_bytes
+
+
+def inference(network: Network, batch: int, height: int, width: int, *, threads: int | None = None) -> Cost:
+    """The cost of scores for images ``(batch, height, width, 3)``, at their size, by folded batch norms.
+
+    >>> from reference.networks import NetworkConfig, build_network
+    >>> cost = inference(build_network(NetworkConfig(classes=5, head="fcn")), 1, 64, 96)
+    >>> cost.parameters, f"{cost.multiply_adds / 1e6:.1f} million"
+    (171765, '18.4 million')
+    """
+    shapes = network.shapes()
+    meter = Meter()
+    ops = CountingOps(meter, threads or thread_count())
+    folded = network.fold(_arrays(shapes))
+    images = ShapeArray((batch, height, width, 3), np.float32, meter)
+    scores = network.predict(images, Context(ops, folded))
+    if scores.shape[1:3] != (height, width):
+        ops.resize_bilinear(scores, (height, width), align_corners=network.config.align_corners)
+    trained, statistics = _sizes(shapes)
+    return Cost(trained, statistics, meter.forward, 0, meter.peak, 4 * (trained + statistics))
+
+
+def training_step(
+    objective: Objective, batch: int, height: int, width: int, *, batch_statistics: bool = True,
+    accumulate: int = 1, clip: bool = False, average: bool = False, threads: int | None = None,
+) -> Cost:
+    """The cost of a step of stochastic gradient descent with momentum.
+
+    Args:
+        objective: of the network, with the weights of its losses.
+        batch: images ``(height, width)`` in one pass.
+        batch_statistics: whether batch norms measure the batch, or are frozen.
+        accumulate: passes whose gradients make one step; the images of all of them are there from the start.
+        clip: whether the gradients may be scaled down, which makes a copy of one after the other.
+        average: whether a moving average of the weights is kept.
+        threads: of the backend ``numpy``, each of which needs some memory; by default those of this machine.
+
+    >>> from reference.networks import NetworkConfig, build_network
+    >>> objective = Objective(build_network(NetworkConfig(classes=5, head="fcn")))
+    >>> step, double = (training_step(objective, 2, 64, 96, accumulate=count) for count in (1, 2))
+    >>> double.multiply_adds / step.multiply_adds, double.kept_bytes == step.kept_bytes
+    (2.0, True)
+    """
+    shapes = objective.network.shapes()
+    params = _arrays(shapes)
+    meter = Meter()
+    ops = CountingOps(meter, threads or thread_count())
+
+    def draw_mask(name: str, shape: tuple[int, ...], rate: float) -> ShapeArray:
+        meter.pass_through(4 * math.prod(shape))  # random numbers, before they are compared with the rate
+        return ShapeArray(shape, np.bool_, meter)
+
+    kept = 0
+    gradients: dict[str, ShapeArray] = {}
+    pictures = (batch, height, width)
+    batches = [
+        (ShapeArray((*pictures, 3), np.float32, meter), ShapeArray(pictures, np.int32, meter))
+        for _ in range(accumulate)
+    ]
+    passes = min(accumulate, 2)  # a third needs what the second did
+    for images, labels in batches[:passes]:
+        ctx = Context(
+            ops, params, keep_caches=True, batch_statistics=batch_statistics, draw_mask=draw_mask
+        )
+        before = meter.alive
+        loss = objective.forward(images, labels, ctx)
+        kept = max(kept, meter.alive - before)
+        for name, gradient in objective.backward(ctx).items():
+            known = gradients.get(name)
+            gradients[name] = gradient if known is None else known + gradient
+    del loss, ctx
+    largest = max(gradient.nbytes for gradient in gradients.values())
+    meter.pass_through((2 + clip) * largest)  # in the optimiser, and in double for the norm
+    trained, statistics = _sizes(shapes)
+    copies = 2 if average else 1  # of everything, and the momentum of what is trained
+    multiply_adds = (meter.forward + meter.backward) * accumulate // passes
+    return Cost(
+        trained, statistics, multiply_adds, kept, meter.peak, 4 * (copies * (trained + statistics) + trained)
+    )
+
+
+def configured_step(config: Config, classes: int, batch: int, size: tuple[int, int]) -> Cost:
+    """The cost of the step that ``config`` describes, on ``batch`` images of this height and width in one pass."""
+    network = build_network(config.network_config(classes))
+    return training_step(
+        Objective(network, config.loss_weights()), batch, *size,
+        batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
+        clip=config.optimiser.clip_norm is not None, average=config.training.ema is not None,
+    )  # fmt: skip
+
+
+def _arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ShapeArray]:
+    """Parameters, which no pass makes: their memory is the state's."""
+    meter = Meter()
+    return {name: ShapeArray(shape, np.float32, meter) for name, shape in shapes.items()}
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Values that are trained, and those that follow the batches."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    trained = sum(size for name, size in sizes.items() if is_trained(name))
+    return trained, sum(sizes.values()) - trained

@@ -1,0 +1,340 @@
+"""The ops of :class:`backends.contract.Ops` on shapes, forward and backward.
+
+An op counts its multiply-adds and the memory of its result; what its cache refers to stays alive with the cache.
+Caches keep what those of the backend ``numpy`` keep. What an op makes and drops while it runs is counted, too, from
+the lines of that backend; see :mod:`segattn_cli.costs.workspace` for its blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from reference.ops.windows import output_size
+from segattn_cli.costs import workspace
+from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.workspace import Convolution
+
+
+class ConvCache(NamedTuple):
+    x: ShapeArray
+    weight: ShapeArray
+    bias: ShapeArray | None
+    shapes: Convolution
+
+
+class NormCache(NamedTuple):
+    x: ShapeArray
+    mean: ShapeArray  # (C,)
+    variance: ShapeArray  # (C,)
+    training: bool
+    y: ShapeArray | None = None  # where a ReLU follows
+    has_residual: bool = False
+
+
+class CountingOps:
+    """A backend whose arrays are shapes. ``threads`` is how many the backend ``numpy`` would have.
+
+    >>> meter = Meter()
+    >>> ops = CountingOps(meter)
+    >>> x, weight = ops.asarray(np.ones((1, 4, 4, 3), np.float32)), ops.asarray(np.ones((3, 3, 3, 8), np.float32))
+    >>> y, cache = ops.conv2d(x, weight, padding=1)
+    >>> y.shape, meter.forward  # 16 pixels × 8 channels × 27 values under each window
+    ((1, 4, 4, 8), 3456)
+    """
+
+    name = "counting"
+
+    def __init__(self, meter: Meter, threads: int = 1) -> None:
+        self.meter = meter
+        self.threads = threads
+
+    def asarray(self, x: Any, dtype: Any = None) -> ShapeArray:
+        return x if isinstance(x, ShapeArray) else self._new(np.shape(x), dtype or np.asarray(x).dtype)
+
+    def to_numpy(self, x: ShapeArray) -> np.ndarray:
+        """Zeros of its shape that take no memory."""
+        return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+    def synchronize(self) -> None:
+        """Nothing is ever computed."""
+
+    def concatenate(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
+        channels = sum(array.shape[-1] for array in arrays)
+        return self._new((*arrays[0].shape[:-1], channels), arrays[0].dtype)
+
+    def stack(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
+        return self._new((len(arrays), *arrays[0].shape), arrays[0].dtype)
+
+    def conv2d(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, *, stride: int = 1,
+        padding: int = 0, dilation: int = 1,
+    ) -> tuple[ShapeArray, ConvCache]:
+        kernel = weight.shape[:2]
+        size = output_size("conv2d", x.shape[1:3], kernel, stride=stride, padding=padding, dilation=dilation)
+        y = self._new((x.shape[0], *size, weight.shape[3]), x.dtype)
+        shapes = Convolution(x.shape, y.shape, weight.shape, stride, padding, dilation)
+        self._needs(workspace.convolve(shapes, self.threads))
+        self.meter.forward += y.size * math.prod(weight.shape[:3])
+        return y, ConvCache(x, weight, bias, shapes)
+
+    def conv2d_backward(
+        self, dy: ShapeArray, cache: ConvCache, *, needs_dx: bool = True
+    ) -> tuple[ShapeArray | None, ShapeArray, ShapeArray | None]:
+        x, weight, bias, shapes = cache
+        multiply_adds = dy.size * math.prod(weight.shape[:3])
+        dweight = self._like(weight)
+        self._needs(workspace.weight_gradient(shapes, self.threads))
+        self.meter.backward += multiply_adds
+        dx = None
+        if needs_dx:
+            dx = self._like(x)
+            self._needs(workspace.input_gradient(shapes, self.threads))
+            self.meter.backward += multiply_adds
+        return dx, dweight, None if bias is None else self._like(bias)
+
+    def conv2d_relu(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, residual: ShapeArray | None = None,
+        *, stride: int = 1, padding: int = 0, dilation: int = 1,
+    ) -> tuple[ShapeArray, Any]:
+        z, conv = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+        total = z if residual is None else z + residual
+        y = self._like(total)
+        return y, (conv, y, residual is not None)
+
+    def conv2d_relu_backward(
+        self, dy: ShapeArray, cache: Any, *, needs_dx: bool = True
+    ) -> tuple[ShapeArray | None, ShapeArray, ShapeArray | None, ShapeArray | None]:
+        conv, _, has_residual = cache
+        dtotal = self._like(dy)
+        return *self.conv2d_backward(dtotal, conv, needs_dx=needs_dx), dtotal if has_residual else None
+
+    def batch_norm(
+        self, x: ShapeArray, scale: ShapeArray, shift: ShapeArray, mean: ShapeArray, variance: ShapeArray, *,
+        training: bool, eps: float = 1e-5,
+    ) -> tuple[ShapeArray, NormCache]:
+        if training:
+            self._needs(workspace.blocks(x.size, self.threads))
+            mean, variance = self._like(mean), self._like(variance)
+        return self._like(x), NormCache(x, mean, variance, training)
+
+    def batch_norm_backward(
+        self, dy: ShapeArray, cache: NormCache
+    ) -> tuple[ShapeArray, ShapeArray, ShapeArray]:
+        dx = self._like(dy)
+        if cache.training or cache.y is not None:
+            self._needs(workspace.blocks(dy.size, self.threads))
+        return dx, self._like(cache.mean), self._like(cache.mean)
+
+    def batch_norm_relu(
+        self, x: ShapeArray, scale: ShapeArray, shift: ShapeArray, mean: ShapeArray, variance: ShapeArray,
+        residual: ShapeArray | None = None, *, training: bool, eps: float = 1e-5,
+    ) -> tuple[ShapeArray, NormCache]:
+        y, norm = self.batch_norm(x, scale, shift, mean, variance, training=training, eps=eps)
+        return y, norm._replace(y=y, has_residual=residual is not None)
+
+    def batch_norm_relu_backward(
+        self, dy: ShapeArray, cache: NormCache
+    ) -> tuple[ShapeArray, ShapeArray, ShapeArray, ShapeArray | None]:
+        dresidual = self._like(dy) if cache.has_residual else None
+        return *self.batch_norm_backward(dy, cache), dresidual
+
+    def relu(self, x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
+        y = self._like(x)
+        return y, y
+
+    def relu_backward(self, dy: ShapeArray, cache: ShapeArray) -> ShapeArray:
+        return self._like(dy)
+
+    def max_pool2d(self, x: ShapeArray, *, window: int, stride: int, padding: int = 0) -> tuple[ShapeArray, Any]:
+        size = output_size("max_pool2d", x.shape[1:3], (window, window), stride=stride, padding=padding)
+        y = self._new((x.shape[0], *size, x.shape[3]), x.dtype)
+        self._needs(workspace.blocks(x.size, stride**2 * self.threads))
+        return y, (x, y)
+
+    def max_pool2d_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        dx = self._like(cache[0])
+        self._needs(3 * workspace.blocks(dx.size, self.threads))  # what is seen, its gradient, who has won
+        return dx
+
+    def global_mean_pool(self, x: ShapeArray) -> tuple[ShapeArray, Any]:
+        return self._new((x.shape[0], x.shape[3]), x.dtype), x.shape
+
+    def global_mean_pool_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        return self._new(cache, dy.dtype)
+
+    def resize_bilinear(
+        self, x: ShapeArray, size: tuple[int, int], *, align_corners: bool = False
+    ) -> tuple[ShapeArray, Any]:
+        matrices = [self._new(pair, x.dtype) for pair in zip(size, x.shape[1:3], strict=True)]
+        return self._resized(x, size), (*matrices, x.shape)
+
+    def resize_bilinear_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        return self._resized(dy, cache[2][1:3])
+
+    def linear(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None
+    ) -> tuple[ShapeArray, Any]:
+        y = self._new((*x.shape[:-1], weight.shape[1]), x.dtype)
+        self.meter.forward += x.size * weight.shape[1]
+        return y, (x, weight, bias)
+
+    def linear_backward(self, dy: ShapeArray, cache: Any) -> tuple[ShapeArray, ShapeArray, ShapeArray | None]:
+        x, weight, bias = cache
+        self.meter.backward += 2 * x.size * weight.shape[1]  # dx and dweight
+        dx, dweight = self._like(x), self._like(weight)
+        channels, outputs = weight.shape
+        self._needs(workspace.product(x.size // channels, channels, outputs, self.threads))
+        return dx, dweight, None if bias is None else self._like(bias)
+
+    def dropout(self, x: ShapeArray, keep: ShapeArray, *, rate: float) -> tuple[ShapeArray, Any]:
+        scaled = self._like(x)
+        return self._like(scaled), keep
+
+    def dropout_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        scaled = self._like(dy)
+        return self._like(scaled)
+
+    def softmax(self, x: ShapeArray) -> tuple[ShapeArray, ShapeArray]:
+        exponential = self._like(x)
+        y = self._like(exponential)
+        return y, y
+
+    def softmax_backward(self, dy: ShapeArray, cache: ShapeArray) -> ShapeArray:
+        return self._like(dy)  # every step is in place of the one before
+
+    def softmax_cross_entropy(
+        self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255,
+        class_weights: ShapeArray | None = None,
+    ) -> tuple[ShapeArray, Any]:
+        counted = self._new((*labels.shape, 13), np.uint8)  # which count, their labels, and these as int64
+        del counted
+        self._needs(workspace.cross_entropy(labels.size, logits.shape[-1], self.threads))
+        return self._new((), logits.dtype), (logits, labels)
+
+    def softmax_cross_entropy_backward(self, dloss: Any, cache: Any) -> ShapeArray:
+        logits, labels = cache
+        dlogits = self._like(logits)
+        self._needs(workspace.cross_entropy(labels.size, logits.shape[-1], self.threads))
+        return dlogits
+
+    def position_attention(self, query: ShapeArray, key: ShapeArray, value: ShapeArray) -> tuple[ShapeArray, Any]:
+        batch, n, d = query.shape
+        c = value.shape[2]
+        y = self._like(value)
+        maximum, total = (self._new((batch, n, 1), value.dtype) for _ in range(2))
+        self._needs(workspace.attend(query.shape, c, self.threads))
+        self.meter.forward += batch * n * n * (d + c)
+        return y, (query, key, value, y, maximum, total)
+
+    def position_attention_backward(
+        self, dy: ShapeArray, cache: Any
+    ) -> tuple[ShapeArray, ShapeArray, ShapeArray]:
+        query, key, value, *_ = cache
+        batch, n, d = query.shape
+        c = value.shape[2]
+        by_image = [self._like(x) for x in (query, key, value)]
+        self._needs(workspace.attend_backward(query.shape, c, self.threads))
+        self.meter.backward += batch * n * n * (3 * d + 2 * c)  # the map again; then dvalue, dmap, dquery, dkey
+        dquery, dkey, dvalue = (self._like(x) for x in by_image)
+        return dquery, dkey, dvalue
+
+    def channel_attention(self, x: ShapeArray, *, form: str = "released") -> tuple[ShapeArray, Any]:
+        batch, n, c = x.shape
+        self.meter.forward += 2 * batch * n * c * c
+        energy = self._new((batch, c, c), x.dtype)
+        attention, _ = self.softmax(energy)
+        by_image = self._like(x)
+        return self._like(by_image), (x, attention)
+
+    def channel_attention_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        x, attention = cache
+        batch, n, c = x.shape
+        self.meter.backward += 3 * batch * n * c * c  # dmap, and dx by the sum and by the energy
+        dattention = self._like(attention)
+        denergy = self.softmax_backward(dattention, attention)
+        symmetric = denergy + denergy
+        dx = self._like(x)
+        self._needs(2 * n * c)  # the two products that one image's dx is the sum of
+        del symmetric
+        return dx
+
+    def gated_residual(self, x: ShapeArray, update: ShapeArray, gate: ShapeArray) -> tuple[ShapeArray, Any]:
+        return self._like(x), (update, gate)
+
+    def gated_residual_backward(
+        self, dy: ShapeArray, cache: Any
+    ) -> tuple[ShapeArray, ShapeArray, ShapeArray]:
+        update, gate = cache
+        dupdate = self._like(update)
+        self._needs(update.size)  # dy · update, before its sum
+        return dy, dupdate, self._like(gate)
+
+    def scale_fusion(self, scores: ShapeArray, scale_logits: ShapeArray) -> tuple[ShapeArray, Any]:
+        weights, _ = self.softmax(scale_logits)
+        weighed = self._like(scores)
+        return self._new(weighed.shape[1:], scores.dtype), (scores, weights)
+
+    def scale_fusion_backward(self, dy: ShapeArray, cache: Any) -> tuple[ShapeArray, ShapeArray]:
+        scores, weights = cache
+        dscores = self._like(scores)
+        self._needs(scores.size)  # scores · dy, before its sum
+        dweights = self._like(weights)
+        return dscores, self.softmax_backward(dweights, weights)
+
+    def scale_max(self, scores: ShapeArray) -> tuple[ShapeArray, Any]:
+        winner = self._new(scores.shape[1:], np.int64)
+        self._needs(scores.size)  # a copy with the scales last
+        return self._new(scores.shape[1:], scores.dtype), (winner, scores.shape)
+
+    def scale_max_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        return self._new(cache[1], dy.dtype)
+
+    def scale_mean(self, scores: ShapeArray) -> tuple[ShapeArray, Any]:
+        return self._new(scores.shape[1:], scores.dtype), scores.shape
+
+    def scale_mean_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
+        share = self._like(dy)
+        return self._new(cache, share.dtype)
+
+    def label_map(self, scores: ShapeArray) -> ShapeArray:
+        self._needs(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes
+        return self._new(scores.shape[:-1], np.uint8)
+
+    def sum_of_squares(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
+        self._needs(2 * max(array.size for array in arrays))  # squares in double, of one array after the other
+        return self._new((), np.float64)
+
+    def sgd_update(
+        self, params: Sequence[ShapeArray], momenta: Sequence[ShapeArray], gradients: Sequence[ShapeArray], *,
+        rates: Sequence[float], decays: Sequence[float], momentum: float, scale: Any = 1.0, apply: Any = True,
+    ) -> None:
+        """A scaled gradient, the weight's decay, and their sum, of one parameter after the other."""
+        scaled = not (isinstance(scale, float) and scale == 1)
+        self._needs((2 + scaled) * max(gradient.size for gradient in gradients))
+
+    def move_towards(
+        self, targets: Sequence[ShapeArray], sources: Sequence[ShapeArray], weights: Sequence[float], *,
+        apply: Any = True,
+    ) -> None:
+        self._needs(max(source.size for source in sources))
+
+    def _resized(self, x: ShapeArray, size: tuple[int, int]) -> ShapeArray:
+        """One axis after the other, in the order that makes the smaller map between."""
+        batch, height, width, channels = x.shape
+        between = (height, size[1]) if size[0] > height else (size[0], width)
+        first = self._new((batch, *between, channels), x.dtype)
+        return self._new((batch, *size, channels), first.dtype)
+
+    def _new(self, shape: Sequence[int], dtype: Any) -> ShapeArray:
+        return ShapeArray(shape, dtype, self.meter)
+
+    def _like(self, x: ShapeArray) -> ShapeArray:
+        return self._new(x.shape, x.dtype)
+
+    def _needs(self, values: int) -> None:
+        """So many values of float32 while the op runs."""
+        self.meter.pass_through(4 * values)

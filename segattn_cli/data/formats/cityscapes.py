@@ -1,0 +1,81 @@
+"""Cityscapes: ``{leftImg8bit,gtFine}/{train,val,test}/CITY/CITY_SEQ_FRAME_…``, 19 classes of street scenes.
+
+Masks are ``…_gtFine_labelIds.png``, whose 34 ids are mapped to the 19 train ids when they are read, or, where a
+split has none of these, ``…_gtFine_labelTrainIds.png`` as cityscapesScripts makes them. What is not evaluated is
+void. The masks of ``test`` are dummies: the benchmark keeps the truth. ``train_extra`` has coarse masks, in
+``gtCoarse``.
+
+Layout and ids: https://github.com/mcordts/cityscapesScripts
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segattn_cli.data.dataset import (
+    IGNORE_LABEL,
+    FileDataset,
+    find_images,
+    match_masks,
+    raw_values,
+    require_split,
+)
+from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.errors import DataError
+
+#: The id of each train id, in their order.
+IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_IMAGES = "leftImg8bit"
+_SPLITS = ("train", "val", "test", "train_extra")
+_TO_TRAIN_IDS = dict.fromkeys(range(256), IGNORE_LABEL) | {label: train_id for train_id, label in enumerate(IDS)}
+
+
+def recognise(root: Path) -> bool:
+    """Whether ``root`` looks like this layout."""
+    return bool(splits(root))
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """The splits that ``root`` has pictures of."""
+    return tuple(split for split in _SPLITS if (root / _IMAGES / split).is_dir())
+
+
+def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
+    """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
+    require_split(split, splits(root), root)
+    kind = "gtCoarse" if split == "train_extra" else "gtFine"
+    archive = "gtCoarse.zip" if split == "train_extra" else "gtFine_trainvaltest.zip"
+    masks = root / kind / split
+    if not masks.is_dir():
+        raise DataError(f"{masks} is missing: unpack {archive} into {root}, too.")
+    ending, relabel = f"_{kind}_labelIds", _TO_TRAIN_IDS
+    labels = _by_frame(masks, ending)
+    if not labels:
+        ending, relabel = f"_{kind}_labelTrainIds", {}
+        labels = _by_frame(masks, ending)
+    if not labels:
+        raise DataError(f"{masks} has no *_{kind}_labelIds.png: unpack {archive} into {root} again.")
+    pairs = match_masks(_by_frame(root / _IMAGES / split, f"_{_IMAGES}"), labels, masks, f"{ending}.png")
+    return FileDataset(root.name, "cityscapes", split, *known_classes("cityscapes"), pairs, relabel, size)
+
+
+def mistakes(dataset: FileDataset) -> list[str]:
+    """What is often wrong with a Cityscapes: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
+    found = raw_values(dataset)
+    if dataset.relabel and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255
+        return [
+            "The files called labelIds hold train ids (0 to 18 and 255): call them _gtFine_labelTrainIds.png, or "
+            "unpack gtFine_trainvaltest.zip again."
+        ]
+    if dataset.split == "test":
+        return ["The masks of test are dummies: predict with segattn infer --submission cityscapes instead."]
+    return []
+
+
+def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
+    """The files of all cities whose names end so, by city and what stands before it: ``ulm/ulm_000001_000019``."""
+    found: dict[str, Path] = {}
+    for city in sorted(path for path in folder.iterdir() if path.is_dir()):
+        named = find_images(city).items()
+        found |= {f"{city.name}/{name.removesuffix(ending)}": path for name, path in named if name.endswith(ending)}
+    return found

@@ -1,0 +1,55 @@
+"""PASCAL-Person-Part: ``JPEGImages/X.jpg``, ``pascal_person_part_gt/X.png``, and lists; 7 classes of body parts.
+
+The lists are in ``pascal_person_part_trainval_list/``: ``train.txt`` and ``val.txt`` name a picture and its mask on
+each line, ``train_id.txt`` and ``val_id.txt`` a name. They also count in the folder itself. The pictures are those
+of VOC 2010. Masks hold 0 background, 1 head, 2 torso, 3 upper arms, 4 lower arms, 5 upper legs, 6 lower legs, and
+255 for what is void. Other sources of this data set number the parts in other ways: a ``classes.txt`` in the folder
+says so, as in :mod:`segattn_cli.data.formats.folder`.
+
+Layout: http://liangchiehchen.com/projects/DeepLab.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segattn_cli.data.dataset import FileDataset, listed_pairs, read_list, require_split
+from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.data.formats.folder import CLASSES_FILE, read_classes
+from segattn_cli.errors import DataError
+
+_IMAGES, _MASKS = "JPEGImages", "pascal_person_part_gt"
+_LISTS = "pascal_person_part_trainval_list"
+_SPLITS = ("train", "val", "trainval")
+
+
+def recognise(root: Path) -> bool:
+    """Whether ``root`` looks like this layout."""
+    return (root / _MASKS).is_dir()
+
+
+def splits(root: Path) -> tuple[str, ...]:
+    """The splits that ``root`` has a list of."""
+    return tuple(split for split in _SPLITS if _list_of(root, split) is not None)
+
+
+def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
+    """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
+    require_split(split, splits(root), root)
+    list_path = _list_of(root, split)
+    assert list_path is not None
+    if not (root / _IMAGES).is_dir():
+        raise DataError(f"{root / _IMAGES} is missing: link or move the folder of that name of VOC 2010 there.")
+    rows = [
+        row if len(row) == 2 else [f"{_IMAGES}/{row[0]}.jpg", f"{_MASKS}/{row[0]}.png"]
+        for row in read_list(list_path)
+    ]
+    pairs = listed_pairs(root, rows, list_path)
+    own = root / CLASSES_FILE
+    classes = read_classes(own) if own.is_file() else known_classes("person-part")
+    return FileDataset(root.name, "person-part", split, *classes, pairs, size=size)
+
+
+def _list_of(root: Path, split: str) -> Path | None:
+    candidates = [root / folder / f"{split}{ending}.txt" for folder in (_LISTS, "") for ending in ("_id", "")]
+    return next((path for path in candidates if path.is_file()), None)

@@ -1,0 +1,146 @@
+"""From what a user calls a data set to the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol
+
+from segattn_cli.data.dataset import Dataset, FileDataset
+from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, folder, person_part, voc
+from segattn_cli.data.formats.scenes import SPLITS, SceneOptions, Scenes
+from segattn_cli.errors import ConfigError, DataError
+
+
+class Layout(Protocol):
+    """What a module for a layout of files offers."""
+
+    def recognise(self, root: Path) -> bool: ...
+    def splits(self, root: Path) -> tuple[str, ...]: ...
+    def open_split(self, root: Path, split: str, size: tuple[int, int] | None) -> FileDataset: ...
+
+
+#: In the order in which ``auto`` tries them: several have a folder images/.
+LAYOUTS: dict[str, Layout] = {
+    "camvid": camvid,
+    "cityscapes": cityscapes,
+    "person-part": person_part,
+    "voc": voc,
+    "ade20k": ade20k,
+    "coco-stuff": coco_stuff,
+    "folder": folder,
+}
+FORMATS = ("auto", "scenes", *LAYOUTS)
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    format: str = "auto",
+    split: str = "train",
+    size: tuple[int, int] | None = None,
+    scenes: SceneOptions | None = None,
+) -> Dataset:
+    """Open one split of a data set.
+
+    Args:
+        source: ``"scenes"`` for the procedural one, else a folder.
+        format: ``auto`` recognises the layout of the folder; a name in :data:`LAYOUTS` insists on one.
+        size: resize to (H, W) on loading: ``(180, 240)`` trains on CamVid at half resolution. ``scenes`` are drawn
+            at that size.
+        scenes: size, number and seed of ``scenes``.
+
+    Raises:
+        ConfigError: for an unknown format.
+        DataError: for a folder that is missing or in no known layout, a split that does not exist or is empty, a
+            list that points nowhere, or missing masks. Files are opened only on loading.
+
+    >>> dataset = open_dataset("scenes", split="val", size=(48, 64))
+    >>> dataset.load(0).image.shape
+    (48, 64, 3)
+    """
+    resolved = resolve_format(source, format)
+    if resolved == "scenes":
+        return Scenes(split, scenes or SceneOptions(), size)
+    dataset = LAYOUTS[resolved].open_split(Path(source), split, size)
+    if not len(dataset):
+        raise DataError(f"The split {split!r} of {source} is empty: it needs at least one picture.")
+    return dataset
+
+
+def splits_of(source: str | Path, *, format: str = "auto") -> tuple[str, ...]:
+    """The splits that a data set has."""
+    resolved = resolve_format(source, format)
+    return SPLITS if resolved == "scenes" else LAYOUTS[resolved].splits(Path(source))
+
+
+def resolve_format(source: str | Path, format: str = "auto") -> str:
+    """The format of ``source``: what ``auto`` stands for; any other is checked and returned."""
+    if format not in FORMATS:
+        near = get_close_matches(format, FORMATS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"Unknown data format {format!r}: choose from {', '.join(FORMATS)}.{hint}")
+    if source == "scenes":
+        if format in LAYOUTS:
+            raise ConfigError(f"'scenes' are drawn, not read as {format}: a folder of that name is ./scenes.")
+        return "scenes"
+    if format == "scenes":
+        raise ConfigError(f"The format 'scenes' is drawn, not read from {source}: leave the format away.")
+    try:
+        return _layout_of(Path(source), format)
+    except OSError as error:
+        raise DataError(f"{source} cannot be looked into: {error.strerror}.") from None
+
+
+def recognised(root: Path, names: Iterable[str] = LAYOUTS) -> str | None:
+    """The first of the layouts called ``names`` that ``root`` looks like."""
+    return next((name for name in names if LAYOUTS[name].recognise(root)), None)
+
+
+def _layout_of(root: Path, format: str) -> str:
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in pictures.")
+    if format == "auto":
+        found, names, what = recognised(root), list(LAYOUTS), "in no known layout"
+    else:
+        found = format if LAYOUTS[format].splits(root) else None
+        names, what = [format], f"not laid out as {format}"
+    if found is not None:
+        return found
+    near = _nearby(root, names)
+    if near:
+        meant = " and ".join(f"{place} is ({name})" for place, name in near.items())
+        which = "that folder" if len(near) == 1 else "one of them"
+        raise DataError(f"{root} is {what}, but {meant}: give {which}.")
+    if format != "auto":
+        return format  # it will say itself what it lacks
+    raise DataError(
+        f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
+        "classes.txt; docs/data.md draws them all."
+    )
+
+
+def _nearby(root: Path, names: Iterable[str]) -> dict[Path, str]:
+    """Folders in these layouts that whoever gave ``root`` may have meant: in it, one level further down, above."""
+    for places in (root.glob("[!.]*"), root.glob("[!.]*/[!.]*"), [root.absolute().parent]):
+        found = {}
+        for place in sorted(places):
+            with suppress(OSError):  # not ours to look into
+                name = recognised(place, names) if place.is_dir() else None
+                if name is not None:
+                    found[place] = name
+        if found:
+            return found
+    return {}
+
+
+def mistakes_of(dataset: Dataset) -> list[str]:
+    """What is often wrong with data sets of this layout, and seems to be with this one: a sentence each.
+
+    A layout that knows such things has a function ``mistakes(dataset)``, which may look into the masks on disk.
+    """
+    find = getattr(LAYOUTS.get(dataset.format), "mistakes", None)
+    return [] if find is None else find(dataset)

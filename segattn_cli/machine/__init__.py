@@ -1,0 +1,1 @@
+"""The machine that segattn runs on: versions, hardware, and advice."""

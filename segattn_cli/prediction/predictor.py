@@ -1,0 +1,197 @@
+"""From a picture to scores and labels: scales, mirroring, windows; one picture in memory at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from backends.contract import Array, Ops
+from backends.precision import array_dtype, cast_weights
+from reference.layers.context import Context
+from segattn_cli.data.images import resize_image
+from segattn_cli.data.normalise import normalise
+from segattn_cli.errors import UsageError
+
+Size = tuple[int, int]
+
+
+class Prediction(NamedTuple):
+    """What a :class:`Predictor` finds in one picture."""
+
+    scores: Array  # (H, W, K) of the backend: probabilities, or raw scores after one plain pass
+    scale_weights: np.ndarray | None  # (S,) the mean weight of each of the network's scales, where it has them
+    are_probabilities: bool = False  # what the scores are
+
+
+class Predictor:
+    """Applies a network to single pictures of any size.
+
+    ================  =============================================================================================
+    one plain pass    the network's scores, resized to the picture's size; their argmax is the label
+    scales, flip      softmax over the classes at the picture's size in each pass, then the mean over the passes
+    windows           softmax in each window, the mean where windows overlap, then resized to the picture's size
+    ================  =============================================================================================
+
+    The picture itself is resized as in training: by Pillow, bilinear, anti-aliased. Scores are resized by
+    ``ops.resize_bilinear`` with the network's ``align_corners``. Batch norms are folded into the convolutions.
+
+    Args:
+        network: what :func:`reference.networks.build_network` gave.
+        params: its parameters by name, arrays of NumPy or of the backend; those of a running training will do.
+        ops: the backend.
+        size: (H, W) to which every picture is resized first, which is what a network that was trained at half
+            resolution expects; ``None`` for the picture's own size. The result has the picture's own size anyway.
+        scales: factors of that size, one pass for each.
+        flip: whether each scale has a second, mirrored pass.
+        window: (H, W) in pixels of the resized picture: the network sees nothing larger. A smaller picture is
+            padded with the mean colour; the last windows are shifted so that they end at the picture's edge.
+        stride: (H, W) from one window to the next; two thirds of the window by default.
+        precision: one of :data:`backends.registry.PRECISIONS`, the one that ``ops`` were asked for; weights and
+            maps are in it, scores and probabilities float32 in any case.
+
+    Raises:
+        UsageError: for a scale, window or stride that is not positive, and for a stride that leaves gaps.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        params: Mapping[str, Array],
+        ops: Ops,
+        *,
+        size: Size | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: Size | None = None,
+        stride: Size | None = None,
+        precision: str = "float32",
+    ) -> None:
+        _check(scales, window, stride)
+        self.network = network
+        self.dtype = array_dtype(precision)
+        folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
+        self.params = cast_weights(folded, self.dtype)
+        self.ops = ops
+        self.size = size
+        self.scales = tuple(scales)
+        self.flip = flip
+        self.window = window
+        self.stride = stride or (window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3)))
+
+    def label(self, image: np.ndarray) -> np.ndarray:
+        """The class with the highest score at each pixel of ``image`` (H, W, 3) uint8: (H, W) uint8."""
+        return self.label_of(self.predict(image))
+
+    def label_of(self, prediction: Prediction) -> np.ndarray:
+        """The class with the highest score at each pixel: (H, W) uint8."""
+        return self.ops.to_numpy(self.ops.label_map(prediction.scores))
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.
+
+        Probabilities, which sum to 1 over the classes, or the network's raw scores after one plain pass.
+        """
+        return self.ops.to_numpy(self.predict(image).scores)
+
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Scores at the size of ``image`` (H, W, 3) uint8, and the scale weights."""
+        own = image.shape[0], image.shape[1]
+        height, width = self.size or own
+        passes = _Passes(self.network, self.params, self.ops, self.dtype)
+        if self.scales == (1.0,) and not self.flip and self.window is None:
+            picture = normalise(resize_image(image, (height, width)))  # (h, w, 3)
+            return Prediction(passes.scores(picture, own), passes.mean_scale_weights())
+
+        total: Array = 0
+        for scale in self.scales:
+            size = max(1, round(scale * height)), max(1, round(scale * width))
+            picture = normalise(resize_image(image, size))
+            total = total + self._probabilities(passes, picture, own)
+            if self.flip:
+                total = total + self._probabilities(passes, picture[:, ::-1], own)[:, ::-1]
+        passed = len(self.scales) * (2 if self.flip else 1)
+        return Prediction(total / passed, passes.mean_scale_weights(), are_probabilities=True)
+
+    def _probabilities(self, passes: _Passes, picture: np.ndarray, size: Size) -> Array:
+        """The probabilities (H, W, K) at ``size`` from one pass over ``picture`` (h, w, 3)."""
+        if self.window is None or self.stride is None:
+            return passes.probabilities(picture, size)
+        height, width = picture.shape[:2]
+        rows, columns = self.window
+        missing = max(0, rows - height), max(0, columns - width)
+        padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
+        total = self.ops.asarray(np.zeros((*padded.shape[:2], self.network.config.classes), np.float32))
+        cover = np.zeros((*padded.shape[:2], 1), np.float32)
+        for top in window_starts(padded.shape[0], rows, self.stride[0]):
+            for left in window_starts(padded.shape[1], columns, self.stride[1]):
+                part = np.s_[top : top + rows, left : left + columns]
+                total[part] += passes.probabilities(padded[part], self.window)
+                cover[part] += 1
+        total /= self.ops.asarray(cover)
+        return passes.resized(total[None, :height, :width], size)[0]
+
+
+class _Passes:
+    """Single passes over whole pictures; they gather the scale weights on the way."""
+
+    def __init__(self, network: Any, params: Mapping[str, Array], ops: Ops, dtype: np.dtype) -> None:
+        self.network = network
+        self.params = params
+        self.ops = ops
+        self.dtype = dtype
+        self.scale_weights: list[np.ndarray] = []
+
+    def scores(self, picture: np.ndarray, size: Size) -> Array:
+        """The network's scores (H, W, K) for ``picture`` (h, w, 3), at ``size``."""
+        images = self.ops.asarray(np.ascontiguousarray(picture[None]))  # (1, h, w, 3)
+        images = images.astype(self.dtype, copy=False)
+        scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
+        if weights is not None:  # (1, h', w', S)
+            weights = weights.astype(np.float32, copy=False)
+            self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))
+        return self.resized(scores.astype(np.float32, copy=False), size)[0]
+
+    def probabilities(self, picture: np.ndarray, size: Size) -> Array:
+        """The softmax of the scores over the classes: (H, W, K)."""
+        probabilities, _ = self.ops.softmax(self.scores(picture, size))
+        return probabilities
+
+    def resized(self, maps: Array, size: Size) -> Array:
+        """``maps`` (1, h, w, K) at ``size``."""
+        if maps.shape[1:3] == size:
+            return maps
+        resized, _ = self.ops.resize_bilinear(maps, size, align_corners=self.network.config.align_corners)
+        return resized
+
+    def mean_scale_weights(self) -> np.ndarray | None:
+        """The mean over all passes so far: (S,)."""
+        return np.mean(self.scale_weights, axis=0) if self.scale_weights else None
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Where windows start along an axis that is at least as long as one: the last one ends where the axis ends.
+
+    >>> window_starts(10, 4, 3), window_starts(11, 4, 3), window_starts(4, 4, 3)
+    ([0, 3, 6], [0, 3, 6, 7], [0])
+    """
+    last = length - window
+    return [*range(0, last, stride), last]
+
+
+def _check(scales: Sequence[float], window: Size | None, stride: Size | None) -> None:
+    if not scales or not all(0 < scale < math.inf for scale in scales):
+        raise UsageError(f"Scales must be positive factors such as 0.75,1,1.25; got {scales}.")
+    if window is not None and min(window) < 1:
+        raise UsageError(f"A window must have at least one pixel, got {window[0]},{window[1]}.")
+    if stride is None:
+        return
+    if window is None:
+        raise UsageError("A stride is the step between windows: give the size of a window, too.")
+    if min(stride) < 1 or stride[0] > window[0] or stride[1] > window[1]:
+        raise UsageError(
+            f"A stride of {stride[0]},{stride[1]} leaves gaps between windows of {window[0]},{window[1]}: "
+            "take at least 1 and at most the window."
+        )

@@ -1,0 +1,301 @@
+"""Videos: frames in, an annotated video out, with one frame in memory at a time. Needs PyAV."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from backends import BackendError
+from segattn_cli.data.images import read_image
+from segattn_cli.errors import DataError, OutputError
+from segattn_cli.files import moved_into_place
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.rendering.overlays import PAPER, LegendEntry, blend, draw_legend
+from segattn_cli.runs import Model
+
+#: The endings by which videos are known.
+SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+#: A legend of all classes stands below the frames if it takes no more than this share of their height.
+LEGEND_SHARE = 0.35
+#: What FFmpeg may take a file for, whatever its name says: no playlist, which would read other files.
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+#: A video that ends before this share of the time that it announces was cut short; a little less is usual.
+CUT_SHORT = 0.9
+#: Pixels a side in H.264, as x264 writes it.
+LARGEST = 16384
+#: Seconds to which the times of frames are kept. Some containers round them so: a frame that is as near to its beat
+#: at an even rate is on it.
+TICK = Fraction(1, 1000)
+#: Colours are written by, and marked as, ITU-R BT.709: the matrix, primaries, transfer and range called 1.
+BT709 = 1
+#: Of H.264: 18 can hardly be told from the original, 23 is x264's own choice.
+QUALITY = "19"
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """One more frame has been segmented."""
+
+    done: int
+    total: int | None  # where that can be known
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """A video is in its place."""
+
+    path: Path
+    frames: int
+    size: tuple[int, int]  # (H, W) of its pictures, the legend not counted
+    rate: Fraction  # frames a second
+    shares: dict[str, float]  # of all pixels, by class, the largest first
+    seconds: float
+    broken: str | None  # why it ends before its source does
+
+
+class Frame(NamedTuple):
+    picture: np.ndarray  # (H, W, 3) uint8
+    time: Fraction | None = None  # in seconds, from wherever; None: one beat after the frame before
+
+
+@dataclass
+class Frames:
+    """Pictures of one size, in order, to be gone through once."""
+
+    each: Iterator[Frame]
+    rate: Fraction  # the mean, in frames a second
+    total: int | None  # about how many, where that is known
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Frames]:
+    """The frames of a video as a player shows them: turned or mirrored as it says, with square pixels.
+
+    Raises :class:`DataError` for a file that is no video, on opening or, where it is damaged later, on the way, and
+    :class:`BackendError` without PyAV.
+    """
+    av = require_pyav()
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
+    try:
+        # A name such as 12:30.mp4 would look like a protocol.
+        container = av.open(f"file:{path}", options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path} is damaged or no video at all ({error.strerror}).") from None
+    with container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise DataError(f"{path} has no picture: it is sound alone.")
+        stream.thread_type = "AUTO"
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        seconds = _seconds(av, container, stream)
+        total = stream.frames if seconds is None else round(rate * seconds)
+        yield Frames(_decoded(av, container, stream, path, rate, seconds), rate, total or None)
+
+
+def _decoded(
+    av: Any, container: Any, stream: Any, path: Path, rate: Fraction, seconds: Fraction | None
+) -> Iterator[Frame]:
+    frames = container.decode(stream)
+    start = end = None
+    while True:
+        try:
+            frame = next(frames)
+            picture = _upright(frame, stream.codec_context.sample_aspect_ratio)
+        except StopIteration:
+            break
+        except (av.FFmpegError, OSError) as error:
+            raise DataError(f"{path} is damaged ({error.strerror}).") from None
+        when = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+        if when is not None:
+            start = when if start is None else start
+            end = when + max(1 / rate, (frame.duration or 0) * frame.time_base)
+        yield Frame(picture, when)
+    if seconds and start is not None and end is not None and end - start < CUT_SHORT * seconds:
+        raise DataError(
+            f"{path} is cut short: {float(end - start):.1f} of {float(seconds):.1f} seconds are there."
+        )
+
+
+def _seconds(av: Any, container: Any, stream: Any) -> Fraction | None:
+    """How long the pictures last, where that is known; what is trimmed off and longer sound do not count."""
+    if stream.duration:
+        return stream.duration * stream.time_base
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))  # Matroska's
+    if tag:
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    alone = len(container.streams) == 1
+    return Fraction(container.duration, av.time_base) if alone and container.duration else None
+
+
+def _upright(frame: Any, aspect: Fraction | None) -> np.ndarray:
+    """The pixels (H, W, 3) of ``frame``, made square, turned and mirrored as its display matrix says.
+
+    The matrix, nine integers, takes a point (x, y) to (a x + c y, b x + d y).
+    """
+    stretch = aspect if aspect and Fraction(1, 8) <= aspect <= 8 else 1
+    picture = frame.to_ndarray(format="rgb24", width=round(stretch * frame.width))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    if abs(b) > abs(a):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def frames_of(pictures: Sequence[Path], rate: Fraction) -> Frames:
+    """The pictures in files as frames, in natural order: frame2 before frame10."""
+    ordered = sorted(pictures, key=natural)
+    return Frames((Frame(read_image(path)) for path in ordered), rate, len(ordered))
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """A key that orders numbers in names as numbers.
+
+    >>> sorted([Path("f10.png"), Path("f9.png"), Path("e.png")], key=natural)[1].name
+    'f9.png'
+    """
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def annotate(
+    predictor: Predictor, frames: Frames, out: Path, model: Model, *, opacity: float = 0.5
+) -> Iterator[FrameDone | VideoDone]:
+    """Write ``frames`` under the colours of their classes to the video ``out``: an event for each, then the result.
+
+    H.264 in an MP4 (MPEG-4 where the encoder is missing), of the size and rate of the source, each frame at its
+    time, with a legend of all classes below; no sound. A source that breaks off, or goes on in another size, gives
+    the video up to there; one that has no frame at all raises :class:`DataError`.
+    """
+    start = time.perf_counter()
+    counts = np.zeros(len(model.classes), np.int64)
+    done, broken = 0, None
+    with moved_into_place({"video": out}) as places:
+        first = next(frames.each, None)
+        if first is None:
+            raise DataError("The video has no frame.")
+        size = (first.picture.shape[0], first.picture.shape[1])
+        with _Writer(places["video"], size, frames.rate, model) as writer:
+            try:
+                for frame in chain([first], frames.each):
+                    _require_size(done + 1, frame.picture, size)
+                    picture = np.ascontiguousarray(frame.picture)
+                    label = predictor.label(picture)
+                    writer.add(blend(picture, label, model.palette, opacity), frame.time)
+                    counts += np.bincount(label.ravel(), minlength=len(counts))
+                    done += 1
+                    yield FrameDone(done, frames.total, done / (time.perf_counter() - start))
+            except DataError as error:
+                broken = str(error)
+            writer.finish()
+    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+    yield VideoDone(
+        out, done, size, frames.rate,
+        shares={model.classes[k]: int(counts[k]) / int(counts.sum()) for k in order},
+        seconds=time.perf_counter() - start, broken=broken,
+    )
+
+
+def _require_size(number: int, picture: np.ndarray, size: tuple[int, int]) -> None:
+    if picture.shape[:2] != size:
+        raise DataError(
+            f"Frame {number} is {picture.shape[1]}×{picture.shape[0]} and the first {size[1]}×{size[0]} "
+            "(width×height): the frames of a video have one size."
+        )
+
+
+class _Writer:
+    """An MP4 that grows frame by frame."""
+
+    def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, model: Model) -> None:
+        self.av = require_pyav()
+        self.path = path
+        self.legend = _legend(size, model)  # (h, W, 3)
+        height, width = size[0] + len(self.legend), size[1]
+        if max(height, width) > LARGEST:
+            raise DataError(f"Frames of {width}×{height} pixels are too large: {LARGEST} a side is the most.")
+        codec = "libx264" if "libx264" in self.av.codecs_available else "mpeg4"
+        self.rate = rate.limit_denominator(max(1, int(65535 / rate)))  # MPEG-4's clock has 16 bits
+        self.ticks = math.ceil(1 / (TICK * self.rate)) if codec == "libx264" else 1  # in the time of a frame
+        self.start: Fraction | None = None  # the time of the first frame
+        self.last = -1  # the tick of the last one
+        self.container = self.av.open(f"file:{path}", "w", options={"movflags": "faststart"})
+        self.stream = self.container.add_stream(codec, rate=self.rate)
+        self.stream.width, self.stream.height = width + width % 2, height + height % 2  # colours are kept by 2×2
+        self.stream.pix_fmt = "yuv420p"
+        self.stream.options = {"crf": QUALITY} if codec == "libx264" else {"q:v": "3"}
+        context = self.stream.codec_context
+        context.time_base = 1 / (self.rate * self.ticks)
+        context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    def add(self, picture: np.ndarray, when: Fraction | None) -> None:
+        whole = np.concatenate([picture, self.legend])
+        missing = self.stream.height - whole.shape[0], self.stream.width - whole.shape[1]
+        whole = np.pad(whole, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        frame = self.av.VideoFrame.from_ndarray(whole, format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame.pts = self.last = self._tick(when)
+        frame.time_base = self.stream.codec_context.time_base
+        self._encode(frame)
+
+    def finish(self) -> None:
+        self._encode(None)
+
+    def _tick(self, when: Fraction | None) -> int:
+        """Where a frame stands on the clock."""
+        if when is None:
+            return 0 if self.last < 0 else self.last + self.ticks
+        self.start = when if self.start is None else self.start
+        beats = (when - self.start) * self.rate
+        on_beat = abs(beats - round(beats)) < TICK * self.rate
+        return max(self.last + 1, round(beats) * self.ticks if on_beat else round(beats * self.ticks))
+
+    def _encode(self, frame: Any) -> None:
+        try:
+            self.container.mux(self.stream.encode(frame))
+        except (self.av.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path.name} cannot be written ({error.strerror}).") from None
+
+
+def _legend(size: tuple[int, int], model: Model) -> np.ndarray:
+    """All classes in one strip as wide as the frames, or none where it would be too high."""
+    entries = [
+        LegendEntry((int(colour[0]), int(colour[1]), int(colour[2])), name)
+        for name, colour in zip(model.classes, model.palette, strict=True)
+    ]
+    drawn = draw_legend(entries, size[1], int(np.clip(min(size) / 26, 10, 26)))
+    if drawn.height > LEGEND_SHARE * size[0] or drawn.width != size[1]:
+        return np.zeros((0, size[1], 3), np.uint8)
+    sheet = Image.new("RGB", (drawn.width, drawn.height + drawn.height % 2), PAPER)
+    sheet.paste(drawn)
+    return np.asarray(sheet)
+
+
+def require_pyav() -> Any:
+    """PyAV, or a :class:`BackendError` that says how to come by it."""
+    try:
+        import av
+    except ImportError as error:
+        raise BackendError("Videos need the package av: install it with pip install 'segattn[video]'.") from error
+    return av

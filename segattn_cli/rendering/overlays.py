@@ -1,0 +1,188 @@
+"""Pictures of pictures: overlays with a legend, and predictions side by side. Class colours are the data set's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from segattn_cli.data.dataset import IGNORE_LABEL
+from segattn_cli.data.palettes import colourise
+from segattn_cli.files import write_atomically
+
+#: Pictures below this size are enlarged for people to see.
+SMALL = 360
+PAPER = (250, 250, 248)
+INK = (38, 38, 42)
+PALE_INK = (120, 120, 126)
+
+
+class LegendEntry(NamedTuple):
+    colour: tuple[int, int, int]
+    name: str
+    share: float | None = None  # of the picture's pixels
+
+
+def draw_overlay(
+    image: np.ndarray,
+    label: np.ndarray,
+    palette: np.ndarray,
+    classes: Sequence[str],
+    *,
+    opacity: float = 0.5,
+) -> Image.Image:
+    """``image`` (H, W, 3) under the colours of ``label`` (H, W), with a legend below.
+
+    The legend names the classes that are present and the share of the pixels that each has, the largest first.
+    Where two classes meet, one's colour is drawn at full strength. Small pictures are enlarged, each pixel to a
+    square, until their longer side has at least :data:`SMALL` pixels.
+    """
+    entries = legend_entries([label], palette, classes, shares=True)
+    enlarged = -(-SMALL // max(label.shape))
+    image, label = (array.repeat(enlarged, 0).repeat(enlarged, 1) for array in (image, label))
+    picture = Image.fromarray(blend(image, label, palette, opacity))
+    size = int(np.clip(min(picture.size) / 22, 12, 26))
+    legend = draw_legend(entries, max(picture.width, 14 * size), size)
+    sheet = Image.new("RGB", (legend.width, picture.height + legend.height), PAPER)
+    sheet.paste(picture, ((sheet.width - picture.width) // 2, 0))
+    sheet.paste(legend, (0, picture.height))
+    return sheet
+
+
+def blend(image: np.ndarray, label: np.ndarray, palette: np.ndarray, opacity: float) -> np.ndarray:
+    """``image`` under the colours of ``label``, with borders between classes at full strength: (H, W, 3) uint8."""
+    strength = np.full((*label.shape, 1), opacity, np.float32)
+    strength[_borders(label)] = 1.0
+    return np.rint(image * (1 - strength) + colourise(label, palette) * strength).astype(np.uint8)
+
+
+def draw_predictions(
+    rows: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    palette: np.ndarray,
+    classes: Sequence[str],
+    path: str | Path,
+) -> None:
+    """A sheet with a row for each (image, truth, prediction), side by side, and a legend: a PNG at ``path``.
+
+    ``image`` is (H, W, 3) uint8, ``truth`` and ``prediction`` are (H, W). Each row says how many of its pixels
+    are right, void left out.
+    """
+    margin, gap, cell, text = 14, 8, 320, 14
+    font = _font(text)
+    rows = list(rows)
+    pictures = [
+        [
+            _fitted(image, cell),
+            _fitted(colourise(truth, palette), cell),
+            _fitted(colourise(found, palette), cell),
+        ]
+        for image, truth, found in rows
+    ]
+    width = 2 * margin + 3 * cell + 2 * gap
+    entries = legend_entries([labels for _, *pair in rows for labels in pair], palette, classes)
+    legend = draw_legend(entries, width, text)
+    caption = text + 14
+    height = margin + caption + sum(row[0].height + caption for row in pictures) + legend.height
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(("image", "truth", "prediction")):
+        draw.text((margin + column * (cell + gap), margin), title, INK, font)
+    top = margin + caption
+    for (_, truth, found), row in zip(rows, pictures, strict=True):
+        for column, picture in enumerate(row):
+            left = margin + column * (cell + gap) + (cell - picture.width) // 2
+            sheet.paste(picture, (left, top))
+        top += row[0].height
+        draw.text((margin + 3 * cell + 2 * gap, top + 4), _how_right(truth, found), PALE_INK, font, anchor="ra")
+        top += caption
+    sheet.paste(legend, (0, top))
+    write_atomically(Path(path), png_bytes(sheet))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """``picture`` as the content of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def legend_entries(
+    labels: Sequence[np.ndarray], palette: np.ndarray, classes: Sequence[str], *, shares: bool = False
+) -> list[LegendEntry]:
+    """The classes in ``labels``, and void where there is any: by share if that is wanted, else in their order."""
+    counts = sum((np.bincount(label.ravel(), minlength=256) for label in labels), np.zeros(256, np.int64))
+    present = [int(index) for index in np.flatnonzero(counts)]
+    if shares:
+        present.sort(key=lambda index: -counts[index])
+    total = counts.sum()
+    return [
+        LegendEntry(
+            tuple(colourise(np.array([[index]], np.uint8), palette)[0, 0].tolist()),
+            classes[index] if index < len(classes) else "void",
+            float(counts[index] / total) if shares else None,
+        )
+        for index in present
+    ]
+
+
+def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.Image:
+    """``entries`` as colour chips with names, in lines no longer than ``width``; ``size`` is the text's, in px."""
+    font = _font(size)
+    margin, chip, line = size, size, round(1.7 * size)
+    placed = []
+    x, y = margin, round(0.7 * size)
+    for entry in entries:
+        share = "" if entry.share is None else f"  {_percent(entry.share)}"
+        length = chip + 0.5 * size + font.getlength(entry.name + share)
+        if x > margin and x + length > width - margin:
+            x, y = margin, y + line
+        placed.append((x, y, entry, share))
+        x += round(length + 1.4 * size)
+    legend = Image.new("RGB", (width, y + line), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for x, y, entry, share in placed:
+        draw.rounded_rectangle((x, y, x + chip, y + chip), size // 4, entry.colour, outline=PALE_INK)
+        left, middle = x + 1.5 * size, y + chip / 2
+        draw.text((left, middle), entry.name, INK, font, anchor="lm")
+        draw.text((left + font.getlength(entry.name), middle), share, PALE_INK, font, anchor="lm")
+    return legend
+
+
+def _borders(label: np.ndarray) -> np.ndarray:
+    """Where a pixel's class differs from that of the pixel to its right or below it."""
+    border = np.zeros(label.shape, bool)
+    border[:, :-1] |= label[:, :-1] != label[:, 1:]
+    border[:-1] |= label[:-1] != label[1:]
+    return border
+
+
+def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
+    """``picture`` as large as fits into a square of ``cell``, its pixels repeated where it grows."""
+    height, width = picture.shape[:2]
+    factor = cell / max(height, width)
+    size = max(1, round(factor * width)), max(1, round(factor * height))
+    return Image.fromarray(picture).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST)
+
+
+def _how_right(truth: np.ndarray, prediction: np.ndarray) -> str:
+    counted = truth != IGNORE_LABEL
+    if not counted.any():
+        return "nothing labelled"
+    return f"{_percent(float((truth == prediction)[counted].mean()))} of the pixels right"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and has more scripts than Pillow's own font."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,0 +1,85 @@
+"""Checkpoints: named arrays and JSON metadata in one safetensors file, which is always whole.
+
+A checkpoint is written to a temporary file beside its place, flushed to the disk and renamed: whoever looks sees
+either the old one or the new one, also after a crash. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.errors import CheckpointError, OutputError
+from segattn_cli.files import write_atomically
+
+#: The one key of safetensors' own metadata that we use; its value is our metadata as JSON.
+KEY = "segattn"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What :func:`load_checkpoint` found: arrays by dotted name, and what was said about them."""
+
+    arrays: dict[str, np.ndarray]
+    metadata: dict[str, Any]
+
+
+def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write ``arrays`` and ``metadata`` (anything JSON can hold, without NaN) to ``path``, all or nothing.
+
+    Raises :class:`OutputError` where it cannot be written; what was at ``path`` before is then still there.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> save_checkpoint(path, {"gate": np.float32(0.5)}, {"step": 3})
+    >>> checkpoint = load_checkpoint(path)
+    >>> float(checkpoint.arrays["gate"]), checkpoint.metadata["step"]
+    (0.5, 3)
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    text = json.dumps({"version": VERSION, **metadata}, allow_nan=False)
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    try:
+        data = save(contiguous, {KEY: text})
+    except SafetensorError as error:
+        raise OutputError(f"{path} cannot be written as safetensors: {error}.") from None
+    write_atomically(Path(path), data)
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read what :func:`save_checkpoint` wrote.
+
+    Raises :class:`CheckpointError` for a file that is missing, truncated, or not one of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise CheckpointError(
+                    f"{path} is a safetensors file, but no checkpoint of segattn: it does not say of what "
+                    "network it is."
+                )
+            metadata = json.loads(text)
+            if metadata["version"] != VERSION:
+                raise CheckpointError(
+                    f"{path} has version {metadata['version']} of the checkpoint format, and this segattn reads "
+                    f"version {VERSION}: use the segattn that wrote it."
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint at {path}.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is truncated, damaged, or no safetensors file: {error}.") from None
+    return Checkpoint(arrays, metadata)

@@ -1,0 +1,155 @@
+"""Configurations: what they inherit, what they refuse, and that the page about them is true."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+
+import pytest
+
+from segattn_cli.config import PRESETS, config_from, keys, load_config
+from segattn_cli.config.docs import rewritten
+from segattn_cli.errors import ConfigError, ExitCode
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_whole_and_survives_its_own_file(name):
+    config = load_config(name)
+    assert config.name == name
+    assert config_from(tomllib.loads(config.as_toml())) == config
+    assert config.network_config(classes=19).classes == 19
+
+
+def test_presets_are_the_files_in_the_package():
+    folder = files("segattn_cli.config").joinpath("presets")
+    assert {file.name for file in folder.iterdir()} == {f"{name}.toml" for name in PRESETS}
+
+
+def test_the_default_is_tiny_scenes():
+    assert load_config().name == "tiny-scenes"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.epoch=3", "training.epoch is no key: did you mean training.epochs?"),
+        ("trainig.epochs=3", "trainig is no key: did you mean training?"),
+        ("epochs=3", "epochs is no key: did you mean training.epochs?"),
+        ("xyzzy=3", "xyzzy is no key; docs/configuration.md lists all."),
+        ("training=3", "training must be a table, got 3."),
+        ("training.epochs.x=3", 'training.epochs must be a valid integer, got {"x": 3}.'),
+        ("training.epochs=0", "training.epochs must be greater than or equal to 1, got 0."),
+        ("training.epochs=1.5", "training.epochs must be a valid integer, got 1.5."),
+        ("training.epochs='3'", 'training.epochs must be a valid integer, got "3".'),
+        ("training.ema=1.0", "training.ema must be less than 1, got 1.0."),
+        ("optimiser.learning_rate=true", "optimiser.learning_rate must be a valid number, got true."),
+        ("optimiser.learning_rate=nan", "optimiser.learning_rate must be a finite number, got NaN."),
+        ("optimiser.learning_rate=1979-05-27", 'optimiser.learning_rate must be a valid number, got "1979-05-27".'),
+        ("data.size=[3]", "data.size must have more values, got [3]."),
+        ("data.scenes.size=none", 'data.scenes.size must be an array, got "none".'),
+        ("network.scales=[0.5]", "network.scales must hold 1.0, got (0.5,)."),
+        ("network.scales=[1.0,0.5", 'network.scales must be an array, got "[1.0,0.5".'),
+        ("network.head=dua", "network.head must be one of fcn, position, channel, dual, largefov, got dua."),
+        ("network.multi_grid=[4,8]", "network.multi_grid is for ResNets with output_stride 8 only."),
+        ("network.auxiliary_head=true", "network.auxiliary_head is for ResNets, not for tiny."),
+        ("network.stem_channels=32", "network.stem_channels is the width of a deep_stem."),
+        (
+            "augmentation.scale=[2,1]",
+            "augmentation.scale must go from the least to the greatest factor, got [2.0, 1.0].",
+        ),
+        ("loss.class_weights=3", "loss.class_weights must be 'median-frequency' or be an array, got 3."),
+        ("training.epochs", "--set wants key=value, such as training.epochs=3; got 'training.epochs'."),
+        ("training..epochs=3", "--set wants key=value, such as training.epochs=3; got 'training..epochs=3'."),
+    ],
+)
+def test_a_mistake_is_answered_in_one_sentence(override, sentence):
+    with pytest.raises(ConfigError) as error:
+        load_config("tiny-scenes", [override])
+    assert str(error.value) == sentence
+    assert error.value.exit_code == ExitCode.CONFIG
+
+
+def test_several_mistakes_are_all_named():
+    with pytest.raises(ConfigError, match=r"^training\.batch_size must .*; training\.epochs must .*\.$"):
+        load_config("tiny-scenes", ["training.epochs=0", "training.batch_size=0"])
+
+
+def test_overrides_are_toml_values_and_the_last_wins():
+    overrides = ["network.scales=[1, 0.75]", "network.head=fcn", "training.epochs=5", "training.epochs=7"]
+    config = load_config("tiny-scenes", [*overrides, 'name="a = b"'])
+    assert config.network.scales == (1.0, 0.75)
+    assert config.network.head == "fcn"
+    assert config.training.epochs == 7
+    assert config.name == "a = b"
+
+
+def test_none_unsets_what_a_preset_has_set():
+    assert load_config("danet-resnet50-cityscapes").network.multi_grid == (4, 8, 16)
+    assert load_config("danet-resnet50-cityscapes", ["network.multi_grid=none"]).network.multi_grid is None
+
+
+def test_a_file_inherits_from_a_preset_and_is_named_after_itself(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "danet-resnet18-camvid"\n[network]\nhead = "fcn"\n')
+    config = load_config(file)
+    assert config.name == "mine"
+    assert (config.network.backbone, config.network.head) == ("resnet18", "fcn")
+    assert config.schedule.warmup_steps == 50
+    assert load_config(file, preset="tiny-scenes").network.backbone == "tiny"
+
+
+def test_a_file_without_preset_starts_from_the_defaults(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[training]\nepochs = 2\n")
+    assert load_config(file).training.batch_size == 8
+
+
+def test_where_a_data_path_starts(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "configs" / "mine.toml"
+    file.write_text('[data]\nsource = "pictures"\n')
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_config(file).data.source == str(tmp_path / "configs" / "pictures")
+    assert load_config(file, ["data.source=pictures"]).data.source == str(tmp_path / "here" / "pictures")
+    assert load_config(file, ["data.source=/pictures"]).data.source == "/pictures"
+    assert load_config(file, ["data.source=scenes"]).data.source == "scenes"
+    assert load_config(file, ["data.source=./scenes"]).data.source == str(tmp_path / "here" / "scenes")
+    file.write_text('[data]\nsource = "scenes"\n')
+    assert load_config(file).data.source == "scenes"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[training\n", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b'preset = "tiny-scens"\n', r"no preset 'tiny-scens' \(did you mean tiny-scenes\?\)"),
+        (b"preset = 3\n", "no preset '3'"),
+        (b"data = 3\n", "data must be a table, got 3"),
+    ],
+)
+def test_a_file_that_is_no_configuration(tmp_path, content, message):
+    file = tmp_path / "mine.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(file)
+
+
+def test_files_and_presets_that_do_not_exist(tmp_path):
+    with pytest.raises(ConfigError, match=r"no configuration file .*nor a preset .*did you mean tiny-scenes"):
+        load_config("tiny-scens")
+    with pytest.raises(ConfigError, match="no configuration file"):
+        load_config(tmp_path / "mine.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+    with pytest.raises(ConfigError, match=r"no preset 'x'; there are tiny-scenes, "):
+        load_config(preset="x")
+
+
+def test_every_key_is_documented(repository):
+    assert [path for path, field in keys() if not field.description] == []
+    page = (repository / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert rewritten(page) == page, "run `python -m segattn_cli.config.docs`"
+    assert all(f"`{name}`" in page for name in PRESETS)
+    assert "| `learning_rate` | `0.01` | at the start of the schedule |" in page

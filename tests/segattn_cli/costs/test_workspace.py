@@ -1,0 +1,124 @@
+"""What single ops need at their peak, against the backend ``numpy`` under tracemalloc on one thread."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends import get_backend
+from backends.numpy.threads import set_thread_count
+from segattn_cli.costs.ops import CountingOps
+from segattn_cli.costs.shapes import Meter, ShapeArray
+
+MAP = (2, 60, 80, 64)
+CASES: dict[str, tuple[str, list[tuple[int, ...]], dict[str, Any]]] = {
+    "patches": ("conv2d", [MAP, (5, 5, 64, 32)], {"padding": 2}),
+    "patches, one block": ("conv2d", [(1, 40, 60, 16), (3, 3, 16, 32)], {"padding": 1}),
+    "patches, stride": ("conv2d", [(2, 180, 240, 3), (7, 7, 3, 64), (64,)], {"stride": 2, "padding": 3}),
+    "patches, stride, many channels": ("conv2d", [MAP, (3, 3, 64, 128)], {"stride": 2, "padding": 1}),
+    "1×1": ("conv2d", [(2, 120, 160, 64), (1, 1, 64, 256)], {}),
+    "1×1, stride": ("conv2d", [(2, 120, 160, 64), (1, 1, 64, 128)], {"stride": 2}),
+    "filtered": ("conv2d", [MAP, (3, 3, 64, 64)], {"padding": 1}),
+    "filtered, dilation": ("conv2d", [(2, 23, 30, 256), (3, 3, 256, 512)], {"padding": 4, "dilation": 4}),
+    "filtered, large": ("conv2d", [(1, 90, 120, 256), (3, 3, 256, 128)], {"padding": 2, "dilation": 2}),
+    "with a residual": ("conv2d_relu", [MAP, (3, 3, 64, 64), (64,), MAP], {"padding": 1}),
+    "linear": ("linear", [(2, 4800, 64), (64, 256), (256,)], {}),
+    "pool": ("max_pool2d", [(2, 120, 160, 64)], {"window": 3, "stride": 2, "padding": 1}),
+    "resize up": ("resize_bilinear", [(2, 30, 40, 21)], {"size": (240, 320)}),
+    "resize down": ("resize_bilinear", [(2, 240, 320, 3)], {"size": (120, 160)}),
+    "position attention": ("position_attention", [(2, 1500, 16), (2, 1500, 16), (2, 1500, 128)], {}),
+    "position attention, small": ("position_attention", [(2, 690, 16), (2, 690, 16), (2, 690, 128)], {}),
+    "channel attention": ("channel_attention", [(2, 2700, 128)], {}),
+    "gate": ("gated_residual", [MAP, MAP, ()], {}),
+    "softmax": ("softmax", [MAP], {}),
+    "fusion": ("scale_fusion", [(3, 2, 60, 80, 21), (2, 60, 80, 3)], {}),
+    "maximum": ("scale_max", [(3, 2, 60, 80, 21)], {}),
+    "mean": ("scale_mean", [(3, 2, 60, 80, 21)], {}),
+}
+#: What a count may be off by; beside it, what small arrays and Python's own objects take.
+TOLERANCE, SLACK = 0.1, 2e5
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    set_thread_count(1)
+    yield
+    set_thread_count(None)
+
+
+def needed(function: Callable[[], Any]) -> tuple[Any, int]:
+    """What the call returns, and how much was allocated at its peak."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        result = function()
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def counted(meter: Meter, function: Callable[[], Any]) -> tuple[Any, int]:
+    before, meter.peak = meter.alive, meter.alive
+    return function(), meter.peak - before
+
+
+def compare(op: str, inputs: list[np.ndarray], options: dict[str, Any], backward_options: dict[str, Any]) -> None:
+    real, meter = get_backend("numpy"), Meter()
+    ops = CountingOps(meter)
+    shapes = [ShapeArray(x.shape, x.dtype, meter) for x in inputs]
+    getattr(real, op)(*inputs, **options)  # threads and the like are made once
+
+    (y, cache), wanted = needed(lambda: getattr(real, op)(*inputs, **options))
+    (y_shape, cache_shape), found = counted(meter, lambda: getattr(ops, op)(*shapes, **options))
+    assert found == pytest.approx(wanted, rel=TOLERANCE, abs=SLACK)
+    dy, dy_shape = np.ones_like(y), y_shape + 0.0
+    del y, y_shape
+    backward = f"{op}_backward"
+    _, wanted = needed(lambda: getattr(real, backward)(dy, cache, **backward_options))
+    _, found = counted(meter, lambda: getattr(ops, backward)(dy_shape, cache_shape, **backward_options))
+    assert found == pytest.approx(wanted, rel=TOLERANCE, abs=SLACK)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_memory_of_an_op(case: str, rng: np.random.Generator) -> None:
+    op, shapes, options = CASES[case]
+    compare(op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {})
+
+
+@pytest.mark.parametrize("case", [case for case, (op, *_) in CASES.items() if op.startswith("conv2d")])
+def test_memory_of_a_convolution_whose_image_needs_no_gradient(case: str, rng: np.random.Generator) -> None:
+    op, shapes, options = CASES[case]
+    compare(op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {"needs_dx": False})
+
+
+@pytest.mark.parametrize("op", ["batch_norm", "batch_norm_relu"])
+@pytest.mark.parametrize("training", [True, False])
+def test_memory_of_a_norm(op: str, training: bool, rng: np.random.Generator) -> None:
+    channels = [np.ones(64, np.float32) for _ in range(4)]
+    residual = [np.ones(MAP, np.float32)] if op == "batch_norm_relu" else []
+    inputs = [rng.standard_normal(MAP, np.float32), *channels, *residual]
+    compare(op, inputs, {"training": training}, {})
+
+
+def test_memory_of_dropout(rng: np.random.Generator) -> None:
+    compare("dropout", [rng.standard_normal(MAP, np.float32), rng.random(MAP) < 0.5], {"rate": 0.5}, {})
+
+
+@pytest.mark.parametrize("classes", [4, 11, 150])
+def test_memory_of_the_loss(classes: int, rng: np.random.Generator) -> None:
+    real, meter = get_backend("numpy"), Meter()
+    logits = rng.standard_normal((2, 120, 160, classes), np.float32)
+    labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
+    ops = CountingOps(meter)
+    shapes = [ShapeArray(x.shape, x.dtype, meter) for x in (logits, labels)]
+    (_, cache), wanted = needed(lambda: real.softmax_cross_entropy(logits, labels))
+    (_, cache_shape), found = counted(meter, lambda: ops.softmax_cross_entropy(*shapes))
+    assert found == pytest.approx(wanted, rel=TOLERANCE)
+    _, wanted = needed(lambda: real.softmax_cross_entropy_backward(1.0, cache))
+    _, found = counted(meter, lambda: ops.softmax_cross_entropy_backward(1.0, cache_shape))
+    assert found == pytest.approx(wanted, rel=TOLERANCE)

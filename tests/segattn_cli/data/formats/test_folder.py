@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segattn_cli.data import SceneOptions, default_palette, open_dataset, splits_of
+from segattn_cli.data.formats.folder import read_classes, write
+from segattn_cli.errors import DataError, OutputError
+
+
+@pytest.fixture
+def root(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> Path:
+    """Two pictures to train, one to validate."""
+    for split, name in (("train", "b.jpg"), ("train", "a.png"), ("val", "c.png")):
+        image = tmp_path / "images" / split / name
+        save_pair(image, tmp_path / "masks" / split / f"{image.stem}.png", label)
+    (tmp_path / "classes.txt").write_text("sky\nthe road 128 64 128\ntree\n")
+    return tmp_path
+
+
+@pytest.fixture
+def flat(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> Path:
+    """Eleven pictures without folders for splits."""
+    for index in range(11):
+        save_pair(tmp_path / "images" / f"{index}.png", tmp_path / "masks" / f"{index}.png", label)
+    (tmp_path / "classes.txt").write_text("sky\nroad\ntree\n")
+    return tmp_path
+
+
+class TestWithSplits:
+    def test_pictures_in_the_order_of_their_names(self, root: Path, label: np.ndarray) -> None:
+        dataset = open_dataset(root)
+        assert (dataset.format, dataset.name, dataset.split) == ("folder", root.name, "train")
+        assert [dataset.name_of(i) for i in range(len(dataset))] == ["a", "b"]
+        np.testing.assert_array_equal(dataset.load(1).label, label)
+
+    def test_splits_are_the_folders(self, root: Path) -> None:
+        assert splits_of(root) == ("train", "val")
+        assert len(open_dataset(root, split="val")) == 1
+
+    def test_a_split_that_does_not_exist(self, root: Path) -> None:
+        with pytest.raises(DataError, match=r"has no split 'test': it has train, val\."):
+            open_dataset(root, split="test")
+
+    def test_a_split_that_is_empty(self, root: Path) -> None:
+        for folder in ("images", "masks"):
+            (root / folder / "test").mkdir()
+        with pytest.raises(DataError, match=r"split 'test' of \S+ is empty: it needs at least one picture"):
+            open_dataset(root, split="test")
+
+    def test_a_missing_mask(self, root: Path) -> None:
+        (root / "masks" / "train" / "b.png").unlink()
+        with pytest.raises(DataError, match=r"b.jpg has no mask \S+masks/train/b.png \(1 of 2 pictures have"):
+            open_dataset(root)
+
+    def test_missing_masks(self, root: Path) -> None:
+        (root / "masks").rename(root / "labels")
+        with pytest.raises(DataError, match=r"has pictures, but the folder \S+masks/train of their masks is"):
+            open_dataset(root)
+
+    def test_more_masks_than_pictures_do_no_harm(self, root: Path) -> None:
+        (root / "images" / "train" / "b.jpg").unlink()
+        assert len(open_dataset(root)) == 1
+
+    def test_a_mask_with_more_classes_than_are_named(self, root: Path) -> None:
+        (root / "classes.txt").write_text("sky\nroad\n")
+        with pytest.raises(DataError, match=r"a.png holds the value 2 but there are 2 classes"):
+            open_dataset(root).load(0)
+
+
+class TestWithoutSplits:
+    def test_a_fifth_is_held_out_and_nothing_is_lost(self, flat: Path) -> None:
+        names = {}
+        for split in splits_of(flat):
+            dataset = open_dataset(flat, split=split)
+            names[split] = [dataset.name_of(i) for i in range(len(dataset))]
+        assert len(names["val"]) == 2
+        assert sorted(names["train"] + names["val"]) == sorted(names["all"]) == sorted(map(str, range(11)))
+
+    def test_the_rule_stays_what_it_is(self, flat: Path) -> None:
+        """A run that is taken up after an update must find the same pictures held out."""
+        dataset = open_dataset(flat, split="val")
+        assert [dataset.name_of(i) for i in range(2)] == ["2", "6"]
+
+    def test_two_pictures_are_enough(self, flat: Path) -> None:
+        for path in [*flat.glob("images/*"), *flat.glob("masks/*")]:
+            if path.stem not in "01":
+                path.unlink()
+        assert [len(open_dataset(flat, split=split)) for split in ("train", "val", "all")] == [1, 1, 2]
+
+    def test_one_is_not(self, flat: Path) -> None:
+        for path in [*flat.glob("images/*"), *flat.glob("masks/*")]:
+            if path.stem != "0":
+                path.unlink()
+        with pytest.raises(DataError, match=r"split 'train' of \S+ is empty"):
+            open_dataset(flat)
+
+
+class TestClasses:
+    def test_names_and_colours(self, root: Path) -> None:
+        dataset = open_dataset(root)
+        assert dataset.classes == ("sky", "the road", "tree")
+        assert dataset.palette[1].tolist() == [128, 64, 128]
+        np.testing.assert_array_equal(dataset.palette[[0, 2]], default_palette(3)[[0, 2]])
+
+    @pytest.mark.parametrize(
+        "content", ["a,1,2,3\nb", "a 1 2 3\r\nb\r\n", "﻿a; 1; 2; 3\n\n# no class\nb\n", "a\t1\t2\t3\nb"]
+    )
+    def test_ways_to_write_them(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "classes.txt").write_bytes(content.encode())
+        names, palette = read_classes(tmp_path / "classes.txt")
+        assert names == ("a", "b")
+        assert palette[0].tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ("", r"names 0 classes"),
+            ("# nothing\n\n", r"names 0 classes"),
+            ("\n".join(map(str, range(256))), r"names 256 classes: 2 to 255"),
+            ("sky", r"names 1 classes"),
+            ("a\nb\na", r"names the class 'a' twice"),
+            ("a 1 2 300\nb", r"gives 'a' the colour \[1, 2, 300\]: values go from 0 to 255"),
+        ],
+    )
+    def test_what_cannot_be_meant(self, tmp_path: Path, content: str, sentence: str) -> None:
+        (tmp_path / "classes.txt").write_text(content)
+        with pytest.raises(DataError, match=rf"classes.txt {sentence}"):
+            read_classes(tmp_path / "classes.txt")
+
+    def test_a_missing_file(self, root: Path) -> None:
+        (root / "classes.txt").unlink()
+        with pytest.raises(DataError, match=r"classes.txt is missing: write one class name per line"):
+            open_dataset(root)
+
+    def test_no_text(self, root: Path) -> None:
+        (root / "classes.txt").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(DataError, match=r"classes.txt cannot be read"):
+            open_dataset(root)
+
+
+class TestWriting:
+    def test_what_is_written_reads_back_identically(self, tmp_path: Path) -> None:
+        scenes = open_dataset("scenes", split="val", scenes=SceneOptions(count=4, size=(24, 32)))
+        names = list(write(scenes, tmp_path))
+        back = open_dataset(tmp_path, split="all")
+        assert back.classes == scenes.classes
+        np.testing.assert_array_equal(back.palette, scenes.palette)
+        assert len(back) == len(names) == 4
+        for index in range(4):
+            ours, theirs = scenes.load(index), back.load(index)
+            assert ours.name == theirs.name == names[index]
+            np.testing.assert_array_equal(ours.image, theirs.image)
+            np.testing.assert_array_equal(ours.label, theirs.label)
+
+    def test_a_folder_cut_short_is_no_data_set(self, tmp_path: Path) -> None:
+        scenes = open_dataset("scenes", scenes=SceneOptions(count=4, size=(24, 32)))
+        written = write(scenes, tmp_path)
+        next(written)
+        written.close()
+        with pytest.raises(DataError, match=r"classes.txt is missing"):
+            open_dataset(tmp_path)
+
+    def test_a_place_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        scenes = open_dataset("scenes", scenes=SceneOptions(count=1, size=(24, 32)))
+        with pytest.raises(OutputError, match=r"file/images cannot be written"):
+            list(write(scenes, tmp_path / "file"))
