@@ -1,0 +1,41 @@
+"""A run's folder: its files, its checkpoints, its event log, and the trained model in it."""
+
+from segattn_cli.runs.folder import (
+    BACKBONE,
+    BEST,
+    CONFIG,
+    CURVES,
+    EMA,
+    EVENTS,
+    LAST,
+    MOMENTUM,
+    PREDICTIONS,
+    REPORT,
+    RESULT,
+    Model,
+    check_fits,
+    checkpoint_of,
+    described,
+    open_model,
+    part,
+)
+
+__all__ = [
+    "BACKBONE",
+    "BEST",
+    "CONFIG",
+    "CURVES",
+    "EMA",
+    "EVENTS",
+    "LAST",
+    "MOMENTUM",
+    "PREDICTIONS",
+    "REPORT",
+    "RESULT",
+    "Model",
+    "check_fits",
+    "checkpoint_of",
+    "described",
+    "open_model",
+    "part",
+]
