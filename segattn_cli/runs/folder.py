@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from reference.networks import Network, build_network
-from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.config import Config, config_from
 from segattn_cli.errors import CheckpointError, ConfigError
+from segattn_cli.runs.checkpoint import load_checkpoint
 
 CONFIG = "config.toml"
 EVENTS = "events.jsonl"

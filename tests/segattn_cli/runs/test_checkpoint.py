@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from segattn_cli.runs.checkpoint import KEY, load_checkpoint, save_checkpoint
-from segattn_cli.files import write_atomically
 from segattn_cli.errors import CheckpointError, ExitCode, OutputError
+from segattn_cli.files import write_atomically
+from segattn_cli.runs.checkpoint import KEY, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from reference.networks import build_network
-from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from segattn_cli.config import load_config
 from segattn_cli.errors import CheckpointError
 from segattn_cli.runs import open_model
+from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 
 CLASSES = ("sky", "road", "tree")
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from segattn_cli.data import open_dataset
-from segattn_cli.data.download.repositories import REPOSITORIES, Servers, download
 from segattn_cli.data.download import web as web_module
+from segattn_cli.data.download.repositories import REPOSITORIES, Servers, download
 from segattn_cli.data.inspect import inspect
 from segattn_cli.errors import DataError, OutputError
 
