@@ -19,7 +19,7 @@ from segattn_cli.errors import ExitCode, UsageError, printable
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.explaining import Explanation
-    from segattn_cli.prediction.segment import Input
+    from segattn_cli.prediction.input_files import InputFile
     from segattn_cli.runs import Model
 
 MORE = "Beside the page"
@@ -77,7 +77,7 @@ def explain(
       segattn explain best.safetensors 'shots/*.png' --png maps --npz maps.npz
     """
     from backends import get_backend
-    from segattn_cli.prediction.segment import find_inputs
+    from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.runs import open_model
 
     if out is None and png is None and npz is None:
@@ -123,13 +123,15 @@ def _require_apart(places: Mapping[str, Path | None]) -> None:
             raise UsageError(f"{other} and {option} are both {path}: give each a place of its own.")
 
 
-def _explain(model: Model, ops: Ops, inputs: list[Input], max_side: int | None) -> tuple[list[Explanation], int]:
+def _explain(
+    model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None
+) -> tuple[list[Explanation], int]:
     """The explanation of every picture that can be used, and how many cannot."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
     from segattn_cli.errors import DataError
     from segattn_cli.explaining import explain as explain_picture
-    from segattn_cli.prediction.segment import output_names
+    from segattn_cli.prediction.jobs import output_names
 
     explanations: list[Explanation] = []
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])

@@ -29,9 +29,10 @@ from segattn_cli.errors import DataError, OutputError, UsageError, printable
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
-    from segattn_cli.prediction.outputs import Output
+    from segattn_cli.prediction.input_files import InputFile
+    from segattn_cli.prediction.jobs import Job
+    from segattn_cli.prediction.output_files import Output
     from segattn_cli.prediction.predictor import Predictor
-    from segattn_cli.prediction.segment import Input, Job
     from segattn_cli.prediction.video import Frames
     from segattn_cli.runs import Model
 
@@ -153,7 +154,7 @@ def infer(
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
     from segattn_cli.commands.shared.signals import interrupted_by_sigterm
-    from segattn_cli.prediction.segment import find_inputs
+    from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.video import require_pyav
 
     if resume and force:
@@ -216,15 +217,16 @@ class _Session:
         self.resume = resume
         self.force = force
 
-    def run(self, pictures: list[Input], outputs: dict[str, Output], videos: list[Input]) -> None:
+    def run(self, pictures: list[InputFile], outputs: dict[str, Output], videos: list[InputFile]) -> None:
         """Pictures first, then videos, each with a bar of its own."""
         from segattn_cli.commands.shared.progress import progress
-        from segattn_cli.prediction.outputs import Place
-        from segattn_cli.prediction.segment import plan_outputs, segment
+        from segattn_cli.prediction.jobs import plan_outputs
+        from segattn_cli.prediction.output_files import FileNaming
+        from segattn_cli.prediction.segment import segment
 
         how = {"resume": self.resume, "force": self.force}
-        jobs = plan_outputs(pictures, self.out, {kind: each.place for kind, each in outputs.items()}, **how)
-        clips = plan_outputs(videos, self.out, {"video": Place(".mp4")}, **how)
+        jobs = plan_outputs(pictures, self.out, {kind: each.naming for kind, each in outputs.items()}, **how)
+        clips = plan_outputs(videos, self.out, {"video": FileNaming(".mp4")}, **how)
         if jobs:
             with progress("pictures") as advance:
                 for event in segment(
@@ -235,7 +237,7 @@ class _Session:
         for job in clips:
             self._clip(job)
 
-    def video_of(self, pictures: list[Input], name: str, rate: Fraction) -> None:
+    def video_of(self, pictures: list[InputFile], name: str, rate: Fraction) -> None:
         """The pictures as the frames of one video."""
         from segattn_cli.prediction.video import frames_of
 
@@ -276,7 +278,8 @@ class _Session:
 
     def _coming(self, folder: Path, outputs: dict[str, Output], should_stop: Any) -> Iterator[Job]:
         """A job for every picture that comes; what was there before is done already with --resume."""
-        from segattn_cli.prediction.segment import Input, Job
+        from segattn_cli.prediction.input_files import InputFile
+        from segattn_cli.prediction.jobs import Job
         from segattn_cli.prediction.watch import has_twin, watch
 
         owners: dict[Path, Path] = {}  # the picture of each output
@@ -285,13 +288,13 @@ class _Session:
             inside = path.relative_to(folder)
             for short in (False,) if has_twin(path) else (True, False):
                 name = (inside.with_suffix("") if short else inside).as_posix()
-                paths = {kind: self.out / each.place.file_name(name, str(path)) for kind, each in outputs.items()}
+                paths = {kind: self.out / each.naming.file_name(name, str(path)) for kind, each in outputs.items()}
                 if all(owners.get(each, path) == path for each in paths.values()):
                     break
             owners.update(dict.fromkeys(paths.values(), path))
             done = self.resume and path not in seen and all(each.exists() for each in paths.values())
             seen.add(path)
-            yield Job(Input(str(path), path), name, paths, done)
+            yield Job(InputFile(str(path), path), name, paths, done)
 
     def _clip(self, job: Job) -> None:
         """One video file."""
@@ -324,17 +327,17 @@ class _Session:
             self.tally.video(name, done)
 
 
-def _sorted_out(found: Sequence[Input]) -> tuple[list[Input], list[Input]]:
+def _sorted_out(found: Sequence[InputFile]) -> tuple[list[InputFile], list[InputFile]]:
     """Pictures and videos, told apart by their endings."""
     from segattn_cli.prediction.video import SUFFIXES
 
-    def is_video(each: Input) -> bool:
+    def is_video(each: InputFile) -> bool:
         return isinstance(each.source, Path) and each.source.suffix.lower() in SUFFIXES
 
     return [each for each in found if not is_video(each)], [each for each in found if is_video(each)]
 
 
-def _require_pictures(pictures: Sequence[Input], videos: Sequence[Input], name: str) -> None:
+def _require_pictures(pictures: Sequence[InputFile], videos: Sequence[InputFile], name: str) -> None:
     """What --video can be made of, and a name that it can have."""
     if not name.lower().endswith(".mp4") or os.path.basename(name) != name:
         raise UsageError(f"--video names a file in --out, such as drive.mp4; got {name!r}.")
@@ -362,18 +365,18 @@ def _outputs(
     more: dict[str, Any], opacity: float, benchmark: Submission | None, model: Model, ops: Ops
 ) -> dict[str, Output]:
     """The kinds of output that were asked for, in the order in which they are written."""
-    from segattn_cli.prediction import outputs
+    from segattn_cli.prediction import output_files
 
     makers = {
-        "overlay": lambda: outputs.overlay(opacity),
-        "scores": outputs.scores,
-        "probabilities": lambda: outputs.probabilities(more["probabilities"]),
-        "confidence": outputs.confidence,
-        "entropy": outputs.entropy,
-        "attention": lambda: outputs.attention(model, ops),
+        "overlay": lambda: output_files.overlay(opacity),
+        "scores": output_files.scores,
+        "probabilities": lambda: output_files.probabilities(more["probabilities"]),
+        "confidence": output_files.confidence,
+        "entropy": output_files.entropy,
+        "attention": lambda: output_files.attention(model, ops),
     }
     wanted = {kind: make() for kind, make in makers.items() if more[kind]}
-    return {**wanted, "label": outputs.label_map(benchmark)}
+    return {**wanted, "label": output_files.label_map(benchmark)}
 
 
 def _submission(name: str | None, more: list[str]) -> Submission | None:

@@ -13,7 +13,7 @@ from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
-    from segattn_cli.prediction.segment import Failed, Segmented, Skipped
+    from segattn_cli.prediction.segment import ImageDone, ImageFailed, ImageSkipped
     from segattn_cli.prediction.video import VideoDone
 
 #: How many classes the line of a picture mentions.
@@ -32,15 +32,15 @@ class Tally:
     def done(self) -> int:
         return sum(self.counts.values())
 
-    def picture(self, event: Segmented | Skipped | Failed) -> None:
-        from segattn_cli.prediction.segment import Failed, Segmented
+    def picture(self, event: ImageDone | ImageSkipped | ImageFailed) -> None:
+        from segattn_cli.prediction.segment import ImageDone, ImageFailed
 
         job = event.job
-        if isinstance(event, Failed):
+        if isinstance(event, ImageFailed):
             self.failed(job.input.name, event.reason)
             return
         paths = {kind: str(path) for kind, path in job.outputs.items()}
-        if not isinstance(event, Segmented):
+        if not isinstance(event, ImageDone):
             self._say("skipped", {"input": job.input.name}, paths, "")
             return
         found = {

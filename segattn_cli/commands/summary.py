@@ -95,7 +95,7 @@ def summary(
 def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
     """The configuration that ``source`` means, and how many classes it was trained on if it is a checkpoint."""
     from segattn_cli.config import PRESETS, described_config, load_config
-    from segattn_cli.runs import CONFIG, checkpoint_of, described
+    from segattn_cli.runs import CONFIG, checkpoint_of, describe_checkpoint
     from segattn_cli.runs.checkpoint import load_checkpoint
 
     path = Path(source or "")
@@ -105,7 +105,7 @@ def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int
         return load_config(path / CONFIG, settings), None  # a run that has saved nothing yet
     path = checkpoint_of(path)
     metadata = load_checkpoint(path).metadata
-    config, classes, _ = described(path, metadata)
+    config, classes, _ = describe_checkpoint(path, metadata)
     return described_config(metadata["config"], settings) if settings else config, len(classes)
 
 

@@ -1,6 +1,6 @@
 """A run's folder: its files, its checkpoints, its event log, and the trained model in it."""
 
-from segattn_cli.runs.folder import (
+from segattn_cli.runs.run_folder import (
     BACKBONE,
     BEST,
     CONFIG,
@@ -13,11 +13,11 @@ from segattn_cli.runs.folder import (
     REPORT,
     RESULT,
     Model,
-    check_fits,
+    arrays_under,
     checkpoint_of,
-    described,
+    describe_checkpoint,
     open_model,
-    part,
+    require_shapes,
 )
 
 __all__ = [
@@ -33,9 +33,9 @@ __all__ = [
     "REPORT",
     "RESULT",
     "Model",
-    "check_fits",
+    "arrays_under",
     "checkpoint_of",
-    "described",
+    "describe_checkpoint",
     "open_model",
-    "part",
+    "require_shapes",
 ]

@@ -16,7 +16,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-class Journal:
+class EventLog:
     """An open ``events.jsonl``.
 
     A run that was killed may have written lines after its last checkpoint; the steps that they tell of will be

@@ -187,7 +187,7 @@ def _fits(value: Any) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a training holds the file, which its :class:`~segattn_cli.runs.event_log.Journal` locks."""
+    """Whether a training holds the file, which its :class:`~segattn_cli.runs.event_log.EventLog` locks."""
     if fcntl is None or not path.is_file():
         return False
     try:

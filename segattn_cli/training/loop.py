@@ -24,7 +24,7 @@ from segattn_cli.errors import ConfigError, DataError, NonFiniteError
 from segattn_cli.prediction.evaluation import Evaluated, evaluate
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs.checkpoint import save_checkpoint
-from segattn_cli.runs.event_log import Journal
+from segattn_cli.runs.event_log import EventLog
 from segattn_cli.runs.events import (
     CheckpointSaved,
     Event,
@@ -117,7 +117,7 @@ class _Run:
             )
         self._predictor()  # complains now, not after the first epoch
         enter_folder(out, config, resume)
-        self.journal = Journal(out / runs.EVENTS, self.progress.journal)
+        self.journal = EventLog(out / runs.EVENTS, self.progress.journal)
         clear_partial_files(out)
         self.began = time.perf_counter() - self.progress.seconds
         self.pace: float | None = None  # seconds a step, lately

@@ -61,7 +61,7 @@ def initial_state(
             fresh |= loaded.params
         return State.of(fresh, Progress(), ops, ema=ema), loaded
     checkpoint = load_checkpoint(path)
-    before, classes, _ = runs.described(path, checkpoint.metadata)
+    before, classes, _ = runs.describe_checkpoint(path, checkpoint.metadata)
     if classes != training.classes:
         raise CheckpointError(
             f"{path} was trained on other classes ({', '.join(classes)}) than {training.name} has "
@@ -78,9 +78,9 @@ def initial_state(
         raise CheckpointError(f"{path} is a model without the state of its training, which cannot go on from it.")
     shapes = network.shapes()
     for prefix in ("", runs.MOMENTUM, runs.EMA):
-        found = runs.part(checkpoint.arrays, prefix)
+        found = runs.arrays_under(checkpoint.arrays, prefix)
         wanted = {name: shapes[name] for name in found if name in shapes} if prefix else shapes
-        runs.check_fits(path, found, wanted)
+        runs.require_shapes(path, found, wanted)
     try:
         progress = Progress(**checkpoint.metadata["progress"])
     except TypeError as error:

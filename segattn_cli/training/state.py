@@ -10,7 +10,7 @@ import numpy as np
 
 from backends.contract import Ops
 from reference.networks import is_trained
-from segattn_cli.runs import EMA, MOMENTUM, part
+from segattn_cli.runs import EMA, MOMENTUM, arrays_under
 
 Array = Any
 
@@ -45,10 +45,10 @@ class State:
         def own(values: Mapping[str, np.ndarray]) -> dict[str, Array]:
             return {name: ops.asarray(np.array(value)) for name, value in values.items()}
 
-        params = part(arrays, "")
+        params = arrays_under(arrays, "")
         zeros = {name: np.zeros_like(value) for name, value in params.items() if is_trained(name)}
-        average = own(params | part(arrays, EMA)) if ema else None
-        return cls(own(params), own(zeros | part(arrays, MOMENTUM)), average, progress)
+        average = own(params | arrays_under(arrays, EMA)) if ema else None
+        return cls(own(params), own(zeros | arrays_under(arrays, MOMENTUM)), average, progress)
 
     @property
     def weights(self) -> dict[str, Array]:

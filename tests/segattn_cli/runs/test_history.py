@@ -12,7 +12,7 @@ from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.errors import CheckpointError, ConfigError
 from segattn_cli.reporting import differences, read_history
 from segattn_cli.reporting.differences import labels
-from segattn_cli.runs.event_log import Journal
+from segattn_cli.runs.event_log import EventLog
 
 from .folders import WHOLE, config, run_folder, started, step, validated
 
@@ -39,7 +39,7 @@ def test_the_first_of_equally_good_validations_is_the_best(tmp_path: Path) -> No
 
 def test_a_run_that_still_goes_on(tmp_path: Path) -> None:
     run = run_folder(tmp_path, WHOLE[:3])
-    journal = Journal(run / "events.jsonl", (run / "events.jsonl").stat().st_size)
+    journal = EventLog(run / "events.jsonl", (run / "events.jsonl").stat().st_size)
     assert read_history(run).state == "going on"
     journal.write("step", **step(3))
     assert read_history(run).step == 3
@@ -50,7 +50,7 @@ def test_a_run_that_still_goes_on(tmp_path: Path) -> None:
 def test_looking_does_not_keep_a_training_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path, WHOLE[:3])
     read_history(run)
-    Journal(run / "events.jsonl", 0).close()
+    EventLog(run / "events.jsonl", 0).close()
 
 
 def test_a_longer_run_that_began_after_a_result_is_not_finished(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError, OutputError, UsageError
 from segattn_cli.prediction.evaluation import evaluate
 from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.runs import open_model, part
+from segattn_cli.runs import arrays_under, open_model
 from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import Interrupted, RunFinished, StepDone, StoppedEarly, Validated, train
 from segattn_cli.training.setup import open_splits
@@ -193,7 +193,7 @@ def test_clipping_bounds_what_a_step_changes(tiny, tmp_path):
     )  # fmt: skip
     (step,) = [event for event in train(clipped, tmp_path / "run") if isinstance(event, StepDone)]
     assert step.gradient_norm > 1e-3
-    momentum = part(arrays(tmp_path / "run"), "momentum.")
+    momentum = arrays_under(arrays(tmp_path / "run"), "momentum.")
     assert np.sqrt(sum((value**2).sum() for value in momentum.values())) == pytest.approx(1e-3, rel=1e-4)
 
 

@@ -24,7 +24,7 @@ FULL = 65535
 
 
 @dataclass(frozen=True)
-class Result:
+class Segmentation:
     """What was found in a picture."""
 
     name: str
@@ -64,7 +64,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Place:
+class FileNaming:
     """What a kind of output is called."""
 
     ending: str  # after the name of the picture
@@ -78,59 +78,60 @@ class Place:
 class Output:
     """A kind of output: how it is written to a path, and what that path is called."""
 
-    write: Callable[[Path, Result], None]
-    place: Place
+    write: Callable[[Path, Segmentation], None]
+    naming: FileNaming
 
 
 def label_map(submission: Submission | None = None) -> Output:
     """The class at each pixel as a palette PNG, or as a benchmark wants it."""
     if submission is not None:
         return Output(
-            lambda path, found: submission.write(path, found.label), Place(".png", submission.file_name)
+            lambda path, found: submission.write(path, found.label), FileNaming(".png", submission.file_name)
         )
-    return Output(lambda path, found: write_label_png(path, found.label, found.palette), Place(".png"))
+    return Output(lambda path, found: write_label_png(path, found.label, found.palette), FileNaming(".png"))
 
 
 def overlay(opacity: float) -> Output:
     """The picture under its classes, with a legend."""
 
-    def write(path: Path, found: Result) -> None:
+    def write(path: Path, found: Segmentation) -> None:
         draw_overlay(found.image, found.label, found.palette, found.classes, opacity=opacity).save(path)
 
-    return Output(write, Place(".overlay.png"))
+    return Output(write, FileNaming(".overlay.png"))
 
 
 def scores() -> Output:
     """The scores as float32 (H, W, K)."""
-    return Output(lambda path, found: np.save(path, found.scores), Place(".npy"))
+    return Output(lambda path, found: np.save(path, found.scores), FileNaming(".npy"))
 
 
 def probabilities(form: Literal["png", "npy"]) -> Output:
     """The probability of every class: float16 (H, W, K), or a folder with a 16-bit picture for each class."""
     if form == "npy":
         return Output(
-            lambda path, found: np.save(path, found.probabilities.astype(np.float16)), Place(".probabilities.npy")
+            lambda path, found: np.save(path, found.probabilities.astype(np.float16)),
+            FileNaming(".probabilities.npy"),
         )
 
-    def write(folder: Path, found: Result) -> None:
+    def write(folder: Path, found: Segmentation) -> None:
         folder.mkdir()
         for number, name in enumerate(found.classes):
             path = folder / f"{number:03}-{as_file_name(name)}.png"
             _write_fraction(path, found.probabilities[..., number], f"probability of {name}")
 
-    return Output(write, Place(".probabilities"))
+    return Output(write, FileNaming(".probabilities"))
 
 
 def confidence() -> Output:
     """The largest probability at each pixel, as a 16-bit picture."""
     says = "largest probability of a class"
-    return Output(lambda path, found: _write_fraction(path, found.confidence, says), Place(".confidence.png"))
+    return Output(lambda path, found: _write_fraction(path, found.confidence, says), FileNaming(".confidence.png"))
 
 
 def entropy() -> Output:
     """The entropy of the probabilities, as a share of the largest there can be, as a 16-bit picture."""
     says = "entropy of the classes' probabilities over ln K"
-    return Output(lambda path, found: _write_fraction(path, found.entropy, says), Place(".entropy.png"))
+    return Output(lambda path, found: _write_fraction(path, found.entropy, says), FileNaming(".entropy.png"))
 
 
 def attention(model: Model, ops: Ops) -> Output:
@@ -138,10 +139,10 @@ def attention(model: Model, ops: Ops) -> Output:
     from segattn_cli.explaining import explain
     from segattn_cli.explaining.save import write_overview
 
-    def write(folder: Path, found: Result) -> None:
+    def write(folder: Path, found: Segmentation) -> None:
         write_overview(explain(model, ops, found.image, found.name, experiments=False), folder)
 
-    return Output(write, Place(".attention"))
+    return Output(write, FileNaming(".attention"))
 
 
 def as_file_name(text: str) -> str:

@@ -52,11 +52,11 @@ def open_model(path: Path | str) -> Model:
     """
     path = checkpoint_of(Path(path))
     checkpoint = load_checkpoint(path)
-    config, classes, palette = described(path, checkpoint.metadata)
+    config, classes, palette = describe_checkpoint(path, checkpoint.metadata)
     network = build_network(config.network_config(len(classes)))
-    averaged = part(checkpoint.arrays, EMA)
-    params = averaged or part(checkpoint.arrays, "")
-    check_fits(path, params, network.shapes())
+    averaged = arrays_under(checkpoint.arrays, EMA)
+    params = averaged or arrays_under(checkpoint.arrays, "")
+    require_shapes(path, params, network.shapes())
     for name, array in params.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{path} holds a NaN or an infinity in {name}: take an earlier checkpoint.")
@@ -73,7 +73,7 @@ def checkpoint_of(path: Path) -> Path:
     raise CheckpointError(f"There is no checkpoint in {path}: train there first, with --out {path}.")
 
 
-def described(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[str, ...], np.ndarray]:
+def describe_checkpoint(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[str, ...], np.ndarray]:
     """Configuration, classes and palette of a checkpoint's metadata."""
     if metadata.get("kind") == BACKBONE:
         raise CheckpointError(f"{path} holds a backbone and no whole network: train from it with --weights {path}.")
@@ -89,10 +89,10 @@ def described(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[st
     return config, classes, palette
 
 
-def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def arrays_under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """The arrays under ``prefix``, without it; ``""`` means the parameters themselves.
 
-    >>> part({"w": 1, "ema.w": 2}, ""), part({"w": 1, "ema.w": 2}, "ema.")
+    >>> arrays_under({"w": 1, "ema.w": 2}, ""), arrays_under({"w": 1, "ema.w": 2}, "ema.")
     ({'w': 1}, {'w': 2})
     """
     if not prefix:
@@ -100,7 +100,7 @@ def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def check_fits(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+def require_shapes(path: Path, got: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
     """Raise :class:`CheckpointError` where ``got`` has not the names and shapes that are ``wanted``, in float32."""
     for name, shape in wanted.items():
         if name not in got:
