@@ -12,13 +12,16 @@ import backends
 import reference
 import segattn_cli
 
+#: Modules that import CuPy or PyTorch.
+NEED_MORE = ("backends.cupy", "segattn_cli.benchmarking.baselines.", "segattn_cli.benchmarking.cuda")
+
 
 def modules():
-    """Every module of the three packages, without those that import CuPy or PyTorch."""
+    """Every module of the three packages, without those in :data:`NEED_MORE`."""
     for package in (reference, backends, segattn_cli):
         yield package.__name__
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda name: None):
-            if not module.name.startswith(("backends.cupy", "segattn_cli.benchmarking.peers.")):
+            if not module.name.startswith(NEED_MORE):
                 yield module.name
 
 

@@ -20,9 +20,10 @@ FORBIDDEN = {
     "backends": {
         "segattn_cli", "benchmarks", "torch", "reference.layers", "reference.networks", "typer", "rich", "pydantic",
     },
-    "segattn_cli/commands": {"cupy", "scipy", "torch", "segattn_cli.benchmarking.peers"},
+    "segattn_cli/commands": {"cupy", "scipy", "torch", "segattn_cli.benchmarking.baselines"},
     "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch"},
-    "segattn_cli/benchmarking/peers": {"reference", "segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
+    "segattn_cli/benchmarking/cuda.py": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
+    "segattn_cli/benchmarking/baselines": {"reference", "segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
     "segattn_cli/benchmarking": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy"},
     "segattn_cli": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy", "torch", "benchmarks"},
 }

@@ -5,7 +5,17 @@
 
 from __future__ import annotations
 
-from segattn_cli.benchmarking.competitors import precisions_of
-from segattn_cli.benchmarking.run import SUITES, Difference, Event, Note, Plan, Row, Started, plan, run
+from segattn_cli.benchmarking.comparison import (
+    SUITES,
+    BenchmarkPlan,
+    Event,
+    Mismatch,
+    Note,
+    Row,
+    Started,
+    plan,
+    run,
+)
+from segattn_cli.benchmarking.variants import precisions_of
 
-__all__ = ["SUITES", "Difference", "Event", "Note", "Plan", "Row", "Started", "plan", "precisions_of", "run"]
+__all__ = ["SUITES", "BenchmarkPlan", "Event", "Mismatch", "Note", "Row", "Started", "plan", "precisions_of", "run"]

@@ -47,7 +47,7 @@ def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), co
     found = machine() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
     libraries = versions(PACKAGES)
     if backend.startswith("cupy"):
-        from segattn_cli.benchmarking.peers import cuda
+        from segattn_cli.benchmarking import cuda
 
         found |= cuda.describe()
         libraries |= cuda.versions()

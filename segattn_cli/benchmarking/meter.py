@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from backends import BackendError
 from backends.contract import Ops
-from segattn_cli.benchmarking.memory import Peak, Request, measure_afresh, side_of, size_of
+from segattn_cli.benchmarking.peak_memory import Peak, Request, measure_afresh, side_of, size_of
 from segattn_cli.benchmarking.timing import timed
 from segattn_cli.machine.doctor import gigabytes
 
@@ -31,7 +31,7 @@ class Meter:
         return timed(function)
 
     def peaks(self, request: Request) -> dict[str, Peak]:
-        """The memory of each work. Raises :class:`~segattn_cli.benchmarking.memory.MeasurementError`."""
+        """The memory of each work. Raises :class:`~segattn_cli.benchmarking.peak_memory.MeasurementError`."""
         return measure_afresh(request).peaks
 
     def free_bytes(self) -> float | None:
@@ -51,7 +51,7 @@ class CudaMeter(Meter):
     exact = True
 
     def __init__(self, against: str) -> None:
-        from segattn_cli.benchmarking.peers import cuda
+        from segattn_cli.benchmarking import cuda
 
         self.cuda = cuda
         if against == "torch" and not cuda.share_a_stream():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from segattn_cli.benchmarking.run import Row
+from segattn_cli.benchmarking.comparison import Row
 from segattn_cli.rendering.charts import LINES, hex_colour, save
 from segattn_cli.rendering.overlays import PALE_INK, PAPER
 

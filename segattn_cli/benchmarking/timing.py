@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from segattn_cli.benchmarking.cases import Side
+from segattn_cli.benchmarking.benchmark import Implementation
 
 #: Seconds that the timed rounds of one case may take, where nobody says how many.
 BUDGET = 5.0
@@ -53,12 +53,12 @@ def timed(function: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def run_once(side: Side, clock: Clock = timed) -> Seconds:
+def run_once(side: Implementation, clock: Clock = timed) -> Seconds:
     """Every work of ``side`` in order, each timed by itself."""
     return {work: clock(function) for work, function in side.works.items()}
 
 
-def trial(side: Side, warm_up: Seconds, clock: Clock = timed) -> Seconds:
+def trial(side: Implementation, warm_up: Seconds, clock: Clock = timed) -> Seconds:
     """What ``side`` takes once it is warm, roughly: the least of a few runs, or of none where each is long."""
     total = sum(warm_up.values())
     runs = 3 if total < SHORT else 1 if total < BUDGET else 0
@@ -80,7 +80,7 @@ def is_enough(rounds: int, elapsed: float, repeat: int | None) -> bool:
 
 
 def in_turns(
-    ours: Side, theirs: Mapping[str, Side], repeat: int | None = None, clock: Clock = timed
+    ours: Implementation, theirs: Mapping[str, Implementation], repeat: int | None = None, clock: Clock = timed
 ) -> tuple[dict[str, Timing], dict[str, Timing]]:
     """Time our side and theirs, by work, round after round: ours, theirs, ours, theirs, …
 
@@ -112,13 +112,13 @@ def timings_once(seconds: Seconds) -> dict[str, Timing]:
     return {work: Timing.of([each]) for work, each in seconds.items()}
 
 
-def until_queued(side: Side, works: Iterable[str], queue: Clock) -> Seconds:
+def until_queued(side: Implementation, works: Iterable[str], queue: Clock) -> Seconds:
     """The seconds after which each of ``works`` is queued, by a clock that does not wait for the device."""
     rounds = [{work: queue(side.works[work]) for work in works} for _ in range(QUEUED)]
     return {work: min(each[work] for each in rounds) for work in rounds[0]}
 
 
-def _lead_in(side: Side, clock: Clock) -> None:
+def _lead_in(side: Implementation, clock: Clock) -> None:
     start = time.perf_counter()
     while time.perf_counter() - start < LEAD_IN:
         run_once(side, clock)

@@ -51,7 +51,7 @@ ROUGH = (*HALVES, "tf32")
 
 
 @dataclass(eq=False)
-class Tensor:
+class ComparedTensor:
     """One tensor that both sides computed, and how far they are apart."""
 
     op: str
@@ -59,7 +59,7 @@ class Tensor:
     direction: str  # "forward" or "backward"
     comparison: Comparison
     value: Any = field(default=None, repr=False)  # what the network goes on with
-    forward: Tensor | None = None  # the output of the call that this belongs to
+    forward: ComparedTensor | None = None  # the output of the call that this belongs to
     observed: str = ""  # its name in the network
 
     @property
@@ -80,7 +80,7 @@ class Handed(NamedTuple):
 class PairedCache(NamedTuple):
     """The caches of one call on both sides."""
 
-    forward: Tensor
+    forward: ComparedTensor
     oracle: Any  # of the reference in float64
     plain: Any  # of the reference in the dtype itself; None where nobody needs it
     backend: Any
@@ -110,8 +110,8 @@ class LockStep:
         self.maps = array_dtype(dtype)
         self.plain_dtype = plain_dtype(dtype)
         self.conditioning = conditioning or dtype in ROUGH
-        self.tensors: list[Tensor] = []
-        self._returned: list[tuple[Tensor, Handed]] = []
+        self.tensors: list[ComparedTensor] = []
+        self._returned: list[tuple[ComparedTensor, Handed]] = []
         self.asarray, self.to_numpy, self.synchronize = oracle.asarray, oracle.to_numpy, oracle.synchronize
         for op in GRADIENTS:
             setattr(self, op, partial(self._forward, op))
@@ -126,7 +126,7 @@ class LockStep:
                 tensor.observed = name
                 return
 
-    def finish(self) -> list[Tensor]:
+    def finish(self) -> list[ComparedTensor]:
         """Everything that was compared, in order; what the backend overwrote after returning it has failed."""
         for tensor, returned in self._returned:
             if tensor.comparison.passed and self._checksum(returned.array) != returned.checksum:
@@ -141,7 +141,7 @@ class LockStep:
         plain, plain_cache = self._plain(function, **_cast(inputs, self.plain_dtype)) or (None, None)
 
         stored = vector_dtype(self.maps) if op == "softmax_cross_entropy" else self.maps
-        forward = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(stored))
+        forward = ComparedTensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(stored))
         self.tensors.append(forward)
         given = self._give(inputs)
         arrays = inputs | {each.name: each.array for each in given}
@@ -192,7 +192,8 @@ class LockStep:
 
     def _join(self, op: str, arrays: Any) -> Any:
         wanted = getattr(oracle, op)([array.astype("float64") for array in arrays])
-        tensor = Tensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(arrays[0].dtype))
+        value = wanted.astype(arrays[0].dtype)
+        tensor = ComparedTensor(op, "y", "forward", failure(self.dtype, "is missing"), value)
         self.tensors.append(tensor)
         given = self._give({f"arrays[{n}]": array for n, array in enumerate(arrays)})
         try:
@@ -202,13 +203,13 @@ class LockStep:
         self._check_unchanged(given, tensor, "forward")
         return tensor.value
 
-    def _add(self, op: str, name: str, forward: Tensor, direction: str) -> Tensor:
+    def _add(self, op: str, name: str, forward: ComparedTensor, direction: str) -> ComparedTensor:
         """Another tensor of the call whose output is ``forward``; it counts as missing until it is compared."""
-        tensor = Tensor(op, name, direction, failure(self.dtype, "is missing"), forward=forward)
+        tensor = ComparedTensor(op, name, direction, failure(self.dtype, "is missing"), forward=forward)
         self.tensors.append(tensor)
         return tensor
 
-    def _compare(self, tensor: Tensor, wanted: Any, got: Any, plain: Any = None) -> None:
+    def _compare(self, tensor: ComparedTensor, wanted: Any, got: Any, plain: Any = None) -> None:
         if wanted is None and got is None:  # the gradient of a bias that is not there
             self.tensors.remove(tensor)
         elif wanted is None:
@@ -249,7 +250,7 @@ class LockStep:
         arrays = {name: self.backend.asarray(x) for name, x in inputs.items() if isinstance(x, np.ndarray)}
         return [Handed(name, array, self._checksum(array)) for name, array in arrays.items()]
 
-    def _check_unchanged(self, given: list[Handed], forward: Tensor, direction: str) -> None:
+    def _check_unchanged(self, given: list[Handed], forward: ComparedTensor, direction: str) -> None:
         for n, each in enumerate(given):
             checksum = self._checksum(each.array)
             if checksum != each.checksum:

@@ -11,7 +11,7 @@ from backends.tolerances import Comparison
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """One subject in one direction, dtype and case; several tensors may stand behind it.
 
     The three figures are each the largest of all these tensors; :mod:`backends.tolerances` defines them.
@@ -35,7 +35,9 @@ class Result:
         return {name: None if value == math.inf else value for name, value in values.items()}
 
 
-def summarise(subject: str, case: str, dtype: str, tensors: list[tuple[str, str, Comparison]]) -> Iterator[Result]:
+def summarise(
+    subject: str, case: str, dtype: str, tensors: list[tuple[str, str, Comparison]]
+) -> Iterator[CheckResult]:
     """One result for each direction in ``tensors``, which are (direction, name, comparison) in order."""
     for direction in ("forward", "backward"):
         compared = [(name, comparison) for way, name, comparison in tensors if way == direction]
@@ -43,7 +45,7 @@ def summarise(subject: str, case: str, dtype: str, tensors: list[tuple[str, str,
             continue
         comparisons = [comparison for _, comparison in compared]
         failed = next((each for each in compared if not each[1].passed), None)
-        yield Result(
+        yield CheckResult(
             subject, direction, dtype, case,
             max_abs=max(each.max_abs for each in comparisons),
             max_rel=max(each.max_rel for each in comparisons),

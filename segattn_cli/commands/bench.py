@@ -120,8 +120,8 @@ def bench(
 
     from backends import get_backend
     from segattn_cli.benchmarking import SUITES, plan, precisions_of, run
-    from segattn_cli.benchmarking.competitors import require_compiler, require_peer
     from segattn_cli.benchmarking.machine import examine
+    from segattn_cli.benchmarking.variants import require_compiler, require_peer
 
     console = Console() if sys.stdout.isatty() else Console(width=240)
     if show:
@@ -163,7 +163,7 @@ def bench(
 
 def _watch(events: Iterator[Event], rows: list[Row], differences: list[str]) -> None:
     """Collect rows and differences as they come in; notes go to stderr."""
-    from segattn_cli.benchmarking import Difference, Note, Started
+    from segattn_cli.benchmarking import Mismatch, Note, Started
     from segattn_cli.commands.shared.progress import progress
 
     total = 0
@@ -174,7 +174,7 @@ def _watch(events: Iterator[Event], rows: list[Row], differences: list[str]) -> 
                 advance(event.number, total, event.case.title)
             elif isinstance(event, Note):
                 print(event.sentence, file=sys.stderr)
-            elif isinstance(event, Difference):
+            elif isinstance(event, Mismatch):
                 differences.append(event.sentence)
             else:
                 rows.append(event)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from segattn_cli.checking import Result
+    from segattn_cli.checking import CheckResult
 
 
 def check(
@@ -101,7 +101,7 @@ def check(
         raise typer.Exit(ExitCode.DISAGREE)
 
 
-def _watch(running: Iterator[Result], dtypes: Sequence[str]) -> list[Result]:
+def _watch(running: Iterator[CheckResult], dtypes: Sequence[str]) -> list[CheckResult]:
     """All results; on a terminal, what there is so far is shown while they come in."""
     from rich.console import Console
     from rich.live import Live
@@ -109,7 +109,7 @@ def _watch(running: Iterator[Result], dtypes: Sequence[str]) -> list[Result]:
     console = Console(stderr=True)
     if not console.is_terminal:
         return list(running)
-    results: list[Result] = []
+    results: list[CheckResult] = []
     rows = console.height - 4  # beside the table's head
     with Live(console=console, transient=True, auto_refresh=False) as live:
         for result in running:
@@ -118,7 +118,7 @@ def _watch(running: Iterator[Result], dtypes: Sequence[str]) -> list[Result]:
     return results
 
 
-def _table(results: Sequence[Result], dtypes: Sequence[str], last: int = 0) -> Table:
+def _table(results: Sequence[CheckResult], dtypes: Sequence[str], last: int = 0) -> Table:
     """One row for each op and network (or only the ``last`` few), with the largest differences in each dtype."""
     from rich import box
     from rich.table import Table
@@ -141,7 +141,7 @@ def _table(results: Sequence[Result], dtypes: Sequence[str], last: int = 0) -> T
     return table
 
 
-def _worst(results: Sequence[Result]) -> tuple[str, str, str]:
+def _worst(results: Sequence[CheckResult]) -> tuple[str, str, str]:
     if not results:
         return "", "", ""
     return (
@@ -151,11 +151,11 @@ def _worst(results: Sequence[Result]) -> tuple[str, str, str]:
     )
 
 
-def _print_failures(console: Console, failures: Sequence[Result]) -> None:
+def _print_failures(console: Console, failures: Sequence[CheckResult]) -> None:
     """One line for each tensor that differs, whatever the number of cases in which it does."""
     from rich.markup import escape
 
-    grouped: dict[tuple, list[Result]] = {}
+    grouped: dict[tuple, list[CheckResult]] = {}
     for failure in failures:
         grouped.setdefault((failure.subject, failure.direction, failure.first_divergence), []).append(failure)
     for (subject, direction, tensor), (first, *others) in grouped.items():
@@ -167,7 +167,7 @@ def _print_failures(console: Console, failures: Sequence[Result]) -> None:
 
 
 def _print_summary(
-    console: Console, backend: str, count: int, failures: Sequence[Result], seconds: float
+    console: Console, backend: str, count: int, failures: Sequence[CheckResult], seconds: float
 ) -> None:
     if not failures:
         console.print(f"[green]✓[/] {backend} agrees with the reference: {count} comparisons in {seconds:.0f} s.")
@@ -181,8 +181,8 @@ def _print_summary(
 
 def _print_choices(console: Console) -> None:
     from segattn_cli.checking.cases import CASES, cases
-    from segattn_cli.checking.networks import NETWORKS
-    from segattn_cli.checking.run import DTYPES, GPU_DTYPES
+    from segattn_cli.checking.crosscheck import DTYPES, GPU_DTYPES
+    from segattn_cli.checking.network_checks import NETWORKS
     from segattn_cli.config import PRESETS
 
     console.print("[bold]Ops[/] (--op), each forward and backward")

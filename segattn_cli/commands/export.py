@@ -14,7 +14,7 @@ from segattn_cli.commands.shared.options import Run
 from segattn_cli.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from segattn_cli.exporting.verify import Difference
+    from segattn_cli.exporting.verify import ScoreDifference
     from segattn_cli.runs import Model
 
 ONNX = "ONNX"
@@ -119,7 +119,7 @@ def _write_state_dict(model: Model, out: Path, layout: str) -> None:
     print(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, {len(arrays)} tensors with the names of {chosen}")
 
 
-def _print_check(differences: Iterator[Difference]) -> None:
+def _print_check(differences: Iterator[ScoreDifference]) -> None:
     agree = True
     for each in differences:
         size = "×".join(map(str, each.size))

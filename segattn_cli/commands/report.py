@@ -14,7 +14,7 @@ from segattn_cli.errors import CheckpointError, DataError, NonFiniteError, print
 
 if TYPE_CHECKING:
     from segattn_cli.data import Dataset
-    from segattn_cli.reporting import History, Report, Validation
+    from segattn_cli.reporting import History, RunReport, Validation
     from segattn_cli.runs import Model
 
 LOOK = "The pass over the validation pictures"
@@ -76,7 +76,7 @@ def report(
       segattn report runs/* --curves-only --out all.html --force
     """
     from segattn_cli.files import write_atomically
-    from segattn_cli.reporting import Report, read_history, report_page
+    from segattn_cli.reporting import RunReport, read_history, report_page
     from segattn_cli.runs import REPORT
 
     folders = list({folder.resolve(): folder for folder in runs}.values())
@@ -89,7 +89,7 @@ def report(
         require_place(out, force=force)
         require_untouched([out], folders)
     reports = [
-        Report(history, missing="Left out by --curves-only.") if curves_only
+        RunReport(history, missing="Left out by --curves-only.") if curves_only
         else _look(history, backend, data, format, limit, pictures)
         for history in histories
     ]
@@ -101,10 +101,10 @@ def report(
 
 def _look(
     history: History, backend: str, data: str | None, format: str | None, limit: int | None, pictures: int
-) -> Report:
+) -> RunReport:
     """What there is to say of a run; where its network or its data cannot be used, its curves, and why."""
     from segattn_cli.prediction.evaluation import open_data_of
-    from segattn_cli.reporting import Report
+    from segattn_cli.reporting import RunReport
     from segattn_cli.runs import BEST, LAST, open_model
 
     model: Model | None = None
@@ -114,13 +114,13 @@ def _look(
         model = open_model(history.folder)
         dataset = open_data_of(model, data, format)
         found = _watch(model, backend, dataset, limit, pictures)
-        return Report(history, found, palette=model.palette, checkpoint=model.path.stem)
+        return RunReport(history, found, palette=model.palette, checkpoint=model.path.stem)
     except (CheckpointError, DataError, MemoryError, NonFiniteError) as error:
         if data is not None and isinstance(error, DataError):
             raise  # that is what was asked for
         said = str(error) if not isinstance(error, MemoryError) else f"There is not enough memory ({error})."
         complain(f"{said} The report of {history.folder} has its curves only.")
-        return Report(history, missing=said, palette=None if model is None else model.palette)
+        return RunReport(history, missing=said, palette=None if model is None else model.palette)
 
 
 def _watch(model: Model, backend: str, dataset: Dataset, limit: int | None, pictures: int) -> Validation:

@@ -1,7 +1,7 @@
 """What a network costs before it runs: parameters, arithmetic and memory, counted by running it on shapes.
 
-:mod:`~segattn_cli.costs.shapes` has the arrays without values, :mod:`~segattn_cli.costs.ops` the backend that
-computes with them, :mod:`~segattn_cli.costs.cost` totals of inference and of a training step, and
+:mod:`~segattn_cli.costs.shape_array` has the arrays without values, :mod:`~segattn_cli.costs.counting_ops` the
+backend that computes with them, :mod:`~segattn_cli.costs.cost` totals of inference and of a training step, and
 :mod:`~segattn_cli.costs.layers` the same for each layer.
 """
 

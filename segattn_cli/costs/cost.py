@@ -12,8 +12,8 @@ from backends.numpy.threads import thread_count
 from reference.layers import Context, is_trained
 from reference.networks import Network, Objective, build_network
 from segattn_cli.config import Config
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 
 class Cost(NamedTuple):
@@ -40,7 +40,7 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
     (171765, '18.4 million')
     """
     shapes = network.shapes()
-    meter = Meter()
+    meter = CostMeter()
     ops = CountingOps(meter, threads or thread_count())
     folded = network.fold(_arrays(shapes))
     images = ShapeArray((batch, height, width, 3), np.float32, meter)
@@ -74,7 +74,7 @@ def training_step(
     """
     shapes = objective.network.shapes()
     params = _arrays(shapes)
-    meter = Meter()
+    meter = CostMeter()
     ops = CountingOps(meter, threads or thread_count())
 
     def draw_mask(name: str, shape: tuple[int, ...], rate: float) -> ShapeArray:
@@ -122,7 +122,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
 
 def _arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ShapeArray]:
     """Parameters, which no pass makes: their memory is the state's."""
-    meter = Meter()
+    meter = CostMeter()
     return {name: ShapeArray(shape, np.float32, meter) for name, shape in shapes.items()}
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from reference.layers import Context, is_trained
 from reference.networks import Network
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 #: A convolution of a backbone's stem or of VGG, with the norm or the pool that belongs to it.
 STAGE = re.compile(r"(?:conv|bn|pool)(\d+)(?:_\d+)?")
@@ -37,7 +37,7 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
     >>> first.name, first.shape, first.parameters, first.multiply_adds
     ('backbone.conv1', (1, 32, 48, 16), 432, 663552)
     """
-    meter = Meter()
+    meter = CostMeter()
     ops = CountingOps(meter)
     params = _Read({name: ShapeArray(shape, np.float32, meter) for name, shape in network.shapes().items()})
     images = ShapeArray((1, height, width, 3), np.float32, meter)

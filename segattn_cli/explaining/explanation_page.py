@@ -18,7 +18,7 @@ from segattn_cli.runs import Model
 TEMPLATE = Path(__file__).with_name("web") / "explain.html.jinja"
 SCRIPTS = (
     "arrays.js", "dom.js", "maps.js", "open.js", "prediction.js", "positions.js",
-    "channels.js", "scales.js", "experiments.js", "start.js",
+    "channels.js", "scales.js", "experiments.js", "explain.js",
 )
 STYLES = ("base.css", "explain.css")
 #: Pictures below so many pixels stay as they are; larger ones become JPEGs.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segattn_cli.rendering import quantise
-from segattn_cli.rendering.arrays import Quantised
+from segattn_cli.rendering.packing import Quantised
 
 #: How far a probability that a page computes may be from the network's: so much, and so much of its row's largest.
 TOLERANCE = 1e-3

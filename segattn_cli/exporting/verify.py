@@ -19,7 +19,7 @@ SIZES = ((1, 97, 131), (2, 65, 49), (1, 128, 96))
 TOLERANCE = 1e-4
 
 
-class Difference(NamedTuple):
+class ScoreDifference(NamedTuple):
     """How far the scores of one batch are apart."""
 
     size: tuple[int, int, int]  # batch, height, width
@@ -32,7 +32,7 @@ class Difference(NamedTuple):
         return self.relative <= TOLERANCE  # and a NaN does not
 
 
-def verify(session: Any, model: Model, ops: Ops) -> Iterator[Difference]:
+def verify(session: Any, model: Model, ops: Ops) -> Iterator[ScoreDifference]:
     """Compare an ``onnxruntime.InferenceSession`` with ``model`` on ``ops``: random pictures of :data:`SIZES`."""
     predictor = Predictor(model.network, model.params, ops)
     rng = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def verify(session: Any, model: Model, ops: Ops) -> Iterator[Difference]:
         ours = np.stack([predictor.scores(picture) for picture in pictures])  # (B, H, W, K)
         apart = float(np.abs(scores - ours).max())
         same = float((scores.argmax(-1) == ours.argmax(-1)).mean())
-        yield Difference(size, apart, apart / (float(np.abs(ours).max()) or 1.0), same)
+        yield ScoreDifference(size, apart, apart / (float(np.abs(ours).max()) or 1.0), same)
 
 
 def fed(session: Any, pictures: np.ndarray) -> np.ndarray:

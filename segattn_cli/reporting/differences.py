@@ -10,22 +10,22 @@ from typing import Any, NamedTuple
 from segattn_cli.config import Config, keys
 
 
-class Difference(NamedTuple):
+class ConfigDifference(NamedTuple):
     """A key of the configuration and its value in each run; None where it is unset."""
 
     key: str
     values: tuple[Any, ...]
 
 
-def differences(configs: Sequence[Config]) -> list[Difference]:
+def differences(configs: Sequence[Config]) -> list[ConfigDifference]:
     """The keys whose values are not the same in all of ``configs``, in the order of docs/configuration.md.
 
     >>> from segattn_cli.config import load_config
     >>> one, other = load_config("tiny-scenes"), load_config("tiny-scenes", ["training.seed=1"])
     >>> differences([one, other])
-    [Difference(key='training.seed', values=(0, 1))]
+    [ConfigDifference(key='training.seed', values=(0, 1))]
     """
-    found = (Difference(key, tuple(_value(config, key) for config in configs)) for key, _ in keys())
+    found = (ConfigDifference(key, tuple(_value(config, key) for config in configs)) for key, _ in keys())
     return [each for each in found if any(value != each.values[0] for value in each.values)]
 
 

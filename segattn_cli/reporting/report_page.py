@@ -20,7 +20,7 @@ from segattn_cli.runs.history import Event, History
 TEMPLATE = Path(__file__).with_name("web") / "report.html.jinja"
 SCRIPTS = (
     "arrays.js", "dom.js", "maps.js", "charts.js", "series.js", "overview.js", "curves.js",
-    "classes.js", "confusion.js", "calibration.js", "pictures.js", "start.js",
+    "classes.js", "confusion.js", "calibration.js", "pictures.js", "report.js",
 )
 STYLES = ("base.css", "report.css")
 #: A curve has at most so many points: beyond, each is the mean of several steps.
@@ -33,7 +33,7 @@ MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """What is known of one run."""
 
     history: History
@@ -43,7 +43,7 @@ class Report:
     checkpoint: str = "best"  # which of the run's checkpoints the validation is of
 
 
-def report_page(reports: Sequence[Report], *, written: datetime | None = None) -> str:
+def report_page(reports: Sequence[RunReport], *, written: datetime | None = None) -> str:
     """The page about one run, or about several beside each other. ``written`` is now by default."""
     written = written or datetime.now(UTC)
     names = labels([report.history.folder for report in reports])
@@ -56,7 +56,7 @@ def report_page(reports: Sequence[Report], *, written: datetime | None = None) -
     )
 
 
-def page_data(reports: Sequence[Report]) -> dict[str, Any]:
+def page_data(reports: Sequence[RunReport]) -> dict[str, Any]:
     """What the page's JSON block holds; docs/report.md describes it."""
     histories = [report.history for report in reports]
     return {
@@ -72,7 +72,7 @@ def page_data(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def _run(report: Report, name: str) -> dict[str, Any]:
+def _run(report: RunReport, name: str) -> dict[str, Any]:
     history = report.history
     best, started = history.best, history.started[-1] if history.started else {}
     return {

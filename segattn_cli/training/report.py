@@ -17,7 +17,7 @@ from segattn_cli.machine.versions import versions
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.rendering import charts
 from segattn_cli.rendering import overlays as pictures
-from segattn_cli.reporting import Looked, Report, look, predictor_of, read_history, report_page
+from segattn_cli.reporting import Looked, RunReport, look, predictor_of, read_history, report_page
 from segattn_cli.training.state import Progress
 
 #: What a result may depend on.
@@ -94,7 +94,7 @@ def write_page(
         missing = str(error)
     if found is None:
         missing = f"{missing or 'Stopped before the end.'} For the rest: segattn report {out}"
-    page = report_page([Report(read_history(out), found, missing, model.palette)])
+    page = report_page([RunReport(read_history(out), found, missing, model.palette)])
     write_atomically(out / runs.REPORT, page.encode())
 
 

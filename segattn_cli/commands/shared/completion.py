@@ -42,7 +42,7 @@ def ops(incomplete: str) -> list[str]:
 
 
 def networks(incomplete: str) -> list[str]:
-    from segattn_cli.checking.networks import NETWORKS
+    from segattn_cli.checking.network_checks import NETWORKS
     from segattn_cli.config import PRESETS
 
     return _starting(incomplete, [*NETWORKS, *PRESETS])
@@ -55,7 +55,7 @@ def suites(incomplete: str) -> list[str]:
 
 
 def peers(incomplete: str) -> list[str]:
-    from segattn_cli.benchmarking.competitors import PEERS
+    from segattn_cli.benchmarking.variants import PEERS
 
     return _starting(incomplete, PEERS)
 

@@ -1,4 +1,4 @@
-// The page's one JSON block, and the arrays in it; segattn_cli/rendering/arrays.py writes them.
+// The page's one JSON block, and the arrays in it; segattn_cli/rendering/packing.py writes them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from segattn_cli.benchmarking.agreement import OP_ERRORS, ops_difference
-from segattn_cli.benchmarking.cases import Case
+from segattn_cli.benchmarking.benchmark import Benchmark
 
 Log = list[tuple[str, str]]
 
@@ -58,11 +58,13 @@ def toy(log: Log) -> Callable[..., Toy]:
 
 
 @pytest.fixture
-def toy_case(toy: Callable[..., Toy]) -> Callable[..., Case]:
+def toy_case(toy: Callable[..., Toy]) -> Callable[..., Benchmark]:
     """``toy_case(ways)``: a case whose peer has so many ways, each a callable that makes a side."""
 
-    def make(ways: dict[str, Callable[[], Any]], *, groups: Any = (("forward", "backward"),), **more: Any) -> Case:
-        return Case(
+    def make(
+        ways: dict[str, Callable[[], Any]], *, groups: Any = (("forward", "backward"),), **more: Any
+    ) -> Benchmark:
+        return Benchmark(
             more.pop("suite", "ops"), more.pop("subject", "toy"), "2×3", groups,
             operations=lambda: {"forward": 2_000_000, "backward": None},
             ours=more.pop("ours", lambda ops, precision, exact=False: toy()),

@@ -16,12 +16,12 @@ import pytest
 
 from backends import BackendError, get_backend
 from reference.networks import NetworkConfig
-from segattn_cli.benchmarking import Difference, Note, Plan, Row, plan, precisions_of, run
+from segattn_cli.benchmarking import BenchmarkPlan, Mismatch, Note, Row, plan, precisions_of, run
 from segattn_cli.benchmarking.agreement import networks_errors, too_far
 from segattn_cli.benchmarking.machine import examine
 from segattn_cli.benchmarking.meter import CudaMeter, Meter, meter_of
-from segattn_cli.benchmarking.networks import Steps, Trial, network_case
-from segattn_cli.benchmarking.operations import TOGETHER, Call, Input, _case, _position_attention
+from segattn_cli.benchmarking.network_benchmarks import BackendNetwork, NetworkSetup, network_case
+from segattn_cli.benchmarking.op_benchmarks import TOGETHER, Call, RandomInput, _case, _position_attention
 from segattn_cli.benchmarking.timing import run_once, until_queued
 
 SMALL = NetworkConfig(classes=5, backbone="resnet18", head="dual")
@@ -43,7 +43,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
     def backend(name: str = "auto", precision: str = "float32") -> Any:
         return Card() if name.startswith("cupy") else get_backend(name, precision)
 
-    for module in ("run", "memory", "competitors", "machine"):
+    for module in ("comparison", "peak_memory", "variants", "machine"):
         monkeypatch.setattr(importlib.import_module(f"segattn_cli.benchmarking.{module}"), "get_backend", backend)
 
     def seconds(function: Callable[[], None]) -> float:
@@ -65,15 +65,15 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
         share_a_stream=lambda: True, released=released, matmul_gflops=lambda dtype: 1000.0 * dtype.itemsize,
         describe=lambda: {"device": "Toy", "driver": "1.0"}, versions=lambda: {"cupy": "14"},
     )  # fmt: skip
-    monkeypatch.setattr(importlib.import_module("segattn_cli.benchmarking.peers"), "cuda", fake, raising=False)
-    monkeypatch.setitem(sys.modules, "segattn_cli.benchmarking.peers.cuda", fake)
+    monkeypatch.setattr(importlib.import_module("segattn_cli.benchmarking"), "cuda", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "segattn_cli.benchmarking.cuda", fake)
     monkeypatch.setattr(CudaMeter, "device", "cpu")  # PyTorch's
     return fake
 
 
 def events(*cases: Any, **options: Any) -> list[Any]:
     options = {"backend": "cupy", "repeat": 2} | options
-    return list(run(Plan(cases, **options), {"float32": 100.0, "tf32": 200.0}))
+    return list(run(BenchmarkPlan(cases, **options), {"float32": 100.0, "tf32": 200.0}))
 
 
 def attention(precision: str = "float32", **more: Any) -> Any:
@@ -106,7 +106,8 @@ def test_inputs_have_the_precision_and_exact_ones_its_rounding() -> None:
     assert {x.dtype.name for x in (*ours.inputs, ours.dy)} == {"bfloat16"}
     assert {x.dtype.name for x in (*exact.inputs, exact.dy)} == {"float64"}
     assert all((x == y).all() for x, y in zip(ours.inputs, exact.inputs, strict=True))
-    labels = _case("ops", "", Call("softmax_cross_entropy", (Input((1, 2, 2, 3)), Input((1, 2, 2), classes=3))))
+    inputs = RandomInput((1, 2, 2, 3)), RandomInput((1, 2, 2), classes=3)
+    labels = _case("ops", "", Call("softmax_cross_entropy", inputs))
     side = labels.ours(Card(), "float16")
     assert [x.dtype.name for x in (*side.inputs, side.dy)] == ["float16", "int32", "float32"]
 
@@ -172,7 +173,7 @@ def test_a_side_far_from_float64_is_nobody_s_peer(cuda: Any, toy: Any, toy_case:
     assert set(forward.ways) == {"right"}
     _, note, difference = events(replace(case, precision="float16"), memory=False)
     assert note.sentence.startswith("toy 2×3 in float16: wrong is left out")
-    assert isinstance(difference, Difference)
+    assert isinstance(difference, Mismatch)
     sentence = "toy 2×3 in float16 is not timed: forward is off by 1.0e-01 from float64 beside right."
     assert difference.sentence == sentence
 
@@ -183,7 +184,7 @@ def test_what_cannot_run_costs_the_other_cases_nothing(cuda: Any, toy: Any, toy_
 
     ways = {"plain": lambda: toy("theirs")}
     _, difference, _, forward, _ = events(toy_case(ways, ours=fail), toy_case(ways), memory=False)
-    assert difference == Difference("toy 2×3 is not timed: it cannot run: out of memory: 80 GB")
+    assert difference == Mismatch("toy 2×3 is not timed: it cannot run: out of memory: 80 GB")
     assert isinstance(forward, Row)
 
 
@@ -193,7 +194,7 @@ def test_without_a_peer_float64_alone_decides(cuda: Any, toy: Any, toy_case: Any
 
     cases = [replace(toy_case({}, ours=ours), precision=each) for each in ("float16", "bfloat16")]
     found = events(*cases, memory=False)
-    assert found[1] == Difference("toy 2×3 in float16 is not timed: forward is off by 2.0e-02 from float64.")
+    assert found[1] == Mismatch("toy 2×3 in float16 is not timed: forward is off by 2.0e-02 from float64.")
     assert (found[3].error, found[3].peer) == (pytest.approx(0.02), None)
 
 
@@ -285,7 +286,7 @@ def test_exactly_is_in_float64_from_the_weights_of_float32() -> None:
 
 
 def test_a_step_with_an_overflow_changes_nothing_but_the_gradients() -> None:
-    steps = Steps(Trial(SMALL, (1, 33, 33)), ["train"], get_backend("reference"))
+    steps = BackendNetwork(NetworkSetup(SMALL, (1, 33, 33)), ["train"], get_backend("reference"))
     steps.scale = np.inf  # as if the loss had been scaled too far
     before = {name: value.copy() for name, value in steps.params.items()}
     with np.errstate(all="ignore"):
@@ -297,19 +298,19 @@ def test_a_step_with_an_overflow_changes_nothing_but_the_gradients() -> None:
 @pytest.mark.torch
 def test_pytorch_s_ways_on_a_gpu_agree(torch: Any) -> None:
     """On the CPU, which can run them, too."""
-    from segattn_cli.benchmarking.peers import torch_networks
+    from segattn_cli.benchmarking.baselines import torch_danet
 
-    trial = Trial(SMALL, (2, 49, 65))
+    trial = NetworkSetup(SMALL, (2, 49, 65))
 
     def build(layout: str, attention: str, works: Any = ("train", "infer"), **how: bool) -> Any:
-        network = torch_networks.Network("resnet18", 5, attention=attention)
+        network = torch_danet.DANet("resnet18", 5, attention=attention)
         network.load(trial.params())
         numbers = trial.images(), trial.labels(), works
-        return torch_networks.Peer(network, layout, *numbers, precision=precision, **how)
+        return torch_danet.TorchNetwork(network, layout, *numbers, precision=precision, **how)
 
     names, results = {}, {}
     for precision in ("float32", "tf32", "bfloat16"):
-        ways = dict(torch_networks._ways_on_a_gpu(build, ("train", "infer"), precision))
+        ways = dict(torch_danet._ways_on_a_gpu(build, ("train", "infer"), precision))
         names[precision] = list(ways)
         for name in ways if precision != "tf32" else ():
             side = ways[name]()
@@ -336,7 +337,7 @@ def test_pytorch_s_ways_on_a_gpu_agree(torch: Any) -> None:
 
 @pytest.mark.torch
 def test_pytorch_s_attentions_on_a_gpu_agree_where_they_run(torch: Any) -> None:
-    from segattn_cli.benchmarking.peers.torch_ops import (
+    from segattn_cli.benchmarking.baselines.torch_ops import (
         CUDA_POSITION_ATTENTIONS,
         position_attention,
         position_attention_split_sdpa,
@@ -362,14 +363,14 @@ def test_pytorch_s_attentions_on_a_gpu_agree_where_they_run(torch: Any) -> None:
 
 @pytest.mark.torch
 def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
-    from segattn_cli.benchmarking.peers import torch_networks
+    from segattn_cli.benchmarking.baselines import torch_danet
 
-    trial = Trial(SMALL, (2, 33, 33))
+    trial = NetworkSetup(SMALL, (2, 33, 33))
     losses = {}
     for precision in ("float32", "float16"):
-        network = torch_networks.Network("resnet18", 5)
+        network = torch_danet.DANet("resnet18", 5)
         network.load(trial.params())
-        side = torch_networks.Peer(
+        side = torch_danet.TorchNetwork(
             network, "channels-last", trial.images(), trial.labels(), ("train",), precision=precision
         )
         losses[precision] = []
@@ -383,7 +384,7 @@ def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``segattn_cli.benchmarking.peers.cuda`` over a CuPy that has a pool and a clock, and no device."""
+    """``segattn_cli.benchmarking.cuda`` over a CuPy that has a pool and a clock, and no device."""
 
     class Event:
         def record(self) -> None:
@@ -427,9 +428,9 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Any:
     }  # fmt: skip
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "segattn_cli.benchmarking.peers.cuda", raising=False)
-    yield importlib.import_module("segattn_cli.benchmarking.peers.cuda")
-    sys.modules.pop("segattn_cli.benchmarking.peers.cuda", None)
+    monkeypatch.delitem(sys.modules, "segattn_cli.benchmarking.cuda", raising=False)
+    yield importlib.import_module("segattn_cli.benchmarking.cuda")
+    sys.modules.pop("segattn_cli.benchmarking.cuda", None)
 
 
 def test_the_clock_and_the_memory_of_a_card(card: Any) -> None:

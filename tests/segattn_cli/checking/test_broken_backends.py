@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import reference.ops as ops
-from segattn_cli.checking import Result
+from segattn_cli.checking import CheckResult
 from segattn_cli.checking.lockstep import LockStep
-from segattn_cli.checking.networks import NETWORKS, check_network
-from segattn_cli.checking.ops import check_op
+from segattn_cli.checking.network_checks import NETWORKS, check_network
+from segattn_cli.checking.op_checks import check_op
 
 Broken = Callable[..., Any]
 
@@ -96,7 +96,7 @@ def raises(x: Any) -> Any:
     raise RuntimeError("out of luck")
 
 
-def failures(results: Any) -> list[Result]:
+def failures(results: Any) -> list[CheckResult]:
     return [result for result in results if not result.passed]
 
 

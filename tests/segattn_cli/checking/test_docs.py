@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from backends.tolerances import PRECISIONS
-from segattn_cli.checking.networks import ADDED_UP
+from segattn_cli.checking.network_checks import ADDED_UP
 from segattn_cli.errors import ExitCode
 
 

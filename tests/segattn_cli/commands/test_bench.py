@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import segattn_cli.benchmarking
-import segattn_cli.benchmarking.competitors
 import segattn_cli.benchmarking.machine
-from segattn_cli.benchmarking import Difference, Note, Row, Started, plan
+import segattn_cli.benchmarking.variants
+from segattn_cli.benchmarking import Mismatch, Note, Row, Started, plan
 from segattn_cli.benchmarking.machine import Machine
 from segattn_cli.errors import ExitCode
 
@@ -119,7 +119,7 @@ def test_notes_go_to_stderr(cli, yielding) -> None:
 
 
 def test_a_difference_exits_with_10(cli, yielding, tmp_path) -> None:
-    yielding(Difference("conv2d 2×3 is not timed: dx is off by 1.0e+00."), row())
+    yielding(Mismatch("conv2d 2×3 is not timed: dx is off by 1.0e+00."), row())
     finished = cli("bench", *SMALL, "--json", tmp_path / "times.json")
     assert finished.code == ExitCode.DISAGREE
     assert "✗ conv2d 2×3 is not timed: dx is off by 1.0e+00." in finished.out
@@ -158,14 +158,14 @@ def test_errors_are_one_sentence(cli, arguments, code, sentence) -> None:
 
 
 def test_without_pytorch_there_is_a_way_out(cli, monkeypatch) -> None:
-    monkeypatch.setattr(segattn_cli.benchmarking.competitors, "find_spec", lambda name: None)
+    monkeypatch.setattr(segattn_cli.benchmarking.variants, "find_spec", lambda name: None)
     finished = cli("bench", "--suite", "ops")
     assert finished.code == ExitCode.BACKEND
     assert "pip install torch, or compare with --against reference" in finished.err
 
 
 def test_without_a_compiler_there_is_a_way_out(cli, monkeypatch) -> None:
-    monkeypatch.setattr(segattn_cli.benchmarking.competitors.shutil, "which", lambda name: None)
+    monkeypatch.setattr(segattn_cli.benchmarking.variants.shutil, "which", lambda name: None)
     finished = cli("bench", "--suite", "networks", "--against", "reference", "--compile")
     assert finished.code == ExitCode.BACKEND
     assert "leave out --compile" in finished.err

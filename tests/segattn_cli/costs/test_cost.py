@@ -16,7 +16,7 @@ from backends import get_backend
 from backends.numpy.threads import set_thread_count
 from reference.layers import Context
 from reference.networks import Network, NetworkConfig, Objective, build_network
-from segattn_cli.checking.networks import NETWORKS
+from segattn_cli.checking.network_checks import NETWORKS
 from segattn_cli.config import load_config
 from segattn_cli.costs.cost import configured_step, inference, training_step
 from segattn_cli.data.formats.scenes import CLASSES

@@ -6,7 +6,7 @@ import pytest
 from backends import get_backend
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.checking.networks import NETWORKS
+from segattn_cli.checking.network_checks import NETWORKS
 from segattn_cli.costs.cost import inference
 from segattn_cli.costs.layers import grouped, layer_costs
 

@@ -12,8 +12,8 @@ import pytest
 
 from backends import get_backend
 from backends.numpy.threads import set_thread_count
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 MAP = (2, 60, 80, 64)
 CASES: dict[str, tuple[str, list[tuple[int, ...]], dict[str, Any]]] = {
@@ -62,13 +62,13 @@ def needed(function: Callable[[], Any]) -> tuple[Any, int]:
         tracemalloc.stop()
 
 
-def counted(meter: Meter, function: Callable[[], Any]) -> tuple[Any, int]:
+def counted(meter: CostMeter, function: Callable[[], Any]) -> tuple[Any, int]:
     before, meter.peak = meter.alive, meter.alive
     return function(), meter.peak - before
 
 
 def compare(op: str, inputs: list[np.ndarray], options: dict[str, Any], backward_options: dict[str, Any]) -> None:
-    real, meter = get_backend("numpy"), Meter()
+    real, meter = get_backend("numpy"), CostMeter()
     ops = CountingOps(meter)
     shapes = [ShapeArray(x.shape, x.dtype, meter) for x in inputs]
     getattr(real, op)(*inputs, **options)  # threads and the like are made once
@@ -111,7 +111,7 @@ def test_memory_of_dropout(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("classes", [4, 11, 150])
 def test_memory_of_the_loss(classes: int, rng: np.random.Generator) -> None:
-    real, meter = get_backend("numpy"), Meter()
+    real, meter = get_backend("numpy"), CostMeter()
     logits = rng.standard_normal((2, 120, 160, classes), np.float32)
     labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
     ops = CountingOps(meter)

@@ -11,7 +11,7 @@ import numpy as np
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.data.palettes import default_palette
 from segattn_cli.prediction.metrics import ConfusionMatrix
-from segattn_cli.reporting import Report, Validation, read_history
+from segattn_cli.reporting import RunReport, Validation, read_history
 from segattn_cli.reporting.validation import Calibration, Example
 
 from ..runs.folders import run_folder, started, step, validated
@@ -48,7 +48,7 @@ def example(name: str, classes: int, size: tuple[int, int]) -> Example:
 def report(
     path: Path, *overrides: str, classes: Sequence[str] = CLASSES, best: float = 0.5, looked: bool = True,
     **options: Any,
-) -> Report:
+) -> RunReport:
     """A whole run with these classes, and what was made of its validation set."""
     events = [
         started(classes=list(classes)), step(1), step(2), validated(2, 0.25, classes), step(3), step(4),
@@ -56,4 +56,4 @@ def report(
     ]
     folder = run_folder(path, options.pop("events", events), *overrides, result={"steps": 4, "seconds": 3725.0})
     found = validation(len(classes)) if looked else None
-    return Report(read_history(folder), found, palette=default_palette(len(classes)), **options)
+    return RunReport(read_history(folder), found, palette=default_palette(len(classes)), **options)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from segattn_cli.rendering import unpack
-from segattn_cli.reporting import Report, read_history, report_page
+from segattn_cli.reporting import RunReport, read_history, report_page
 from segattn_cli.reporting.report_page import MOST_POINTS, page_data
 
 from ..runs.folders import WHOLE, run_folder, started, step
@@ -35,7 +35,7 @@ def test_curves_are_what_was_logged(tmp_path: Path) -> None:
 def test_many_steps_become_means_of_several(tmp_path: Path) -> None:
     count = 2 * MOST_POINTS + 1
     events = [started(steps=count), *(step(n + 1, loss=float(n % 3)) for n in range(count))]
-    steps = page_data([Report(read_history(run_folder(tmp_path, events)))])["runs"][0]["steps"]
+    steps = page_data([RunReport(read_history(run_folder(tmp_path, events)))])["runs"][0]["steps"]
     assert steps["together"] == 3
     assert len(steps["epoch"]) == len(steps["loss"]) == len(steps["parts"]["main"]) == 667
     assert steps["loss"] == [1.0] * 667  # of 0, 1 and 2
@@ -44,25 +44,25 @@ def test_many_steps_become_means_of_several(tmp_path: Path) -> None:
 
 def test_a_network_without_gates_and_scales(tmp_path: Path) -> None:
     events = [started(scales=[1.0]), step(1, gates={}, scale_weights=None), step(2, gates={}, scale_weights=None)]
-    steps = page_data([Report(read_history(run_folder(tmp_path, events)))])["runs"][0]["steps"]
+    steps = page_data([RunReport(read_history(run_folder(tmp_path, events)))])["runs"][0]["steps"]
     assert (steps["gates"], steps["scale_weights"]) == ({}, {})
 
 
 def test_half_precision_and_its_skipped_steps(tmp_path: Path) -> None:
     overflowed = step(2, loss_scale=32768.0, skipped=1, gradient_norm=None, loss=None, parts={"main": None})
     events = [started(precision="float16"), step(1, loss_scale=65536.0, skipped=0), overflowed]
-    (run,) = page_data([Report(read_history(run_folder(tmp_path / "half", events)))])["runs"]
+    (run,) = page_data([RunReport(read_history(run_folder(tmp_path / "half", events)))])["runs"]
     assert (run["precision"], run["skipped"]) == ("float16", 1)
     assert run["steps"]["loss_scale"] == [65536.0, 32768.0]
     assert run["steps"]["gradient_norm"] == [2.5, None]
-    (before,) = page_data([Report(read_history(run_folder(tmp_path / "before")))])["runs"]  # there were others
+    (before,) = page_data([RunReport(read_history(run_folder(tmp_path / "before")))])["runs"]  # there were others
     assert (before["precision"], before["skipped"]) == ("float32", 0)
     assert before["steps"]["loss_scale"] == [None] * 4
 
 
 def test_lines_that_lack_something_leave_gaps(tmp_path: Path) -> None:
     bare = [{"event": "started"}, {"event": "step", "step": 1}, {"event": "validated", "step": 1}]
-    (run,) = page_data([Report(read_history(run_folder(tmp_path, bare)))])["runs"]
+    (run,) = page_data([RunReport(read_history(run_folder(tmp_path, bare)))])["runs"]
     assert run["steps"]["loss"] == [None]
     assert run["steps"]["parts"] == run["steps"]["scale_weights"] == {}
     assert run["validations"]["miou"] == [None]
@@ -109,7 +109,7 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
 
 def test_it_stays_small_with_large_pictures_of_noise(tmp_path: Path) -> None:
     history = read_history(run_folder(tmp_path, WHOLE))
-    made = Report(history, validation(11, pictures=4, size=(480, 640)), palette=np.zeros((11, 3), np.uint8))
+    made = RunReport(history, validation(11, pictures=4, size=(480, 640)), palette=np.zeros((11, 3), np.uint8))
     assert len(report_page([made])) < 4e6
 
 

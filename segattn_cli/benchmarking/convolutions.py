@@ -9,11 +9,11 @@ import numpy as np
 
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 
-class Convolution(NamedTuple):
+class ConvolutionCall(NamedTuple):
     """The shapes and options of one call of ``conv2d``."""
 
     x: tuple[int, ...]
@@ -26,20 +26,20 @@ class Convolution(NamedTuple):
 class Recorder(CountingOps):
     """Counting ops that remember each convolution."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: CostMeter) -> None:
         super().__init__(meter)
-        self.convolutions: list[Convolution] = []
+        self.convolutions: list[ConvolutionCall] = []
 
     def conv2d(
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, *, stride: int = 1,
         padding: int = 0, dilation: int = 1,
     ) -> tuple[ShapeArray, Any]:
-        self.convolutions.append(Convolution(x.shape, weight.shape, stride, padding, dilation))
+        self.convolutions.append(ConvolutionCall(x.shape, weight.shape, stride, padding, dilation))
         return super().conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
 
 
 @cache
-def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> tuple[Convolution, ...]:
+def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> tuple[ConvolutionCall, ...]:
     """Every distinct convolution of the network on images ``(batch, height, width, 3)``, in order.
 
     >>> found = convolutions(NetworkConfig(classes=5, head="fcn"), 1, 64, 96)
@@ -47,7 +47,7 @@ def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> 
     ((1, 64, 96, 3), (3, 3, 3, 16), 2)
     """
     network = build_network(config)
-    recorder = Recorder(Meter())
-    params = {name: ShapeArray(shape, np.float32, Meter()) for name, shape in network.shapes().items()}
-    network.forward(ShapeArray((batch, height, width, 3), np.float32, Meter()), Context(recorder, params))
+    recorder = Recorder(CostMeter())
+    params = {name: ShapeArray(shape, np.float32, CostMeter()) for name, shape in network.shapes().items()}
+    network.forward(ShapeArray((batch, height, width, 3), np.float32, CostMeter()), Context(recorder, params))
     return tuple(dict.fromkeys(recorder.convolutions))

@@ -20,7 +20,7 @@ from segattn_cli.benchmarking.agreement import (
     networks_difference,
     networks_errors,
 )
-from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
+from segattn_cli.benchmarking.benchmark import Benchmark, Shape, Variants, times
 from segattn_cli.config import Optimiser
 from segattn_cli.costs.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
@@ -40,7 +40,7 @@ LAYOUTS = ("contiguous", "channels-last")
 TRAIN_AND_INFER = ("train", "infer")
 
 
-class Trial(NamedTuple):
+class NetworkSetup(NamedTuple):
     """A network with weights, images and labels: the same ones for every side, drawn when they are needed."""
 
     config: NetworkConfig
@@ -76,11 +76,12 @@ def _params(config: NetworkConfig) -> dict[str, np.ndarray]:
     return params
 
 
-class Steps:
+class BackendNetwork:
     """Our side: the network with the ops of a backend; ``exact``ly, in float64 from the same weights and images."""
 
     def __init__(
-        self, trial: Trial, works: Sequence[str], ops: Ops, precision: str = "float32", *, exact: bool = False
+        self, trial: NetworkSetup, works: Sequence[str], ops: Ops, precision: str = "float32", *,
+        exact: bool = False,
     ) -> None:
         self.ops, self.network = ops, build_network(trial.config)
         self.dtype = np.dtype(np.float64) if exact else array_dtype(precision)
@@ -133,7 +134,7 @@ class Steps:
         return found if self.scores is None else found | {"scores": self.ops.to_numpy(self.scores)}
 
 
-def networks_cases() -> list[Case]:
+def networks_cases() -> list[Benchmark]:
     """The suite ``networks``: a train step and inference of three networks on 11 classes."""
     dual = NetworkConfig(classes=11, backbone="resnet18", head="dual")
     dual50 = NetworkConfig(classes=11, backbone="resnet50", head="dual")
@@ -145,13 +146,13 @@ def networks_cases() -> list[Case]:
     ]
 
 
-def memory_cases() -> list[Case]:
+def memory_cases() -> list[Benchmark]:
     """The suite ``memory``: one picture of Cityscapes' size."""
     config = NetworkConfig(classes=19, backbone="resnet50", head="dual")
     return [network_case("memory", "DANet-ResNet50", config, (1, 1024, 2048), ("infer",), once=True)]
 
 
-def gpu_network_cases() -> list[Case]:
+def gpu_network_cases() -> list[Benchmark]:
     """Of the suite ``gpu``: a train step and inference at the size of training on Cityscapes."""
     config = NetworkConfig(classes=19, backbone="resnet50", head="dual")
     return [replace(network_case("gpu", "DANet-ResNet50", config, (2, 768, 768)), device="cuda")]
@@ -160,13 +161,13 @@ def gpu_network_cases() -> list[Case]:
 def network_case(
     suite: str, subject: str, config: NetworkConfig, shape: Shape, works: Sequence[str] = TRAIN_AND_INFER, *,
     once: bool = False,
-) -> Case:
+) -> Benchmark:
     """Train steps and inference of one network on images ``(B, H, W)``."""
-    trial = Trial(config, shape)
-    return Case(
+    trial = NetworkSetup(config, shape)
+    return Benchmark(
         suite, subject, times(shape), [(work,) for work in works],
         operations=partial(_operations, trial, works),
-        ours=partial(Steps, trial, works),
+        ours=partial(BackendNetwork, trial, works),
         torch=partial(_torch, trial, works, LAYOUTS[1:] if once else LAYOUTS),
         difference=networks_difference,
         errors=networks_errors,
@@ -176,7 +177,7 @@ def network_case(
     )  # fmt: skip
 
 
-def _operations(trial: Trial, works: Sequence[str]) -> Mapping[str, int | None]:
+def _operations(trial: NetworkSetup, works: Sequence[str]) -> Mapping[str, int | None]:
     network = build_network(trial.config)
     step = partial(training_step, Objective(network))
     costs = {"train": step, "infer": partial(inference, network)}
@@ -184,11 +185,11 @@ def _operations(trial: Trial, works: Sequence[str]) -> Mapping[str, int | None]:
 
 
 def _torch(
-    trial: Trial, works: Sequence[str], layouts: Sequence[str], *, device: str = "cpu", precision: str = "float32",
-    compiled: bool | None = None,
-) -> Sides:
+    trial: NetworkSetup, works: Sequence[str], layouts: Sequence[str], *, device: str = "cpu",
+    precision: str = "float32", compiled: bool | None = None,
+) -> Variants:
     """PyTorch's ways. Its compiler takes minutes for a network, so it has to be asked for."""
-    from segattn_cli.benchmarking.peers.torch_networks import peers
+    from segattn_cli.benchmarking.baselines.torch_danet import peers
 
     config = trial.config
     return peers(

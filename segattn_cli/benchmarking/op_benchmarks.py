@@ -15,11 +15,11 @@ from backends.contract import Ops
 from backends.precision import array_dtype
 from reference.networks import NetworkConfig
 from segattn_cli.benchmarking.agreement import OP_ERRORS, ops_difference, ops_errors
-from segattn_cli.benchmarking.cases import Case, Shape, Sides, times
-from segattn_cli.benchmarking.shapes import Convolution, convolutions
+from segattn_cli.benchmarking.benchmark import Benchmark, Shape, Variants, times
+from segattn_cli.benchmarking.convolutions import ConvolutionCall, convolutions
 from segattn_cli.checking.lockstep import GRADIENTS
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 #: The share of labels that are void.
 VOID = 0.1
@@ -38,7 +38,7 @@ APART, TOGETHER = ("forward", "backward"), ("forward", "forward+backward")
 _DRAWN: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
 
 
-class Input(NamedTuple):
+class RandomInput(NamedTuple):
     """One input: normal values of a standard deviation, or labels of so many classes."""
 
     shape: Shape
@@ -57,7 +57,7 @@ class Call(NamedTuple):
     """One call of an op, on inputs that are drawn when they are needed."""
 
     op: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[RandomInput, ...]
     options: Mapping[str, Any] = {}
 
     def draw(self) -> tuple[list[np.ndarray], np.ndarray]:
@@ -69,20 +69,20 @@ class Call(NamedTuple):
             inputs = [each.draw(rng) for each in self.inputs]
             if self.op == "batch_norm_relu":
                 inputs[3] = _off_the_kink(*inputs)
-            shape = self.measure(Meter())
+            shape = self.measure(CostMeter())
             dy = rng.standard_normal(shape, np.float32) if shape else np.ones((), np.float32)
             _DRAWN[key] = inputs, dy
         return _DRAWN[key]
 
     def operations(self, works: Sequence[str] = APART) -> dict[str, int | None]:
         """The arithmetic of products by work; None for an op that has none."""
-        meter = Meter()
+        meter = CostMeter()
         self.measure(meter)
         forward, backward = 2 * meter.forward, 2 * meter.backward
         counts = {"forward": forward, "backward": backward, "forward+backward": forward + backward}
         return {work: counts[work] or None for work in works}
 
-    def measure(self, meter: Meter) -> Shape:
+    def measure(self, meter: CostMeter) -> Shape:
         inputs = [ShapeArray(each.shape, np.int32 if each.classes else np.float32, meter) for each in self.inputs]
         ops = CountingOps(meter)
         y, cache = _forward(ops, self.op, inputs, self.options)
@@ -90,7 +90,7 @@ class Call(NamedTuple):
         return y.shape
 
 
-class Computation:
+class BackendOp:
     """Our side: a call with the ops of a backend; ``exact``ly, in float64 with the inputs of the precision."""
 
     def __init__(
@@ -147,31 +147,31 @@ def _forward(ops: Any, op: str, inputs: list[Any], options: Mapping[str, Any]) -
     return getattr(ops, op)(*inputs, **options)
 
 
-def ops_cases() -> list[Case]:
+def ops_cases() -> list[Benchmark]:
     """The suite ``ops``: the convolutions of a network, and the other ops at shapes that networks have."""
     calls = [_convolution(each) for each in convolutions(NETWORK, *IMAGES)]
     for shape in ((2, 90, 120, 64), (2, 45, 60, 512), (2, 30, 30, 2048)):
-        x, channels = Input(shape), Input(shape[-1:])
+        x, channels = RandomInput(shape), RandomInput(shape[-1:])
         calls.append((times(shape), Call("batch_norm_relu", (x, channels, channels, x))))
     for shape, size in (
         ((2, 45, 60, 11), (360, 480)), ((2, 23, 30, 512), (45, 60)), ((1, 128, 256, 19), (1024, 2048))
     ):  # fmt: skip
         text = f"{times(shape)} → {times(size)}"
-        calls.append((text, Call("resize_bilinear", (Input(shape),), {"size": size})))
+        calls.append((text, Call("resize_bilinear", (RandomInput(shape),), {"size": size})))
     for classes in (11, 19):
-        map_, labels = (2, 360, 480, classes), Input((2, 360, 480), classes=classes)
-        calls.append((times(map_), Call("softmax_cross_entropy", (Input(map_), labels))))
+        map_, labels = (2, 360, 480, classes), RandomInput((2, 360, 480), classes=classes)
+        calls.append((times(map_), Call("softmax_cross_entropy", (RandomInput(map_), labels))))
     pool = {"window": 3, "stride": 2, "padding": 1}
     calls += [
-        ("2×180×240×64", Call("max_pool2d", (Input((2, 180, 240, 64)),), pool)),
-        ("2×2700×512 → 64", Call("linear", (Input((2, 2700, 512)), Input((512, 64)), Input((64,))))),
+        ("2×180×240×64", Call("max_pool2d", (RandomInput((2, 180, 240, 64)),), pool)),
+        ("2×2700×512 → 64", Call("linear", tuple(map(RandomInput, ((2, 2700, 512), (512, 64), (64,)))))),
         _channel_attention(48 * 48),
         _scale_fusion((96, 96)),
     ]
     return [_case("ops", text, call) for text, call in calls]
 
 
-def attention_cases() -> list[Case]:
+def attention_cases() -> list[Benchmark]:
     """The suite ``attention``: the three attentions on maps of growing size."""
     cases = []
     for grid in GRIDS:
@@ -184,7 +184,7 @@ def attention_cases() -> list[Case]:
     return cases
 
 
-def gpu_attention_cases() -> list[Case]:
+def gpu_attention_cases() -> list[Benchmark]:
     """Of the suite ``gpu``: position attention, forward alone and with its backward pass."""
     small = partial(_case, "gpu", *_position_attention(64), TOGETHER)
     cases = []
@@ -196,12 +196,12 @@ def gpu_attention_cases() -> list[Case]:
     return cases
 
 
-def _case(suite: str, text: str, call: Call, works: Sequence[str] = APART) -> Case:
+def _case(suite: str, text: str, call: Call, works: Sequence[str] = APART) -> Benchmark:
     names = ["y", *(name for name in GRADIENTS[call.op] if not (call.op == "conv2d" and name == "dbias"))]
-    return Case(
+    return Benchmark(
         suite, call.op, text, [works] if works == APART else [(work,) for work in works],
         operations=partial(call.operations, works),
-        ours=partial(Computation, call, works),
+        ours=partial(BackendOp, call, works),
         torch=partial(_torch, call, works),
         difference=partial(ops_difference, names),
         errors=partial(ops_errors, works),
@@ -212,9 +212,9 @@ def _case(suite: str, text: str, call: Call, works: Sequence[str] = APART) -> Ca
 def _torch(
     call: Call, works: Sequence[str], *, device: str = "cpu", precision: str = "float32",
     compiled: bool | None = None,
-) -> Sides:
+) -> Variants:
     """PyTorch's ways. Only an attention on a GPU leaves its compiler something to join, and is compiled quickly."""
-    from segattn_cli.benchmarking.peers.torch_ops import computations
+    from segattn_cli.benchmarking.baselines.torch_ops import computations
 
     inputs, dy = call.draw()
     compiled = device == "cuda" and compiled is not False
@@ -223,7 +223,7 @@ def _torch(
     )
 
 
-def _convolution(each: Convolution) -> tuple[str, Call]:
+def _convolution(each: ConvolutionCall) -> tuple[str, Call]:
     kernel, more = each.weight[:2], ""
     if each.stride > 1:
         more += f" stride {each.stride}"
@@ -231,21 +231,21 @@ def _convolution(each: Convolution) -> tuple[str, Call]:
         more += f" dilation {each.dilation}"
     fan_in = float(np.prod(each.weight[:3]))
     options = {"stride": each.stride, "padding": each.padding, "dilation": each.dilation}
-    inputs = Input(each.x), Input(each.weight, fan_in**-0.5)
+    inputs = RandomInput(each.x), RandomInput(each.weight, fan_in**-0.5)
     return f"{times(each.x)} → {each.weight[3]}, {times(kernel)}{more}", Call("conv2d", inputs, options)
 
 
 def _position_attention(n: int, inner: int = 64, channels: int = 512) -> tuple[str, Call]:
-    tokens = Input((1, n, inner), inner**-0.25)  # energies of deviation 1
+    tokens = RandomInput((1, n, inner), inner**-0.25)  # energies of deviation 1
     text = f"N={n} {inner}/{channels}"
-    return text, Call("position_attention", (tokens, tokens, Input((1, n, channels))))
+    return text, Call("position_attention", (tokens, tokens, RandomInput((1, n, channels))))
 
 
 def _channel_attention(n: int, channels: int = 512) -> tuple[str, Call]:
-    x = Input((1, n, channels), 2 * n**-0.5)  # energies up to 4
+    x = RandomInput((1, n, channels), 2 * n**-0.5)  # energies up to 4
     return f"N={n} {channels}", Call("channel_attention", (x,))
 
 
 def _scale_fusion(grid: tuple[int, int], scales: int = 2, classes: int = 19) -> tuple[str, Call]:
-    scores, logits = Input((scales, 1, *grid, classes)), Input((1, *grid, scales))
+    scores, logits = RandomInput((scales, 1, *grid, classes)), RandomInput((1, *grid, scales))
     return f"N={grid[0] * grid[1]} {scales}×{classes}", Call("scale_fusion", (scores, logits))

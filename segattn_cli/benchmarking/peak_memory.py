@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends import get_backend
-from segattn_cli.benchmarking.cases import Case, Side
-from segattn_cli.benchmarking.competitors import has_torch, peer_sides, require_peer
+from segattn_cli.benchmarking.benchmark import Benchmark, Implementation
 from segattn_cli.benchmarking.timing import run_once, timed
+from segattn_cli.benchmarking.variants import has_torch, peer_sides, require_peer
 
 PROCESS = Path("/proc/self")
 #: Bytes by which the peak may lie over what is held right after it was reset.
@@ -34,7 +34,7 @@ SAMPLE = 1000
 class Request(NamedTuple):
     """What is to be measured."""
 
-    case: Case
+    case: Benchmark
     backend: str
     against: str = ""  # the peer; "" for our side
     way: str = ""  # in which the peer does it
@@ -75,7 +75,7 @@ def measure_afresh(request: Request) -> Answer:
     return answer
 
 
-def measure(side: Side) -> dict[str, Peak]:
+def measure(side: Implementation) -> dict[str, Peak]:
     """The peak of each work of ``side``, which has not run yet."""
     peaks = {}
     results = 0
@@ -97,8 +97,8 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    peers = ["segattn_cli.benchmarking.peers.torch_networks"] if has_torch() else []
-    context.set_forkserver_preload(["segattn_cli.benchmarking.run", *peers])
+    peers = ["segattn_cli.benchmarking.baselines.torch_danet"] if has_torch() else []
+    context.set_forkserver_preload(["segattn_cli.benchmarking.comparison", *peers])
     return context
 
 
@@ -129,7 +129,7 @@ def _answer(request: Request) -> Answer:
     return Answer(peaks, sample)
 
 
-def side_of(request: Request, device: str = "cpu") -> Side:
+def side_of(request: Request, device: str = "cpu") -> Implementation:
     """The side that is to be measured, which has not run yet."""
     case = request.case
     if not request.against:

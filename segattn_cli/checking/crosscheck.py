@@ -11,9 +11,9 @@ from backends.contract import Ops
 from backends.registry import PRECISIONS
 from reference.networks import NetworkConfig
 from segattn_cli.checking.cases import CASES
-from segattn_cli.checking.networks import NETWORKS, check_network
-from segattn_cli.checking.ops import check_op
-from segattn_cli.checking.results import Result
+from segattn_cli.checking.network_checks import NETWORKS, check_network
+from segattn_cli.checking.op_checks import check_op
+from segattn_cli.checking.results import CheckResult
 from segattn_cli.config import PRESETS, load_config
 from segattn_cli.errors import UsageError
 
@@ -66,7 +66,7 @@ def plan(
     )
 
 
-def run(backend: Ops, plan: Plan) -> Iterator[Result]:
+def run(backend: Ops, plan: Plan) -> Iterator[CheckResult]:
     """Compare ``backend`` with the reference as planned, ops first.
 
     What 16 bits and TF32 add is seen on small cases; NumPy, which computes their yardstick, is slow in float16.

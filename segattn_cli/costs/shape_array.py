@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass
-class Meter:
+class CostMeter:
     """Counts what is alive and what is computed."""
 
     alive: int = 0  # bytes
@@ -33,7 +33,7 @@ class ShapeArray:
 
     It counts as memory for as long as anything refers to it, as a NumPy array does.
 
-    >>> meter = Meter()
+    >>> meter = CostMeter()
     >>> x = ShapeArray((2, 3), np.float32, meter)
     >>> y = (x + 1.0).reshape(-1)
     >>> y.shape, meter.alive
@@ -43,7 +43,7 @@ class ShapeArray:
     (0, 48)
     """
 
-    def __init__(self, shape: Sequence[int], dtype: Any, meter: Meter, base: ShapeArray | None = None) -> None:
+    def __init__(self, shape: Sequence[int], dtype: Any, meter: CostMeter, base: ShapeArray | None = None) -> None:
         self.shape: Any = tuple(shape)
         self.dtype = np.dtype(dtype)
         self.ndim = len(self.shape)

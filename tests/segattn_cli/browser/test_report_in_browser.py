@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from segattn_cli.data.formats.scenes import CLASSES
-from segattn_cli.reporting import Report, read_history, report_page
+from segattn_cli.reporting import RunReport, read_history, report_page
 
 from ..reporting.made import report
 from ..runs.folders import WHOLE, run_folder, started, step, validated
@@ -21,7 +21,7 @@ WRONG = [230, 25, 75]
 def opened(visit: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """``opened(*reports, **how)``: the page about them, in the browser."""
 
-    def open_reports(*reports: Report, **how: Any) -> Any:
+    def open_reports(*reports: RunReport, **how: Any) -> Any:
         path = tmp_path / "page.html"
         path.write_text(report_page(reports), encoding="utf-8")
         return visit(path, **how).page
@@ -61,7 +61,7 @@ def test_the_figures_are_those_of_the_run(opened: Callable[..., Any], tmp_path: 
 def test_half_precision_shows_its_scale_and_what_it_skipped(opened: Callable[..., Any], tmp_path: Path) -> None:
     skipped = [step(n, loss_scale=2.0 ** (17 - n), skipped=n - 1, gradient_norm=None) for n in (2, 3)]
     events = [started(precision="float16"), step(1, loss_scale=2.0**16, skipped=0), *skipped, validated(3, 0.5)]
-    half = Report(read_history(run_folder(tmp_path / "half", events)))
+    half = RunReport(read_history(run_folder(tmp_path / "half", events)))
     page = opened(half)
     assert "float16\n2 steps skipped by the loss scale" in page.locator("#results").inner_text()
     chart = page.locator("#curves figure", has=page.locator("figcaption", has_text="loss scale"))
@@ -181,7 +181,7 @@ def test_runs_that_did_not_end_well(
     opened: Callable[..., Any], tmp_path: Path, events: list[dict[str, Any]], said: str
 ) -> None:
     history = read_history(run_folder(tmp_path / "run", events))
-    page = opened(Report(history, missing="It has no network yet."))
+    page = opened(RunReport(history, missing="It has no network yet."))
     assert said in page.locator("body").inner_text()
     assert "It has no network yet." in page.locator("#s-run-0").inner_text()
     assert page.locator("#warnings .note").count() == 1
@@ -192,7 +192,7 @@ def test_runs_that_did_not_end_well(
 def test_lines_that_lack_everything_are_no_obstacle(opened: Callable[..., Any], tmp_path: Path) -> None:
     kinds = ("started", "weights", "step", "validated", "non_finite")
     history = read_history(run_folder(tmp_path / "run", [{"event": kind} for kind in kinds]))
-    page = opened(Report(history, missing="It has no network yet."))
+    page = opened(RunReport(history, missing="It has no network yet."))
     assert page.locator("#curves").inner_text() == "There are no curves: nothing was logged yet."
     assert page.locator("#classes").inner_text() == "Nothing was validated yet."
 
@@ -278,6 +278,6 @@ def test_everything_that_can_be_used_has_a_name(opened: Callable[..., Any], tmp_
 
 def test_of_long_runs_there_are_means(opened: Callable[..., Any], tmp_path: Path) -> None:
     events = [started(steps=5000), *(step(n) for n in range(1, 5001)), validated(5000, 0.5)]
-    page = opened(Report(read_history(run_folder(tmp_path / "run", events)), missing="Left out."))
+    page = opened(RunReport(read_history(run_folder(tmp_path / "run", events)), missing="Left out."))
     assert "mean of 34 points. A point is the mean of up to 5 logged steps." in page.locator("#curves").inner_text()
     assert page.locator(".chart").first.locator("path.line").first.get_attribute("d").count("L") == 999

@@ -9,42 +9,42 @@ import pytest
 
 from backends import get_backend
 from reference.networks import NetworkConfig
-from segattn_cli.benchmarking.operations import (
+from segattn_cli.benchmarking.convolutions import ConvolutionCall, convolutions
+from segattn_cli.benchmarking.op_benchmarks import (
     KINK,
+    BackendOp,
     Call,
-    Computation,
-    Input,
+    RandomInput,
     _case,
     _convolution,
     _position_attention,
     attention_cases,
     ops_cases,
 )
-from segattn_cli.benchmarking.shapes import Convolution, convolutions
 from segattn_cli.benchmarking.timing import run_once
 
-MAP, CHANNELS = Input((2, 9, 7, 6)), Input((6,))
+MAP, CHANNELS = RandomInput((2, 9, 7, 6)), RandomInput((6,))
 #: One small call of every op that is timed.
 SMALL = {
-    "conv2d": _convolution(Convolution((2, 9, 7, 5), (3, 3, 5, 6), 2, 2, 2))[1],
-    "linear": Call("linear", (Input((2, 11, 6)), Input((6, 4)), Input((4,)))),
+    "conv2d": _convolution(ConvolutionCall((2, 9, 7, 5), (3, 3, 5, 6), 2, 2, 2))[1],
+    "linear": Call("linear", (RandomInput((2, 11, 6)), RandomInput((6, 4)), RandomInput((4,)))),
     "batch_norm_relu": Call("batch_norm_relu", (MAP, CHANNELS, CHANNELS, MAP)),
     "max_pool2d": Call("max_pool2d", (MAP,), {"window": 3, "stride": 2, "padding": 1}),
     "resize_bilinear": Call("resize_bilinear", (MAP,), {"size": (13, 11)}),
-    "softmax_cross_entropy": Call("softmax_cross_entropy", (MAP, Input((2, 9, 7), classes=6))),
+    "softmax_cross_entropy": Call("softmax_cross_entropy", (MAP, RandomInput((2, 9, 7), classes=6))),
     "position_attention": _position_attention(30, 4, 8)[1],
-    "channel_attention": Call("channel_attention", (Input((2, 30, 8), 0.3),)),
-    "scale_fusion": Call("scale_fusion", (Input((2, 1, 5, 6, 4)), Input((1, 5, 6, 2)))),
+    "channel_attention": Call("channel_attention", (RandomInput((2, 30, 8), 0.3),)),
+    "scale_fusion": Call("scale_fusion", (RandomInput((2, 1, 5, 6, 4)), RandomInput((1, 5, 6, 2)))),
 }
 
 
 def test_convolutions_are_found_by_running_the_network() -> None:
     config = NetworkConfig(classes=5, backbone="resnet18", head="fcn")
     found = convolutions(config, 1, 64, 96)
-    assert found[0] == Convolution((1, 64, 96, 3), (7, 7, 3, 64), 2, 3, 1)
-    assert found[1] == Convolution((1, 16, 24, 64), (3, 3, 64, 64), 1, 1, 1)
-    assert Convolution((1, 8, 12, 512), (3, 3, 512, 512), 1, 4, 4) in found  # layer4 at output stride 8
-    assert Convolution((1, 16, 24, 64), (1, 1, 64, 128), 2, 0, 1) in found  # the projection of layer2
+    assert found[0] == ConvolutionCall((1, 64, 96, 3), (7, 7, 3, 64), 2, 3, 1)
+    assert found[1] == ConvolutionCall((1, 16, 24, 64), (3, 3, 64, 64), 1, 1, 1)
+    assert ConvolutionCall((1, 8, 12, 512), (3, 3, 512, 512), 1, 4, 4) in found  # layer4 at output stride 8
+    assert ConvolutionCall((1, 16, 24, 64), (1, 1, 64, 128), 2, 0, 1) in found  # the projection of layer2
     assert len(set(found)) == len(found)
 
 
@@ -61,7 +61,7 @@ def test_the_suite_has_every_convolution_of_danet_and_every_op() -> None:
 
 
 def test_a_multiply_add_counts_as_two_operations() -> None:
-    _, convolution = _convolution(Convolution((2, 8, 8, 3), (3, 3, 3, 5), 2, 1, 1))
+    _, convolution = _convolution(ConvolutionCall((2, 8, 8, 3), (3, 3, 3, 5), 2, 1, 1))
     forward = 2 * (2 * 4 * 4) * 5 * (3 * 3 * 3)
     assert convolution.operations() == {"forward": forward, "backward": 2 * forward}
     linear = SMALL["linear"].operations()
@@ -82,7 +82,7 @@ def test_both_sides_get_the_same_numbers() -> None:
 
 
 def test_no_relu_stands_on_its_kink() -> None:
-    map_ = Input((2, 50, 50, 6))
+    map_ = RandomInput((2, 50, 50, 6))
     (x, scale, shift, residual), _ = Call("batch_norm_relu", (map_, CHANNELS, CHANNELS, map_)).draw()
     z = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5) * scale + shift + residual
     assert np.abs(z).min() > KINK / 2
@@ -111,7 +111,7 @@ def test_every_way_of_pytorch_agrees_with_the_reference(op: str) -> None:
 @pytest.mark.parametrize("op", SMALL)
 def test_a_wrong_gradient_is_found(op: str) -> None:
     case = _case("ops", "small", SMALL[op])
-    side = Computation(SMALL[op], ("forward", "backward"), get_backend("reference"))
+    side = BackendOp(SMALL[op], ("forward", "backward"), get_backend("reference"))
     run_once(side)
     right = side.results()
     assert case.difference(right, right) == ""

@@ -12,9 +12,9 @@ from backends import get_backend
 from backends.contract import Ops
 from reference.layers import Context
 from reference.networks import Objective, build_network
-from segattn_cli.checking.networks import NETWORKS
-from segattn_cli.costs.ops import CountingOps
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.checking.network_checks import NETWORKS
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
 NAMES = sorted(name for name in vars(Ops) if not name.startswith("_"))
 
@@ -30,7 +30,7 @@ def test_the_signatures_are_those_of_the_contract(op: str) -> None:
 
 
 def shapes(*shape: int) -> ShapeArray:
-    return ShapeArray(shape, np.float32, Meter())
+    return ShapeArray(shape, np.float32, CostMeter())
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def shapes(*shape: int) -> ShapeArray:
     ],
 )
 def test_multiply_adds_by_hand(op: str, inputs: list, options: dict, forward: int, backward: int) -> None:
-    meter = Meter()
+    meter = CostMeter()
     ops = CountingOps(meter)
     y, cache = getattr(ops, op)(*[shapes(*shape) for shape in inputs], **options)
     assert (meter.forward, meter.backward) == (forward, 0)
@@ -56,7 +56,7 @@ def test_multiply_adds_by_hand(op: str, inputs: list, options: dict, forward: in
 
 @pytest.mark.parametrize("op", ["conv2d", "conv2d_relu"])
 def test_a_gradient_that_nobody_needs_costs_nothing(op: str) -> None:
-    meter = Meter()
+    meter = CostMeter()
     ops = CountingOps(meter)
     y, cache = getattr(ops, op)(shapes(1, 9, 9, 3), shapes(3, 3, 3, 5), padding=1)
     dx, *_ = getattr(ops, f"{op}_backward")(y, cache, needs_dx=False)
@@ -88,7 +88,7 @@ def test_shapes_are_those_of_a_real_pass(name: str) -> None:
         objective.backward(ctx)
         return seen, ctx
 
-    ops = CountingOps(Meter())
+    ops = CountingOps(CostMeter())
     counted, ctx = passed(
         ops, {name: ops.asarray(value) for name, value in params.items()}, ops.asarray(images), ops.asarray(labels)
     )
@@ -105,7 +105,7 @@ def test_shapes_are_those_of_a_real_pass(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_pass_leaves_nothing_behind(name: str) -> None:
     network = build_network(NETWORKS[name])
-    meter, weights = Meter(), Meter()
+    meter, weights = CostMeter(), CostMeter()
     params = {name: ShapeArray(shape, np.float32, weights) for name, shape in network.shapes().items()}
     ctx = Context(CountingOps(meter), params, keep_caches=True, batch_statistics=True)
     images, labels = ShapeArray((1, 37, 50, 3), np.float32, meter), ShapeArray((1, 37, 50), np.int32, meter)
@@ -117,7 +117,7 @@ def test_a_pass_leaves_nothing_behind(name: str) -> None:
 
 
 def test_arrays_come_and_go() -> None:
-    ops = CountingOps(Meter())
+    ops = CountingOps(CostMeter())
     x = ops.asarray(np.zeros((2, 3), np.int32))
     assert (x.shape, x.dtype) == ((2, 3), np.int32)
     assert ops.asarray(x) is x

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from segattn_cli.benchmarking import SUITES, Difference, Note, Plan, Row, Started, plan, run
-from segattn_cli.benchmarking.memory import Answer, MeasurementError, Peak
+from segattn_cli.benchmarking import SUITES, BenchmarkPlan, Mismatch, Note, Row, Started, plan, run
+from segattn_cli.benchmarking.peak_memory import Answer, MeasurementError, Peak
 from segattn_cli.errors import UsageError
 
-ENGINE = importlib.import_module("segattn_cli.benchmarking.run")  # the package has a function of that name
+ENGINE = importlib.import_module("segattn_cli.benchmarking.comparison")  # the package has a function of that name
 METER = importlib.import_module("segattn_cli.benchmarking.meter")
 CONTRACT = {
     "subject", "work", "shape", "dtype", "seconds", "gflops", "peak_share", "extra_bytes", "peer", "peer_seconds",
@@ -22,7 +22,7 @@ CONTRACT = {
 
 def events(*cases: Any, **options: Any) -> list[Any]:
     options = {"backend": "reference", "repeat": 2, "memory": False} | options
-    return list(run(Plan(cases, **options), {"float32": 100.0}))
+    return list(run(BenchmarkPlan(cases, **options), {"float32": 100.0}))
 
 
 def rows(*cases: Any, **options: Any) -> list[Row]:
@@ -66,7 +66,7 @@ def test_works_of_different_groups_may_have_different_peers(toy, toy_case) -> No
 def test_a_wrong_op_is_found_and_not_timed(toy, toy_case, log) -> None:
     case = toy_case({"plain": lambda: toy("theirs")}, ours=lambda ops, precision: toy("ours", value=0.7))
     _, difference = events(case)
-    assert isinstance(difference, Difference)
+    assert isinstance(difference, Mismatch)
     assert difference.sentence.startswith("toy 2×3 is not timed: y is off by 2.0e-01 of its largest value")
     assert log.count(("ours", "forward")) == 1
 
@@ -74,7 +74,7 @@ def test_a_wrong_op_is_found_and_not_timed(toy, toy_case, log) -> None:
 def test_the_other_cases_go_on_after_a_difference(toy, toy_case) -> None:
     ways = {"plain": lambda: toy("theirs")}
     found = events(toy_case(ways, ours=lambda ops, precision: toy(value=0.7)), toy_case(ways))
-    assert [type(event) for event in found] == [Started, Difference, Started, Row, Row]
+    assert [type(event) for event in found] == [Started, Mismatch, Started, Row, Row]
 
 
 def test_a_way_that_cannot_run_is_left_out_with_a_note(toy, toy_case) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from segattn_cli.benchmarking.peers.torch_ops import (
+from segattn_cli.benchmarking.baselines.torch_ops import (
     HALVES,
     position_attention,
     position_attention_padded_sdpa,
@@ -42,11 +42,11 @@ ATTENTIONS = {
 }
 
 
-class Peer:
+class TorchNetwork:
     """A network on given images, a train step and an inference as often as wanted."""
 
     def __init__(
-        self, network: Network, layout: str, images: np.ndarray, labels: np.ndarray, works: Sequence[str],
+        self, network: DANet, layout: str, images: np.ndarray, labels: np.ndarray, works: Sequence[str],
         *, device: str = "cpu", precision: str = "float32", autocast: bool = True, folded: bool = False,
         compiled: bool = False,
     ) -> None:
@@ -113,14 +113,14 @@ def peers(
     backbone: str, classes: int, scales: Sequence[float], params: Mapping[str, np.ndarray], images: np.ndarray,
     labels: np.ndarray, works: Sequence[str], *, layouts: Sequence[str] = ("contiguous", "channels-last"),
     device: str = "cpu", precision: str = "float32", compiled: bool = False,
-) -> Iterator[tuple[str, Callable[[], Peer]]]:
+) -> Iterator[tuple[str, Callable[[], TorchNetwork]]]:
     """Every way to run the network, by what it is called; each is prepared when it is called for."""
     prepare(device, precision)
 
-    def build(layout: str, attention: str, works: Sequence[str] = works, **how: bool) -> Peer:
-        network = Network(backbone, classes, scales, attention=attention)
+    def build(layout: str, attention: str, works: Sequence[str] = works, **how: bool) -> TorchNetwork:
+        network = DANet(backbone, classes, scales, attention=attention)
         network.load(params)
-        return Peer(network, layout, images, labels, works, device=device, precision=precision, **how)
+        return TorchNetwork(network, layout, images, labels, works, device=device, precision=precision, **how)
 
     if device == "cpu":
         for layout in layouts:
@@ -133,8 +133,8 @@ def peers(
 
 
 def _ways_on_a_gpu(
-    build: Callable[..., Peer], works: Sequence[str], precision: str
-) -> Iterator[tuple[str, Callable[[], Peer]]]:
+    build: Callable[..., TorchNetwork], works: Sequence[str], precision: str
+) -> Iterator[tuple[str, Callable[[], TorchNetwork]]]:
     """Of float32 in both layouts, of the others in that of the matrix instructions."""
     last = "channels-last"
     if precision == "float32":
@@ -355,7 +355,7 @@ class ScaleAttention(nn.Module):
         return self.conv2(F.relu(self.conv1(torch.cat(list(features), dim=1)), inplace=True))
 
 
-class Network(nn.Module):
+class DANet(nn.Module):
     """DANet; with several scales, the same DANet at each of them, fused by attention to scale."""
 
     def __init__(

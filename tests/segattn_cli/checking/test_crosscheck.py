@@ -17,7 +17,7 @@ from backends.tolerances import compare, failure
 from reference.networks.config import CHANNEL_FORMS, FUSIONS, HEADS, SCALE_CLASSIFIERS
 from segattn_cli.checking import DTYPES, GPU_DTYPES, plan, run
 from segattn_cli.checking.cases import CASES
-from segattn_cli.checking.networks import NETWORKS
+from segattn_cli.checking.network_checks import NETWORKS
 from segattn_cli.checking.results import summarise
 from segattn_cli.commands.check import check
 from segattn_cli.errors import ExitCode, OutputError, UsageError

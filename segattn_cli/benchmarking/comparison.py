@@ -12,12 +12,11 @@ from backends import BackendError, get_backend
 from backends.contract import Ops
 from backends.precision import array_dtype
 from segattn_cli.benchmarking.agreement import too_far
-from segattn_cli.benchmarking.cases import Case, Side
-from segattn_cli.benchmarking.competitors import PEERS, peer_sides
-from segattn_cli.benchmarking.memory import Answer, MeasurementError, Peak, Request, measure_afresh
+from segattn_cli.benchmarking.benchmark import Benchmark, Implementation
 from segattn_cli.benchmarking.meter import Meter, meter_of
-from segattn_cli.benchmarking.networks import gpu_network_cases, memory_cases, networks_cases
-from segattn_cli.benchmarking.operations import attention_cases, gpu_attention_cases, ops_cases
+from segattn_cli.benchmarking.network_benchmarks import gpu_network_cases, memory_cases, networks_cases
+from segattn_cli.benchmarking.op_benchmarks import attention_cases, gpu_attention_cases, ops_cases
+from segattn_cli.benchmarking.peak_memory import Answer, MeasurementError, Peak, Request, measure_afresh
 from segattn_cli.benchmarking.timing import (
     LONG,
     Seconds,
@@ -28,9 +27,10 @@ from segattn_cli.benchmarking.timing import (
     trial,
     until_queued,
 )
+from segattn_cli.benchmarking.variants import PEERS, peer_sides
 from segattn_cli.errors import UsageError
 
-SUITES: dict[str, Callable[[], list[Case]]] = {
+SUITES: dict[str, Callable[[], list[Benchmark]]] = {
     "ops": ops_cases,
     "networks": networks_cases,
     "attention": attention_cases,
@@ -39,10 +39,10 @@ SUITES: dict[str, Callable[[], list[Case]]] = {
 }
 
 
-class Plan(NamedTuple):
+class BenchmarkPlan(NamedTuple):
     """Which cases are timed, against whom and how."""
 
-    cases: Sequence[Case]
+    cases: Sequence[Benchmark]
     backend: str = "numpy"
     against: str = "torch"
     repeat: int | None = None  # rounds; None for as many as there is time for
@@ -96,7 +96,7 @@ class Started(NamedTuple):
 
     number: int
     total: int
-    case: Case
+    case: Benchmark
 
 
 class Note(NamedTuple):
@@ -105,20 +105,20 @@ class Note(NamedTuple):
     sentence: str
 
 
-class Difference(NamedTuple):
+class Mismatch(NamedTuple):
     """Both sides compute different numbers, or ours computes none, so the case was not timed."""
 
     sentence: str
 
 
-Event = Started | Row | Note | Difference
+Event = Started | Row | Note | Mismatch
 
 
 def plan(
     suite: str = "all", only: Sequence[str] = (), *, backend: str = "numpy", against: str = "torch",
     precisions: Sequence[str] = ("float32",), repeat: int | None = None, memory: bool = True,
     compiled: bool | None = None,
-) -> Plan:
+) -> BenchmarkPlan:
     """The plan for a suite, or ``all`` that suit the backend; ``only`` keeps what has one of these in its title.
 
     Raises :class:`UsageError` for a name that does not exist, and where nothing is left.
@@ -141,10 +141,10 @@ def plan(
         wanted = f" with {' or '.join(map(repr, only))} in its title" if only else " that measures no memory"
         raise UsageError(f"The suite {suite} has no case{wanted}: `segattn bench --list` has all.")
     cases = [replace(case, precision=precision) for case in cases for precision in precisions]
-    return Plan(cases, backend, against, repeat, memory, compiled)
+    return BenchmarkPlan(cases, backend, against, repeat, memory, compiled)
 
 
-def run(plan: Plan, peaks: Mapping[str, float]) -> Iterator[Event]:
+def run(plan: BenchmarkPlan, peaks: Mapping[str, float]) -> Iterator[Event]:
     """Time as planned, where a matrix product reaches so many GFLOP/s by precision.
 
     Raises :class:`BackendError` where nothing can be timed at all; one case that cannot does not cost the others.
@@ -156,9 +156,9 @@ def run(plan: Plan, peaks: Mapping[str, float]) -> Iterator[Event]:
         except BackendError:
             raise
         except Disagreement as problem:
-            yield Difference(f"{case.title}{_in(case)} is not timed: {problem}.")
+            yield Mismatch(f"{case.title}{_in(case)} is not timed: {problem}.")
         except Exception as error:
-            yield Difference(f"{case.title}{_in(case)} is not timed: it cannot run: {_first_line(error)}")
+            yield Mismatch(f"{case.title}{_in(case)} is not timed: it cannot run: {_first_line(error)}")
 
 
 class Disagreement(Exception):
@@ -171,11 +171,11 @@ class Chosen(NamedTuple):
     total: float  # seconds of the group
     seconds: Seconds  # of each work
     name: str
-    side: Side
+    side: Implementation
     errors: Mapping[str, float]
 
 
-def _run(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
+def _run(case: Benchmark, plan: BenchmarkPlan, peak: float | None) -> Iterator[Event]:
     ops = get_backend(plan.backend, case.precision)
     meter = meter_of(ops, plan.against)
     exact = _exact(ops, case) if meter.exact else None
@@ -207,7 +207,7 @@ def _run(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
 
 
 def _choose(
-    case: Case, plan: Plan, meter: Meter, results: Any, exact: Any, errors: Mapping[str, float]
+    case: Benchmark, plan: BenchmarkPlan, meter: Meter, results: Any, exact: Any, errors: Mapping[str, float]
 ) -> Generator[Note, None, tuple[dict[str, Chosen], dict[str, Seconds]]]:
     """The fastest of the peer's ways by work, and the seconds of all of them. Raises :class:`Disagreement`."""
     best: dict[str, Chosen] = {}
@@ -242,14 +242,14 @@ def _choose(
     return best, ways
 
 
-def _exact(ops: Ops, case: Case) -> Any:
+def _exact(ops: Ops, case: Benchmark) -> Any:
     """What the case computes in float64, from the same inputs."""
     side = case.ours(ops, case.precision, exact=True)
     run_once(side)
     return side.results()
 
 
-def _start(make: Callable[[], Side], meter: Meter) -> tuple[Side, Seconds, Any]:
+def _start(make: Callable[[], Implementation], meter: Meter) -> tuple[Implementation, Seconds, Any]:
     """A side that is warm, what its works took, and what they computed at first: a network goes on to learn."""
     meter.release()
     side = make()
@@ -261,7 +261,7 @@ def _start(make: Callable[[], Side], meter: Meter) -> tuple[Side, Seconds, Any]:
 
 
 def _difference(
-    case: Case, ours: Any, theirs: Any, errors: Mapping[str, float], their_errors: Mapping[str, float]
+    case: Benchmark, ours: Any, theirs: Any, errors: Mapping[str, float], their_errors: Mapping[str, float]
 ) -> str:
     """What is wrong with our results, or "": beside float64 where that was computed, else beside the peer's."""
     if errors:
@@ -269,7 +269,7 @@ def _difference(
     return case.difference(ours, theirs)
 
 
-def _queued(ours: Side, theirs: Mapping[str, Side], meter: Meter) -> tuple[Seconds, Seconds]:
+def _queued(ours: Implementation, theirs: Mapping[str, Implementation], meter: Meter) -> tuple[Seconds, Seconds]:
     """After how long the host is free again, on both sides; on the host itself there is nothing to ask."""
     if not meter.queues:
         return {}, {}
@@ -280,7 +280,7 @@ def _queued(ours: Side, theirs: Mapping[str, Side], meter: Meter) -> tuple[Secon
     return until_queued(ours, ours.works, meter.queue_seconds), their_queued
 
 
-def _run_once(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
+def _run_once(case: Benchmark, plan: BenchmarkPlan, peak: float | None) -> Iterator[Event]:
     """A case too large for turns: each side, in each of its ways, runs once in a process of its own."""
     ours = measure_afresh(Request(case, plan.backend))
     found: dict[str, Answer] = {}
@@ -302,12 +302,12 @@ def _run_once(case: Case, plan: Plan, peak: float | None) -> Iterator[Event]:
         )  # fmt: skip
 
 
-def _peer(plan: Plan, way: str | None) -> str | None:
+def _peer(plan: BenchmarkPlan, way: str | None) -> str | None:
     return way if way is None or way == plan.against else f"{plan.against} {way}"
 
 
 def _row(
-    case: Case, work: str, operations: int | None, peak: float | None, timing: Timing, ours: Peak | None,
+    case: Benchmark, work: str, operations: int | None, peak: float | None, timing: Timing, ours: Peak | None,
     peer: str | None, peer_timing: Timing | None, theirs: Peak | None,
 ) -> Row:
     gflops = operations / timing.seconds / 1e9 if operations else None
@@ -326,7 +326,7 @@ def _row(
 
 
 def _peaks(
-    case: Case, plan: Plan, ways: Mapping[str, str], meter: Meter
+    case: Benchmark, plan: BenchmarkPlan, ways: Mapping[str, str], meter: Meter
 ) -> Generator[Note, None, tuple[dict[str, Peak], dict[str, Peak]]]:
     """Our peaks and the peer's by work; ``ways`` has the way in which the peer does each."""
     ours: dict[str, Peak] = {}
@@ -344,7 +344,7 @@ def _peaks(
     return ours, theirs
 
 
-def _too_large(case: Case, way: str, meter: Meter) -> str:
+def _too_large(case: Benchmark, way: str, meter: Meter) -> str:
     """A sentence where the peer's ``way`` would need more memory than is free; or ""."""
     if way not in case.peer_bytes:
         return ""
@@ -357,7 +357,7 @@ def _too_large(case: Case, way: str, meter: Meter) -> str:
     )
 
 
-def _in(case: Case) -> str:
+def _in(case: Benchmark) -> str:
     """The precision, where it is not the usual one."""
     return "" if case.precision == "float32" else f" in {case.precision}"
 

@@ -26,7 +26,7 @@ from backends.tolerances import Comparison, compare, failure
 from reference.layers import Context
 from reference.networks import NetworkConfig, Objective, build_network
 from segattn_cli.checking.lockstep import LockStep, plain_dtype, plain_error
-from segattn_cli.checking.results import Result, summarise
+from segattn_cli.checking.results import CheckResult, summarise
 
 #: Small networks that together have every head, fusion, kind of supervision and scale classifier.
 NETWORKS = {
@@ -94,7 +94,7 @@ class Trial:
         self.network.predict(ops.asarray(self.images.astype(maps)), Context(ops, params, observe=observe))
 
 
-def check_network(backend: Ops, name: str, config: NetworkConfig, dtype: str) -> Iterator[Result]:
+def check_network(backend: Ops, name: str, config: NetworkConfig, dtype: str) -> Iterator[CheckResult]:
     """Compare the network ``config`` on ``backend`` with the reference, in lock step and end to end."""
     trial = Trial(config)
     for case, run in (("training, lock step", trial.train), ("inference, lock step", trial.predict)):

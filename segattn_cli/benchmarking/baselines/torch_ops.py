@@ -39,7 +39,7 @@ class Op(NamedTuple):
     float_vectors: bool = False  # whether what has one value a channel stays float32 beside maps of 16 bits
 
 
-class Computation:
+class TorchOp:
     """An op on given inputs, forward and backward as often as wanted."""
 
     def __init__(
@@ -87,11 +87,11 @@ def computations(
     name: str, inputs: Sequence[np.ndarray], dy: np.ndarray, options: Mapping[str, Any],
     works: Sequence[str] = ("forward", "backward"), *, device: str = "cpu", precision: str = "float32",
     compiled: bool = False,
-) -> Iterator[tuple[str, Callable[[], Computation]]]:
+) -> Iterator[tuple[str, Callable[[], TorchOp]]]:
     """Every way to compute the op ``name``, by what it is called; each is prepared when it is called for."""
     prepare(device, precision)
     op = OPS[name]
-    compute = partial(Computation, op, works=works, device=device, precision=precision)
+    compute = partial(TorchOp, op, works=works, device=device, precision=precision)
     functions = op.functions
     if name == "position_attention" and device == "cuda":
         functions = CUDA_POSITION_ATTENTIONS
@@ -101,7 +101,7 @@ def computations(
             yield called or "plain", partial(compute, function, layout, inputs, dy, options)
     if name == "position_attention" and compiled:
 
-        def compile_plain() -> Computation:
+        def compile_plain() -> TorchOp:
             torch.compiler.reset()  # or shapes and dtypes of earlier cases count against a limit
             function = torch.compile(position_attention, dynamic=False)
             return compute(function, op.layouts[0], inputs, dy, options)

@@ -15,7 +15,7 @@ import numpy as np
 
 from reference.ops.windows import output_size
 from segattn_cli.costs import workspace
-from segattn_cli.costs.shapes import Meter, ShapeArray
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 from segattn_cli.costs.workspace import Convolution
 
 
@@ -38,7 +38,7 @@ class NormCache(NamedTuple):
 class CountingOps:
     """A backend whose arrays are shapes. ``threads`` is how many the backend ``numpy`` would have.
 
-    >>> meter = Meter()
+    >>> meter = CostMeter()
     >>> ops = CountingOps(meter)
     >>> x, weight = ops.asarray(np.ones((1, 4, 4, 3), np.float32)), ops.asarray(np.ones((3, 3, 3, 8), np.float32))
     >>> y, cache = ops.conv2d(x, weight, padding=1)
@@ -48,7 +48,7 @@ class CountingOps:
 
     name = "counting"
 
-    def __init__(self, meter: Meter, threads: int = 1) -> None:
+    def __init__(self, meter: CostMeter, threads: int = 1) -> None:
         self.meter = meter
         self.threads = threads
 

@@ -12,13 +12,13 @@ from backends import BackendError, get_backend
 from backends.contract import Ops
 from backends.numpy.threads import thread_count
 from backends.registry import PRECISIONS
-from segattn_cli.benchmarking.cases import Case, Sides
+from segattn_cli.benchmarking.benchmark import Benchmark, Variants
 
 COMPILERS = ("g++", "clang++", "cl")
 PEERS = ("torch", "reference")
 
 
-def peer_sides(case: Case, against: str, *, device: str = "cpu", compiled: bool | None = None) -> Sides:
+def peer_sides(case: Benchmark, against: str, *, device: str = "cpu", compiled: bool | None = None) -> Variants:
     """Every way in which the peer ``against`` can do ``case``; the reference does it in float32."""
     if against == "reference":
         return [("reference", partial(case.ours, get_backend("reference"), "float32"))]

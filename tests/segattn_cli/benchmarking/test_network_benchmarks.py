@@ -10,7 +10,7 @@ import pytest
 from backends import get_backend
 from reference.networks import NetworkConfig
 from segattn_cli.benchmarking.agreement import networks_difference
-from segattn_cli.benchmarking.networks import Trial, memory_cases, network_case, networks_cases
+from segattn_cli.benchmarking.network_benchmarks import NetworkSetup, memory_cases, network_case, networks_cases
 from segattn_cli.benchmarking.timing import run_once
 
 SMALL = {
@@ -52,7 +52,7 @@ def test_both_sides_step_alike(torch: Any) -> None:
 
 
 def test_the_weights_are_those_of_a_network_in_training() -> None:
-    params = Trial(SMALL["two scales"], (1, 33, 33)).params()
+    params = NetworkSetup(SMALL["two scales"], (1, 33, 33)).params()
     assert float(params["head.position.gate"]) == 0.5
     assert np.ptp(params["scale_attention.conv2.weight"]) > 0
     assert np.ptp(params["backbone.layer4.1.bn2.running_var"]) > 0

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 Shape = tuple[int, ...]
 
 
-class Side(Protocol):
+class Implementation(Protocol):
     """One side of a comparison, with its inputs ready: what is timed is a call of one of its works.
 
     Works are called in order: "backward" after "forward". A GPU may still be busy when a call returns: the clock
@@ -23,12 +23,12 @@ class Side(Protocol):
         """What the last calls computed, as NumPy arrays in their own dtype and the project's order of axes."""
 
 
-#: Sides by what they are called; each is made when it is called for.
-Sides = Iterable[tuple[str, Callable[[], Side]]]
+#: Variants by what they are called; each is made when it is called for.
+Variants = Iterable[tuple[str, Callable[[], Implementation]]]
 
 
 @dataclass(frozen=True)
-class Case:
+class Benchmark:
     """One subject at one shape in one precision; it can be pickled, and its sides draw inputs only when made."""
 
     suite: str
@@ -36,14 +36,14 @@ class Case:
     shape: str
     groups: Sequence[Sequence[str]]  # works in order; those of a group are done in one way, others maybe in another
     operations: Callable[[], Mapping[str, int | None]]  # by work; a multiply-add is 2. None where there are none
-    ours: Callable[..., Side]  # takes ops and a precision; with ``exact=True`` it computes in float64
-    torch: Callable[..., Sides]  # every way to do it in PyTorch; takes ``device``, ``precision`` and ``compiled``
+    ours: Callable[..., Implementation]  # takes ops and a precision; with ``exact=True`` it computes in float64
+    torch: Callable[..., Variants]  # those of PyTorch; takes ``device``, ``precision`` and ``compiled``
     difference: Callable[[Any, Any], str]  # our and their results in float32 → what is wrong with ours, or ""
     errors: Callable[[Any, Any], Mapping[str, float]]  # results and exact ones → how far off each work's are
     tolerances: Mapping[str, Mapping[str, float]]  # of these errors, by work and by precision
     precision: str = "float32"
     peer_bytes: Mapping[str, int] = field(default_factory=dict)  # peer → roughly its needs in float32, if large
-    warm_up: Callable[[], Case] | None = None  # loads and compiles what this one needs; None: the case itself
+    warm_up: Callable[[], Benchmark] | None = None  # loads and compiles what this one needs; None: the case itself
     once: bool = False  # too large for turns: each side runs once, in a process of its own
     device: str = ""  # "cuda" or "cpu" where it is for one kind only
 

@@ -10,10 +10,10 @@ from backends.contract import Ops
 from backends.precision import array_dtype, cast, is_floating
 from segattn_cli.checking.cases import Case, cases, lay_out
 from segattn_cli.checking.lockstep import JOINS, LockStep
-from segattn_cli.checking.results import Result, summarise
+from segattn_cli.checking.results import CheckResult, summarise
 
 
-def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Iterator[Result]:
+def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Iterator[CheckResult]:
     """Compare ``op`` of ``backend`` with the reference: two results a case, forward and backward.
 
     The oracle is the reference in float64 on the very inputs that the backend gets, those rounded to ``dtype``.
@@ -24,7 +24,7 @@ def check_op(backend: Ops, op: str, dtype: str, *, quick: bool = False) -> Itera
             yield from _check_case(backend, op, case, dtype)
 
 
-def _check_case(backend: Ops, op: str, case: Case, dtype: str) -> Iterator[Result]:
+def _check_case(backend: Ops, op: str, case: Case, dtype: str) -> Iterator[CheckResult]:
     step = LockStep(backend, dtype, conditioning=False)
     inputs = [_prepare(x, dtype, case.layout) for x in case.inputs]
     for n, x in enumerate(case.inputs):

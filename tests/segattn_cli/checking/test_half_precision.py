@@ -16,8 +16,8 @@ from reference.ops.checks import HALVES, vector_dtype
 from segattn_cli.checking import GPU_DTYPES, prepare
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.lockstep import GRADIENTS, JOINS
-from segattn_cli.checking.networks import NETWORKS, check_network
-from segattn_cli.checking.ops import check_op
+from segattn_cli.checking.network_checks import NETWORKS, check_network
+from segattn_cli.checking.op_checks import check_op
 
 
 class RoundedCache(NamedTuple):

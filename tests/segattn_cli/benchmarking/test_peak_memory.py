@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-import segattn_cli.benchmarking.memory
-from segattn_cli.benchmarking.memory import MeasurementError, Peak, Request, measure, measure_afresh
-from segattn_cli.benchmarking.operations import Call, Input, _case
+import segattn_cli.benchmarking.peak_memory
+from segattn_cli.benchmarking.op_benchmarks import Call, RandomInput, _case
+from segattn_cli.benchmarking.peak_memory import MeasurementError, Peak, Request, measure, measure_afresh
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
 
 KNOWN = """
 import numpy as np
-from segattn_cli.benchmarking.memory import measure
+from segattn_cli.benchmarking.peak_memory import measure
 
-class Side:
+class Implementation:
     kept = []
     def __init__(self):
         self.works = {"large": self.large, "small": self.small, "result": self.result}
@@ -33,7 +33,7 @@ class Side:
         return self.kept
 
 if __name__ == "__main__":
-    for peak in measure(Side()).values():
+    for peak in measure(Implementation()).values():
         print(peak.extra_bytes)
 """
 
@@ -49,19 +49,19 @@ def test_a_known_amount_is_measured() -> None:
 
 
 def test_nothing_is_claimed_where_the_peak_cannot_be_reset(monkeypatch, toy) -> None:
-    monkeypatch.setattr(segattn_cli.benchmarking.memory, "_reset_peak", lambda: False)
+    monkeypatch.setattr(segattn_cli.benchmarking.peak_memory, "_reset_peak", lambda: False)
     assert {peak.extra_bytes for peak in measure(toy()).values()} == {None}
 
 
 def test_nothing_is_claimed_without_proc(monkeypatch, tmp_path, toy) -> None:
-    monkeypatch.setattr(segattn_cli.benchmarking.memory, "PROCESS", tmp_path)
+    monkeypatch.setattr(segattn_cli.benchmarking.peak_memory, "PROCESS", tmp_path)
     forward = measure(toy())["forward"]
     assert forward == Peak(None, None, forward.seconds)
 
 
 def test_a_case_is_measured_in_a_process_of_its_own() -> None:
-    scores = Input((4, 1, 512, 512, 4))  # 16 MB
-    case = _case("ops", "tiny", Call("scale_fusion", (scores, Input((1, 512, 512, 4)))))
+    scores = RandomInput((4, 1, 512, 512, 4))  # 16 MB
+    case = _case("ops", "tiny", Call("scale_fusion", (scores, RandomInput((1, 512, 512, 4)))))
     answer = measure_afresh(Request(case, "reference"))
     assert list(answer.peaks) == ["forward", "backward"]
     assert answer.peaks["forward"].process_bytes > 30e6
