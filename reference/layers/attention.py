@@ -26,31 +26,33 @@ class PositionAttention(Layer):
     """
 
     def __init__(self, name: str, channels: int) -> None:
-        self.name = name
+        self.gate = f"{name}.gate"
+        self.attended = f"{name}.attended"
         inner = max(channels // 8, 1)
         self.query = Linear(f"{name}.query", channels, inner)
         self.key = Linear(f"{name}.key", channels, inner)
         self.value = Linear(f"{name}.value", channels, channels)
 
     def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
-        return {f"{self.name}.gate": np.zeros((), np.float32)}
+        return {self.gate: np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])  # (B, N, C)
         query = self.query.forward(tokens, ctx)  # (B, N, C/8)
         key = self.key.forward(tokens, ctx)  # (B, N, C/8)
         value = self.value.forward(tokens, ctx)  # (B, N, C)
-        attended = ctx.keep(f"{self.name}.attended", ctx.ops.position_attention(query, key, value))
-        gate = ctx.params[f"{self.name}.gate"]
-        y = ctx.keep(f"{self.name}.gate", ctx.ops.gated_residual(tokens, attended, gate))
+        attended = ctx.save(self.attended, ctx.ops.position_attention(query, key, value))
+        gate = ctx.params[self.gate]
+        y = ctx.save(self.gate, ctx.ops.gated_residual(tokens, attended, gate))
         return y.reshape(x.shape)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         shape = dy.shape
         dy = dy.reshape(shape[0], -1, shape[-1])  # (B, N, C)
-        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.pop())
-        ctx.accumulate(f"{self.name}.gate", dgate)
-        dquery, dkey, dvalue = ctx.ops.position_attention_backward(dattended, ctx.pop())
+        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.saved(self.gate))
+        ctx.accumulate(self.gate, dgate)
+        cache = ctx.saved(self.attended)
+        dquery, dkey, dvalue = ctx.ops.position_attention_backward(dattended, cache)
         dtokens = dtokens + self.value.backward(dvalue, ctx)
         dtokens = dtokens + self.key.backward(dkey, ctx)
         dtokens = dtokens + self.query.backward(dquery, ctx)
@@ -66,23 +68,25 @@ class ChannelAttention(Layer):
     """
 
     def __init__(self, name: str, form: str) -> None:
-        self.name = name
+        self.gate = f"{name}.gate"
+        self.attended = f"{name}.attended"
         self.form = form
 
     def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
-        return {f"{self.name}.gate": np.zeros((), np.float32)}
+        return {self.gate: np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])  # (B, N, C)
-        attended = ctx.keep(f"{self.name}.attended", ctx.ops.channel_attention(tokens, form=self.form))
-        gate = ctx.params[f"{self.name}.gate"]
-        y = ctx.keep(f"{self.name}.gate", ctx.ops.gated_residual(tokens, attended, gate))
+        attended = ctx.save(self.attended, ctx.ops.channel_attention(tokens, form=self.form))
+        gate = ctx.params[self.gate]
+        y = ctx.save(self.gate, ctx.ops.gated_residual(tokens, attended, gate))
         return y.reshape(x.shape)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         shape = dy.shape
         dy = dy.reshape(shape[0], -1, shape[-1])  # (B, N, C)
-        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.pop())
-        ctx.accumulate(f"{self.name}.gate", dgate)
-        dtokens = dtokens + ctx.ops.channel_attention_backward(dattended, ctx.pop())
+        dtokens, dattended, dgate = ctx.ops.gated_residual_backward(dy, ctx.saved(self.gate))
+        ctx.accumulate(self.gate, dgate)
+        cache = ctx.saved(self.attended)
+        dtokens = dtokens + ctx.ops.channel_attention_backward(dattended, cache)
         return dtokens.reshape(shape)

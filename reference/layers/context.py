@@ -1,14 +1,15 @@
 """What one pass through a network carries beside its input.
 
 Layers hold no state. All that a pass needs or leaves behind is in its :class:`Context`: the ops to compute with,
-the parameters, and a stack of caches. The forward pass *pushes* what the backward pass *pops*; a container's
-backward therefore visits its parts in the reverse order of its forward, and a reader can check the one against
-the other line by line.
+the parameters, and the caches. The forward pass saves each cache by name, ``ctx.save(name, op(…))``, and the
+backward pass takes it back by the same name, ``op_backward(dy, ctx.saved(name))``: each line of a backward names
+the forward line that it differentiates, and the last to be saved must be the first to be taken back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,52 +45,100 @@ class BatchStatistics:
         )
 
 
+def scoped_name(scope: str, name: str) -> str:
+    """The name of a tensor inside ``scope``; an empty one adds nothing.
+
+    >>> scoped_name("scale 0.5", "head.classifier"), scoped_name("", "head.classifier")
+    ('scale 0.5/head.classifier', 'head.classifier')
+    """
+    return "/".join(filter(None, (scope, name)))
+
+
 @dataclass
 class Context:
-    """One pass through a network: forward, then, when it keeps caches, backward once.
+    """One pass through a network: forward, then, with ``save_for_backward``, backward once.
 
-    ============================  =====================================================================
-    what for                      how
-    ============================  =====================================================================
-    inference                     ``Context(ops, params)``
-    training                      ``Context(ops, params, keep_caches=True, batch_statistics=True, draw_mask=…)``
-    training with frozen norms    ``Context(ops, params, keep_caches=True, draw_mask=…)``
-    ============================  =====================================================================
+    ========================  ===============================================================================
+    what for                  how
+    ========================  ===============================================================================
+    inference                 ``Context(ops, params)``
+    training                  ``Context(ops, params, save_for_backward=True, batch_statistics=True, draw_mask=…)``
+    training, norms frozen    ``Context(ops, params, save_for_backward=True, draw_mask=…)``
+    ========================  ===============================================================================
 
-    ``scope`` stands before every observed name; a network that runs several scales through the same layers
-    tells them apart by it. Without ``draw_mask`` dropout does nothing. After a forward pass with
-    ``batch_statistics``, ``statistics`` holds what each batch norm measured, by the norm's name: running means
-    are the trainer's to update. After a backward pass ``gradients`` holds one array for each parameter that the
-    result depends on.
+    Without ``draw_mask``, dropout does nothing. After a forward pass with ``batch_statistics``, ``statistics``
+    holds the mean and variance that each batch norm measured, by the norm's name; the trainer updates the running
+    statistics with them. After a backward pass, ``gradients`` holds one array for each parameter that the result
+    depends on.
     """
 
     ops: Any
     params: Mapping[str, Array]
-    keep_caches: bool = False
+    save_for_backward: bool = False
     batch_statistics: bool = False
     draw_mask: DrawMask | None = None
     observe: Observe | None = None
     scope: str = ""
     statistics: dict[str, BatchStatistics] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
-    _caches: list[Any] = field(default_factory=list, repr=False)
+    _saved: list[tuple[str, Any]] = field(default_factory=list, repr=False)
 
-    def push(self, cache: Any) -> None:
-        """Keep ``cache`` for the backward pass, or drop it at once when there will be none."""
-        if self.keep_caches:
-            self._caches.append(cache)
+    def save(self, name: str, result: tuple[Array, Any]) -> Array:
+        """Save the cache of ``y, cache = op(…)`` as ``name`` and return ``y``, which observers see by that name.
 
-    def pop(self) -> Any:
-        """Give back the cache that was pushed last."""
-        return self._caches.pop()
-
-    def keep(self, name: str, result: tuple[Array, Any]) -> Array:
-        """Push the cache of ``y, cache = op(...)`` and return ``y``, which observers see as ``name``."""
+        When there will be no backward pass, the cache is dropped at once.
+        """
         y, cache = result
-        self.push(cache)
+        if self.save_for_backward:
+            self._saved.append((scoped_name(self.scope, name), cache))
         if self.observe is not None:
-            self.observe(self.scope + name, y)
+            self.observe(scoped_name(self.scope, name), y)
         return y
+
+    def saved(self, name: str) -> Any:
+        """Take back the cache ``name``, which must be the one that was saved last.
+
+        >>> ctx = Context(ops=None, params={}, save_for_backward=True)
+        >>> x = ctx.save("conv2", (ctx.save("conv1", (0.0, "cache 1")), "cache 2"))
+        >>> ctx.saved("conv1")
+        Traceback (most recent call last):
+        RuntimeError: backward came to the cache of conv1 where that of conv2 was saved last
+        >>> ctx.saved("conv2"), ctx.saved("conv1")
+        ('cache 2', 'cache 1')
+
+        Raises:
+            RuntimeError: if another cache was saved last, or none is left.
+        """
+        wanted = scoped_name(self.scope, name)
+        if not self._saved:
+            reason = "none is left" if self.save_for_backward else "the forward pass ran without save_for_backward"
+            raise RuntimeError(f"backward came to the cache of {wanted}, but {reason}")
+        last, cache = self._saved[-1]
+        if wanted != last:
+            raise RuntimeError(f"backward came to the cache of {wanted} where that of {last} was saved last")
+        self._saved.pop()
+        return cache
+
+    def require_nothing_saved(self) -> None:
+        """Raise ``RuntimeError`` if a cache was saved and not taken back: the backward pass left a line out."""
+        if self._saved:
+            last, _ = self._saved[-1]
+            raise RuntimeError(f"backward ended where the cache of {last} was saved last")
+
+    @contextmanager
+    def scoped(self, name: str) -> Iterator[None]:
+        """Put ``name/`` before all names inside, where several scales run through the same layers.
+
+        >>> ctx = Context(ops=None, params={}, observe=lambda name, array: print(name))
+        >>> with ctx.scoped("scale 0.5"):
+        ...     y = ctx.save("backbone.conv1", (0.0, None))
+        scale 0.5/backbone.conv1
+        """
+        outer, self.scope = self.scope, scoped_name(self.scope, name)
+        try:
+            yield
+        finally:
+            self.scope = outer
 
     def measure(self, norm: str, mean: Array, variance: Array, count: int) -> None:
         """Note what the batch norm ``norm`` measured; a norm that several scales share pools its samples."""
@@ -105,6 +154,6 @@ class Context:
         if gradient is None:
             return
         if self.observe is not None:
-            self.observe(f"d {self.scope}{name}", gradient)
+            self.observe(f"d {scoped_name(self.scope, name)}", gradient)
         known = self.gradients.get(name)
         self.gradients[name] = gradient if known is None else known + gradient

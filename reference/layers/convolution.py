@@ -36,10 +36,10 @@ class Conv(Layer):
         return ctx.params[f"{self.name}.weight"], ctx.params.get(f"{self.name}.bias")
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        return ctx.keep(self.name, ctx.ops.conv2d(x, *self.weights(ctx), **self.geometry))  # (B, H', W', C_out)
+        return ctx.save(self.name, ctx.ops.conv2d(x, *self.weights(ctx), **self.geometry))  # (B, H', W', C_out)
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
-        dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.pop(), needs_dx=needs_dx)
+        dx, dweight, dbias = ctx.ops.conv2d_backward(dy, ctx.saved(self.name), needs_dx=needs_dx)
         ctx.accumulate(f"{self.name}.weight", dweight)
         ctx.accumulate(f"{self.name}.bias", dbias)
         return dx
@@ -55,10 +55,11 @@ class ConvRelu(Layer):
         self.conv = Conv(name, in_channels, out_channels, kernel, dilation=dilation)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        return ctx.keep(f"{self.name}.relu", ctx.ops.conv2d_relu(x, *self.conv.weights(ctx), **self.conv.geometry))
+        return ctx.save(f"{self.name}.relu", ctx.ops.conv2d_relu(x, *self.conv.weights(ctx), **self.conv.geometry))
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> Array:
-        dx, dweight, dbias, _ = ctx.ops.conv2d_relu_backward(dy, ctx.pop(), needs_dx=needs_dx)
+        cache = ctx.saved(f"{self.name}.relu")
+        dx, dweight, dbias, _ = ctx.ops.conv2d_relu_backward(dy, cache, needs_dx=needs_dx)
         ctx.accumulate(f"{self.name}.weight", dweight)
         ctx.accumulate(f"{self.name}.bias", dbias)
         return dx
@@ -104,23 +105,28 @@ class ConvNorm(Layer):
             y, cache = ctx.ops.batch_norm(y, *norm, training=ctx.batch_statistics)
         if ctx.batch_statistics:
             ctx.measure(self.norm, cache.mean, cache.variance, y.size // y.shape[-1])
-        return ctx.keep(self.norm, (y, cache))
+        return ctx.save(self.norm, (y, cache))
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> tuple[Array, Array | None]:
         """Returns ``dx`` (None where it is not needed) and the gradient of the residual (None without one)."""
         if self.relu:
-            dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.pop())
+            dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.saved(self.norm))
         else:
-            (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, ctx.pop()), None
+            (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, ctx.saved(self.norm)), None
         ctx.accumulate(f"{self.norm}.weight", dscale)
         ctx.accumulate(f"{self.norm}.bias", dshift)
         return self.conv.backward(dy, ctx, needs_dx=needs_dx), dresidual
 
     def _folded(self, x: Array, residual: Array | None, ctx: Context) -> Array:
+        if ctx.save_for_backward:
+            raise ValueError(
+                f"{self.norm} is folded into {self.conv.name} for inference: a backward pass needs the parameters "
+                "before Network.fold"
+            )
         if not self.relu:
             return self.conv.forward(x, ctx)
         weight, bias = self.conv.weights(ctx)
-        return ctx.keep(self.norm, ctx.ops.conv2d_relu(x, weight, bias, residual, **self.conv.geometry))
+        return ctx.save(self.norm, ctx.ops.conv2d_relu(x, weight, bias, residual, **self.conv.geometry))
 
     def fold(self, params: dict[str, Array], eps: float = 1e-5) -> None:
         """Replace, in the dict ``params``, the norm by a scaled weight and a bias of the convolution.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reference.layers.base import Array, Init, Layer, draw
-from reference.layers.context import Context
+from reference.layers.context import Context, scoped_name
 from reference.layers.initial import uniform_fan_in
 
 
@@ -25,10 +25,10 @@ class Linear(Layer):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         weight, bias = ctx.params[f"{self.name}.weight"], ctx.params[f"{self.name}.bias"]
-        return ctx.keep(self.name, ctx.ops.linear(x, weight, bias))  # (…, C_out)
+        return ctx.save(self.name, ctx.ops.linear(x, weight, bias))  # (…, C_out)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
-        dx, dweight, dbias = ctx.ops.linear_backward(dy, ctx.pop())
+        dx, dweight, dbias = ctx.ops.linear_backward(dy, ctx.saved(self.name))
         ctx.accumulate(f"{self.name}.weight", dweight)
         ctx.accumulate(f"{self.name}.bias", dbias)
         return dx
@@ -44,15 +44,15 @@ class Dropout(Layer):
 
     def forward(self, x: Array, ctx: Context) -> Array:
         if ctx.draw_mask is None or self.rate == 0:
-            ctx.push(None)
             return x
         shape = (x.shape[0], 1, 1, x.shape[-1]) if self.channels else tuple(x.shape)
-        keep = ctx.draw_mask(ctx.scope + self.name, shape, self.rate)
-        return ctx.keep(self.name, ctx.ops.dropout(x, keep, rate=self.rate))
+        mask = ctx.draw_mask(scoped_name(ctx.scope, self.name), shape, self.rate)
+        return ctx.save(self.name, ctx.ops.dropout(x, mask, rate=self.rate))
 
     def backward(self, dy: Array, ctx: Context) -> Array:
-        cache = ctx.pop()
-        return dy if cache is None else ctx.ops.dropout_backward(dy, cache)
+        if ctx.draw_mask is None or self.rate == 0:
+            return dy
+        return ctx.ops.dropout_backward(dy, ctx.saved(self.name))
 
 
 class Classifier(Layer):

@@ -12,7 +12,7 @@ from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.layers.linear import Classifier
-from reference.networks.outputs import HeadOutputs
+from reference.networks.outputs import HeadOutputs, Scores
 
 
 class AttentionBranch(Layer):
@@ -57,10 +57,10 @@ class SingleAttentionHead(Layer):
 
     def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
         features = self.branch.forward(x, ctx)  # (B, h, w, C)
-        return HeadOutputs(features, {"main": self.classifier.forward(features, ctx)})
+        return HeadOutputs(features, Scores(self.classifier.forward(features, ctx)))
 
-    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
+    def backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> Array:
+        dy = add(self.classifier.backward(dscores.main, ctx), dfeatures)
         return self.branch.backward(dy, ctx)
 
 
@@ -79,18 +79,19 @@ class DualAttentionHead(Layer):
         position = self.position.forward(x, ctx)  # (B, h, w, C)
         channel = self.channel.forward(x, ctx)  # (B, h, w, C)
         features = position + channel
-        scores = {"main": self.classifier.forward(features, ctx)}
-        if auxiliaries:
-            scores["position"] = self.position_classifier.forward(position, ctx)
-            scores["channel"] = self.channel_classifier.forward(channel, ctx)
-        return HeadOutputs(features, scores)
+        main = self.classifier.forward(features, ctx)  # (B, h, w, K)
+        if not auxiliaries:
+            return HeadOutputs(features, Scores(main))
+        position_scores = self.position_classifier.forward(position, ctx)
+        channel_scores = self.channel_classifier.forward(channel, ctx)
+        return HeadOutputs(features, Scores(main, position_scores, channel_scores))
 
-    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
+    def backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> Array:
         dposition = dchannel = None
-        if "channel" in dscores:
-            dchannel = self.channel_classifier.backward(dscores["channel"], ctx)
-            dposition = self.position_classifier.backward(dscores["position"], ctx)
-        dsum = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
+        if dscores.channel is not None:
+            dchannel = self.channel_classifier.backward(dscores.channel, ctx)
+            dposition = self.position_classifier.backward(dscores.position, ctx)
+        dsum = add(self.classifier.backward(dscores.main, ctx), dfeatures)
         dx_channel = self.channel.backward(add(dsum, dchannel), ctx)
         dx_position = self.position.backward(add(dsum, dposition), ctx)
         return dx_position + dx_channel

@@ -6,7 +6,7 @@ from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.layers.linear import Classifier
-from reference.networks.outputs import HeadOutputs
+from reference.networks.outputs import HeadOutputs, Scores
 
 
 class FCNHead(Layer):
@@ -19,9 +19,9 @@ class FCNHead(Layer):
 
     def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
         features = self.reduce.forward(x, ctx)  # (B, h, w, C)
-        return HeadOutputs(features, {"main": self.classifier.forward(features, ctx)})
+        return HeadOutputs(features, Scores(self.classifier.forward(features, ctx)))
 
-    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = add(self.classifier.backward(dscores["main"], ctx), dfeatures)
+    def backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> Array:
+        dy = add(self.classifier.backward(dscores.main, ctx), dfeatures)
         dx, _ = self.reduce.backward(dy, ctx)
         return dx

@@ -7,7 +7,7 @@ from reference.layers.context import Context
 from reference.layers.convolution import ConvRelu
 from reference.layers.initial import gaussian
 from reference.layers.linear import Dropout, Linear
-from reference.networks.outputs import HeadOutputs
+from reference.networks.outputs import HeadOutputs, Scores
 
 
 class LargeFOVHead(Layer):
@@ -27,9 +27,9 @@ class LargeFOVHead(Layer):
     def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
         x = self.drop6.forward(self.fc6.forward(x, ctx), ctx)
         features = self.drop7.forward(self.fc7.forward(x, ctx), ctx)  # (B, h, w, C)
-        return HeadOutputs(features, {"main": self.fc8.forward(features, ctx)})
+        return HeadOutputs(features, Scores(self.fc8.forward(features, ctx)))
 
-    def backward(self, dfeatures: Array | None, dscores: dict[str, Array], ctx: Context) -> Array:
-        dy = add(self.fc8.backward(dscores["main"], ctx), dfeatures)
+    def backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> Array:
+        dy = add(self.fc8.backward(dscores.main, ctx), dfeatures)
         dy = self.fc7.backward(self.drop7.backward(dy, ctx), ctx)
         return self.fc6.backward(self.drop6.backward(dy, ctx), ctx)

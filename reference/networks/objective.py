@@ -23,7 +23,7 @@ import numpy as np
 
 from reference.layers.base import Array
 from reference.layers.context import Context
-from reference.networks.outputs import AUXILIARIES, Outputs
+from reference.networks.outputs import Outputs, Scores
 from reference.networks.single_scale import Network
 
 
@@ -64,71 +64,80 @@ class Objective:
         class_weights: Sequence[float] | None = None, ignore_label: int = 255,
     ) -> None:
         self.network = network
-        self.weights = weights or LossWeights()
+        self.weights = weights = weights or LossWeights()
         self.class_weights = class_weights
         self.ignore_label = ignore_label
+        self.supervises_scales = len(network.scopes) > 1 and weights.extra_supervision != 0
 
     def forward(self, images: Array, labels: Array, ctx: Context) -> Loss:
         """The loss of ``images (B, H, W, 3)`` against ``labels (B, H, W)``."""
         outputs = self.network.forward(images, ctx)
-        total: Any = 0.0
-        parts: dict[str, Array] = {}
-        for name, weight in self._counted(outputs):
-            loss = self._cross_entropy(name, outputs.scores[name], labels, ctx)
-            total = total + weight * loss
-            part = name.split(" scale ")[0]  # "position scale 0.5" is a share of "position"
-            parts[part] = parts.get(part, 0.0) + loss * self._share(name)
+        parts = {"main": self._cross_entropy("main", outputs.main, labels, ctx)}
+        for scope, scores in zip(self.network.scopes, outputs.scales, strict=True):
+            with ctx.scoped(scope):
+                if self.supervises_scales:
+                    parts[scope] = self._cross_entropy("main", scores.main, labels, ctx)
+                for part, auxiliary in scores.auxiliaries():
+                    loss = self._cross_entropy(part, auxiliary, labels, ctx) / len(outputs.scales)
+                    parts[part] = parts[part] + loss if part in parts else loss
         if outputs.scale_classes is not None:
-            loss = self._scale_cross_entropy(outputs.scale_classes, ctx)
-            total = total + self.weights.scale_classifier * loss
-            parts["scale classifier"] = loss
-        ctx.push(outputs)
-        return Loss(total, parts, outputs)
+            parts["scale classifier"] = self._scale_cross_entropy(outputs.scale_classes, ctx)
+        total: Any = sum(self._weight(part) * loss for part, loss in parts.items())
+        return Loss(ctx.save("loss", (total, outputs)), parts, outputs)
 
     def backward(self, ctx: Context, dloss: float = 1.0) -> dict[str, Array]:
         """The gradient of ``dloss·total`` by every parameter's name."""
-        outputs = ctx.pop()
+        outputs = ctx.saved("loss")
         dscale_classes = None
         if outputs.scale_classes is not None:
-            weight = self.weights.scale_classifier * dloss
-            dscale_classes = ctx.ops.softmax_cross_entropy_backward(weight, ctx.pop())
-        dscores = {}
-        for name, weight in reversed(self._counted(outputs)):
-            dlogits = ctx.ops.softmax_cross_entropy_backward(weight * dloss, ctx.pop())
-            dscores[name] = ctx.ops.resize_bilinear_backward(dlogits, ctx.pop())
-        self.network.backward(dscores, ctx, dscale_classes)
+            dscale_classes = self._scale_cross_entropy_backward(self._weight("scale classifier") * dloss, ctx)
+        dscales: list[Scores] = []
+        for scope, scores in reversed(list(zip(self.network.scopes, outputs.scales, strict=True))):
+            with ctx.scoped(scope):
+                dauxiliaries = {}
+                for part, _ in reversed(scores.auxiliaries()):
+                    dpart = self._weight(part) / len(outputs.scales) * dloss
+                    dauxiliaries[part] = self._cross_entropy_backward(part, dpart, ctx)
+                dmain = None
+                if self.supervises_scales:
+                    dmain = self._cross_entropy_backward("main", self._weight(scope) * dloss, ctx)
+            dscales.insert(0, Scores(dmain, **dauxiliaries))
+        dmain = self._cross_entropy_backward("main", self._weight("main") * dloss, ctx)
+        self.network.backward(Outputs(dmain, dscales, scale_classes=dscale_classes), ctx)
+        ctx.require_nothing_saved()
         return ctx.gradients
 
-    def _counted(self, outputs: Outputs) -> list[tuple[str, float]]:
-        """The score maps that have a loss, each with its weight in the total."""
-        weights = {"main": 1.0} | {part: getattr(self.weights, part) for part in AUXILIARIES}
-        counted = []
-        for name in outputs.scores:
-            weight = weights.get(name.split(" ")[0], self.weights.extra_supervision) * self._share(name)
-            if weight or not name.startswith("scale"):
-                counted.append((name, weight))
-        return counted
-
-    def _share(self, name: str) -> float:
-        """A branch's loss is its mean over the scales, so that more scales do not make it weigh more."""
-        return 1.0 / len(self.network.config.scales) if name.startswith(AUXILIARIES) else 1.0
+    def _weight(self, part: str) -> float:
+        """The weight in the total of a part of the loss."""
+        if part == "main":
+            return 1.0
+        if part in self.network.scopes:
+            return self.weights.extra_supervision
+        return getattr(self.weights, part.replace(" ", "_"))
 
     def _cross_entropy(self, name: str, scores: Array, labels: Array, ctx: Context) -> Array:
         size = labels.shape[1:]
         align_corners = self.network.config.align_corners
-        logits = ctx.keep(f"{name}.resized", ctx.ops.resize_bilinear(scores, size, align_corners=align_corners))
+        logits = ctx.save(f"{name}.resized", ctx.ops.resize_bilinear(scores, size, align_corners=align_corners))
         class_weights = self.class_weights
         if class_weights is not None:
             class_weights = ctx.ops.asarray(class_weights, logits.dtype)
-        return ctx.keep(
+        return ctx.save(
             f"{name}.loss",
             ctx.ops.softmax_cross_entropy(
                 logits, labels, ignore_label=self.ignore_label, class_weights=class_weights
             ),
         )
 
+    def _cross_entropy_backward(self, name: str, dloss: float, ctx: Context) -> Array:
+        dlogits = ctx.ops.softmax_cross_entropy_backward(dloss, ctx.saved(f"{name}.loss"))
+        return ctx.ops.resize_bilinear_backward(dlogits, ctx.saved(f"{name}.resized"))
+
     def _scale_cross_entropy(self, logits: Array, ctx: Context) -> Array:
-        """Map m should be told to be map m: the mean over the maps and the batch."""
+        """The cross-entropy of the scale classifier, whose target for map m is m: a mean over maps and batch."""
         maps, batch, _ = logits.shape
         labels = ctx.ops.asarray(np.repeat(np.arange(maps), batch).reshape(maps, batch))
-        return ctx.keep("scale_classifier.loss", ctx.ops.softmax_cross_entropy(logits, labels))
+        return ctx.save("scale_classifier.loss", ctx.ops.softmax_cross_entropy(logits, labels))
+
+    def _scale_cross_entropy_backward(self, dloss: float, ctx: Context) -> Array:
+        return ctx.ops.softmax_cross_entropy_backward(dloss, ctx.saved("scale_classifier.loss"))

@@ -1,33 +1,47 @@
-"""What heads and networks return."""
+"""What heads and networks return. A gradient has the type of what it belongs to, with None where there is none."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 Array = Any
-#: The scores beside the main ones, which only the loss wants, in the order in which heads compute them.
-AUXILIARIES = ("position", "channel", "auxiliary")
+
+
+class Scores(NamedTuple):
+    """The score maps of one scale, each ``(B, h, w, K)``; None where the network has no such part.
+
+    Only the loss uses the auxiliaries, which are all but ``main``.
+    """
+
+    main: Array  # of the head
+    position: Array | None = None  # of a dual head's branches alone
+    channel: Array | None = None
+    auxiliary: Array | None = None  # of the auxiliary head
+
+    def parts(self) -> list[tuple[str, Array]]:
+        """The maps that are there, with their names, in the order in which a network computes them.
+
+        >>> Scores("f", channel="g").parts()
+        [('main', 'f'), ('channel', 'g')]
+        """
+        return [(name, scores) for name, scores in zip(self._fields, self, strict=True) if scores is not None]
+
+    def auxiliaries(self) -> list[tuple[str, Array]]:
+        """As :meth:`parts`, without ``main``."""
+        return self._replace(main=None).parts()
 
 
 class HeadOutputs(NamedTuple):
-    """What a head makes of one image's features.
-
-    ``scores`` has ``"main"``, the scores that predict, and those of :data:`AUXILIARIES` that the network has: for
-    ``dual`` the scores of the branches alone, and with an auxiliary head its own.
-    """
+    """What a head makes of the features of one image at one scale."""
 
     features: Array  # (B, h, w, C), what the main classifier sees
-    scores: dict[str, Array]  # each (B, h, w, K)
+    scores: Scores
 
 
 class Outputs(NamedTuple):
-    """What a network makes of a batch of images; every map stands on the grid of scale 1.
+    """What a network makes of a batch of images; every map is on the grid of scale 1."""
 
-    ``scores["main"]`` predicts; with scales it is the fused map, and ``"scale 0.5"`` and so on are what was
-    fused. ``"position"`` and ``"channel"`` are the branches of a dual head and ``"auxiliary"`` is the auxiliary
-    head; with scales, ``"position scale 0.5"`` and so on.
-    """
-
-    scores: dict[str, Array]  # each (B, h, w, K)
+    main: Array  # (B, h, w, K), the scores that predict: the head's, or fused over the scales
+    scales: list[Scores]  # the scores at each scale, in the order of ``NetworkConfig.scales``
     scale_weights: Array | None = None  # (B, h, w, S), adding to 1 over S; None unless attention fuses
     scale_classes: Array | None = None  # (S + 1, B, S + 1) logits: row m is map m, 0 the fused one; None without

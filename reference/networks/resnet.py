@@ -79,7 +79,7 @@ class ResNet(Layer):
         """Everything before the last stage: what an auxiliary head sees."""
         for conv in self.stem:
             x = conv.forward(x, ctx)
-        x = ctx.keep(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
+        x = ctx.save(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
         for block in self.layer1_to_3:
             x = block.forward(x, ctx)
         return x
@@ -87,7 +87,7 @@ class ResNet(Layer):
     def backward_from_layer3(self, dy: Array, ctx: Context) -> None:
         for block in reversed(self.layer1_to_3):
             dy = block.backward(dy, ctx)
-        dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
+        dy = ctx.ops.max_pool2d_backward(dy, ctx.saved(f"{self.name}.maxpool"))
         first, *others = self.stem
         for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reference.layers.base import Array, Layer
+from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.networks.config import NetworkConfig
 from reference.networks.fcn import FCNHead
-from reference.networks.outputs import HeadOutputs, Outputs
+from reference.networks.outputs import HeadOutputs, Outputs, Scores
 from reference.networks.resnet import ResNet
 
 
@@ -18,23 +18,25 @@ class Network(Layer):
     """What the two kinds of network share."""
 
     config: NetworkConfig
+    #: What stands before the names of each scale's tensors: ``("scale 1", "scale 0.5")``, ``("",)`` with one scale.
+    scopes: tuple[str, ...]
 
     def forward(self, images: Array, ctx: Context, *, auxiliaries: bool = True) -> Outputs:
         """Score maps of ``images (B, H, W, 3)``; without ``auxiliaries`` only what predicts is computed."""
         raise NotImplementedError
 
-    def backward(self, dscores: Mapping[str, Array], ctx: Context, dscale_classes: Array | None = None) -> None:
-        """The gradients of all parameters, into ``ctx.gradients``, from those of the outputs by name."""
+    def backward(self, doutputs: Outputs, ctx: Context) -> None:
+        """The gradients of all parameters, into ``ctx.gradients``, from those of the outputs."""
         raise NotImplementedError
 
     def predict(self, images: Array, ctx: Context) -> Array:
         """The scores that predict, ``(B, h, w, K)`` on the grid of scale 1."""
-        return self.forward(images, ctx, auxiliaries=False).scores["main"]
+        return self.forward(images, ctx, auxiliaries=False).main
 
     def predict_with_weights(self, images: Array, ctx: Context) -> tuple[Array, Array | None]:
         """As :meth:`predict`, with the weight of each scale at each pixel ``(B, h, w, S)``, None without them."""
         outputs = self.forward(images, ctx, auxiliaries=False)
-        return outputs.scores["main"], outputs.scale_weights
+        return outputs.main, outputs.scale_weights
 
     def fold(self, params: Mapping[str, Array]) -> dict[str, Array]:
         """The parameters with every batch norm folded into its convolution, for inference."""
@@ -50,20 +52,23 @@ class SingleScale(Network):
 
     def __init__(self, config: NetworkConfig, backbone: Any, head: Any) -> None:
         self.config = config
+        self.scopes = ("",)
         self.backbone = backbone
         self.head = head
 
     def forward(self, images: Array, ctx: Context, *, auxiliaries: bool = True) -> Outputs:
-        return Outputs(self.head_forward(images, ctx, auxiliaries=auxiliaries).scores)
+        _, scores = self.head_forward(images, ctx, auxiliaries=auxiliaries)
+        return Outputs(scores.main, [scores])
 
-    def backward(self, dscores: Mapping[str, Array], ctx: Context, dscale_classes: Array | None = None) -> None:
-        self.head_backward(None, dscores, ctx)
+    def backward(self, doutputs: Outputs, ctx: Context) -> None:
+        (dscores,) = doutputs.scales
+        self.head_backward(None, dscores._replace(main=add(doutputs.main, dscores.main)), ctx)
 
     def head_forward(self, images: Array, ctx: Context, *, auxiliaries: bool) -> HeadOutputs:
         """Features and scores: what several scales are fused from."""
         return self.head.forward(self.backbone.forward(images, ctx), ctx, auxiliaries=auxiliaries)
 
-    def head_backward(self, dfeatures: Array | None, dscores: Mapping[str, Array], ctx: Context) -> None:
+    def head_backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> None:
         self.backbone.backward(self.head.backward(dfeatures, dscores, ctx), ctx)
 
 
@@ -82,10 +87,10 @@ class SingleScaleWithAuxiliary(SingleScale):
             return super().head_forward(images, ctx, auxiliaries=False)
         middle = self.backbone.forward_to_layer3(images, ctx)  # (B, h, w, C_in / 2)
         features, scores = self.head.forward(self.backbone.forward_layer4(middle, ctx), ctx)
-        auxiliary = self.auxiliary_head.forward(middle, ctx).scores["main"]  # (B, h, w, K)
-        return HeadOutputs(features, {**scores, "auxiliary": auxiliary})
+        _, auxiliary = self.auxiliary_head.forward(middle, ctx)
+        return HeadOutputs(features, scores._replace(auxiliary=auxiliary.main))
 
-    def head_backward(self, dfeatures: Array | None, dscores: Mapping[str, Array], ctx: Context) -> None:
-        dauxiliary = self.auxiliary_head.backward(None, {"main": dscores["auxiliary"]}, ctx)
+    def head_backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> None:
+        dauxiliary = self.auxiliary_head.backward(None, Scores(dscores.auxiliary), ctx)
         dmiddle = self.backbone.backward_layer4(self.head.backward(dfeatures, dscores, ctx), ctx)
         self.backbone.backward_from_layer3(dmiddle + dauxiliary, ctx)

@@ -34,13 +34,13 @@ class VGG16(Layer):
         for stage, (convolutions, (*_, stride)) in enumerate(zip(self.convolutions, STAGES, strict=True), 1):
             for conv in convolutions:
                 x = conv.forward(x, ctx)
-            x = ctx.keep(f"{self.name}.pool{stage}", ctx.ops.max_pool2d(x, window=3, stride=stride, padding=1))
+            x = ctx.save(f"{self.name}.pool{stage}", ctx.ops.max_pool2d(x, window=3, stride=stride, padding=1))
         return x
 
     def backward(self, dy: Array, ctx: Context) -> None:
         """The gradients of the parameters; nobody asks for the image's."""
         first = self.convolutions[0][0]
-        for convolutions in reversed(self.convolutions):
-            dy = ctx.ops.max_pool2d_backward(dy, ctx.pop())
+        for stage, convolutions in reversed(list(enumerate(self.convolutions, 1))):
+            dy = ctx.ops.max_pool2d_backward(dy, ctx.saved(f"{self.name}.pool{stage}"))
             for conv in reversed(convolutions):
                 dy = conv.backward(dy, ctx, needs_dx=conv is not first)

@@ -107,7 +107,7 @@ class BackendNetwork:
     def train(self) -> None:
         self.loss, self.gradients = None, {}
         weights = cast_weights(self.params, self.dtype)
-        ctx = Context(self.ops, weights, keep_caches=True, batch_statistics=True)
+        ctx = Context(self.ops, weights, save_for_backward=True, batch_statistics=True)
         loss = self.objective.forward(self.images, self.labels, ctx)
         self.gradients = self.objective.backward(ctx, self.scale)
         apply: Any = True

@@ -69,19 +69,18 @@ class Trial:
     def train(
         self, ops: Any, dtype: str, observe: Any, *, backward: bool = True, uniform: bool = False
     ) -> Context:
-        """One training pass; the loss is observed as ``loss``. ``uniform``: vectors, too, in the dtype of maps."""
+        """One training pass. ``uniform``: vectors, too, in the dtype of maps."""
         maps = array_dtype(dtype)
         params = {
             name: ops.asarray(value.astype(maps) if uniform else cast(value, maps))
             for name, value in self.params.items()
         }
         ctx = Context(
-            ops, params, keep_caches=True, batch_statistics=True, observe=observe,
+            ops, params, save_for_backward=True, batch_statistics=True, observe=observe,
             draw_mask=lambda name, shape, rate: ops.asarray(_mask(name, shape, rate)),
         )  # fmt: skip
         objective = Objective(self.network)
-        loss = objective.forward(ops.asarray(self.images.astype(maps)), ops.asarray(self.labels), ctx)
-        observe("loss", loss.total)
+        objective.forward(ops.asarray(self.images.astype(maps)), ops.asarray(self.labels), ctx)
         if backward:
             objective.backward(ctx)
         return ctx

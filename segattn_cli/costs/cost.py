@@ -91,7 +91,7 @@ def training_step(
     passes = min(accumulate, 2)  # a third needs what the second did
     for images, labels in batches[:passes]:
         ctx = Context(
-            ops, params, keep_caches=True, batch_statistics=batch_statistics, draw_mask=draw_mask
+            ops, params, save_for_backward=True, batch_statistics=batch_statistics, draw_mask=draw_mask
         )
         before = meter.alive
         loss = objective.forward(images, labels, ctx)

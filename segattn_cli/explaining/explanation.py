@@ -6,12 +6,13 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from backends.contract import Array, ChannelForm, Ops
-from reference.layers.context import Context
+from backends.contract import Array, Ops
+from reference.layers.attention import ChannelAttention, PositionAttention
+from reference.layers.context import Context, scoped_name
 from reference.networks import Network
 from reference.networks.danet import AttentionBranch
 from segattn_cli.data.images import resize_image
@@ -28,6 +29,8 @@ QUERY_NUMBERS = 180_000
 LONGEST = 2048
 #: What is done: told before it begins.
 Tell = Callable[[str], None]
+#: ``tensor(name)`` is what the first pass computed at one scale.
+Tensor = Callable[[str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -100,29 +103,30 @@ def explain(
     tell("prediction")
     seen: dict[str, Array] = {}
     outputs = passes.forward(observe=keeping(seen))
-    scores = outputs.scores["main"]  # (1, h, w, K)
+    scores = outputs.main  # (1, h, w, K)
     if not np.isfinite(passes.numpy(scores)).all():
         raise NonFiniteError(
             f"{name}: the network's scores hold a NaN or an infinity, so nothing can be explained: take an earlier "
             "checkpoint."
         )
-    scopes = {scale: f"scale {scale:g}/" for scale in model.network.config.scales}
-    if len(scopes) == 1:
-        scopes = {1.0: ""}
+    position, channel = attention_branches(model.network)
     positions, channels = [], []
-    for scale, scope in scopes.items():
-        here = {key.removeprefix(scope): value for key, value in seen.items() if key.startswith(scope)}
-        if "head.position.attended" in here:
-            tell(f"position attention{f', scale {scale:g}' if scope else ''}")
-            positions.append(_positions(scale, here, passes))
-        if "head.channel.attended" in here:
-            tell(f"channel attention{f', scale {scale:g}' if scope else ''}")
-            channels.append(_channels(scale, here, passes, take_out=experiments))
-    alone = [seen[f"main scale {scale:g}.on_grid"] for scale in scopes] if len(scopes) > 1 else []
+    for scale, scope in zip(model.network.config.scales, model.network.scopes, strict=True):
+
+        def tensor(name: str, scope: str = scope) -> np.ndarray:
+            return passes.numpy(seen[scoped_name(scope, name)])
+
+        if position is not None:
+            tell(f"position attention{f', {scope}' if scope else ''}")
+            positions.append(_positions(scale, position, tensor, passes))
+        if channel is not None:
+            tell(f"channel attention{f', {scope}' if scope else ''}")
+            channels.append(_channels(scale, channel, position, tensor, passes, take_out=experiments))
+    alone = [each.main for each in outputs.scales] if len(outputs.scales) > 1 else []
     return Explanation(
         name, picture, own, (scores.shape[1], scores.shape[2]), passes.label(scores), tuple(positions),
         tuple(channels), scales=_scales(passes, alone, outputs.scale_weights),
-        experiments=_experiments(passes, alone, bool(positions), bool(channels), tell) if experiments else (),
+        experiments=_experiments(passes, alone, position, channel, tell) if experiments else (),
         seconds=time.perf_counter() - start,
     )
 
@@ -143,12 +147,25 @@ def suitable_side(network: Network, size: Size) -> int:
     Position attention has ``H·W / stride²`` queries of C/8 numbers at scale 1 and s² times as many at scale s.
     """
     wanted = max(size)
-    weight = network.shapes().get("head.position.query.weight")
-    if weight is not None:
+    position, _ = attention_branches(network)
+    if position is not None:
         scales = sum(scale**2 for scale in network.config.scales)
-        numbers = size[0] * size[1] / network.config.output_stride**2 * weight[1] * scales
+        _, width = position.attention.query.shape
+        numbers = size[0] * size[1] / network.config.output_stride**2 * width * scales
         wanted = int(wanted * min(1.0, (QUERY_NUMBERS / numbers) ** 0.5))
     return min(wanted, LONGEST)
+
+
+def trunk_of(network: Network) -> Any:
+    """The backbone and the head, which run at every scale."""
+    return getattr(network, "trunk", network)
+
+
+def attention_branches(network: Network) -> tuple[Any, Any]:
+    """The branches of position and of channel attention, whose layers know the names of their tensors, or None."""
+    branches = [each for each in trunk_of(network).head.sublayers() if isinstance(each, AttentionBranch)]
+    of_kind = {type(branch.attention): branch for branch in branches}
+    return of_kind.get(PositionAttention), of_kind.get(ChannelAttention)
 
 
 def keeping(seen: dict[str, Array]) -> Callable[[str, Array], None]:
@@ -190,7 +207,7 @@ class Passes:
     def without_gates(self, *gates: str) -> np.ndarray:
         """The label where the attentions behind ``gates`` add nothing."""
         closed = {name: self.params[name] * 0 for name in gates}
-        return self.label(self.forward(params={**self.params, **closed}).scores["main"])
+        return self.label(self.forward(params={**self.params, **closed}).main)
 
 
 class Once:
@@ -209,11 +226,9 @@ class Once:
 def _computing_once(network: Network) -> Network:
     """``network`` for passes over a single picture: all before its attentions is computed in the first of them."""
     network = copy.deepcopy(network)
-    trunk: Any = getattr(network, "trunk", network)
-    branches: list[Any] = [each for each in trunk.head.sublayers() if isinstance(each, AttentionBranch)]
-    for branch in branches:
+    for branch in filter(None, attention_branches(network)):
         branch.reduce = Once(branch.reduce)
-    trunk.backbone = Once(trunk.backbone)
+    trunk_of(network).backbone = Once(trunk_of(network).backbone)
     return network
 
 
@@ -234,33 +249,34 @@ class Uniform:
         return x * 0 + x.mean(-1, keepdims=True), None
 
 
-def _positions(scale: float, seen: Mapping[str, Array], passes: Passes) -> PositionView:
-    features = passes.numpy(seen["head.position.reduce.norm"])  # (h, w, C)
+def _positions(scale: float, branch: Any, tensor: Tensor, passes: Passes) -> PositionView:
+    attention, features = branch.attention, tensor(branch.reduce.norm)  # (h, w, C)
     return view_positions(
-        scale, (features.shape[0], features.shape[1]), _gate(passes, "head.position.gate"),
-        passes.numpy(seen["head.position.query"]), passes.numpy(seen["head.position.key"]),
-        passes.numpy(seen["head.position.attended"]), features.reshape(-1, features.shape[-1]),
+        scale, (features.shape[0], features.shape[1]), _gate(passes, attention.gate),
+        tensor(attention.query.name), tensor(attention.key.name), tensor(attention.attended),
+        features.reshape(-1, features.shape[-1]),
     )
 
 
-def _channels(scale: float, seen: Mapping[str, Array], passes: Passes, *, take_out: bool) -> ChannelView:
-    features = passes.numpy(seen["head.channel.reduce.norm"])  # (h, w, C)
+def _channels(
+    scale: float, branch: Any, position: Any, tensor: Tensor, passes: Passes, *, take_out: bool
+) -> ChannelView:
+    attention, features = branch.attention, tensor(branch.reduce.norm)  # (h, w, C)
+    classifier = trunk_of(passes.network).head.classifier.linear.name
     view = view_channels(
-        scale, (features.shape[0], features.shape[1]), cast(ChannelForm, passes.network.config.channel_form),
-        _gate(passes, "head.channel.gate"), features.reshape(-1, features.shape[-1]),
-        passes.numpy(seen["head.channel.attended"]), passes.numpy(seen["head.classifier"]),
+        scale, (features.shape[0], features.shape[1]), attention.form, _gate(passes, attention.gate),
+        features.reshape(-1, features.shape[-1]), tensor(attention.attended), tensor(classifier),
     )
     if not take_out:
         return view
-    position = seen.get("head.position.refine.norm")
     weights = [
-        np.asarray(passes.ops.to_numpy(passes.params[f"head.{layer}.{part}"]))
-        for layer in ("channel.refine.conv", "classifier")
+        np.asarray(passes.ops.to_numpy(passes.params[f"{layer}.{part}"]))
+        for layer in (branch.refine.conv.name, classifier)
         for part in ("weight", "bias")
     ]
     label, without = without_each(
-        passes.numpy(seen["head.channel.gate"]).reshape(features.shape), view.step, weights[0], weights[1],
-        None if position is None else passes.numpy(position), (weights[2], weights[3]),
+        tensor(attention.gate).reshape(features.shape), view.step, weights[0], weights[1],
+        None if position is None else tensor(position.refine.norm), (weights[2], weights[3]),
     )
     return replace(view, label=label, without=without)
 
@@ -281,26 +297,26 @@ def _scales(passes: Passes, alone: list[Array], weights: Array | None) -> ScaleV
 
 
 def _experiments(
-    passes: Passes, alone: list[Array], position: bool, channel: bool, tell: Tell
+    passes: Passes, alone: list[Array], position: Any, channel: Any, tell: Tell
 ) -> tuple[Experiment, ...]:
     """The attentions removed, and made uniform; each scale alone, and the mean of all."""
     found = []
-    for there, kind, gate, mean in (
+    for branch, kind, gate, mean in (
         (position, "position", "α", "every pixel gathers the mean of all pixels"),
         (channel, "channel", "β", "every channel gathers the mean of all channels"),
     ):
-        if not there:
+        if branch is None:
             continue
         tell(f"without {kind} attention")
-        label = passes.without_gates(f"head.{kind}.gate")
+        label = passes.without_gates(branch.attention.gate)
         found.append(Experiment(f"{kind}-removed", f"{kind} attention removed", f"{gate} = 0", label))
         tell(f"uniform {kind} attention")
         uniform = passes.forward(ops=Uniform(passes.ops, f"{kind}_attention"))
-        label = passes.label(uniform.scores["main"])
+        label = passes.label(uniform.main)
         found.append(Experiment(f"{kind}-uniform", f"{kind} attention made uniform", mean, label))
-    if position and channel:
+    if position is not None and channel is not None:
         tell("without attention")
-        label = passes.without_gates("head.position.gate", "head.channel.gate")
+        label = passes.without_gates(position.attention.gate, channel.attention.gate)
         found.append(Experiment("attention-removed", "both attentions removed", "α = β = 0", label))
     config = passes.network.config
     for scale, scores in zip(config.scales, alone, strict=False):  # none of a network of one scale

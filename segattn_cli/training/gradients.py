@@ -62,7 +62,7 @@ class Differentiator:
         scale_weights: list[Array] = []
         for number, (batch, share) in enumerate(zip(batches, self._shares(batches), strict=True)):
             ctx = Context(
-                self.ops, weights, keep_caches=True, batch_statistics=self.batch_statistics,
+                self.ops, weights, save_for_backward=True, batch_statistics=self.batch_statistics,
                 draw_mask=self._draw_mask(step, number), observe=observe,
             )
             images = self.ops.asarray(batch.images)

@@ -56,7 +56,7 @@ class Problem:
             keep = np.random.default_rng(zlib.crc32(name.encode())).random(shape) >= rate
             return ops.asarray(keep)
 
-        ctx = Context(ops, params, keep_caches=True, batch_statistics=True, draw_mask=draw_mask)
+        ctx = Context(ops, params, save_for_backward=True, batch_statistics=True, draw_mask=draw_mask)
         loss = self.objective.forward(ops.asarray(self.images, dtype), ops.asarray(self.labels), ctx)
         named = {"total": loss.total} | loss.parts
         named |= self.objective.backward(ctx)

@@ -47,7 +47,7 @@ class Problem:
 
     def context(self, params=None):
         return Context(
-            reference.ops, self.params if params is None else params, keep_caches=True, batch_statistics=True,
+            reference.ops, self.params if params is None else params, save_for_backward=True, batch_statistics=True,
             draw_mask=self.draw_mask,
         )
 
@@ -57,9 +57,7 @@ class Problem:
     def gradients(self):
         ctx = self.context()
         self.objective.forward(self.images, self.labels, ctx)
-        gradients = self.objective.backward(ctx)
-        assert not ctx._caches, "a cache was pushed and never popped"
-        return gradients
+        return self.objective.backward(ctx)
 
     def direction(self, chosen):
         """A random unit direction in the space of the parameters that ``chosen(name)`` picks."""

@@ -148,29 +148,28 @@ def test_prediction_is_the_main_map_and_keeps_nothing(make_problem):
     problem = make_problem(scales=(1.0, 0.5), scale_classifier="attached", dropout=False)
     ctx = Context(ops, problem.params)
     outputs = problem.network.forward(problem.images, ctx)
-    np.testing.assert_array_equal(problem.network.predict(problem.images, ctx), outputs.scores["main"])
-    assert not ctx._caches
+    np.testing.assert_array_equal(problem.network.predict(problem.images, ctx), outputs.main)
+    ctx.require_nothing_saved()
     np.testing.assert_allclose(outputs.scale_weights.sum(-1), 1)
     assert outputs.scale_classes.shape == (3, 2, 3)
-    assert set(outputs.scores) == {
-        *("main", "scale 1", "scale 0.5"),
-        *("position scale 1", "position scale 0.5", "channel scale 1", "channel scale 0.5"),
-    }
+    for scores in outputs.scales:
+        assert [part for part, _ in scores.parts()] == ["main", "position", "channel"]
+        assert all(x.shape == outputs.main.shape for _, x in scores.parts())
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
 def test_the_auxiliary_head_speaks_in_training_alone(make_problem, scales):
     problem = make_problem(backbone="resnet18", head="fcn", auxiliary_head=True, scales=scales, dropout=False)
     outputs = problem.network.forward(problem.images, Context(ops, problem.params))
-    names = {name for name in outputs.scores if name.startswith("auxiliary")}
-    assert names == ({"auxiliary"} if len(scales) == 1 else {"auxiliary scale 1", "auxiliary scale 0.5"})
-    for name in names:
-        assert outputs.scores[name].shape == outputs.scores["main"].shape
+    assert len(outputs.scales) == len(scales)
+    for scores in outputs.scales:
+        assert [part for part, _ in scores.auxiliaries()] == ["auxiliary"]
+        assert scores.auxiliary.shape == outputs.main.shape
 
     seen = []
     ctx = Context(ops, problem.params, observe=lambda name, array: seen.append(name))
     predicted = problem.network.predict(problem.images, ctx)
-    np.testing.assert_array_equal(predicted, outputs.scores["main"])
+    np.testing.assert_array_equal(predicted, outputs.main)
     assert seen
     assert not any("auxiliary" in name for name in seen)
 
@@ -182,12 +181,11 @@ def test_the_loss_weighs_the_auxiliary_head_by_its_mean_over_the_scales(make_pro
     for weights in (LossWeights(), LossWeights(auxiliary=0.0)):
         problem = make_problem(weights, **config)
         loss = problem.loss()
-        maps = [scores for name, scores in loss.outputs.scores.items() if name.startswith("auxiliary")]
-        assert len(maps) == len(scales)
-        losses = [cross_entropy(scores, problem) for scores in maps]
+        losses = [cross_entropy(scores.auxiliary, problem) for scores in loss.outputs.scales]
+        assert len(losses) == len(scales)
         assert loss.parts["auxiliary"] == pytest.approx(np.mean(losses))
         totals[weights.auxiliary] = float(loss.total)
-        levels = [name for name in loss.outputs.scores if name.startswith("scale")]
+        levels = [f"scale {scale:g}" for scale in scales if len(scales) > 1]
         assert set(loss.parts) == {"main", "auxiliary", *levels}
         others = sum(float(value) for name, value in loss.parts.items() if name != "auxiliary")
         assert totals[weights.auxiliary] == pytest.approx(others + weights.auxiliary * loss.parts["auxiliary"])

@@ -138,7 +138,7 @@ def test_memory_of_a_training_step(measured: tuple[Network, dict[str, np.ndarray
         images, labels = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.int32)
         before, _ = memory()
         ctx = Context(
-            get_backend("numpy"), params, keep_caches=True, batch_statistics=True,
+            get_backend("numpy"), params, save_for_backward=True, batch_statistics=True,
             draw_mask=lambda name, shape, rate: rng.random(shape, np.float32) >= rate,
         )
         objective = Objective(network)

@@ -80,7 +80,8 @@ def seen(case: tuple[Model, Explanation]) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     ctx = Context(reference, model.params, observe=arrays.__setitem__)
     outputs = model.network.forward(normalise(found.picture)[None], ctx)
-    return {name: array[0] for name, array in (arrays | outputs.scores).items()}
+    maps = {scope: scores.main for scope, scores in zip(model.network.scopes, outputs.scales, strict=True)}
+    return {name: array[0] for name, array in (arrays | maps | {"main": outputs.main}).items()}
 
 
 def test_the_prediction_is_that_of_infer(case: tuple[Model, Explanation]) -> None:
@@ -177,10 +178,8 @@ def test_what_is_undone_is_undone(case: tuple[Model, Explanation]) -> None:
         wanted["attention-removed"] = label_of(model, picture, **gates)
     if len(config.scales) > 1:
         outputs = model.network.forward(normalise(picture)[None], Context(reference, model.params))
-        for scale in config.scales:
-            scores, _ = reference.resize_bilinear(
-                outputs.scores[f"scale {scale:g}"], picture.shape[:2], align_corners=config.align_corners
-            )
+        for scale, own in zip(config.scales, outputs.scales, strict=True):
+            scores, _ = reference.resize_bilinear(own.main, picture.shape[:2], align_corners=config.align_corners)
             wanted[f"scale-{scale:g}"] = scores[0].argmax(-1)
         if config.fusion != "mean":
             mean = replace(model, network=build_network(replace(config, fusion="mean")))

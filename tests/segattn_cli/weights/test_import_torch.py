@@ -11,6 +11,7 @@ import pytest
 from backends import get_backend
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
+from reference.networks.outputs import Outputs, Scores
 from segattn_cli.config import described_config
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
@@ -45,7 +46,7 @@ def assert_same(ours: np.ndarray, theirs: Any, tolerance: float = TOLERANCE) -> 
 
 
 def context(params: dict[str, np.ndarray], training: bool) -> Context:
-    return Context(get_backend("numpy"), params, keep_caches=training, batch_statistics=training)
+    return Context(get_backend("numpy"), params, save_for_backward=training, batch_statistics=training)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +124,12 @@ def test_danets(networks: Any, tmp_path: Path, which: str, form: str) -> None:
         for module in peer.modules():
             if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
                 module.eval()
-        scores = model.network.forward(images, context(model.params, training)).scores
+        (scores,) = model.network.forward(images, context(model.params, training)).scales
         maps = peer.score_maps(channels_first(images))
         wanted = dict(zip(("main", "position", "channel", "auxiliary"), maps, strict=False))
-        assert scores.keys() == wanted.keys()
-        for part, theirs in wanted.items():
-            assert_same(scores[part], theirs)
+        assert [part for part, _ in scores.parts()] == list(wanted)
+        for part, ours in scores.parts():
+            assert_same(ours, wanted[part])
 
 
 def test_a_trained_network_goes_back_to_pytorch(networks: Any, tmp_path: Path) -> None:
@@ -173,13 +174,13 @@ def test_gradients_of_a_small_danet(networks: Any, tmp_path: Path) -> None:
         for parameter in (*peer.parameters(), *peer.buffers()):
             parameter.copy_(parameter.float())
     images = images_for((33, 41)).astype(np.float64)
-    ctx = Context(get_backend("reference"), params, keep_caches=True, batch_statistics=True)
-    scores = network.forward(images, ctx).scores
+    ctx = Context(get_backend("reference"), params, save_for_backward=True, batch_statistics=True)
+    (scores,) = network.forward(images, ctx).scales
     rng = np.random.default_rng(0)
-    dscores = {part: rng.normal(size=score.shape) for part, score in scores.items()}
-    network.backward(dscores, ctx)
+    dscores = Scores(**{part: rng.normal(size=x.shape) for part, x in scores.parts()})
+    network.backward(Outputs(dscores.main, [dscores._replace(main=None)]), ctx)
     maps = peer.score_maps(channels_first(images))
-    total = sum((channels_first(dscores[part]) * scored).sum() for part, scored in zip(dscores, maps, strict=True))
+    total = sum((channels_first(d) * x).sum() for (_, d), x in zip(dscores.parts(), maps, strict=True))
     total.backward()
     gradients = {name: parameter.grad.numpy() for name, parameter in peer.named_parameters()}
     for ours, gradient in ctx.gradients.items():
