@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from segattn_cli.data.images import SUFFIXES, read_image, read_label, resize_image, resize_label
+from segattn_cli.data.images import SUFFIXES, Decoded, decode_image, resize_image, resize_label
+from segattn_cli.data.masks import read_mask
 from segattn_cli.errors import DataError
 
 #: The label of pixels that belong to no class: neither trained on nor counted.
@@ -85,13 +86,10 @@ class FileDataset:
             DataError: for unreadable files, a mask of another size than its picture, and values that are no class.
         """
         pair = self.pairs[index]
-        image, label = read_image(pair.image), read_label(pair.mask)
+        decoded, label = decode_image(pair.image), read_mask(pair.mask)
+        image = decoded.image
         if image.shape[:2] != label.shape:
-            (h, w), (mask_h, mask_w) = image.shape[:2], label.shape
-            raise DataError(
-                f"{pair.mask} is {mask_w}×{mask_h} but its picture {pair.image} is {w}×{h} (width×height): "
-                "a mask must have the size of its picture."
-            )
+            raise DataError(_other_size(pair, decoded, label))
         label = self._relabelled(label, pair.mask)
         if self.size is not None and self.size != label.shape:
             image, label = resize_image(image, self.size), resize_label(label, self.size)
@@ -112,6 +110,18 @@ class FileDataset:
         return label
 
 
+def _other_size(pair: Pair, decoded: Decoded, label: np.ndarray) -> str:
+    """The sentence about a mask of another size than its image."""
+    (h, w), (mask_h, mask_w) = decoded.image.shape[:2], label.shape
+    sizes = f"{pair.mask} is {mask_w}×{mask_h} but its image {pair.image} is {w}×{h} (width×height)"
+    if decoded.stored == label.shape:
+        return (
+            f"{sizes} once its EXIF orientation has turned it: the mask was drawn on the image as it is stored. "
+            "Turn the mask as well, or remove the orientation from the image."
+        )
+    return f"{sizes}: a mask must have the size of its image."
+
+
 def raw_values(dataset: FileDataset, most: int = 200) -> set[int]:
     """The values in the masks of ``dataset`` as they are on disk, in up to ``most`` of them, evenly spaced.
 
@@ -120,7 +130,7 @@ def raw_values(dataset: FileDataset, most: int = 200) -> set[int]:
     found: set[int] = set()
     for pair in dataset.pairs[:: -(-len(dataset) // most)]:
         with suppress(DataError):
-            found.update(np.unique(read_label(pair.mask)).tolist())
+            found.update(np.unique(read_mask(pair.mask)).tolist())
     return found
 
 

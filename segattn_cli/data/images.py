@@ -1,75 +1,106 @@
-"""Reading pictures and masks: whatever is wrong with a file ends in one sentence that names it."""
+"""Images are read here as a screen shows them; what is wrong with a file ends in one sentence that names it."""
 
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from segattn_cli.errors import DataError
 
 #: What is tried on a file, whatever its name says; Pillow's JPEG includes the MPO of some cameras.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
-#: The endings by which folders are searched for pictures.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-#: Above this a file is taken for a decompression bomb: Pillow's own bound, of which Pillow only warns.
+#: The endings, in lower case, by which folders are searched for images.
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm",
+    ".pbm", ".pnm",
+)  # fmt: skip
+#: Above this, an image is refused as a decompression bomb where no other bound is given: Pillow's own bound.
 LARGEST = 89_478_485  # pixels
-Image.MAX_IMAGE_PIXELS = LARGEST
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-# Pillow's other answer to a damaged EXIF block stands in `_upright`.
+Image.MAX_IMAGE_PIXELS = None  # `opened` has the bound
+# Pillow's other answer to a damaged EXIF block stands in `_orientation`.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)  # what it logs becomes a sentence below
 
-_MASK_RULE = "masks hold one class index per pixel, as 8-bit grey or palette PNG (255 = void)"
+_ORIENTATION, _EXTRA_SAMPLES, _SAMPLES_PER_PIXEL = 274, 338, 277
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+#: How grey of more than 8 bits becomes 8 bits: by the depth of the file, or by its smallest and largest value.
+Intensity = Literal["depth", "range"]
 
 
-def read_image(source: str | Path | bytes, name: str | None = None) -> np.ndarray:
-    """Read a picture as it looks on a screen: ``(H, W, 3)`` uint8, red, green, blue.
+class Decoded(NamedTuple):
+    """An image, and what a user should know of how it was read."""
 
-    The EXIF orientation is applied; 16-bit grey keeps its upper 8 bits; transparency is laid on white; grey, CMYK
-    and palette pictures become RGB; of several frames the first counts.
+    image: np.ndarray  # (H, W, 3) uint8, red, green, blue
+    stored: tuple[int, int]  # (H, W) before it was turned
+    notes: tuple[str, ...]  # "turned by its EXIF orientation (6)", "has 4 bands; …": no file names, no full stops
+
+
+def read_image(
+    source: str | Path | bytes, name: str | None = None, *, intensity: Intensity = "depth",
+    max_pixels: int | None = None,
+) -> np.ndarray:
+    """Read an image as a screen shows it: ``(H, W, 3)`` uint8, red, green, blue.
+
+    See :func:`decode_image`, of which this is the image alone.
+
+    >>> read_image(b"GIF89a", "standard input")
+    Traceback (most recent call last):
+    segattn_cli.errors.DataError: standard input is damaged or no image at all.
+    """
+    return decode_image(source, name, intensity=intensity, max_pixels=max_pixels).image
+
+
+def decode_image(
+    source: str | Path | bytes, name: str | None = None, *, intensity: Intensity = "depth",
+    max_pixels: int | None = None,
+) -> Decoded:
+    """Read an image as a screen shows it, with notes on what is not as it may seem.
+
+    The orientation of a real EXIF block (JPEG, WebP, PNG's eXIf) or TIFF tag is applied; one in XMP alone is not.
+    Transparency is laid on white; grey, CMYK and palette images become RGB; of several frames the first is taken,
+    and of more than three bands without a declared alpha channel the first three.
 
     Args:
         source: a file, or the bytes of one.
         name: what errors call it; the path by default.
+        intensity: ``"depth"`` maps grey of 16 bits, 0 to 65535, to 0 to 255; ``"range"`` maps the smallest value of
+            the file to 0 and the largest to 255, which floating-point and signed values need.
+        max_pixels: refuse images of more pixels; :data:`LARGEST` by default.
 
     Raises:
-        DataError: for a file that is missing, empty, damaged, no picture, or larger than :data:`LARGEST` pixels.
-
-    >>> read_image(b"GIF89a", "standard input")
-    Traceback (most recent call last):
-    segattn_cli.errors.DataError: standard input is damaged or no picture at all.
+        DataError: for a file that is missing, empty, damaged, no image, too large, or of values without an agreed
+            brightness.
     """
-    with _opened(source, name) as picture:
-        return np.asarray(_as_rgb(_upright(picture)))
-
-
-def read_label(path: str | Path) -> np.ndarray:
-    """Read a mask: ``(H, W)`` uint8 class indices; of a palette PNG the indices, never the colours.
-
-    Raises:
-        DataError: like :func:`read_image`, and for masks in colour, in JPEG (which changes values) and with values
-            above 255.
-    """
-    with _opened(path, None) as mask:
-        if mask.format in ("JPEG", "MPO"):
-            raise DataError(f"{path} is a JPEG, which blurs class indices: {_MASK_RULE}.")
-        if mask.mode not in ("L", "P", "1") and not mask.mode.startswith("I"):
-            raise DataError(f"{path} is a colour picture (mode {mask.mode}): {_MASK_RULE}.")
-        if _is_rescaled(mask):
-            raise DataError(f"{path} is grey of another depth than 8 or 16 bits, or inverted: {_MASK_RULE}.")
-        label = np.asarray(_upright(mask))
-        if label.dtype.itemsize > 1 and (label.min() < 0 or label.max() > 255):
-            raise DataError(f"{path} holds the value {label.max()}: {_MASK_RULE}.")
-        return label.astype(np.uint8)
+    with opened(source, name, max_pixels) as file:
+        stored = _stored_size(file)
+        orientation = _orientation(file)
+        notes = [f"turned by its EXIF orientation ({orientation})"] if orientation in _TURNS else []
+        file.load()
+        image: Image.Image = file
+        if orientation in _TURNS and file.format != "TIFF":  # Pillow turns TIFF itself
+            image = image.transpose(_TURNS[orientation])
+        return Decoded(np.asarray(_as_rgb(image, file, intensity, notes)), stored, tuple(notes))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a picture ``(H, W, 3)`` to ``size = (H', W')``, bilinearly, averaging where it shrinks."""
+    """Resize an image ``(H, W, 3)`` to ``size = (H', W')``, bilinearly, averaging where it shrinks."""
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
@@ -78,60 +109,140 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def _is_rescaled(mask: ImageFile.ImageFile) -> bool:
-    """Whether Pillow will give other grey values than are stored: 17 for the 1 of 4 bits, which end at 15."""
-    stored = mask.tile[0].args  # a raw mode such as "L;4"; with Netpbm's maximum after it: ("L", 20)
-    raw_mode, maximum = stored[:2] if isinstance(stored, tuple) else (stored, 255)
-    inexact = str(raw_mode).startswith(("L;2", "L;4", "L;I"))
-    return inexact or (mask.format == "PPM" and maximum not in (255, 65535))
+def _stored_size(file: ImageFile.ImageFile) -> tuple[int, int]:
+    tags = getattr(file, "tag_v2", None)
+    return (tags[257], tags[256]) if tags is not None else (file.height, file.width)
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turned as the EXIF block says; where that is damaged, a picture is still a picture, and stays as it is."""
-    picture.load()
+def _orientation(file: ImageFile.ImageFile) -> int:
+    """The orientation that a screen obeys: of the EXIF block or the TIFF itself; 1, upright, where there is none.
+
+    Pillow's ``getexif`` would also take it from XMP and from "Raw profile type exif", which browsers ignore.
+    """
+    tags = getattr(file, "tag_v2", None)
+    if tags is not None:
+        return tags.get(_ORIENTATION, 1)
+    exif = Image.Exif()
     try:
-        return ImageOps.exif_transpose(picture)
-    except SyntaxError:  # Pillow's word for a block that it cannot parse; the pixels were decoded above
-        return picture
+        exif.load(file.info.get("exif", b""))
+        return exif.get(_ORIENTATION, 1)
+    except Exception:  # a damaged block raises SyntaxError, struct.error, …: the image is still an image
+        return 1
 
 
-def _as_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels have no agreed brightness: save it with 8 bits")
-    if picture.mode.startswith("I"):
-        return Image.fromarray((np.asarray(picture).clip(0, 0xFFFF) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
+def _as_rgb(image: Image.Image, file: ImageFile.ImageFile, intensity: Intensity, notes: list[str]) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_deep_grey(np.asarray(image), intensity, notes)
+    tags = getattr(file, "tag_v2", {})
+    bands, extra = tags.get(_SAMPLES_PER_PIXEL, 1), tags.get(_EXTRA_SAMPLES, ())
+    if bands > 3 and image.mode in ("RGB", "RGBA") and not set(extra) & {1, 2}:
+        notes.append(f"has {bands} bands, of which the first three are taken for red, green and blue")
+        return image.convert("RGB")
+    if image.has_transparency_data:
+        if tags:
+            notes.append("has an alpha channel, which is laid on white")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep_grey(values: np.ndarray, intensity: Intensity, notes: list[str]) -> Image.Image:
+    """Grey of more than 8 bits, signed or floating-point ``(H, W)``, as an image."""
+    smallest, largest = values.min(), values.max()
+    if intensity == "range":
+        finite = np.isfinite(values)
+        if not finite.any():
+            raise ValueError("no value in it is finite")
+        smallest, largest = float(values[finite].min()), float(values[finite].max())
+        scaled = (np.where(finite, values, smallest) - smallest) * (255 / max(largest - smallest, 1e-30))
+        return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+    if np.issubdtype(values.dtype, np.floating) or smallest < 0 or largest > 0xFFFF:
+        kind = "floating-point numbers" if np.issubdtype(values.dtype, np.floating) else "values"
+        raise _Unusable(
+            f"holds {kind} from {smallest:g} to {largest:g}, which have no agreed brightness: scale them by the "
+            "file's own range with --intensity range (data.intensity), or save it with 8 bits"
+        )
+    bytes_ = (values >> 8).astype(np.uint8)
+    if largest <= 0x0FFF:
+        levels = len(np.unique(bytes_))
+        notes.append(
+            f"holds 16-bit values up to {largest}, so {levels} grey {'level is' if levels == 1 else 'levels are'} "
+            "left of 256: --intensity range (data.intensity) scales by the file's own range"
+        )
+    return Image.fromarray(bytes_).convert("RGB")
+
+
+class _Unusable(Exception):
+    """Carries what is wrong with an image to where its name is known."""
 
 
 @contextmanager
-def _opened(source: str | Path | bytes, name: str | None) -> Iterator[ImageFile.ImageFile]:
-    """The picture in ``source``; every error on opening and on decoding it within becomes a :class:`DataError`."""
-    name = name or ("the picture" if isinstance(source, bytes) else str(source))
+def opened(
+    source: str | Path | bytes, name: str | None = None, max_pixels: int | None = None
+) -> Iterator[ImageFile.ImageFile]:
+    """The image in ``source``; every error on opening and on decoding it within becomes a :class:`DataError`."""
+    allowed = LARGEST if max_pixels is None else max_pixels
+    name = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
-        if len(source) == 0 if isinstance(source, bytes) else Path(source).stat().st_size == 0:
-            raise DataError(f"{name} is empty (0 bytes).")
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as picture:
-            yield picture
+        with _stream(source) as stream, _decoder(stream) as image:
+            if image.width * image.height > allowed:
+                raise DataError(
+                    f"{name} has {image.width * image.height / 1e6:.0f} million pixels, more than the "
+                    f"{allowed / 1e6:.0f} million that are allowed, and may be a decompression bomb: allow more "
+                    "with --max-pixels, or cut it into tiles."
+                )
+            yield image
     except DataError:
         raise
+    except _Unusable as error:
+        raise DataError(f"{name} {error}.") from None
     except FileNotFoundError:
         raise DataError(f"{name} does not exist.") from None
     except IsADirectoryError:
-        raise DataError(f"{name} is a folder, not a picture.") from None
+        raise DataError(f"{name} is a folder, not an image.") from None
     except PermissionError:
         raise DataError(f"{name} cannot be read: permission denied.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(
-            f"{name} has more than {LARGEST / 1e6:.0f} million pixels, which may be a decompression bomb: "
-            "cut it into tiles."
-        ) from None
     except UnidentifiedImageError:
-        raise DataError(f"{name} is damaged or no picture at all.") from None
+        bands = _bands_of_tiff(source)
+        if bands > 4:
+            raise DataError(f"{name} has {bands} bands: save three of them, red, green and blue.") from None
+        raise DataError(f"{name} is damaged or no image at all.") from None
     except MemoryError:
         raise DataError(f"{name} does not fit into memory.") from None
     except Exception as error:  # damage makes decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise DataError(f"{name} is damaged or cut short ({error}).") from error
+
+
+@contextmanager
+def _stream(source: str | Path | bytes) -> Iterator[BinaryIO]:
+    """A stream of the bytes of ``source``, which are read whole where they come from a pipe.
+
+    Pillow is not given the path: it would map the file into memory, and scrambles turned TIFFs there.
+    """
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    with open(source, "rb") as file:
+        yield file if file.seekable() else io.BytesIO(file.read())
+
+
+def _decoder(stream: BinaryIO) -> ImageFile.ImageFile:
+    if not stream.read(1):
+        raise _Unusable("is empty (0 bytes)")
+    stream.seek(0)
+    return Image.open(stream, formats=FORMATS)
+
+
+def _bands_of_tiff(source: str | Path | bytes) -> int:
+    """How many samples a pixel of a TIFF has that Pillow cannot decode; 0 where it is no TIFF."""
+    from PIL import TiffImagePlugin
+
+    try:
+        with _stream(source) as stream:
+            directory = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+            stream.seek(directory.next)
+            directory.load(stream)
+        return int(directory.get(_SAMPLES_PER_PIXEL, 0))
+    except Exception:  # no TIFF, or a damaged one
+        return 0

@@ -132,11 +132,11 @@ class TestCheck:
         val = open_dataset(root, split="val")
         train = open_dataset(root)
         (root / "images" / f"{val.name_of(0)}.png").write_bytes(b"no picture")
-        Image.new("RGB", (32, 24)).save(root / "masks" / f"{val.name_of(1)}.png")
+        Image.new("RGB", (32, 24), (9, 8, 7)).save(root / "masks" / f"{val.name_of(1)}.png")
         Image.new("L", (32, 24), 9).save(root / "masks" / f"{train.name_of(3)}.png")
         done = cli("data", "check", root)
         assert done.code == ExitCode.DATA
-        for wanted in ("damaged or no picture", "colour picture (mode RGB)", "holds the value 9 but there are"):
+        for wanted in ("damaged or no image", "is in colour", "holds the value 9 but there are"):
             assert wanted in done.out
         assert "3 problems: training would fail." in done.out
         report = json.loads(cli("data", "check", root, "--json", "-").out)

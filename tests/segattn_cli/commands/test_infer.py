@@ -272,7 +272,7 @@ def test_scales_that_are_no_factors(cli, run, photos, tmp_path, scales):
 
 
 def test_a_bomb_is_reported_and_the_rest_goes_on(cli, run, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1100)  # a.jpg has 1230
+    monkeypatch.setattr("segattn_cli.data.images.LARGEST", 1100)  # a.jpg has 1230
     done = cli("infer", run, photos, "--out", tmp_path / "out")
     assert done.code == ExitCode.PARTIAL
     assert "may be a decompression bomb" in done.err

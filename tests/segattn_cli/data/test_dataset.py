@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from segattn_cli.data.dataset import FileDataset, Pair, find_images, match_masks, rebase
 from segattn_cli.errors import DataError
@@ -46,7 +47,7 @@ def test_values_out_of_range_are_named(dataset: FileDataset) -> None:
 
 def test_a_mask_of_another_size(dataset: FileDataset, save_pair: Callable[..., None], tmp_path: Path) -> None:
     save_pair(tmp_path / "other.png", dataset.pairs[0].mask, np.zeros((2, 9), np.uint8))
-    with pytest.raises(DataError, match=r"masks/x.png is 9×2 but its picture \S+x.png is 4×3 \(width×height\)"):
+    with pytest.raises(DataError, match=r"masks/x.png is 9×2 but its image \S+x.png is 4×3 \(width×height\)"):
         dataset.load(0)
 
 
@@ -97,3 +98,11 @@ class TestRebase:
     def test_a_path_that_is_nowhere(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"train.txt names /a/x.png, which is nowhere below"):
             rebase(tmp_path, "/a/x.png", Path("train.txt"))
+
+
+def test_a_mask_drawn_on_the_stored_pixels_of_a_turned_photo(dataset: FileDataset, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a screen turns it by a quarter
+    Image.new("RGB", (4, 3)).save(dataset.pairs[0].image, exif=exif)
+    with pytest.raises(DataError, match=r"x.png is 4×3 but .* is 3×4 .* EXIF orientation .* Turn the mask"):
+        dataset.load(0)

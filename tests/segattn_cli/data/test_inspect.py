@@ -40,11 +40,11 @@ def test_every_bad_file_is_reported_and_the_rest_counted(root: Path, save_pair: 
     (root / "images/train/a.png").write_bytes(b"no picture")
     (root / "masks/train/b.png").write_bytes(b"")
     save_pair(root / "other.png", root / "masks/train/c.png", np.zeros((9, 9), np.uint8))
-    Image.new("RGB", (4, 3)).save(root / "masks/train/d.png")
+    Image.new("RGB", (4, 3), (9, 8, 7)).save(root / "masks/train/d.png")
     report = report_on(root)
     named = [problem.split("train/")[1].split()[0] for problem in report.problems]
     assert named == ["a.png", "b.png", "c.png", "d.png"]
-    for problem, wanted in zip(report.problems, ("no picture", "is empty", "9×9", "colour picture"), strict=True):
+    for problem, wanted in zip(report.problems, ("no image", "is empty", "9×9", "in colour"), strict=True):
         assert wanted in problem
     assert len(report.pixels) == 1
     assert report.pictures == 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn_cli.data import colourise, default_palette, read_image, read_label, write_label_png
+from segattn_cli.data import colourise, default_palette, read_image, read_mask, write_label_png
 from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.palettes import OKABE_ITO, VOID_COLOUR
 from segattn_cli.errors import OutputError
@@ -23,7 +23,7 @@ def test_colours_of_classes_and_of_void() -> None:
 
 def test_viewers_see_colours_and_programs_indices(tmp_path: Path) -> None:
     write_label_png(tmp_path / "m.png", LABEL, PALETTE)
-    np.testing.assert_array_equal(read_label(tmp_path / "m.png"), LABEL)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), LABEL)
     np.testing.assert_array_equal(read_image(tmp_path / "m.png"), colourise(LABEL, PALETTE))
     with Image.open(tmp_path / "m.png") as mask:
         assert (mask.mode, mask.size) == ("P", (3, 2))
@@ -31,7 +31,7 @@ def test_viewers_see_colours_and_programs_indices(tmp_path: Path) -> None:
 
 def test_labels_of_a_network_are_wider_than_bytes(tmp_path: Path) -> None:
     write_label_png(tmp_path / "m.png", LABEL.astype(np.int64), PALETTE)
-    np.testing.assert_array_equal(read_label(tmp_path / "m.png"), LABEL)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), LABEL)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""Masks are read here: the values that stand in the file, or an error that says why not.
+
+Pillow decodes for a screen: it turns a TIFF by its orientation tag, stretches grey of 1, 2 and 4 bits to 0–255,
+inverts grey whose 0 is white, and takes signed bytes for unsigned ones. All of this is undone here, and whatever
+could have changed a value (lossy compression, more than 8 bits a colour, several pages) is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageFile
+
+from segattn_cli.data.images import opened
+from segattn_cli.errors import DataError
+
+RULE = "masks hold one class index per pixel, as 8-bit grey or palette PNG (255 = ignored)"
+
+#: Pillow's names of how bytes stand in a file, for colours of 8 bits.
+_COLOUR_LAYOUTS = ("RGB", "BGR", "BGRX", "RGBA", "BGRA", "ABGR", "BGXR", "R")
+#: TIFF's compressions that keep every value: none, CCITT, LZW, Deflate, PackBits, LZMA, Zstandard.
+_LOSSLESS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000)
+_BITS_PER_SAMPLE, _COMPRESSION, _SAMPLES_PER_PIXEL, _ORIENTATION, _SAMPLE_FORMAT = 258, 259, 277, 274, 339
+_SIGNED = 2
+
+Colour = tuple[int, int, int]
+
+
+def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> np.ndarray:
+    """Read a mask: ``(H, W)`` uint8, the values as they stand in the file.
+
+    Palette images give the indices of their palette, never its colours. Grey saved as RGB (three equal channels) is
+    read as grey. An orientation tag changes nothing: it belongs to the photograph, and editors copy it along.
+
+    Args:
+        path: PNG, TIFF, BMP, GIF, PNM or lossless WebP.
+        colours: the class of each colour (red, green, blue), for masks that were saved in colour.
+
+    Raises:
+        DataError: for a file that is missing or damaged, lossy, in colours without a class, with values below 0 or
+            above 255, of floating-point numbers, with several pages or bands, or with an alpha channel in use.
+    """
+    with opened(path, None) as mask:
+        _refuse_changed_values(path, mask)
+        values = _stored_values(path, mask)  # (H, W) or (H, W, 3)
+    if values.ndim == 3:
+        return _classes_of_colours(path, values, colours)
+    smallest, largest = int(values.min()), int(values.max())
+    if smallest < 0 or largest > 255:
+        raise DataError(f"{path} holds the value {smallest if smallest < 0 else largest}: {RULE}.")
+    return values.astype(np.uint8)
+
+
+def _refuse_changed_values(path: str | Path, mask: ImageFile.ImageFile) -> None:
+    """Raise :class:`DataError` for a file whose format does not keep every value."""
+    if mask.format in ("JPEG", "MPO"):
+        raise DataError(f"{path} is a JPEG, which blurs class indices: {RULE}.")
+    if mask.format == "WEBP" and _is_lossy_webp(path):
+        raise DataError(f"{path} is a lossy WebP, which blurs class indices: {RULE}.")
+    if mask.format == "TIFF" and mask.tag_v2.get(_COMPRESSION, 1) not in _LOSSLESS:  # type: ignore[attr-defined]
+        raise DataError(f"{path} is a TIFF with lossy compression, which blurs class indices: {RULE}.")
+    if _has_several_pages(mask):
+        raise DataError(f"{path} has several pages or frames: save the one with the class indices by itself.")
+    if mask.mode == "F":
+        raise DataError(f"{path} holds floating-point numbers: {RULE}.")
+
+
+def _has_several_pages(mask: ImageFile.ImageFile) -> bool:
+    """Whether there is more than one image in the file; asking Pillow how many would undo its turning of a TIFF."""
+    if mask.format == "TIFF":
+        return bool(mask.tag_v2.next)  # type: ignore[attr-defined]
+    return getattr(mask, "n_frames", 1) > 1
+
+
+def _stored_values(path: str | Path, mask: ImageFile.ImageFile) -> np.ndarray:
+    """The values of ``mask`` as they stand in the file: ``(H, W)`` integers, or ``(H, W, 3)`` for colours."""
+    layout, maximum = _layout(mask)
+    kind, _, detail = layout.partition(";")
+    tags = getattr(mask, "tag_v2", {})
+    bands = tags.get(_SAMPLES_PER_PIXEL, 1)
+    extra = "X" in kind and mask.format == "TIFF"
+    if extra or bands not in (1, 2, 3, 4):
+        raise DataError(f"{path} has {bands} bands: {RULE}.")
+    turned = tags.get(_ORIENTATION, 1)
+    mask.load()
+    mask = _without_alpha(path, mask)
+    if mask.mode == "RGB":
+        if kind not in _COLOUR_LAYOUTS or detail:
+            raise DataError(f"{path} is in colour with more or fewer than 8 bits a channel: {RULE}.")
+        values = np.asarray(mask)  # (H, W, 3)
+    elif mask.mode in ("L", "P", "1") or mask.mode.startswith("I"):
+        values = np.asarray(mask, np.uint8 if mask.mode == "1" else None)  # (H, W)
+        if kind != "P":
+            values = _unscaled(values, kind, detail, maximum)
+        if tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and values.dtype == np.uint8:
+            values = values.view(np.int8)
+    else:
+        raise DataError(f"{path} is in colour ({mask.mode}): {RULE}.")
+    return _as_stored(values, turned)
+
+
+def _layout(mask: ImageFile.ImageFile) -> tuple[str, int | None]:
+    """Pillow's name of how bytes stand in the file, such as ``L;4``, and the largest value that a PNM may hold."""
+    arguments = mask.tile[0].args if mask.tile else mask.mode
+    if not isinstance(arguments, tuple):
+        return str(arguments or mask.mode), None
+    maximum = arguments[1] if mask.format == "PPM" and len(arguments) > 1 else None
+    return str(arguments[0]), maximum
+
+
+def _without_alpha(path: str | Path, mask: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """``mask`` without its alpha channel, which must be opaque everywhere; a palette's transparency is ignored."""
+    if mask.mode not in ("LA", "PA", "RGBA", "La", "RGBa"):
+        return mask
+    if mask.getchannel(mask.getbands()[-1]).getextrema() != (255, 255):
+        raise DataError(f"{path} has an alpha channel that is not opaque everywhere: save it without, as {RULE}.")
+    return mask.getchannel(0) if mask.mode != "RGBA" else mask.convert("RGB")  # type: ignore[return-value]
+
+
+def _unscaled(values: np.ndarray, kind: str, detail: str, maximum: int | None) -> np.ndarray:
+    """Undo what Pillow does to grey of few bits, to inverted grey, and to a PNM whose largest value is its own.
+
+    >>> _unscaled(np.array([0, 17, 255], np.uint8), "L", "4", None)
+    array([ 0,  1, 15], dtype=uint8)
+    >>> _unscaled(np.array([255, 13], np.uint8), "L", "", 20)
+    array([20,  1], dtype=uint8)
+    """
+    if maximum is not None:
+        full = 255 if values.dtype == np.uint8 else 65535
+        return np.rint(values.astype(np.float64) * (maximum / full)).astype(values.dtype)
+    depth = re.match(r"\d+", detail)
+    bits = 1 if kind == "1" else int(depth[0]) if depth else 8
+    if 1 < bits < 8:
+        values = values // (255 // (2**bits - 1))
+    inverted = "I" in detail and bits <= 8
+    return 2**bits - 1 - values if inverted else values
+
+
+def _as_stored(values: np.ndarray, orientation: int) -> np.ndarray:
+    """``values`` (H', W', …) turned back to how they stand in a TIFF that Pillow turned by ``orientation``."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 6, 7) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 7, 8) else 1)
+    return values[rows, columns]
+
+
+def _classes_of_colours(
+    path: str | Path, values: np.ndarray, colours: Mapping[Colour, int] | None
+) -> np.ndarray:
+    """The class of each pixel ``(H, W)`` uint8 of a mask in colour ``(H, W, 3)``."""
+    if colours is None:
+        grey = values[..., 0]
+        if (values == grey[..., None]).all():
+            return grey
+        raise DataError(
+            f"{path} is in colour: {RULE}. Where a list of colours is at hand, `segattn data import --format "
+            "colours` converts it."
+        )
+    red, green, blue = np.moveaxis(values.astype(np.uint32), -1, 0)
+    codes = red << 16 | green << 8 | blue  # (H, W)
+    present, places = np.unique(codes, return_inverse=True)
+    table = {r << 16 | g << 8 | b: index for (r, g, b), index in colours.items()}
+    unknown = [int(code) for code in present if int(code) not in table]
+    if unknown:
+        first = unknown[0]
+        pixels = int((codes == first).sum())
+        others = f", nor {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        raise DataError(
+            f"{path} holds the colour {first >> 16}, {first >> 8 & 255}, {first & 255} ({pixels} pixels), which no "
+            f"class has{others}: add it to the list of colours."
+        )
+    classes = np.array([table[int(code)] for code in present], np.uint8)
+    return classes[places].reshape(codes.shape)
+
+
+def _is_lossy_webp(path: str | Path) -> bool:
+    """Whether a WebP holds a lossy frame: chunks are named by four bytes and padded to even lengths."""
+    data = Path(path).read_bytes()
+    at = 12
+    while at + 8 <= len(data):
+        if data[at : at + 4] == b"VP8 ":
+            return True
+        at += 8 + (length := int.from_bytes(data[at + 4 : at + 8], "little")) + length % 2
+    return False
