@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.shared import completion
-from segattn_cli.errors import ExitCode, OutputError
+from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,9 +131,7 @@ def bench(
             for case in make():
                 console.print(f"  {case.title}: {', '.join(case.works)}", highlight=False)
         return
-    for path in (json_file, plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise OutputError(f"There is no folder {path.parent} to write {path.name} to.")
+    require_parent(json_file, plot)
     name = get_backend(backend).name
     backend = name if backend == "auto" else backend
     asked = [each for text in precision or () for each in text.split(",")]
@@ -188,21 +187,17 @@ def _report(
     from rich.markup import escape
 
     from segattn_cli.benchmarking.plot import draw_ratios
-    from segattn_cli.files import write_atomically
+
+    def show() -> None:
+        console.print(_describe(machine), highlight=False, soft_wrap=True)
+        console.print(_table(backend, rows))
+        for sentence in differences:
+            console.print(f"[red]✗[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
     report = {"backend": backend, **machine.as_json(), "rows": [row.as_json() for row in rows]}
-    text = json.dumps(report | {"differences": differences}, indent=1, allow_nan=False)
+    show_and_write(report | {"differences": differences}, json_file, show)
     if plot is not None and any(row.ratio for row in rows):
         draw_ratios(rows, plot)
-    if json_file == Path("-"):
-        print(text)
-        return
-    if json_file is not None:
-        write_atomically(json_file, f"{text}\n".encode())
-    console.print(_describe(machine), highlight=False, soft_wrap=True)
-    console.print(_table(backend, rows))
-    for sentence in differences:
-        console.print(f"[red]✗[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 def _describe(machine: Machine) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.shared import completion
-from segattn_cli.errors import ExitCode, OutputError
+from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,14 +69,12 @@ def check(
 
     from backends import get_backend
     from segattn_cli.checking import plan, prepare, run
-    from segattn_cli.files import write_atomically
 
     console = Console()
     if show:
         _print_choices(console)
         return
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
+    require_parent(json_file)
     ops = get_backend(backend)
     planned = plan(op or (), network or (), dtype or (), quick=quick, gpu=ops.name == "cupy")
     for each in planned.dtypes:
@@ -86,17 +85,14 @@ def check(
     seconds = time.perf_counter() - start
     failures = [result for result in results if not result.passed]
     comparisons = [result.as_json() for result in results]
-    report = json.dumps(
-        {"backend": ops.name, "passed": not failures, "comparisons": comparisons}, indent=1, allow_nan=False
-    )
-    if json_file == Path("-"):
-        print(report)
-    else:
+
+    def tables() -> None:
         console.print(_table(results, planned.dtypes))
         _print_failures(console, failures)
         _print_summary(console, ops.name, len(results), failures, seconds)
-        if json_file is not None:
-            write_atomically(json_file, f"{report}\n".encode())
+
+    report = {"backend": ops.name, "passed": not failures, "comparisons": comparisons}
+    show_and_write(report, json_file, tables)
     if failures:
         raise typer.Exit(ExitCode.DISAGREE)
 

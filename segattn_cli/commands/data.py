@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segattn_cli.commands.data_download import download
-from segattn_cli.errors import DataError, ExitCode, OutputError, UsageError
+from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.output_paths import require_empty, require_parent
+from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,23 +69,12 @@ def sample(
     wanted = parse_size("--size", size)
     if wanted is None:
         raise UsageError("--size wants height and width, such as 96,128.")
-    _require_empty(out, force)
+    require_empty(out, force=force)
     dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
     with progress("pictures") as advance:
         for done, name in enumerate(write(dataset, out), start=1):
             advance(done, count, name)
     print(f"{out}: {count} pictures, {len(dataset.classes)} classes")
-
-
-def _require_empty(out: Path, force: bool) -> None:
-    try:
-        taken = out.exists() and (not out.is_dir() or (not force and any(out.iterdir())))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be looked into: {error.strerror}.") from None
-    if taken:
-        hint = "give another --out, or --force to write into it" if out.is_dir() else "give another --out"
-        what = "is not empty" if out.is_dir() else "is a file"
-        raise OutputError(f"{out} {what}: {hint}.")
 
 
 @app.command()
@@ -120,12 +110,9 @@ def check(
       segattn data check VOC2012 --split train --split val --json voc.json
     """
     from segattn_cli.data.formats.registry import resolve_format, splits_of
-    from segattn_cli.files import write_atomically
     from segattn_cli.training.class_weights import balance
 
-    to_stdout = json_file == Path("-")
-    if json_file is not None and not to_stdout and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
+    require_parent(json_file)
     resolved = resolve_format(source, format)
     found = splits_of(source, format=resolved)
     splits = split or [each for each in found if each not in UNIONS] or list(found)
@@ -137,22 +124,16 @@ def check(
     weights = balance(list(trained.pixels)) if len(trained.pixels) else None
     failed = any(report.problems for report in reports)
     classes = dataset.classes if dataset else ()
-    if json_file is not None:
-        everything: dict[str, Any] = {
-            "source": source,
-            "format": resolved,
-            "passed": not failed,
-            "classes": classes,
-            "class_weights": weights and {"split": trained.split, "median-frequency": weights},
-            "splits": {report.split: report.as_dict(classes) for report in reports},
-        }
-        text = json.dumps(everything, indent=2, allow_nan=False)
-        if to_stdout:
-            print(text)
-        else:
-            write_atomically(json_file, text.encode() + b"\n")
-    if not to_stdout:
-        _print(f"{source} ({resolved})", reports, dataset, trained, weights)
+    everything = {
+        "source": source,
+        "format": resolved,
+        "passed": not failed,
+        "classes": classes,
+        "class_weights": weights and {"split": trained.split, "median-frequency": weights},
+        "splits": {report.split: report.as_dict(classes) for report in reports},
+    }
+    title = f"{source} ({resolved})"
+    show_and_write(everything, json_file, lambda: _print(title, reports, dataset, trained, weights))
     if failed:
         raise typer.Exit(ExitCode.DATA)
 

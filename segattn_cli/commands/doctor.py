@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+
+from segattn_cli.commands.shared.json import print_json
 
 
 def doctor(
@@ -22,7 +23,7 @@ def doctor(
 
     report = examine()
     if as_json:
-        print(json.dumps(asdict(report), indent=1))
+        print_json(asdict(report))
         return
 
     rows = {

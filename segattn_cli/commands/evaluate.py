@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import (
     Backend,
     Flip,
@@ -19,7 +19,7 @@ from segattn_cli.commands.shared.options import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import UsageError
+from segattn_cli.commands.shared.output_paths import require_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,6 @@ def evaluate(
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
     """
-    from segattn_cli.files import write_atomically
     from segattn_cli.prediction.evaluation import open_data_of
     from segattn_cli.rendering.charts import draw_confusion
 
@@ -93,21 +92,12 @@ def evaluate(
         size=size,
     )
     dataset = open_data_of(model, data, format, split)
-    for path in (json_file, confusion):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise UsageError(f"There is no folder {path.parent} to write {path.name} to.")
+    require_parent(json_file, confusion)
     found = _watch(predictor, dataset, limit)
     everything = {**_circumstances(model, predictor, dataset), **found.as_dict()}
-    text = json.dumps(everything, indent=2, allow_nan=False)
-    to_stdout = json_file == Path("-")
-    if json_file is not None and not to_stdout:
-        write_atomically(json_file, text.encode() + b"\n")
+    show_and_write(everything, json_file, lambda: _print(found, everything, model.config.network.scales))
     if confusion is not None:
         draw_confusion(found.confusion, found.classes, confusion)
-    if to_stdout:
-        print(text)
-    else:
-        _print(found, everything, model.config.network.scales)
 
 
 def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> Evaluation:

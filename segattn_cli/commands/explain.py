@@ -12,7 +12,7 @@ import typer
 
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.options import Run
-from segattn_cli.commands.shared.output_paths import require_empty, require_place, require_untouched
+from segattn_cli.commands.shared.output_paths import require_empty, require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import ExitCode, UsageError, printable
 
@@ -84,9 +84,9 @@ def explain(
         out = Path("explain.html")
     for path in (out, npz):
         if path is not None:
-            require_place(path, force=force)
+            require_writable(path, force=force)
     if png is not None:
-        require_empty("--png", png, force=force)
+        require_empty(png, option="--png", force=force)
     _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
     found = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,8 @@ import typer
 
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.options import Run
-from segattn_cli.errors import ExitCode, OutputError, UsageError
+from segattn_cli.commands.shared.output_paths import require_writable
+from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from segattn_cli.exporting.verify import ScoreDifference
@@ -86,8 +86,7 @@ def export(
         raise UsageError("--opset, --input, --labels and --check are for --to onnx.")
     if kind == "onnx" and layout != "auto":
         raise UsageError("--layout is for --to state-dict.")
-    if os.path.exists(out) and not force:
-        raise OutputError(f"{out} exists already: replace it with --force, or choose another --out.")
+    require_writable(out, force=force)
 
     from backends import get_backend
     from segattn_cli.runs import open_model

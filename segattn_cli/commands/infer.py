@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,16 +23,17 @@ from segattn_cli.commands.shared.options import (
     Window,
     open_predictor,
 )
-from segattn_cli.errors import DataError, OutputError, UsageError, printable
+from segattn_cli.commands.shared.output_paths import require_empty
+from segattn_cli.commands.shared.terminal import remark
+from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
+    from segattn_cli.prediction.annotate import FrameDone
     from segattn_cli.prediction.input_files import InputFile
-    from segattn_cli.prediction.jobs import Job
     from segattn_cli.prediction.output_files import Output
-    from segattn_cli.prediction.predictor import Predictor
-    from segattn_cli.prediction.video import Frames
+    from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
     from segattn_cli.runs import Model
 
 WHAT, OUTPUT = "Videos, and pictures as they come", "What is written, and where"
@@ -153,9 +153,14 @@ def infer(
       segattn infer runs/first --watch inbox --out out --overlay --json
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
-    from segattn_cli.commands.shared.signals import interrupted_by_sigterm
+    from segattn_cli.commands.shared.progress import follow
+    from segattn_cli.commands.shared.signals import asked_to_stop, interrupted_by_sigterm
+    from segattn_cli.prediction.annotate import annotate_clips, is_video, plan_clip_of, plan_clips
     from segattn_cli.prediction.input_files import find_inputs
+    from segattn_cli.prediction.jobs import plan_outputs
+    from segattn_cli.prediction.segment import segment
     from segattn_cli.prediction.video import require_pyav
+    from segattn_cli.prediction.watch import require_watchable, watched_jobs
 
     if resume and force:
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
@@ -174,7 +179,8 @@ def infer(
     if watch is None and not inputs:
         raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
     found = find_inputs(inputs or [], out, sys.stdin.buffer)
-    pictures, videos = _sorted_out(found)
+    pictures = [each for each in found if not is_video(each.source)]
+    videos = [each for each in found if is_video(each.source)]
     if (videos or video) and (submission or set(asked) - {"overlay"}):
         extra = next((kind for kind in asked if kind != "overlay"), "submission")
         raise UsageError(f"A video becomes one annotated video: --{extra} is for pictures.")
@@ -189,152 +195,37 @@ def infer(
     )
     if benchmark is not None:
         benchmark.require_classes(model.classes)
-    session = _Session(model, predictor, out, Tally(as_json), opacity, resume=resume, force=force)
     outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
+    places = {kind: output.naming for kind, output in outputs.items()}
+    tally = Tally(as_json)
+    how = {"resume": resume, "force": force}
     if watch is not None:
-        session.watch(watch, outputs)
-    elif video is not None:
-        with interrupted_by_sigterm():
-            session.video_of(pictures, video, rate)
-    else:
-        with interrupted_by_sigterm():
-            session.run(pictures, outputs, videos)
-    session.tally.finish(model.path, predictor.ops.name)
-
-
-class _Session:
-    """One call of the command: a network, and where its results go."""
-
-    def __init__(
-        self, model: Model, predictor: Predictor, out: Path, tally: Tally, opacity: float, *, resume: bool,
-        force: bool,
-    ) -> None:
-        self.model = model
-        self.predictor = predictor
-        self.out = out
-        self.tally = tally
-        self.opacity = opacity
-        self.resume = resume
-        self.force = force
-
-    def run(self, pictures: list[InputFile], outputs: dict[str, Output], videos: list[InputFile]) -> None:
-        """Pictures first, then videos, each with a bar of its own."""
-        from segattn_cli.commands.shared.progress import progress
-        from segattn_cli.prediction.jobs import plan_outputs
-        from segattn_cli.prediction.output_files import FileNaming
-        from segattn_cli.prediction.segment import segment
-
-        how = {"resume": self.resume, "force": self.force}
-        jobs = plan_outputs(pictures, self.out, {kind: each.naming for kind, each in outputs.items()}, **how)
-        clips = plan_outputs(videos, self.out, {"video": FileNaming(".mp4")}, **how)
-        if jobs:
-            with progress("pictures") as advance:
-                for event in segment(
-                    self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json
-                ):
-                    self.tally.picture(event)
-                    advance(self.tally.done, len(jobs), printable(Path(event.job.input.name).name))
-        for job in clips:
-            self._clip(job)
-
-    def video_of(self, pictures: list[InputFile], name: str, rate: Fraction) -> None:
-        """The pictures as the frames of one video."""
-        from segattn_cli.prediction.video import frames_of
-
-        path = self.out / name
-        if path.exists() and not (self.resume or self.force):
-            raise OutputError(f"{path} exists already: replace it with --force, or choose another --video.")
-        if path.exists() and self.resume:
-            self.tally.skipped_video(name, path)
-            return
-        files = [each.source for each in pictures if isinstance(each.source, Path)]
-        self._annotate(name, nullcontext(frames_of(files, rate)), path)
-
-    def watch(self, folder: Path, outputs: dict[str, Output]) -> None:
-        """Pictures as they come, until somebody asks to stop."""
-        from segattn_cli.commands.shared.signals import asked_to_stop
-        from segattn_cli.prediction.segment import segment
-
-        if not folder.is_dir():
-            raise DataError(f"There is no folder {folder} to watch.")
-        if folder.resolve().is_relative_to(self.out.resolve()):
-            raise UsageError(
-                f"{folder} is watched and lies in {self.out}: pictures might be replaced; choose another --out."
-            )
-        try:
-            occupied = self.out.exists() and any(self.out.iterdir())
-        except OSError as error:
-            raise OutputError(f"--out {self.out} cannot be used: {error.strerror}.") from None
-        if occupied and not (self.resume or self.force):
-            raise OutputError(
-                f"{self.out} is not empty: give --resume to keep what is done, --force to replace it, or another "
-                "--out."
-            )
-        print(printable(f"Watching {folder}; Ctrl-C ends it."), file=sys.stderr, flush=True)
+        require_watchable(watch, out)
+        require_empty(out, force=force, resume=resume)
+        remark(f"Watching {watch}; Ctrl-C ends it.")
         with asked_to_stop("picture") as should_stop:
-            jobs = self._coming(folder, outputs, should_stop)
-            for event in segment(self.predictor, jobs, outputs, self.model, confidence=self.tally.as_json):
-                self.tally.picture(event)
-
-    def _coming(self, folder: Path, outputs: dict[str, Output], should_stop: Any) -> Iterator[Job]:
-        """A job for every picture that comes; what was there before is done already with --resume."""
-        from segattn_cli.prediction.input_files import InputFile
-        from segattn_cli.prediction.jobs import Job
-        from segattn_cli.prediction.watch import has_twin, watch
-
-        owners: dict[Path, Path] = {}  # the picture of each output
-        seen: set[Path] = set()
-        for path in watch(folder, self.out, should_stop):
-            inside = path.relative_to(folder)
-            for short in (False,) if has_twin(path) else (True, False):
-                name = (inside.with_suffix("") if short else inside).as_posix()
-                paths = {kind: self.out / each.naming.file_name(name, str(path)) for kind, each in outputs.items()}
-                if all(owners.get(each, path) == path for each in paths.values()):
-                    break
-            owners.update(dict.fromkeys(paths.values(), path))
-            done = self.resume and path not in seen and all(each.exists() for each in paths.values())
-            seen.add(path)
-            yield Job(InputFile(str(path), path), name, paths, done)
-
-    def _clip(self, job: Job) -> None:
-        """One video file."""
-        from segattn_cli.prediction.video import open_video
-
-        path = job.outputs["video"]
-        if job.done:
-            self.tally.skipped_video(job.input.name, path)
-            return
-        assert isinstance(job.input.source, Path)
-        self._annotate(job.input.name, open_video(job.input.source), path)
-
-    def _annotate(self, name: str, opened: AbstractContextManager[Frames], path: Path) -> None:
-        from segattn_cli.commands.shared.progress import progress
-        from segattn_cli.prediction.video import FrameDone, annotate
-
-        try:
-            with opened as frames, progress("frames") as advance:
-                for event in annotate(self.predictor, frames, path, self.model, opacity=self.opacity):
-                    if isinstance(event, FrameDone):
-                        note = f"{printable(Path(name).name)}  {event.frames_per_second:.1f} frames/s"
-                        advance(event.done, event.total, note)
-                    else:
-                        done = event
-        except DataError as error:
-            self.tally.failed(name, str(error))
-        except MemoryError:
-            self.tally.failed(name, f"{name} needs more memory than there is: try a --window.")
-        else:
-            self.tally.video(name, done)
+            coming = watched_jobs(watch, out, places, should_stop, resume=resume)
+            for event in segment(predictor, coming, outputs, model, confidence=as_json):
+                tally.show(event)
+    else:
+        jobs = [] if video else plan_outputs(pictures, out, places, **how)
+        clips = [plan_clip_of(pictures, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
+        with interrupted_by_sigterm():
+            if jobs:
+                segmenting = segment(predictor, jobs, outputs, model, confidence=as_json)
+                follow(segmenting, "pictures", _file_name, show=tally.show, total=len(jobs))
+            if clips:
+                annotating = annotate_clips(predictor, clips, model, opacity=opacity)
+                follow(annotating, "frames", _speed, show=tally.show)
+    tally.finish(model.path, predictor.ops.name)
 
 
-def _sorted_out(found: Sequence[InputFile]) -> tuple[list[InputFile], list[InputFile]]:
-    """Pictures and videos, told apart by their endings."""
-    from segattn_cli.prediction.video import SUFFIXES
+def _file_name(event: ImageDone | InputSkipped | InputFailed) -> str:
+    return Path(event.input).name
 
-    def is_video(each: InputFile) -> bool:
-        return isinstance(each.source, Path) and each.source.suffix.lower() in SUFFIXES
 
-    return [each for each in found if not is_video(each)], [each for each in found if is_video(each)]
+def _speed(event: FrameDone) -> str:
+    return f"{Path(event.input).name}  {event.frames_per_second:.1f} frames/s"
 
 
 def _require_pictures(pictures: Sequence[InputFile], videos: Sequence[InputFile], name: str) -> None:

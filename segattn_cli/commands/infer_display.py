@@ -13,8 +13,8 @@ from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
-    from segattn_cli.prediction.segment import ImageDone, ImageFailed, ImageSkipped
-    from segattn_cli.prediction.video import VideoDone
+    from segattn_cli.prediction.annotate import FrameDone, VideoDone
+    from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
 
 #: How many classes the line of a picture mentions.
 MENTIONED = 4
@@ -28,36 +28,36 @@ class Tally:
         self.counts = {"segmented": 0, "skipped": 0, "failed": 0}
         self.broken = False  # whether a video ended before its time
 
-    @property
-    def done(self) -> int:
-        return sum(self.counts.values())
+    def show(self, event: ImageDone | InputSkipped | InputFailed | FrameDone | VideoDone) -> None:
+        from segattn_cli.prediction.annotate import VideoDone
+        from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
 
-    def picture(self, event: ImageDone | ImageSkipped | ImageFailed) -> None:
-        from segattn_cli.prediction.segment import ImageDone, ImageFailed
+        if isinstance(event, InputFailed):
+            complain(event.reason)
+            self._say("failed", event.input, {"reason": event.reason}, "")
+        elif isinstance(event, InputSkipped):
+            self._say("skipped", event.input, _strings(event.outputs), "")
+        elif isinstance(event, ImageDone):
+            self._image(event)
+        elif isinstance(event, VideoDone):
+            self._video(event)
 
-        job = event.job
-        if isinstance(event, ImageFailed):
-            self.failed(job.input.name, event.reason)
-            return
-        paths = {kind: str(path) for kind, path in job.outputs.items()}
-        if not isinstance(event, ImageDone):
-            self._say("skipped", {"input": job.input.name}, paths, "")
-            return
-        found = {
+    def _image(self, event: ImageDone) -> None:
+        values = {
             "size": event.size,
             "shares": event.shares,
             "mean_confidence": event.confidence,
             "scale_weights": event.scale_weights,
             "seconds": round(event.seconds, 4),
         }
-        line = f"{job.outputs['label']}  {_largest(event.shares)}"
-        self._say("segmented", {"input": job.input.name}, {**paths, **found}, line)
+        line = f"{event.outputs['label']}  {_largest(event.shares)}"
+        self._say("segmented", event.input, {**_strings(event.outputs), **values}, line)
 
-    def video(self, name: str, event: VideoDone) -> None:
+    def _video(self, event: VideoDone) -> None:
         if event.broken is not None:
             self.broken = True
             complain(f"{event.broken} The video ends there.")
-        found = {
+        values = {
             "video": str(event.path),
             "frames": event.frames,
             "size": event.size,
@@ -67,14 +67,7 @@ class Tally:
             "seconds": round(event.seconds, 4),
         }
         line = f"{event.path}  {event.frames} frame{'s' * (event.frames != 1)}, {_largest(event.shares)}"
-        self._say("segmented", {"input": name}, found, line)
-
-    def skipped_video(self, name: str, path: Path) -> None:
-        self._say("skipped", {"input": name}, {"video": str(path)}, "")
-
-    def failed(self, name: str, reason: str) -> None:
-        complain(reason)
-        self._say("failed", {"input": name}, {"reason": reason}, "")
+        self._say("segmented", event.input, values, line)
 
     def finish(self, checkpoint: Path, backend: str) -> None:
         """The last line, and the exit code where something failed."""
@@ -85,13 +78,17 @@ class Tally:
             print(said or "nothing came", file=sys.stderr)
         failed = self.counts["failed"]
         if failed or self.broken:
-            raise typer.Exit(ExitCode.DATA if failed == self.done else ExitCode.PARTIAL)
+            raise typer.Exit(ExitCode.DATA if failed == sum(self.counts.values()) else ExitCode.PARTIAL)
 
-    def _say(self, status: str, which: dict[str, Any], rest: dict[str, Any], line: str) -> None:
+    def _say(self, status: str, input: str, values: dict[str, Any], line: str) -> None:
         self.counts[status] += 1
-        text = json.dumps({**which, "status": status, **rest}) if self.as_json else printable(line)
+        text = json.dumps({"input": input, "status": status, **values}) if self.as_json else printable(line)
         if text:
             print(text, flush=True)
+
+
+def _strings(paths: dict[str, Path]) -> dict[str, str]:
+    return {kind: str(path) for kind, path in paths.items()}
 
 
 def _largest(shares: dict[str, float]) -> str:

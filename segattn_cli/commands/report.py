@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.shared import completion
-from segattn_cli.commands.shared.output_paths import require_place, require_untouched
+from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import CheckpointError, DataError, NonFiniteError, printable
 
@@ -83,10 +83,10 @@ def report(
     histories = [read_history(folder) for folder in folders]
     if out is None and len(folders) == 1:
         out = folders[0] / REPORT
-        require_place(out, force=True)  # the run's own file, which the training writes, too
+        require_writable(out, force=True)  # the run's own file, which the training writes, too
     else:
         out = out or Path(REPORT)
-        require_place(out, force=force)
+        require_writable(out, force=force)
         require_untouched([out], folders)
     reports = [
         RunReport(history, missing="Left out by --curves-only.") if curves_only

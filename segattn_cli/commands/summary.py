@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segattn_cli.commands.shared import completion
-from segattn_cli.errors import DataError, OutputError
+from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.errors import DataError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,10 +68,8 @@ def summary(
     from segattn_cli.commands.shared.options import parse_size
     from segattn_cli.costs.cost import configured_step, inference
     from segattn_cli.costs.layers import grouped, layer_costs
-    from segattn_cli.files import write_atomically
 
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise OutputError(f"There is no folder {json_file.parent} to write {json_file.name} to.")
+    require_parent(json_file)
     height, width = (parse_size("--size", size) if size else None) or (0, 0)
     config, known = _described(source, settings or ())
     count = classes or known or _classes_of_data(config)
@@ -82,14 +81,11 @@ def summary(
     layers = layer_costs(network, height, width)
     predict = inference(network, 1, height, width)
     step = configured_step(config, count, batch, (height, width))
-    if json_file is not None:
-        report = _report(config, count, (height, width), batch, layers, predict, step)
-        text = json.dumps(report, indent=1, allow_nan=False)
-        if json_file == Path("-"):
-            print(text)
-            return
-        write_atomically(json_file, f"{text}\n".encode())
-    _print(config, count, (height, width), batch, layers if every else grouped(layers), predict, step)
+    cost = (predict, step)
+    show_and_write(
+        _report(config, count, (height, width), batch, layers, *cost), json_file,
+        lambda: _print(config, count, (height, width), batch, layers if every else grouped(layers), *cost),
+    )
 
 
 def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:

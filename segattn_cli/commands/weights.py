@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segattn_cli.errors import OutputError, UsageError
+from segattn_cli.commands.shared.json import print_json
+from segattn_cli.commands.shared.output_paths import require_writable
+from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from segattn_cli.weights import Imported, WeightsFile
@@ -82,8 +82,7 @@ def import_(
     _one_of("--classes", classes, ("keep", "reset"))
     _one_of("--fc", fully_connected, ("decimate", "reset"))
     _check_layout(layout)
-    if os.path.exists(out) and not force:
-        raise OutputError(f"{out} exists already: replace it with --force, or choose another --out.")
+    require_writable(out, force=force)
     imported = import_weights(
         file, kind=kind, layout=layout, names=names, reset_classes=classes == "reset",  # type: ignore[arg-type]
         decimate=fully_connected == "decimate", settings=settings or (),
@@ -115,7 +114,7 @@ def show(
         tensors = {
             name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in found.tensors.items()
         }
-        print(json.dumps({**described, "tensors": tensors}, indent=2))
+        print_json({**described, "tensors": tensors})
     else:
         _print_file(found, described, everything)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from segattn_cli.runs import Model
 
 @dataclass(frozen=True)
 class ImageDone:
-    """One more picture has been segmented; its outputs are in place."""
+    """An image has been segmented; its outputs are in place."""
 
-    job: Job
+    input: str  # what messages call it
+    outputs: dict[str, Path]  # by kind
     size: tuple[int, int]  # (H, W)
     shares: dict[str, float]  # of the pixels, by class, the largest first
     confidence: dict[str, float] | None  # the mean largest probability where a class is predicted, if asked for
@@ -30,24 +32,25 @@ class ImageDone:
 
 
 @dataclass(frozen=True)
-class ImageSkipped:
-    """A picture was done before."""
+class InputSkipped:
+    """The outputs of an image or a video exist, and are to stay."""
 
-    job: Job
+    input: str
+    outputs: dict[str, Path]  # by kind
 
 
 @dataclass(frozen=True)
-class ImageFailed:
-    """A picture could not be used."""
+class InputFailed:
+    """An image or a video could not be used."""
 
-    job: Job
+    input: str
     reason: str
 
 
 def segment(
     predictor: Predictor, jobs: Iterable[Job], outputs: Mapping[str, Output], model: Model, *,
     confidence: bool = False,
-) -> Iterator[ImageDone | ImageSkipped | ImageFailed]:
+) -> Iterator[ImageDone | InputSkipped | InputFailed]:
     """Do the ``jobs``, with one picture in memory at a time: an event for each.
 
     The outputs of a picture are written beside their places and moved there once they are whole. A picture that
@@ -56,14 +59,14 @@ def segment(
     """
     for job in jobs:
         if job.done:
-            yield ImageSkipped(job)
+            yield InputSkipped(job.input.name, job.outputs)
             continue
         try:
             yield _segment(predictor, job, outputs, model, confidence)
         except DataError as error:
-            yield ImageFailed(job, str(error))
+            yield InputFailed(job.input.name, str(error))
         except MemoryError:
-            yield ImageFailed(job, f"{job.input.name} needs more memory than there is: try a --window.")
+            yield InputFailed(job.input.name, f"{job.input.name} needs more memory than there is: try a --window.")
 
 
 def _segment(
@@ -83,7 +86,8 @@ def _segment(
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     weights = prediction.scale_weights
     return ImageDone(
-        job,
+        job.input.name,
+        job.outputs,
         size=(label.shape[0], label.shape[1]),
         shares={model.classes[k]: int(counts[k]) / label.size for k in order},
         confidence=found.confidence_by_class() if confidence else None,

@@ -1,16 +1,14 @@
-"""Videos: frames in, an annotated video out, with one frame in memory at a time. Needs PyAV."""
+"""Videos: how frames are read and written, one in memory at a time. Needs PyAV."""
 
 from __future__ import annotations
 
 import math
 import re
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +18,7 @@ from PIL import Image
 from backends import BackendError
 from segattn_cli.data.images import read_image
 from segattn_cli.errors import DataError, OutputError
-from segattn_cli.files import moved_into_place
-from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.rendering.overlays import PAPER, LegendEntry, blend, draw_legend
+from segattn_cli.rendering.overlays import PAPER, LegendEntry, draw_legend
 from segattn_cli.runs import Model
 
 #: The endings by which videos are known.
@@ -44,28 +40,6 @@ BT709 = 1
 QUALITY = "19"
 
 
-@dataclass(frozen=True)
-class FrameDone:
-    """One more frame has been segmented."""
-
-    done: int
-    total: int | None  # where that can be known
-    frames_per_second: float
-
-
-@dataclass(frozen=True)
-class VideoDone:
-    """A video is in its place."""
-
-    path: Path
-    frames: int
-    size: tuple[int, int]  # (H, W) of its pictures, the legend not counted
-    rate: Fraction  # frames a second
-    shares: dict[str, float]  # of all pixels, by class, the largest first
-    seconds: float
-    broken: str | None  # why it ends before its source does
-
-
 class Frame(NamedTuple):
     picture: np.ndarray  # (H, W, 3) uint8
     time: Fraction | None = None  # in seconds, from wherever; None: one beat after the frame before
@@ -78,6 +52,7 @@ class Frames:
     each: Iterator[Frame]
     rate: Fraction  # the mean, in frames a second
     total: int | None  # about how many, where that is known
+    name: str = "The video"  # what messages call it
 
 
 @contextmanager
@@ -103,7 +78,7 @@ def open_video(path: Path) -> Iterator[Frames]:
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         seconds = _seconds(av, container, stream)
         total = stream.frames if seconds is None else round(rate * seconds)
-        yield Frames(_decoded(av, container, stream, path, rate, seconds), rate, total or None)
+        yield Frames(_decoded(av, container, stream, path, rate, seconds), rate, total or None, str(path))
 
 
 def _decoded(
@@ -158,10 +133,10 @@ def _upright(frame: Any, aspect: Fraction | None) -> np.ndarray:
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
-def frames_of(pictures: Sequence[Path], rate: Fraction) -> Frames:
-    """The pictures in files as frames, in natural order: frame2 before frame10."""
-    ordered = sorted(pictures, key=natural)
-    return Frames((Frame(read_image(path)) for path in ordered), rate, len(ordered))
+def frames_of(images: Sequence[Path], rate: Fraction, name: str = "The video") -> Frames:
+    """The images in files as the frames of one video, in natural order: frame2 before frame10."""
+    ordered = sorted(images, key=natural)
+    return Frames((Frame(read_image(path)) for path in ordered), rate, len(ordered), name)
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
@@ -173,53 +148,7 @@ def natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def annotate(
-    predictor: Predictor, frames: Frames, out: Path, model: Model, *, opacity: float = 0.5
-) -> Iterator[FrameDone | VideoDone]:
-    """Write ``frames`` under the colours of their classes to the video ``out``: an event for each, then the result.
-
-    H.264 in an MP4 (MPEG-4 where the encoder is missing), of the size and rate of the source, each frame at its
-    time, with a legend of all classes below; no sound. A source that breaks off, or goes on in another size, gives
-    the video up to there; one that has no frame at all raises :class:`DataError`.
-    """
-    start = time.perf_counter()
-    counts = np.zeros(len(model.classes), np.int64)
-    done, broken = 0, None
-    with moved_into_place({"video": out}) as places:
-        first = next(frames.each, None)
-        if first is None:
-            raise DataError("The video has no frame.")
-        size = (first.picture.shape[0], first.picture.shape[1])
-        with _Writer(places["video"], size, frames.rate, model) as writer:
-            try:
-                for frame in chain([first], frames.each):
-                    _require_size(done + 1, frame.picture, size)
-                    picture = np.ascontiguousarray(frame.picture)
-                    label = predictor.label(picture)
-                    writer.add(blend(picture, label, model.palette, opacity), frame.time)
-                    counts += np.bincount(label.ravel(), minlength=len(counts))
-                    done += 1
-                    yield FrameDone(done, frames.total, done / (time.perf_counter() - start))
-            except DataError as error:
-                broken = str(error)
-            writer.finish()
-    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
-    yield VideoDone(
-        out, done, size, frames.rate,
-        shares={model.classes[k]: int(counts[k]) / int(counts.sum()) for k in order},
-        seconds=time.perf_counter() - start, broken=broken,
-    )
-
-
-def _require_size(number: int, picture: np.ndarray, size: tuple[int, int]) -> None:
-    if picture.shape[:2] != size:
-        raise DataError(
-            f"Frame {number} is {picture.shape[1]}×{picture.shape[0]} and the first {size[1]}×{size[0]} "
-            "(width×height): the frames of a video have one size."
-        )
-
-
-class _Writer:
+class VideoWriter:
     """An MP4 that grows frame by frame."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, model: Model) -> None:
@@ -243,7 +172,7 @@ class _Writer:
         context.time_base = 1 / (self.rate * self.ticks)
         context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from segattn_cli.data.images import SUFFIXES
+from segattn_cli.errors import DataError, UsageError
+from segattn_cli.prediction.input_files import InputFile
+from segattn_cli.prediction.jobs import Job
+from segattn_cli.prediction.output_files import FileNaming
 
 #: Seconds between two looks. A file that has not changed from one to the next is taken to be whole.
 INTERVAL = 0.5
@@ -16,6 +20,35 @@ REST = 4
 
 #: What tells one state of a file from another: its size and when it was changed.
 Stamp = tuple[int, int]
+
+
+def require_watchable(folder: Path, out: Path) -> None:
+    """Raise an error where ``folder`` cannot be watched while results go to ``out``."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder} to watch.")
+    if folder.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"{folder} is watched and lies in {out}: pictures might be replaced; choose another --out."
+        )
+
+
+def watched_jobs(
+    folder: Path, out: Path, places: Mapping[str, FileNaming], should_stop: Callable[[], bool], *, resume: bool
+) -> Iterator[Job]:
+    """A job for every picture that comes; with ``resume``, one whose outputs exist at the start is done."""
+    owners: dict[Path, Path] = {}  # the picture of each output
+    seen: set[Path] = set()
+    for path in watch(folder, out, should_stop):
+        inside = path.relative_to(folder)
+        for short in (False,) if has_twin(path) else (True, False):
+            name = (inside.with_suffix("") if short else inside).as_posix()
+            paths = {kind: out / place.file_name(name, str(path)) for kind, place in places.items()}
+            if all(owners.get(each, path) == path for each in paths.values()):
+                break
+        owners.update(dict.fromkeys(paths.values(), path))
+        done = resume and path not in seen and all(each.exists() for each in paths.values())
+        seen.add(path)
+        yield Job(InputFile(str(path), path), name, paths, done)
 
 
 def watch(

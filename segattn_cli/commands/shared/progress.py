@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from segattn_cli.errors import printable
+
+Event = TypeVar("Event")
 
 #: Seconds between lines where stderr is no terminal.
 QUIET = 5.0
+
+
+def follow(
+    events: Iterable[Event], unit: str, note: Callable[[Any], str], *,
+    show: Callable[[Event], object] = lambda event: None, total: int | None = None,
+) -> Event:
+    """Go through ``events``, show each, and return the last one.
+
+    A progress bar follows the events that have ``done`` and ``total``, counted in ``unit``, with their ``note``
+    beside it. With ``total``, there are so many events, and each is one more.
+    """
+    with progress(unit) as advance:
+        for number, event in enumerate(events, start=1):
+            show(event)
+            done = number if total is not None else getattr(event, "done", None)
+            if done is not None:
+                advance(done, getattr(event, "total", total), printable(note(event)))
+    return event
 
 
 @contextmanager

@@ -12,6 +12,11 @@ def say(line: str) -> None:
     print(printable(line), flush=True)
 
 
+def remark(sentence: str) -> None:
+    """What a person watching may want to know, on standard error."""
+    print(printable(sentence), file=sys.stderr, flush=True)
+
+
 def complain(sentence: str) -> None:
     """What went wrong, on standard error."""
     print(printable(f"segattn: {sentence}"), file=sys.stderr, flush=True)

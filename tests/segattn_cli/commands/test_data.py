@@ -34,7 +34,7 @@ class TestSample:
         done = cli("data", "sample", "scenes", "--count", 1, "--out", tmp_path)
         assert done.code == ExitCode.OUTPUT
         assert done.err == (
-            f"segattn: {tmp_path} is not empty: give another --out, or --force to write into it.\n"
+            f"segattn: {tmp_path} is not empty: replace files in it with --force, or choose another --out.\n"
         )
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
         assert cli("data", "sample", "scenes", "--count", 1, "--out", tmp_path, "--force").code == 0
@@ -49,7 +49,7 @@ class TestSample:
             for force in ([], ["--force"]):
                 done = cli("data", "sample", "scenes", "--count", 1, "--out", out, *force)
                 assert done.code == ExitCode.OUTPUT
-                assert done.err.startswith(f"segattn: {tmp_path / 'x'}")
+                assert done.err.startswith(f"segattn: --out {tmp_path / 'x'}")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
     def test_a_disk_that_is_full(self, cli: Callable, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ class TestCheck:
             (["."], ExitCode.DATA, "is in no known layout"),
             ([".", "--format", "vox"], ExitCode.CONFIG, "Did you mean 'voc'?"),
             ([".", "--format", "voc"], ExitCode.DATA, "has no split of the format voc"),
-            (["scenes", "--json", "missing/x.json"], ExitCode.USAGE, "There is no folder missing"),
+            (["scenes", "--json", "missing/x.json"], ExitCode.OUTPUT, "There is no folder missing"),
         ],
     )
     def test_what_cannot_be_meant(

@@ -64,7 +64,7 @@ def test_what_is_there_is_kept(cli: Callable, run: Path, photos: Path, tmp_path:
     out.write_text("mine")
     done = cli("explain", run, photos / "a.jpg", "--out", out)
     assert done.code == ExitCode.OUTPUT
-    assert done.err == f"segattn: {out} exists already: replace it with --force, or choose another place.\n"
+    assert done.err == f"segattn: {out} exists already: replace it with --force, or choose another path.\n"
     assert out.read_text() == "mine"
     maps = tmp_path / "maps"
     maps.mkdir()
@@ -78,7 +78,7 @@ def test_what_is_there_is_kept(cli: Callable, run: Path, photos: Path, tmp_path:
         (["--point", "7"], ExitCode.USAGE, "--point wants X,Y in pixels, such as 320,200; got '7'."),
         (["--point", "-1,2"], ExitCode.USAGE, "--point wants a pixel inside the picture, got '-1,2'."),
         (["--max-side", "3"], ExitCode.USAGE, "16"),
-        (["--out", "nowhere/page.html"], ExitCode.USAGE, "There is no folder"),
+        (["--out", "nowhere/page.html"], ExitCode.OUTPUT, "There is no folder"),
         (["--backend", "abacus"], ExitCode.BACKEND, "abacus"),
     ],
 )

@@ -94,7 +94,7 @@ def test_what_is_there_is_replaced_only_when_told(cli: Callable, run: Path, tmp_
         (["--out", "net.safetensors", "--check"], ExitCode.USAGE, "--check are for --to onnx"),
         (["--out", "net.safetensors", "--opset", "18"], ExitCode.USAGE, "--opset, --input, --labels and"),
         (["--out", "net.safetensors", "--layout", "caffe"], ExitCode.USAGE, "got 'caffe'"),
-        (["--out", "missing/net.onnx"], ExitCode.OUTPUT, "missing/net.onnx cannot be written"),
+        (["--out", "missing/net.onnx"], ExitCode.OUTPUT, "There is no folder missing to write net.onnx to."),
         (["--out", "net.onnx", "--check", "--backend", "nunpy"], ExitCode.BACKEND, "Did you mean 'numpy'?"),
     ],
 )

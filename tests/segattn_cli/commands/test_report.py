@@ -119,7 +119,7 @@ def test_a_run_is_not_replaced_by_its_page(cli: Any, trained: Path, name: str) -
     before = (trained / name).read_bytes()
     done = cli("report", trained, "--curves-only", "--out", trained / name, "--force")
     assert done.code == ExitCode.USAGE
-    assert done.err == f"segattn: {trained / name} is an input and would be overwritten: choose another place.\n"
+    assert done.err == f"segattn: {trained / name} is an input and would be overwritten: choose another path.\n"
     assert (trained / name).read_bytes() == before
 
 
@@ -129,7 +129,7 @@ def test_a_folder_that_may_not_be_written_to_is_named_before_the_pass(
     monkeypatch.setattr("os.access", lambda path, mode, **how: mode != os.W_OK)  # root may write anywhere
     done = cli("report", trained)
     assert done.code == ExitCode.OUTPUT
-    assert done.err == f"segattn: {trained} may not be written to: choose another place for report.html.\n"
+    assert done.err == f"segattn: {trained} may not be written to: choose another path for report.html.\n"
 
 
 def test_a_half_written_line(cli: Any, trained: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_half_written_line(cli: Any, trained: Path) -> None:
         (["trained/best.safetensors"], ExitCode.CHECKPOINT, "is no run"),
         (["trained", "nowhere"], ExitCode.CHECKPOINT, "nowhere is no run"),
         (["trained", "--out", "trained"], ExitCode.OUTPUT, "trained is a folder: name a file."),
-        (["trained", "--out", "no/page.html"], ExitCode.USAGE, "There is no folder no to write page.html to."),
+        (["trained", "--out", "no/page.html"], ExitCode.OUTPUT, "There is no folder no to write page.html to."),
         (["trained", "--data", "nowhere"], ExitCode.DATA, "The data set nowhere does not exist"),
         (["trained", "--data", "trained", "--format", "camvit"], ExitCode.CONFIG, "Did you mean 'camvid'?"),
         (["trained", "--backend", "nump"], ExitCode.BACKEND, "Did you mean 'numpy'?"),

@@ -15,18 +15,9 @@ from PIL import Image
 
 from backends import get_backend
 from segattn_cli.errors import DataError, OutputError
+from segattn_cli.prediction.annotate import FrameDone, VideoDone, annotate
 from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.prediction.video import (
-    Frame,
-    FrameDone,
-    Frames,
-    VideoDone,
-    _seconds,
-    annotate,
-    frames_of,
-    natural,
-    open_video,
-)
+from segattn_cli.prediction.video import Frame, Frames, _seconds, frames_of, natural, open_video
 from segattn_cli.runs import Model
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'segattn[video]'")

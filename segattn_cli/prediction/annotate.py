@@ -1,0 +1,159 @@
+"""Videos under the colours of their classes, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from segattn_cli.errors import DataError, OutputError
+from segattn_cli.files import moved_into_place
+from segattn_cli.prediction.input_files import InputFile
+from segattn_cli.prediction.jobs import plan_outputs
+from segattn_cli.prediction.output_files import FileNaming
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.segment import InputFailed, InputSkipped
+from segattn_cli.prediction.video import SUFFIXES, Frames, VideoWriter, frames_of, open_video
+from segattn_cli.rendering.overlays import blend
+from segattn_cli.runs import Model
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video to make."""
+
+    input: str  # what messages call its source
+    source: Path | Sequence[Path]  # a video, or the images that become its frames
+    path: Path  # the video to write
+    done: bool  # whether it exists, and is to stay
+    rate: Fraction = Fraction(25)  # frames per second, where the source is images
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """One more frame has been segmented."""
+
+    input: str
+    done: int
+    total: int | None  # where that can be known
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """A video is complete and in its place."""
+
+    input: str
+    path: Path
+    frames: int
+    size: tuple[int, int]  # (H, W) of its frames, without the legend
+    rate: Fraction  # frames per second
+    shares: dict[str, float]  # of all pixels, by class, the largest first
+    seconds: float
+    broken: str | None  # why it ends before its source does
+
+
+def is_video(source: object) -> bool:
+    """Whether ``source`` is the path of a video, by its ending."""
+    return isinstance(source, Path) and source.suffix.lower() in SUFFIXES
+
+
+def plan_clips(videos: Sequence[InputFile], out: Path, *, resume: bool, force: bool) -> list[Clip]:
+    """For each video one in the folder ``out``. Raises what :func:`plan_outputs` raises."""
+    jobs = plan_outputs(videos, out, {"video": FileNaming(".mp4")}, resume=resume, force=force)
+    return [
+        Clip(job.input.name, job.input.source, job.outputs["video"], job.done)
+        for job in jobs
+        if isinstance(job.input.source, Path)
+    ]
+
+
+def plan_clip_of(
+    images: Sequence[InputFile], path: Path, rate: Fraction, *, resume: bool, force: bool
+) -> Clip:
+    """The video ``path`` whose frames are the ``images``.
+
+    Raises :class:`OutputError` where it exists already and neither ``resume`` nor ``force`` is given.
+    """
+    if path.exists() and not (resume or force):
+        raise OutputError(f"{path} exists already: replace it with --force, or choose another --video.")
+    sources = [each.source for each in images if isinstance(each.source, Path)]
+    return Clip(path.name, sources, path, resume and path.exists(), rate)
+
+
+def annotate_clips(
+    predictor: Predictor, clips: Iterable[Clip], model: Model, *, opacity: float = 0.5
+) -> Iterator[FrameDone | VideoDone | InputSkipped | InputFailed]:
+    """Make the ``clips``: an event for each frame and each video.
+
+    A video that cannot be read or whose frames do not fit into memory is reported, and the next one follows.
+    """
+    for clip in clips:
+        if clip.done:
+            yield InputSkipped(clip.input, {"video": clip.path})
+            continue
+        try:
+            with _opened(clip) as frames:
+                yield from annotate(predictor, frames, clip.path, model, opacity=opacity)
+        except DataError as error:
+            yield InputFailed(clip.input, str(error))
+        except MemoryError:
+            yield InputFailed(clip.input, f"{clip.input} needs more memory than there is: try a --window.")
+
+
+def _opened(clip: Clip) -> AbstractContextManager[Frames]:
+    if isinstance(clip.source, Path):
+        return open_video(clip.source)
+    return nullcontext(frames_of(clip.source, clip.rate, clip.input))
+
+
+def annotate(
+    predictor: Predictor, frames: Frames, out: Path, model: Model, *, opacity: float = 0.5
+) -> Iterator[FrameDone | VideoDone]:
+    """Write ``frames`` under the colours of their classes to the video ``out``: an event for each, then the result.
+
+    H.264 in an MP4 (MPEG-4 where the encoder is missing), of the size and rate of the source, each frame at its
+    time, with a legend of all classes below; no sound. A source that breaks off, or goes on in another size, gives
+    the video up to there; one that has no frame at all raises :class:`DataError`.
+    """
+    start = time.perf_counter()
+    counts = np.zeros(len(model.classes), np.int64)
+    done, broken = 0, None
+    with moved_into_place({"video": out}) as places:
+        first = next(frames.each, None)
+        if first is None:
+            raise DataError(f"{frames.name} has no frame.")
+        size = (first.picture.shape[0], first.picture.shape[1])
+        with VideoWriter(places["video"], size, frames.rate, model) as writer:
+            try:
+                for frame in chain([first], frames.each):
+                    _require_size(done + 1, frame.picture, size)
+                    picture = np.ascontiguousarray(frame.picture)
+                    label = predictor.label(picture)
+                    writer.add(blend(picture, label, model.palette, opacity), frame.time)
+                    counts += np.bincount(label.ravel(), minlength=len(counts))
+                    done += 1
+                    yield FrameDone(frames.name, done, frames.total, done / (time.perf_counter() - start))
+            except DataError as error:
+                broken = str(error)
+            writer.finish()
+    order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
+    yield VideoDone(
+        frames.name, out, done, size, frames.rate,
+        shares={model.classes[k]: int(counts[k]) / int(counts.sum()) for k in order},
+        seconds=time.perf_counter() - start, broken=broken,
+    )
+
+
+def _require_size(number: int, picture: np.ndarray, size: tuple[int, int]) -> None:
+    if picture.shape[:2] != size:
+        raise DataError(
+            f"Frame {number} is {picture.shape[1]}×{picture.shape[0]} and the first {size[1]}×{size[0]} "
+            "(width×height): the frames of a video have one size."
+        )
