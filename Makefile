@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
+TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-cuda test-gpu fuzz lint clean
+.PHONY: help install demo test test-all test-cuda test-gpu fuzz lint clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +42,11 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@echo "          $(RUN)/explain.html      what attends to what"
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
 
-test: $(VENV)/.test  ## run the tests: about 12 minutes on two cores
-	$(BIN)/python -m pytest
+test: $(VENV)/.test  ## run the tests, a process for each core: under 4 minutes on two
+	$(TESTS)
+
+test-all: test  ## the tests, and then those that are slow
+	$(TESTS) -m slow
 
 test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
 	$(BIN)/python -m pytest -m cuda_cpu --no-skips tests/cuda_cpu

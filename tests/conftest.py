@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
+
+# NumPy, PyTorch and Numba read these when they are loaded: before the first import of NumPy. Tests run in several
+# processes side by side, so each computes on one thread; tests of threads choose their number themselves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a thread that waits leaves its core to the others
+os.environ.setdefault("NUMBA_NUM_THREADS", "4")  # the most that a test may choose, on any machine
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+#: Tests with these marks are skipped unless ``-m`` names the mark: what they are, and how to run them.
+ON_REQUEST = {
+    "slow": "slow tests: make test-all",
+    "cuda_cpu": "CUDA kernels without a GPU: make test-cuda",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,11 +44,37 @@ def pytest_make_collect_report(
     return _taken_seriously((yield), collector.config)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for mark, reason in ON_REQUEST.items():
+        if mark not in config.option.markexpr:
+            for item in items:
+                if item.get_closest_marker(mark):
+                    item.add_marker(pytest.mark.skipif(True, reason=reason), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print why tests were skipped, a line for each reason."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for report in terminalreporter.stats.get("skipped", []):
+        unit = "test" if isinstance(report, pytest.TestReport) else "file"
+        counts[_reason(report)][unit] += 1
+    if counts:
+        terminalreporter.section("skipped")
+    for reason, count in counts.items():
+        units = ", ".join(f"{number} {unit}{'s' if number > 1 else ''}" for unit, number in count.items())
+        terminalreporter.line(f"{units}: {reason}")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why the test or the file was skipped."""
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return text.removeprefix("Skipped: ")
+
+
 def _taken_seriously(report: Report, config: pytest.Config) -> Report:
     """With ``--no-skips`` a skip is a failure, for the same reason."""
     if report.skipped and config.getoption("--no-skips") and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome, report.longrepr = "failed", f"Must not be skipped. {reason}"
+        report.outcome, report.longrepr = "failed", f"Must not be skipped. {_reason(report)}"
     return report
 
 
@@ -55,7 +94,7 @@ def camvid() -> Path:
     """The CamVid data set, which is real and not part of the repository."""
     folder = ROOT.parent / "shared" / "data" / "camvid"
     if not folder.is_dir():
-        pytest.skip("CamVid is not at ../shared/data/camvid")
+        pytest.skip("CamVid is not there: segattn data download camvid --out ../shared/data/camvid")
     return folder
 
 

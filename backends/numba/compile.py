@@ -7,7 +7,8 @@ and sums over blocks are taken in the order of the blocks: a result does not dep
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,6 +18,11 @@ import numpy as np
 
 import backends.numba.blas  # noqa: F401  loads the BLAS that is limited below
 from backends.numpy.threads import blas_libraries, thread_count
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, processes that compile the same at the same time do so without a lock
+    fcntl = None  # type: ignore[assignment]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,7 +37,7 @@ _kept = threading.local()
 
 def inner(function: Function) -> Function:
     """Compile what kernels call."""
-    return cast(Function, numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True))
+    return cast(Function, _compiled(function))
 
 
 def inlined(function: Function) -> Function:
@@ -45,7 +51,7 @@ def kernel(function: Function) -> Function:
     Arrays are given to it in C order and writable, copied where they are not, so that it is compiled once for each
     dtype. The machine code is kept on disk beside the source, or in the user's cache where that cannot be written.
     """
-    compiled = numba.njit(function, parallel=True, fastmath=FASTMATH, error_model="numpy", cache=True)
+    compiled = _compiled(function, parallel=True)
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
@@ -83,6 +89,34 @@ def is_first_use() -> bool:
 def release() -> None:
     """Give back what :func:`scratch` and :func:`workspace` keep in this thread."""
     _kept.__dict__.clear()
+
+
+def _compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """A function that Numba compiles at its first call with new types, and keeps on disk.
+
+    Numba's cache mixes up the files of two processes that write the machine code of one function at the same time.
+    So one compiles, and the others wait and then read what it has kept.
+    """
+    compiled = numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True, **options)
+    compile_or_read = compiled.compile
+
+    def compile_alone(signature: Any) -> Any:
+        with _locked(Path(compiled.stats.cache_path) / f"{function.__module__}.{function.__qualname__}.lock"):
+            return compile_or_read(signature)
+
+    compiled.compile = compile_alone
+    return compiled
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other processes out, where the file system has locks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _threads() -> int:

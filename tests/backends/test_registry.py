@@ -14,7 +14,7 @@ from backends import BackendError, get_backend
 
 
 def test_auto_takes_the_fastest_that_is_there(monkeypatch):
-    pytest.importorskip("numba", reason="Numba is not installed")
+    pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")
     without(monkeypatch, "cupy")
     assert get_backend().name == "numba"
     without(monkeypatch, "cupy", "numba")

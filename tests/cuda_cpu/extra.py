@@ -9,5 +9,5 @@ import pytest
 
 needs_extra = pytest.mark.skipif(
     importlib.util.find_spec("cupy") is None or shutil.which("g++") is None,
-    reason="the extra test-cuda is not installed (pip install 'segattn[test-cuda]'), or g++ is not there",
+    reason="g++ or the extra test-cuda is not installed: apt install g++, pip install '.[test-cuda]'",
 )

@@ -16,7 +16,7 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}
 
 @pytest.fixture
 def torch(ops):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch has no CUDA device")
     return torch

@@ -37,7 +37,7 @@ class Toy:
 @pytest.fixture
 def torch() -> Iterator[Any]:
     """On one thread: on small maps, more only wait for each other."""
-    module = pytest.importorskip("torch", reason="PyTorch is the peer here; `pip install torch` to run these tests")
+    module = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     threads = module.get_num_threads()
     module.set_num_threads(1)
     yield module

@@ -96,7 +96,7 @@ def test_a_case_can_be_sent_to_another_process() -> None:
 @pytest.mark.torch
 @pytest.mark.parametrize("op", SMALL)
 def test_every_way_of_pytorch_agrees_with_the_reference(op: str) -> None:
-    pytest.importorskip("torch", reason="PyTorch is the peer here; `pip install torch` to run these tests")
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     case = _case("ops", "small", SMALL[op])
     ours = case.ours(get_backend("reference"))
     run_once(ours)

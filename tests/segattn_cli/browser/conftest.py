@@ -19,10 +19,11 @@ QUIET = [
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium, driven by Playwright."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    reason = "Playwright is not installed: pip install playwright"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
-        pytest.skip("there is no Chromium: apt install chromium")
+        pytest.skip("Chromium is not installed: apt install chromium")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=QUIET)
         yield browser

@@ -81,7 +81,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(names: dict, sentence: str
 @pytest.mark.parametrize("name", ["reference", "numpy", "numba"])
 def test_a_backend_agrees_with_the_reference(name: str) -> None:
     if name == "numba":
-        pytest.importorskip("numba", reason="Numba is not installed")
+        pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")
     results = list(run(get_backend(name), plan(quick=True)))
     assert [result for result in results if not result.passed] == []
     assert len(results) >= 150

@@ -78,7 +78,7 @@ def failures(results):
 @pytest.fixture(params=HALVES)
 def dtype(request):
     if request.param == "bfloat16":
-        pytest.importorskip("ml_dtypes")
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed: pip install ml_dtypes")
     return request.param
 
 

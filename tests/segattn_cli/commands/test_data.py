@@ -12,8 +12,6 @@ from PIL import Image
 from segattn_cli.data import SceneOptions, open_dataset
 from segattn_cli.errors import ExitCode
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "camvid"
-
 
 class TestSample:
     def test_what_is_drawn_reads_back_identically(self, cli: Callable, tmp_path: Path) -> None:
@@ -51,7 +49,7 @@ class TestSample:
                 assert done.code == ExitCode.OUTPUT
                 assert done.err.startswith(f"segattn: --out {tmp_path / 'x'}")
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
     def test_a_disk_that_is_full(self, cli: Callable, tmp_path: Path) -> None:
         (tmp_path / "masks").mkdir()
         (tmp_path / "masks" / "train-00000.png").symlink_to("/dev/full")
@@ -60,7 +58,7 @@ class TestSample:
         assert "train-00000.png cannot be written: No space left on device." in done.err
         assert not (tmp_path / "classes.txt").exists()
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere: run the tests as another user")
     def test_a_folder_that_cannot_be_written(self, cli: Callable, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         assert cli("data", "sample", "scenes", "--count", 1, "--out", tmp_path / "x").code == ExitCode.OUTPUT
@@ -235,9 +233,8 @@ class TestCheck:
         assert done.code == code
         assert sentence in done.err
 
-    @pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not there")
-    def test_the_real_one(self, cli: Callable) -> None:
-        report = json.loads(cli("data", "check", REAL, "--split", "val", "--json", "-").out)
+    def test_the_real_one(self, cli: Callable, camvid: Path) -> None:
+        report = json.loads(cli("data", "check", camvid, "--split", "val", "--json", "-").out)
         assert report["passed"]
         assert report["splits"]["val"]["pictures"] == 101
         assert report["splits"]["val"]["void_share"] == pytest.approx(0.017, abs=0.001)

@@ -17,12 +17,12 @@ from segattn_cli.errors import ExitCode
 from segattn_cli.exporting.onnx_model import DEFAULT_OPSET, OPSETS
 from segattn_cli.exporting.onnx_ops import OnnxOps
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install '.[onnx]'")
 
 
 @pytest.fixture
 def onnxruntime() -> Any:
-    return pytest.importorskip("onnxruntime")
+    return pytest.importorskip("onnxruntime", reason="ONNX is not installed: pip install '.[onnx]'")
 
 
 def test_it_says_what_was_written_and_how_far_it_is_from_ours(

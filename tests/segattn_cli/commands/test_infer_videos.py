@@ -47,7 +47,7 @@ def frames(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def test_frames_to_a_video_and_the_video_again(cli: Any, run: Path, frames: Path, tmp_path: Path) -> None:
-    av = pytest.importorskip("av", reason="PyAV is not installed")
+    av = pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
     out = tmp_path / "out"
     done = cli("infer", run, frames, "--out", out, "--video", "drive.mp4", "--fps", "5", "--json")
     assert done.code == ExitCode.OK
@@ -65,7 +65,7 @@ def test_frames_to_a_video_and_the_video_again(cli: Any, run: Path, frames: Path
 
 
 def test_a_bad_video_does_not_stop_the_rest(cli: Any, run: Path, frames: Path, tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no video")
     done = cli("infer", run, bad, frames / "f0.png", "--out", tmp_path / "out")
@@ -124,7 +124,7 @@ def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
 
 
 def test_frames_that_cannot_be_used(cli: Any, run: Path, frames: Path, tmp_path: Path) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
     make = ["infer", run, frames, "--out", tmp_path / "out", "--video", "drive.mp4", "--json"]
     (frames / "f2.png").write_bytes(b"no picture")
     done = cli(*make)
@@ -142,7 +142,7 @@ def test_frames_that_cannot_be_used(cli: Any, run: Path, frames: Path, tmp_path:
 def test_a_video_that_does_not_fit_into_memory(
     cli: Any, run: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
 
     def too_large(self: Predictor, image: np.ndarray) -> Any:
         raise MemoryError
@@ -157,7 +157,7 @@ def test_a_video_that_does_not_fit_into_memory(
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_video_that_is_interrupted_leaves_nothing(run: Path, frames: Path, tmp_path: Path, number: int) -> None:
-    pytest.importorskip("av", reason="PyAV is not installed")
+    pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
     for copy in range(400):
         os.link(frames / "f0.png", frames / f"g{copy}.png")
     out = tmp_path / "out"

@@ -12,13 +12,14 @@ Run = Callable[[Any, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def run_with_onnxruntime(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX is not installed: pip install '.[onnx]'")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return dict(zip((each.name for each in session.get_outputs()), session.run(None, inputs), strict=True))
 
 
 def run_with_onnx(model: Any, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(model)
+    onnx_reference = pytest.importorskip("onnx.reference", reason="ONNX is not installed: pip install '.[onnx]'")
+    evaluator = onnx_reference.ReferenceEvaluator(model)
     return dict(zip(evaluator.output_names, evaluator.run(None, inputs), strict=True))
 
 

@@ -19,7 +19,7 @@ from segattn_cli.exporting.onnx_model import OPSETS, Port, onnx_model, smallest_
 from segattn_cli.exporting.verify import SIZES
 from segattn_cli.runs import Model
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install '.[onnx]'")
 
 #: (batch, height, width): no stride divides them.
 PICTURES = [(1, 24, 33), (2, 17, 29), (1, 41, 10)]

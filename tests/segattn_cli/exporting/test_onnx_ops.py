@@ -16,7 +16,7 @@ from segattn_cli.exporting.onnx_model import OPSETS, protos
 from segattn_cli.exporting.onnx_ops import OnnxOps
 from segattn_cli.exporting.traced import Parameter, TracedArray
 
-onnx = pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install '.[onnx]'")
 
 #: What only training calls, and what there can be no traced form of.
 ABSENT = {

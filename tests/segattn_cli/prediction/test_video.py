@@ -20,7 +20,7 @@ from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.video import Frame, Frames, _seconds, frames_of, natural, open_video
 from segattn_cli.runs import Model
 
-av = pytest.importorskip("av", reason="PyAV is not installed: pip install 'segattn[video]'")
+av = pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
 RATE = Fraction(30000, 1001)
 
 

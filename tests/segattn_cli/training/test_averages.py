@@ -12,7 +12,7 @@ from segattn_cli.training.averages import update_average, update_running_statist
 
 @pytest.mark.torch
 def test_running_statistics_are_those_of_torch(rng):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     norm = torch.nn.BatchNorm2d(3, momentum=0.2)
     params = {"bn.running_mean": np.zeros(3, np.float32), "bn.running_var": np.ones(3, np.float32)}
     for _ in range(3):

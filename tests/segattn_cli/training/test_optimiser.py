@@ -23,7 +23,7 @@ def params(rng):
 @pytest.mark.torch
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_ten_steps_are_those_of_torch(rng, params, decay_all):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     config = Optimiser(
         momentum=0.9, weight_decay=0.01, decay_biases_and_norms=decay_all, head_multiplier=10.0,
         classifier_multiplier=3.0, bias_multiplier=2.0,

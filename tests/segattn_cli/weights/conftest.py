@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="session")
 def networks() -> ModuleType:
     """The networks that weights come from, in PyTorch: `torch_networks.py`."""
-    pytest.importorskip("torch", reason="PyTorch is the oracle here; `pip install torch` to run these tests")
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     from . import torch_networks
 
     return torch_networks
@@ -19,7 +19,7 @@ def networks() -> ModuleType:
 @pytest.fixture(scope="session")
 def golden() -> ModuleType:
     """The script that writes the golden files: `make_golden.py`."""
-    pytest.importorskip("torch", reason="PyTorch wrote the golden files; `pip install torch` to run these tests")
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     from . import make_golden
 
     return make_golden

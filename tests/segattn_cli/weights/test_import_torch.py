@@ -18,7 +18,7 @@ from segattn_cli.runs import open_model
 from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.weights import import_weights, weights_for
 
-torch = pytest.importorskip("torch", reason="PyTorch is the oracle here; `pip install torch` to run these tests")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 pytestmark = pytest.mark.torch
 
 #: Of the largest logit.

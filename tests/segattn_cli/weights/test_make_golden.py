@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch wrote the golden files; `pip install torch` to test them")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 pytestmark = pytest.mark.torch
 
 NAMES = sorted(path.stem for path in Path(__file__).with_name("golden").glob("*.npz"))

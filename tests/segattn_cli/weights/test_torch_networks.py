@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is the oracle here; `pip install torch` to run these tests")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 pytestmark = pytest.mark.torch
 
 STATISTICS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

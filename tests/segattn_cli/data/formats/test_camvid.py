@@ -11,7 +11,6 @@ from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.errors import DataError
 
 CLASSES, PALETTE = known_classes("camvid")
-REAL = Path(__file__).parents[5] / "shared" / "data" / "camvid"
 LABEL = np.array([[0, 3, 10], [11, 8, 5]], np.uint8)
 
 
@@ -93,15 +92,14 @@ def test_a_missing_mask(root: Path) -> None:
         open_dataset(root)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not there")
-def test_the_real_one() -> None:
-    train, val = (open_dataset(REAL, split=split) for split in ("train", "val"))
+def test_the_real_one(camvid: Path) -> None:
+    train, val = (open_dataset(camvid, split=split) for split in ("train", "val"))
     assert (len(train), len(val), train.format) == (367, 101, "camvid")
     assert len(PALETTE) == len(CLASSES) == 11
     image, label, _ = val.load(0)
     assert image.shape == (360, 480, 3)
     assert label.shape == (360, 480)
     assert image[label == 0].mean() > image[label == 8].mean() + 50  # skies are brighter than cars
-    half = open_dataset(REAL, size=(180, 240)).load(0)
+    half = open_dataset(camvid, size=(180, 240)).load(0)
     assert half.image.shape == (180, 240, 3)
     assert set(np.unique(half.label)) <= {*range(11), 255}
