@@ -97,7 +97,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     Numba's cache mixes up the files of two processes that write the machine code of one function at the same time.
     So one compiles, and the others wait and then read what it has kept.
     """
-    compiled = numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True, **options)
+    compiled: Any = numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True, **options)
     compile_or_read = compiled.compile
 
     def compile_alone(signature: Any) -> Any:
