@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from reference.layers.base import is_trained
 from reference.networks.build import build_network
-from reference.networks.config import NetworkConfig
+from reference.networks.config import Architecture, NetworkConfig
 from reference.networks.objective import Loss, LossWeights, Objective
 from reference.networks.outputs import Outputs
 from reference.networks.single_scale import Network
 
-__all__ = ["Loss", "LossWeights", "Network", "NetworkConfig", "Objective", "Outputs", "build_network", "is_trained"]
+__all__ = [
+    "Architecture",
+    "Loss",
+    "LossWeights",
+    "Network",
+    "NetworkConfig",
+    "Objective",
+    "Outputs",
+    "build_network",
+    "is_trained",
+]

@@ -15,13 +15,13 @@ OUTPUT_STRIDES = {"tiny": (4, 8), "vgg16": (8,)} | dict.fromkeys(BACKBONES[1:5],
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class Architecture:
     """The parts of a network; ``docs/networks.md`` has a picture of how they meet.
 
     Args:
-        classes: how many classes K the score maps have.
         backbone: ``tiny``, ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101`` or ``vgg16``.
-        output_stride: how many pixels of the image one pixel of the features stands for.
+        output_stride: pixels of the image, along an axis, for one pixel of the features: 8, 16 or 32 of a ResNet, 8
+            of ``vgg16``, 4 or 8 of ``tiny``.
         multi_grid: dilations of the blocks of ``layer4`` in place of its own, (4, 8, 16) in the DANet paper.
         deep_stem: three 3×3 convolutions in place of ResNet's 7×7.
         stem_channels: width of the first two of these, half that of the third: 64 in PyTorch-Encoding, 32 in the
@@ -33,15 +33,14 @@ class NetworkConfig:
         scales: factors by which the image is resized, 1.0 among them.
         fusion: how the score maps of several scales become one: ``attention``, ``max`` or ``mean``.
         scale_attention_channels: width of the small network that predicts the scale weights.
-        scale_classifier: ``none``; ``attached``: tells which scale a score map came from, and trains the maps to
-            show it; ``detached``: the same as a probe, which leaves the maps alone.
+        scale_classifier: ``attached`` adds a classifier of the scale that a score map came from, and its gradient
+            trains the maps, too; ``detached`` adds it as a probe that leaves the maps alone; ``none`` adds nothing.
         align_corners: whether resizing maps corner pixels onto corner pixels (DeepLab and DANet did).
 
     Raises:
         ValueError: one sentence, for parts that do not exist or do not fit together.
     """
 
-    classes: int
     backbone: str = "tiny"
     output_stride: int = 8
     multi_grid: tuple[int, ...] | None = None
@@ -65,7 +64,6 @@ class NetworkConfig:
         _one_of("scale_classifier", self.scale_classifier, SCALE_CLASSIFIERS)
         _one_of(f"output_stride of {self.backbone}", self.output_stride, OUTPUT_STRIDES[self.backbone])
         is_resnet = self.backbone.startswith("resnet")
-        _require(self.classes >= 2, f"classes must be at least 2, got {self.classes}")
         _require(self.head_channels is None or self.head_channels >= 1, "head_channels must be at least 1")
         _require(self.scale_attention_channels >= 1, "scale_attention_channels must be at least 1")
         _require(is_resnet or not self.deep_stem, f"deep_stem is for ResNets, not for {self.backbone}")
@@ -89,6 +87,24 @@ class NetworkConfig:
             self.scale_classifier == "none" or len(self.scales) > 1,
             "scale_classifier needs more than one scale to tell apart",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(Architecture):
+    """An architecture and the number of classes.
+
+    Args:
+        classes: number K of classes that the score maps have.
+
+    Raises:
+        ValueError: as :class:`Architecture`, and for fewer than two classes.
+    """
+
+    classes: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.classes >= 2, f"classes must be at least 2, got {self.classes}")
 
 
 def _one_of(what: str, value: object, choices: Collection[object]) -> None:

@@ -32,6 +32,13 @@ class LossWeights:
     """The weight of each part beside the main one, whose weight is 1.
 
     Both papers weigh all their parts equally; 0.4 is PSPNet's.
+
+    Args:
+        position: weight of the loss of the position branch.
+        channel: weight of the loss of the channel branch.
+        auxiliary: weight of the loss of the auxiliary head.
+        extra_supervision: weight of the loss of each scale; 0 turns these losses off.
+        scale_classifier: weight of the loss of the scale classifier.
     """
 
     position: float = 1.0

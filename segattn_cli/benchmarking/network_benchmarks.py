@@ -21,7 +21,7 @@ from segattn_cli.benchmarking.agreement import (
     networks_errors,
 )
 from segattn_cli.benchmarking.benchmark import Benchmark, Shape, Variants, times
-from segattn_cli.config import Optimiser
+from segattn_cli.config import OptimiserSection
 from segattn_cli.costs.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
 from segattn_cli.training.optimiser import sgd_step
@@ -29,7 +29,7 @@ from segattn_cli.training.optimiser import sgd_step
 #: Gates start at 0, where the attentions behind them get no gradient.
 GATE = 0.5
 #: A small rate: many steps on random labels must not run away. The peer has the same.
-OPTIMISER = Optimiser(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
+OPTIMISER = OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
 BATCH_NORM_MOMENTUM = 0.1
 #: What the loss is multiplied by in float16, on both sides; training finds such a factor by itself.
 LOSS_SCALE = 1024.0

@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from pydantic.fields import FieldInfo
-
-from segattn_cli.config import Config, keys
+from segattn_cli.config import Config, Key, keys
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 
@@ -17,11 +14,9 @@ BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 def tables() -> str:
     """A Markdown table for each table of the configuration."""
     parts = []
-    for table, entries in groupby(keys(), lambda entry: entry[0].rpartition(".")[0]):
+    for table, entries in groupby(keys(), lambda key: key.table):
         heading = f"### `[{table}]`\n\n{_about(table)}\n\n" if table else ""
-        rows = [
-            f"| `{path.rpartition('.')[2]}` | {_default(field)} | {field.description} |" for path, field in entries
-        ]
+        rows = [f"| `{key.name}` | {_default(key)} | {key.meaning} |" for key in entries]
         parts.append(heading + "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts)
 
@@ -32,16 +27,16 @@ def rewritten(text: str) -> str:
 
 
 def _about(table: str) -> str:
-    section: Any = Config
+    section: object = Config()
     for name in table.split("."):
-        section = section.model_fields[name].annotation
-    return (section.__doc__ or "").strip()
+        section = getattr(section, name)
+    return (section.__doc__ or "").partition("\n\n")[0].replace("``", "`")
 
 
-def _default(field: FieldInfo) -> str:
-    if field.default is None:
+def _default(key: Key) -> str:
+    if key.default is None:
         return "–"
-    value = list(field.default) if isinstance(field.default, tuple) else field.default
+    value = list(key.default) if isinstance(key.default, tuple) else key.default
     text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", '"')
     return f'`"{text}"`' if isinstance(value, str) else f"`{text}`"
 

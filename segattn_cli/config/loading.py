@@ -127,7 +127,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:
     """TOML has no null: ``"none"`` stands for it where a key may be absent, so that a preset's can be unset."""
-    optional = {path for path, field in keys() if type(None) in get_args(field.annotation)}
+    optional = {key.path for key in keys() if type(None) in get_args(key.type)}
     return {
         key: _without_unset(value, f"{table}{key}.") if isinstance(value, dict) else value
         for key, value in tree.items()

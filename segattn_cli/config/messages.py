@@ -14,13 +14,15 @@ from pydantic_core import ErrorDetails
 from segattn_cli.config.schema import keys
 
 #: What Pydantic says in words that are not TOML's.
-WANTED = {"missing": "have more values", "tuple_type": "be an array", "model_type": "be a table"}
+WANTED = {"missing": "have more values", "tuple_type": "be an array", "dataclass_type": "be a table"}
+#: What Pydantic calls a key that does not exist, in the whole configuration and in a table.
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def sentence(error: ValidationError) -> str:
     """What is wrong with each key; a key that does not exist comes first: it may be why another is missing."""
     problems = error.errors()
-    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    unknown = [problem["loc"] for problem in problems if problem["type"] in UNKNOWN]
     if unknown:
         return _unknown_key(".".join(map(str, unknown[0])))
     sentences = [
@@ -31,7 +33,7 @@ def sentence(error: ValidationError) -> str:
 
 def _path(place: tuple[int | str, ...]) -> str:
     """The key that Pydantic's place, such as loss.class_weights.tuple.0, is inside of."""
-    known = {path for path, _ in keys()}
+    known = {key.path for key in keys()}
     dotted = list(accumulate(map(str, place), "{}.{}".format))
     return next((path for path in dotted if path in known), dotted[-1] if dotted else "")
 
@@ -45,11 +47,11 @@ def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
 
 
 def _unknown_key(path: str) -> str:
-    known = [known for known, _ in keys()]
-    tables = list(dict.fromkeys(known.rpartition(".")[0] for known in known))
-    namesakes = [known for known in known if known.rpartition(".")[2] == path.rpartition(".")[2]]
+    known = [key.path for key in keys()]
+    tables = list(dict.fromkeys(key.table for key in keys()))
+    namesakes = [key.path for key in keys() if key.name == path.rpartition(".")[2]]
     near = get_close_matches(path, known + tables, n=1, cutoff=0.7) or namesakes
-    return f"{path} is no key" + (f": did you mean {near[0]}?" if near else "; docs/configuration.md lists all.")
+    return f"{path} is no key" + (f": did you mean {near[0]}?" if near else "; `segattn config` lists all keys.")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.normalise import IMAGENET_MEAN
@@ -16,26 +18,34 @@ MEAN_COLOUR = (IMAGENET_MEAN * 255).round().astype(np.uint8)
 _TRIES = 10  # crops drawn for `cat_max_ratio` before the last one is taken
 
 
+Positive = Annotated[float, Field(gt=0)]
+Pixels = Annotated[int, Field(ge=1)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """How pictures vary while training.
+    """How training images are varied at random.
 
     Args:
-        crop: (H, W) of what the network sees. What the picture does not fill, right and below, is padded: the mask
-            with void, the picture with ImageNet's mean.
-        scale: the picture is resized by a factor drawn evenly from this range, before the crop.
-        flip: the probability of a left-right flip.
-        photometric: how strongly colours vary: at 1, brightness by up to ±32 (of 255), contrast and saturation by
-            factors from 0.5 to 1.5, hue by up to ±18°; 0 leaves them alone.
-        cat_max_ratio: no class shall fill more than this share of a crop's labelled pixels; of up to ten crops the
-            first that fits is taken, else the last. ``None`` takes the first.
+        scale: smallest and largest factor by which the image is resized before it is cropped.
+        crop: height and width of the crop. Parts of it outside the image are filled with ImageNet's mean, and with
+            the ignored label in the mask.
+        flip: probability of a left-right flip.
+        photometric: strength of the changes to the colours: at 1, brightness changes by up to ±32 (of 255),
+            contrast and saturation by factors from 0.5 to 1.5, hue by up to ±18°; 0 changes nothing.
+        cat_max_ratio: largest fraction of a crop's labelled pixels that one class may cover. Of up to ten crops the
+            first that fits is taken, else the last.
     """
 
-    crop: tuple[int, int]
-    scale: tuple[float, float] = (0.5, 2.0)
-    flip: float = 0.5
-    photometric: float = 1.0
-    cat_max_ratio: float | None = None
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
+    crop: tuple[Pixels, Pixels] = (96, 128)
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.5
+    photometric: Annotated[float, Field(ge=0)] = 1.0
+    cat_max_ratio: Annotated[float | None, Field(gt=0, le=1)] = None
+
+    def __post_init__(self) -> None:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale must go from the smallest to the largest factor, got {list(self.scale)}")
 
 
 def augment(

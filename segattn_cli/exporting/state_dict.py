@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.config import Network
+from segattn_cli.config import NetworkSection
 from segattn_cli.errors import UsageError
 from segattn_cli.files import write_atomically
 from segattn_cli.runs import Model
@@ -52,7 +52,7 @@ def write_state_dict(model: Model, out: Path, layout: str = "auto") -> tuple[str
     return chosen, arrays
 
 
-def _misfit(layout: str, network: Network) -> str | None:
+def _misfit(layout: str, network: NetworkSection) -> str | None:
     """What of the network ``layout`` has no names for."""
     if layout == "pytorch":
         return None
@@ -71,7 +71,7 @@ def _misfit(layout: str, network: Network) -> str | None:
     return None
 
 
-def _renames(layout: str, network: Network) -> Mapping[str, str]:
+def _renames(layout: str, network: NetworkSection) -> Mapping[str, str]:
     if layout == "pytorch":
         return {"": ""}
     if layout == "torchvision":

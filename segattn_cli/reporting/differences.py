@@ -25,7 +25,7 @@ def differences(configs: Sequence[Config]) -> list[ConfigDifference]:
     >>> differences([one, other])
     [ConfigDifference(key='training.seed', values=(0, 1))]
     """
-    found = (ConfigDifference(key, tuple(_value(config, key) for config in configs)) for key, _ in keys())
+    found = (ConfigDifference(key.path, tuple(_value(config, key.path) for config in configs)) for key in keys())
     return [each for each in found if any(value != each.values[0] for value in each.values)]
 
 

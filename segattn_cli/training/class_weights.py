@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segattn_cli.config import Loss
+from segattn_cli.config import LossSection
 from segattn_cli.data import Dataset
 from segattn_cli.errors import ConfigError
 
 
-def class_weights(config: Loss, dataset: Dataset) -> tuple[float, ...] | None:
+def class_weights(config: LossSection, dataset: Dataset) -> tuple[float, ...] | None:
     """The weights that ``loss.class_weights`` asks for, one for each class of ``dataset``; None for none.
 
     Raises :class:`ConfigError` for a list of another length than the classes.

@@ -19,7 +19,7 @@ from backends.precision import array_dtype
 from reference.networks import Objective, build_network, is_trained
 from segattn_cli import runs
 from segattn_cli.config import Config
-from segattn_cli.data import AugmentationConfig, Batch, Loader
+from segattn_cli.data import Batch, Loader
 from segattn_cli.errors import ConfigError, DataError, NonFiniteError
 from segattn_cli.prediction.evaluation import Evaluated, evaluate
 from segattn_cli.prediction.predictor import Predictor
@@ -94,7 +94,7 @@ class _Run:
         self.network = build_network(config.network_config(len(self.training.classes)))
         self.differentiator = Differentiator(
             Objective(
-                self.network, config.loss_weights(), class_weights=class_weights(config.loss, self.training),
+                self.network, config.loss, class_weights=class_weights(config.loss, self.training),
                 ignore_label=self.training.ignore_label,
             ),
             self.ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
@@ -174,12 +174,11 @@ class _Run:
     def _batches(self, step: int) -> Generator[list[Batch], None, None]:
         """The batches of every step from ``step`` on."""
         config = self.config.training
-        augmentation = AugmentationConfig(**self.config.augmentation.model_dump())
         accumulate = self.config.optimiser.accumulate
         for epoch in count(step // self.steps_per_epoch):
             loader = Loader(
-                self.training, batch_size=config.batch_size, augmentation=augmentation, seed=config.seed,
-                epoch=epoch, first_batch=step % self.steps_per_epoch * accumulate,
+                self.training, batch_size=config.batch_size, augmentation=self.config.augmentation,
+                seed=config.seed, epoch=epoch, first_batch=step % self.steps_per_epoch * accumulate,
                 workers=self.config.data.workers,
             )
             batches = iter(loader)

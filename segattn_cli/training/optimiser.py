@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.contract import Ops
-from segattn_cli.config import Optimiser
+from segattn_cli.config import OptimiserSection
 
 Array = Any
 
 
 def sgd_step(
     ops: Ops, params: Mapping[str, Array], momentum: Mapping[str, Array], gradients: Mapping[str, Array],
-    rate: float, config: Optimiser, *, scale: Array | float = 1.0, apply: Array | bool = True,
+    rate: float, config: OptimiserSection, *, scale: Array | float = 1.0, apply: Array | bool = True,
 ) -> None:
     """One step, in place, for every parameter that has a gradient; as ``torch.optim.SGD``::
 
@@ -27,7 +27,7 @@ def sgd_step(
 
     >>> import numpy as np, reference.ops
     >>> params, momentum = {"gate": np.array(1.0)}, {"gate": np.array(0.0)}
-    >>> config = Optimiser(momentum=0.5, weight_decay=0.0)
+    >>> config = OptimiserSection(momentum=0.5, weight_decay=0.0)
     >>> for _ in range(2):
     ...     sgd_step(reference.ops, params, momentum, {"gate": np.array(2.0)}, 0.1, config)
     >>> float(momentum["gate"]), float(params["gate"])
@@ -43,10 +43,10 @@ def sgd_step(
     )
 
 
-def rate_multiplier(name: str, config: Optimiser) -> float:
+def rate_multiplier(name: str, config: OptimiserSection) -> float:
     """The learning rate of a parameter as a multiple of the schedule's.
 
-    >>> config = Optimiser(head_multiplier=2.0, classifier_multiplier=10.0, bias_multiplier=2.0)
+    >>> config = OptimiserSection(head_multiplier=2.0, classifier_multiplier=10.0, bias_multiplier=2.0)
     >>> [rate_multiplier(name, config) for name in ("backbone.conv1.weight", "head.fc6.weight", "head.fc8.bias")]
     [1.0, 2.0, 40.0]
     """

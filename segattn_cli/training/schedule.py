@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from segattn_cli.config import Schedule
+from segattn_cli.config import ScheduleSection
 
 
-def learning_rate(schedule: Schedule, start: float, step: int, steps: int) -> float:
+def learning_rate(schedule: ScheduleSection, start: float, step: int, steps: int) -> float:
     """The learning rate of step ``step`` (from 0) of ``steps``, for a schedule that begins at ``start``.
 
     ``poly``  ``max(minimum, start · (1 − step/steps)^power)`` (DeepLab; both papers' reimplementations)
@@ -14,7 +14,7 @@ def learning_rate(schedule: Schedule, start: float, step: int, steps: int) -> fl
 
     Either is multiplied by ``(step + 1) / warmup_steps`` while that is below 1.
 
-    >>> [learning_rate(Schedule(power=1.0), 0.1, step, 4) for step in range(4)]
+    >>> [learning_rate(ScheduleSection(power=1.0), 0.1, step, 4) for step in range(4)]
     [0.1, 0.07500000000000001, 0.05, 0.025]
     """
     if schedule.kind == "poly":

@@ -10,14 +10,14 @@ import pytest
 
 from backends.precision import array_dtype, cast_weights
 from backends.registry import PRECISIONS
-from segattn_cli.config import Training
+from segattn_cli.config import keys
 
 DTYPES = {"float32": np.float32, "tf32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def test_every_precision_has_its_dtype_and_can_be_configured():
     assert {precision: array_dtype(precision) for precision in PRECISIONS} == DTYPES
-    assert get_args(Training.model_fields["precision"].annotation) == PRECISIONS
+    assert get_args({key.path: key.type for key in keys()}["training.precision"]) == PRECISIONS
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])

@@ -32,7 +32,7 @@ def presets(incomplete: str) -> list[str]:
 def settings(incomplete: str) -> list[str]:
     from segattn_cli.config import keys
 
-    return _starting(incomplete, [f"{path}=" for path, _ in keys()])
+    return _starting(incomplete, [f"{key.path}=" for key in keys()])
 
 
 def ops(incomplete: str) -> list[str]:

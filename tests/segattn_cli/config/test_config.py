@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from importlib.resources import files
+from typing import get_args
 
 import pytest
 
+from reference.networks import Architecture, LossWeights
 from segattn_cli.config import PRESETS, config_from, keys, load_config
 from segattn_cli.config.docs import rewritten
+from segattn_cli.data import AugmentationConfig
+from segattn_cli.data.formats.registry import LAYOUTS
 from segattn_cli.errors import ConfigError, ExitCode
 
 
@@ -35,7 +40,7 @@ def test_the_default_is_tiny_scenes():
         ("training.epoch=3", "training.epoch is no key: did you mean training.epochs?"),
         ("trainig.epochs=3", "trainig is no key: did you mean training?"),
         ("epochs=3", "epochs is no key: did you mean training.epochs?"),
-        ("xyzzy=3", "xyzzy is no key; docs/configuration.md lists all."),
+        ("xyzzy=3", "xyzzy is no key; `segattn config` lists all keys."),
         ("training=3", "training must be a table, got 3."),
         ("training.epochs.x=3", 'training.epochs must be a valid integer, got {"x": 3}.'),
         ("training.epochs=0", "training.epochs must be greater than or equal to 1, got 0."),
@@ -55,8 +60,14 @@ def test_the_default_is_tiny_scenes():
         ("network.stem_channels=32", "network.stem_channels is the width of a deep_stem."),
         (
             "augmentation.scale=[2,1]",
-            "augmentation.scale must go from the least to the greatest factor, got [2.0, 1.0].",
+            "augmentation.scale must go from the smallest to the largest factor, got [2.0, 1.0].",
         ),
+        ("network.weights=3", "network.weights must be a valid string, got 3."),
+        ("network.scales=[1,inf]", "network.scales must be a finite number, got Infinity."),
+        ("network.head_channels=0", "network.head_channels must be at least 1."),
+        ("augmentation.flip=2", "augmentation.flip must be less than or equal to 1, got 2."),
+        ("augmentation.crop=[0,8]", "augmentation.crop must be greater than or equal to 1, got 0."),
+        ("loss.auxiliary=-1", "loss.auxiliary must be at least 0, got -1.0."),
         ("loss.class_weights=3", "loss.class_weights must be 'median-frequency' or be an array, got 3."),
         ("training.epochs", "--set wants key=value, such as training.epochs=3; got 'training.epochs'."),
         ("training..epochs=3", "--set wants key=value, such as training.epochs=3; got 'training..epochs=3'."),
@@ -136,6 +147,23 @@ def test_a_file_that_is_no_configuration(tmp_path, content, message):
         load_config(file)
 
 
+def test_a_section_is_the_dataclass_that_the_engine_takes():
+    config = load_config("tiny-scenes", ["loss.position=0.5", "augmentation.flip=0.25", "network.head=fcn"])
+    assert isinstance(config.loss, LossWeights)
+    assert isinstance(config.augmentation, AugmentationConfig)
+    assert isinstance(config.network, Architecture)
+    assert (config.loss.position, config.augmentation.flip, config.network_config(7).head) == (0.5, 0.25, "fcn")
+    defaults = {key.path: key.default for key in keys()}
+    for table, engine in (("network", Architecture), ("loss", LossWeights), ("augmentation", AugmentationConfig)):
+        for field in fields(engine):
+            assert defaults[f"{table}.{field.name}"] == field.default
+
+
+def test_every_layout_can_be_configured():
+    (key,) = (key for key in keys() if key.path == "data.format")
+    assert get_args(key.type) == ("auto", *LAYOUTS)
+
+
 def test_files_and_presets_that_do_not_exist(tmp_path):
     with pytest.raises(ConfigError, match=r"no configuration file .*nor a preset .*did you mean tiny-scenes"):
         load_config("tiny-scens")
@@ -148,8 +176,8 @@ def test_files_and_presets_that_do_not_exist(tmp_path):
 
 
 def test_every_key_is_documented(repository):
-    assert [path for path, field in keys() if not field.description] == []
+    assert [key.path for key in keys() if not key.meaning] == []
     page = (repository / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert rewritten(page) == page, "run `python -m segattn_cli.config.docs`"
     assert all(f"`{name}`" in page for name in PRESETS)
-    assert "| `learning_rate` | `0.01` | at the start of the schedule |" in page
+    assert "| `learning_rate` | `0.01` | learning rate at the start of the schedule. |" in page

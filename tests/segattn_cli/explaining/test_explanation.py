@@ -310,7 +310,7 @@ def test_pictures_are_resized_as_in_training_and_then_as_asked(model_of: MakeMod
     np.testing.assert_array_equal(found.label, label_of(model, found.picture))
     assert found.own_size == (80, 100)
 
-    data = model.config.data.model_copy(update={"size": (60, 40)})
+    data = replace(model.config.data, size=(60, 40))
     sized = replace(model, config=model.config.model_copy(update={"data": data}))
     np.testing.assert_array_equal(explain(sized, reference, image, "street").picture, resize_image(image, (60, 40)))
     assert explain(sized, reference, image, "street", max_side=30).picture.shape == (30, 20, 3)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from segattn_cli.config import Loss
+from segattn_cli.config import LossSection
 from segattn_cli.data import Sample
 from segattn_cli.errors import ConfigError
 from segattn_cli.training.class_weights import class_weights
@@ -26,13 +26,13 @@ class Labels(SimpleNamespace):
 def test_median_frequency():
     dataset = Labels(labels=[[[0, 0, 0, 1]], [[0, 0, 255, 255]], [[2, 2, 1, 0]]])
     # a: 6 of 4+2+4 pixels, b: 2 of 8, c: 2 of 4; d never occurs. The median of 0.6, 0.25, 0.5 is 0.5.
-    weights = class_weights(Loss(class_weights="median-frequency"), dataset)
+    weights = class_weights(LossSection(class_weights="median-frequency"), dataset)
     assert weights == pytest.approx((0.5 / 0.6, 2.0, 1.0, 1.0))
 
 
 def test_none_and_a_list():
     dataset = Labels(labels=[])
-    assert class_weights(Loss(), dataset) is None
-    assert class_weights(Loss(class_weights=(1.0, 2.0, 0.0, 1.0)), dataset) == (1, 2, 0, 1)
+    assert class_weights(LossSection(), dataset) is None
+    assert class_weights(LossSection(class_weights=(1.0, 2.0, 0.0, 1.0)), dataset) == (1, 2, 0, 1)
     with pytest.raises(ConfigError, match="has 2 numbers, but labels has 4 classes: a, b, c, d"):
-        class_weights(Loss(class_weights=(1.0, 2.0)), dataset)
+        class_weights(LossSection(class_weights=(1.0, 2.0)), dataset)

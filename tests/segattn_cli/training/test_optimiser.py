@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference.ops
-from segattn_cli.config import Optimiser
+from segattn_cli.config import OptimiserSection
 from segattn_cli.training.optimiser import rate_multiplier, sgd_step
 
 SHAPES = {
@@ -24,7 +24,7 @@ def params(rng):
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_ten_steps_are_those_of_torch(rng, params, decay_all):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-    config = Optimiser(
+    config = OptimiserSection(
         momentum=0.9, weight_decay=0.01, decay_biases_and_norms=decay_all, head_multiplier=10.0,
         classifier_multiplier=3.0, bias_multiplier=2.0,
     )  # fmt: skip
@@ -57,14 +57,14 @@ def test_a_parameter_without_gradient_stays(params):
     momentum = {name: np.ones_like(value) for name, value in params.items()}
     before = {name: value.copy() for name, value in params.items()}
     gradient = np.ones((), np.float32)
-    sgd_step(reference.ops, params, momentum, {"head.position.gate": gradient}, 0.1, Optimiser())
+    sgd_step(reference.ops, params, momentum, {"head.position.gate": gradient}, 0.1, OptimiserSection())
     changed = [name for name in params if not np.array_equal(params[name], before[name])]
     assert changed == ["head.position.gate"]
     assert gradient == 1
 
 
 def test_multipliers():
-    config = Optimiser(head_multiplier=10.0, classifier_multiplier=3.0)
+    config = OptimiserSection(head_multiplier=10.0, classifier_multiplier=3.0)
     names = ("backbone.layer1.0.conv1.weight", "scale_attention.conv1.weight", "scale_classifier.weight",
              "head.position.classifier.weight", "head.fc7.weight", "head.fc8.weight",
              "auxiliary_head.reduce.conv.weight", "auxiliary_head.classifier.weight")  # fmt: skip
