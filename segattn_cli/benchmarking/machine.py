@@ -11,12 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
 from backends import get_backend
 from backends.numpy.threads import thread_count
 from backends.precision import array_dtype
-from segattn_cli.machine.doctor import blas_library, machine, matmul_gflops
+from segattn_cli.machine.facts import blas_libraries, hardware, matmul_gflops
 from segattn_cli.machine.versions import versions
 
 PACKAGES = ("segattn", "numpy", "scipy", "threadpoolctl", "numba", "torch", "cupy-cuda13x")
@@ -44,7 +42,7 @@ class Machine:
 
 def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), commit: str | None = None) -> Machine:
     """Look at the machine and time matrix products: about a second. ``commit`` is for where git cannot tell."""
-    found = machine() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    found = hardware() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
     libraries = versions(PACKAGES)
     if backend.startswith("cupy"):
         from segattn_cli.benchmarking import cuda
@@ -61,7 +59,7 @@ def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), co
     return Machine(
         found | {"matrix product, GFLOP/s": peaks},
         libraries,
-        [blas_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
+        blas_libraries(),
         head or "unknown",
         changed,
     )

@@ -8,7 +8,7 @@ from backends import BackendError
 from backends.contract import Ops
 from segattn_cli.benchmarking.peak_memory import Peak, Request, measure_afresh, side_of, size_of
 from segattn_cli.benchmarking.timing import timed
-from segattn_cli.machine.doctor import gigabytes
+from segattn_cli.machine.facts import gigabytes
 
 
 class Meter:

@@ -19,28 +19,28 @@ def doctor(
     from rich.markup import escape
     from rich.table import Table
 
-    from segattn_cli.machine.doctor import VARIABLES, examine
+    from segattn_cli.machine.doctor import VARIABLES, diagnose
 
-    report = examine()
+    diagnosis = diagnose()
     if as_json:
-        print_json(asdict(report))
+        print_json(asdict(diagnosis))
         return
 
     rows = {
-        "Versions": [", ".join(f"{name} {value}" for name, value in report.versions.items())],
-        "Machine": [f"{name}: {_plain(value)}" for name, value in report.machine.items()],
+        "Versions": [", ".join(f"{name} {value}" for name, value in diagnosis.versions.items())],
+        "Machine": [f"{name}: {_plain(value)}" for name, value in diagnosis.machine.items()],
         "BLAS": [
             f"{each['library']} {each['version']} (of {each['of']}): {each['architecture']} kernels, "
             f"{each['threads']} threads by {each['threading']}"
-            for each in report.blas
+            for each in diagnosis.blas
         ],
-        "Matrix product": [f"{value:.0f} GFLOP/s in {dtype}" for dtype, value in report.gflops.items()],
-        "Environment": [f"{name}={value}: {VARIABLES[name]}" for name, value in report.environment.items()],
+        "Matrix product": [f"{value:.0f} GFLOP/s in {dtype}" for dtype, value in diagnosis.gflops.items()],
+        "Environment": [f"{name}={value}: {VARIABLES[name]}" for name, value in diagnosis.environment.items()],
         "Backends": [
-            f"numpy: runs, on {report.threads} threads",
-            *[f"{name}: {value}" for name, value in report.backends.items()],
+            f"numpy: runs, on {diagnosis.threads} threads",
+            *[f"{name}: {value}" for name, value in diagnosis.backends.items()],
         ],
-        **({"GPU": [f"{name}: {value}" for name, value in report.gpu.items()]} if report.gpu else {}),
+        **({"GPU": [f"{name}: {value}" for name, value in diagnosis.gpu.items()]} if diagnosis.gpu else {}),
     }
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -49,9 +49,9 @@ def doctor(
         table.add_row(title, escape("\n".join(lines) or "none set"))
     console = Console()
     console.print(table)
-    for warning in report.warnings:
+    for warning in diagnosis.warnings:
         console.print(f"[yellow]![/] {escape(warning)}", highlight=False)
-    if not report.warnings:
+    if not diagnosis.warnings:
         console.print("[green]✓[/] Nothing here slows segattn down.")
 
 

@@ -1,164 +1,103 @@
-"""What this machine offers to segattn, and what holds it back."""
+"""What segattn finds on this machine, and advice on what makes it slower than it could be."""
 
 from __future__ import annotations
 
 import os
-import platform
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
-from threadpoolctl import threadpool_info
 
 from backends import BackendError, get_backend
 from backends.numpy.threads import thread_count
+from segattn_cli.machine.facts import blas_libraries, hardware, matmul_gflops
 from segattn_cli.machine.versions import versions
 
 PACKAGES = (
     "segattn", "numpy", "scipy", "threadpoolctl", "pillow", "safetensors", "pydantic", "typer", "rich",
     "matplotlib", "numba", "cupy-cuda13x", "nvidia-cudnn-frontend", "onnx", "onnxruntime",
 )  # fmt: skip
-#: Environment variable → what it changes.
+#: Environment variables and what each does.
 VARIABLES = {
-    "OPENBLAS_CORETYPE": "forces OpenBLAS's kernels for that processor, whatever this one is",
-    "OPENBLAS_L2_SIZE": "tells OpenBLAS the size of the cache, in kB, in place of the true one",
-    "OPENBLAS_NUM_THREADS": "holds OpenBLAS to so many threads",
-    "GOTO_NUM_THREADS": "holds OpenBLAS to so many threads",
-    "OMP_NUM_THREADS": "holds BLAS to so many threads",
-    "MKL_NUM_THREADS": "holds MKL to so many threads",
-    "NPY_DISABLE_CPU_FEATURES": "keeps NumPy's own loops from vector instructions",
-    "SEGATTN_GPU_MEMORY": "is the most that is taken of a GPU's memory",
-    "SEGATTN_THREADS": "holds segattn to so many threads",
-    "SEGATTN_WINOGRAD": "0 computes 3×3 convolutions without Winograd's filtering, slower and to the last digit",
+    "OPENBLAS_CORETYPE": "makes OpenBLAS use the kernels for that processor, whatever this one is",
+    "OPENBLAS_L2_SIZE": "replaces the size of the cache that OpenBLAS detects, in kB",
+    "OPENBLAS_NUM_THREADS": "limits OpenBLAS to so many threads",
+    "GOTO_NUM_THREADS": "limits OpenBLAS to so many threads",
+    "OMP_NUM_THREADS": "limits BLAS to so many threads",
+    "MKL_NUM_THREADS": "limits MKL to so many threads",
+    "NPY_DISABLE_CPU_FEATURES": "turns vector instructions off in NumPy's own loops",
+    "SEGATTN_GPU_MEMORY": "limits the memory that segattn takes of a GPU",
+    "SEGATTN_THREADS": "limits segattn to so many threads",
+    "SEGATTN_WINOGRAD": "0 turns Winograd's algorithm off: 3×3 convolutions are slower, and rounded less",
 }
 #: Kernels of OpenBLAS that use 512-bit vectors.
 WIDE_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 
 
-@dataclass
-class Report:
-    """What was found, and advice; everything is ready for JSON."""
+@dataclass(frozen=True)
+class Diagnosis:
+    """Facts about the installation and the machine, and warnings; ready for JSON."""
 
     versions: dict[str, str]
     machine: dict[str, Any]
     blas: list[dict[str, Any]]
     environment: dict[str, str]
     backends: dict[str, str]
-    gpu: dict[str, str]  # nothing where there is none
+    gpu: dict[str, str]  # empty where there is none
     threads: int  # of the numpy backend
     gflops: dict[str, float]  # of a matrix product, by dtype
-    warnings: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
 
 
-def examine() -> Report:
-    """Look at the machine and time a matrix product: less than a second."""
+def diagnose() -> Diagnosis:
+    """Gather the facts and time a matrix product: less than a second."""
     auto = get_backend("auto")
-    report = Report(
+    gpu = {}
+    if auto.name == "cupy":
+        from backends.cupy.device import describe
+
+        gpu = describe()
+    diagnosis = Diagnosis(
         versions=versions(PACKAGES),
-        machine=machine(),
-        blas=[blas_library(each) for each in threadpool_info() if each["user_api"] == "blas"],
+        machine=hardware(),
+        blas=blas_libraries(),
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         backends={"auto takes": auto.name, "numba": _state("numba"), "cupy": _state("cupy")},
-        gpu=gpu() if auto.name == "cupy" else {},
+        gpu=gpu,
         threads=thread_count(),
         gflops={dtype: matmul_gflops(dtype) for dtype in ("float32", "float64")},
     )
-    report.warnings = advice(report)
-    return report
+    return replace(diagnosis, warnings=tuple(advice(diagnosis)))
 
 
-def advice(report: Report) -> list[str]:
-    """What makes segattn slower here than it could be, each with the way out."""
-    warnings = []
-    forced = report.environment.get("OPENBLAS_CORETYPE")
-    narrow = [each for each in report.blas if each["architecture"] not in (*WIDE_KERNELS, "")]
-    if forced and narrow and report.machine["avx512"]:
-        warnings.append(
+def advice(diagnosis: Diagnosis) -> Iterator[str]:
+    """Sentences about what slows segattn down on this machine, each with the way out."""
+    forced = diagnosis.environment.get("OPENBLAS_CORETYPE")
+    narrow = [each for each in diagnosis.blas if each["architecture"] not in (*WIDE_KERNELS, "")]
+    if forced and narrow and diagnosis.machine["avx512"]:
+        yield (
             f"OPENBLAS_CORETYPE={forced} keeps matrix products from this processor's AVX-512, about half its "
             "speed: unset OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE together."
         )
     elif forced:
-        warnings.append(
+        yield (
             f"OPENBLAS_CORETYPE={forced} chooses OpenBLAS's kernels by hand: unset it, and OPENBLAS_L2_SIZE with "
             "it, unless you know that they fit this processor."
         )
-    cores = report.machine["usable cores"]
-    if report.threads < cores:
-        limits = [f"{name}={value}" for name, value in report.environment.items() if name.endswith("THREADS")]
+    cores = diagnosis.machine["usable cores"]
+    if diagnosis.threads < cores:
+        limits = [f"{name}={value}" for name, value in diagnosis.environment.items() if name.endswith("THREADS")]
         cause = f": unset {' and '.join(limits)}" if limits else ", which is all that BLAS offers"
-        warnings.append(f"The numpy backend runs on {report.threads} of {cores} usable cores{cause}.")
-    if report.threads > cores:
-        warnings.append(
-            f"The numpy backend runs {report.threads} threads on {cores} usable cores: set SEGATTN_THREADS={cores}."
-        )
-    if not report.blas:
-        warnings.append("NumPy's BLAS is unknown to threadpoolctl, so its threads cannot be held back.")
-    if report.backends["auto takes"] == "numpy":
-        warnings.append("Numba is not installed: with it (pip install '.[numba]') training takes 0.6 of the time.")
-    if "NPY_DISABLE_CPU_FEATURES" in report.environment:
-        warnings.append("NPY_DISABLE_CPU_FEATURES slows NumPy's own loops down: unset it.")
-    if report.machine["memory free, GB"] is not None and report.machine["memory free, GB"] < 2:
-        warnings.append("Less than 2 GB of memory are free: lower training.batch_size, or predict with --window.")
-    return warnings
-
-
-def machine() -> dict[str, Any]:
-    model, flags = _processor()
-    return {
-        "platform": platform.platform(),
-        "processor": model,
-        "avx512": "avx512f" in flags,
-        "cores": os.cpu_count(),
-        "usable cores": _usable_cores(),
-        "memory, GB": gigabytes("MemTotal"),
-        "memory free, GB": gigabytes("MemAvailable"),
-    }
-
-
-def gpu() -> dict[str, str]:
-    """The device that the cupy backend takes, what it computes in, and who convolves."""
-    from backends.cupy.device import describe
-
-    return describe()
-
-
-def _usable_cores() -> int:
-    """The cores that this process may run on, by its affinity and its container's share of time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return max(1, min(cores, round(int(quota) / int(period)))) if quota.isdigit() else cores
-
-
-def _processor() -> tuple[str, list[str]]:
-    facts = dict(line.split(":", 1) for line in _read("/proc/cpuinfo").splitlines() if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
-    return facts.get("model name") or platform.processor() or platform.machine(), facts.get("flags", "").split()
-
-
-def gigabytes(entry: str) -> float | None:
-    """An entry of Linux's /proc/meminfo; elsewhere nobody tells without a further library."""
-    sizes = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines())
-    return round(int(sizes[entry].split()[0]) / 1e6, 1) if entry in sizes else None
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-
-
-def blas_library(info: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "library": info["internal_api"],
-        "version": info["version"] or "",
-        "architecture": info.get("architecture") or "",
-        "threads": info["num_threads"],
-        "threading": info.get("threading_layer") or "",
-        "of": Path(info["filepath"]).parent.name.removesuffix(".libs"),
-    }
+        yield f"The numpy backend runs on {diagnosis.threads} of {cores} usable cores{cause}."
+    if diagnosis.threads > cores:
+        yield f"The numpy backend runs {diagnosis.threads} threads on {cores} cores: set SEGATTN_THREADS={cores}."
+    if not diagnosis.blas:
+        yield "threadpoolctl does not know NumPy's BLAS, so segattn cannot limit its threads."
+    if diagnosis.backends["auto takes"] == "numpy":
+        yield "Numba is not installed: with it (pip install 'segattn[numba]') training takes 0.6 of the time."
+    if "NPY_DISABLE_CPU_FEATURES" in diagnosis.environment:
+        yield "NPY_DISABLE_CPU_FEATURES slows NumPy's own loops down: unset it."
+    if diagnosis.machine["memory free, GB"] is not None and diagnosis.machine["memory free, GB"] < 2:
+        yield "Less than 2 GB of memory are free: lower training.batch_size, or predict with --window."
 
 
 def _state(backend: str) -> str:
@@ -167,15 +106,3 @@ def _state(backend: str) -> str:
     except BackendError as error:
         return str(error)
     return "runs"
-
-
-def matmul_gflops(dtype: str, size: int = 1024, repeats: int = 5) -> float:
-    """The best of a few products of two square matrices."""
-    a = np.ones((size, size), dtype)
-    y = a @ a  # warm up
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        np.matmul(a, a, out=y)
-        times.append(time.perf_counter() - start)
-    return round(2 * size**3 / min(times) / 1e9, 1)

@@ -12,9 +12,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import segattn_cli.machine.doctor
 from segattn_cli.commands.doctor import doctor
-from segattn_cli.machine.doctor import VARIABLES, Report, advice, examine
+from segattn_cli.machine import facts
+from segattn_cli.machine.doctor import VARIABLES, Diagnosis, advice, diagnose
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def command() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def healthy() -> Report:
-    return Report(
+def healthy() -> Diagnosis:
+    return Diagnosis(
         versions={"python": "3.11.7"},
         machine={"avx512": True, "usable cores": 4, "memory free, GB": 8.0},
         blas=[{"library": "openblas", "architecture": "SkylakeX", "threads": 4}],
@@ -39,7 +39,7 @@ def healthy() -> Report:
 
 
 def test_it_finds_what_is_there() -> None:
-    report = examine()
+    report = diagnose()
     assert report.versions["numpy"].count(".") >= 1
     assert report.versions["segattn"] != "not installed"
     assert report.machine["usable cores"] >= 1
@@ -50,8 +50,8 @@ def test_it_finds_what_is_there() -> None:
     assert report.backends["cupy"] == "runs" or "cupy" in report.backends["cupy"]
 
 
-def test_a_healthy_machine_needs_no_advice(healthy: Report) -> None:
-    assert advice(healthy) == []
+def test_a_healthy_machine_needs_no_advice(healthy: Diagnosis) -> None:
+    assert list(advice(healthy)) == []
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_healthy_machine_needs_no_advice(healthy: Report) -> None:
             "runs on 1 of 4 usable cores: unset OMP_NUM_THREADS=1.",
         ),
         ({"threads": 1}, "runs on 1 of 4 usable cores, which is all that BLAS offers"),
-        ({"threads": 8}, "8 threads on 4 usable cores: set SEGATTN_THREADS=4"),
-        ({"blas": []}, "unknown to threadpoolctl"),
+        ({"threads": 8}, "8 threads on 4 cores: set SEGATTN_THREADS=4"),
+        ({"blas": []}, "threadpoolctl does not know NumPy's BLAS"),
         ({"backends": {"auto takes": "numpy"}}, "Numba is not installed"),
         ({"environment": {"NPY_DISABLE_CPU_FEATURES": "AVX2"}}, "NPY_DISABLE_CPU_FEATURES"),
         (
@@ -80,7 +80,7 @@ def test_a_healthy_machine_needs_no_advice(healthy: Report) -> None:
         ),
     ],
 )
-def test_what_slows_a_machine_down_is_said(healthy: Report, changes: dict, words: str) -> None:
+def test_what_slows_a_machine_down_is_said(healthy: Diagnosis, changes: dict, words: str) -> None:
     (warning,) = advice(replace(healthy, **changes))
     assert words in warning
 
@@ -88,15 +88,15 @@ def test_what_slows_a_machine_down_is_said(healthy: Report, changes: dict, words
 def test_a_container_has_fewer_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     files = {"/sys/fs/cgroup/cpu.max": "250000 100000"}
-    monkeypatch.setattr(segattn_cli.machine.doctor, "_read", lambda path: files.get(path, ""))
-    assert segattn_cli.machine.doctor._usable_cores() == 2
+    monkeypatch.setattr(facts, "_read", lambda path: files.get(path, ""))
+    assert facts.usable_cores() == 2
     files["/sys/fs/cgroup/cpu.max"] = "max 100000"
-    assert segattn_cli.machine.doctor._usable_cores() == 16
+    assert facts.usable_cores() == 16
 
 
 def test_a_system_without_proc_leaves_gaps_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segattn_cli.machine.doctor, "_read", lambda path: "")
-    report = examine()
+    monkeypatch.setattr(facts, "_read", lambda path: "")
+    report = diagnose()
     assert report.machine["memory free, GB"] is None
     assert report.machine["avx512"] is False
     assert report.machine["processor"]
@@ -108,7 +108,7 @@ def test_the_command_prints_a_table(command: Callable, monkeypatch: pytest.Monke
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     done = command()
     assert done.exit_code == 0, done.output
-    for words in ("Versions", "BLAS", "GFLOP/s in float32", "OPENBLAS_CORETYPE=Haswell: forces", "auto takes"):
+    for words in ("Versions", "BLAS", "GFLOP/s in float32", "OPENBLAS_CORETYPE=Haswell: makes", "auto takes"):
         assert words in done.stdout
     assert "none set" not in done.stdout
     assert "! OPENBLAS_CORETYPE=Haswell" in done.stdout

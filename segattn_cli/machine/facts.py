@@ -1,0 +1,81 @@
+"""Facts about the machine that a speed depends on: processor, memory, BLAS, and the time of a matrix product."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores and memory, ready for JSON; None stands for what the system does not say."""
+    model, flags = _processor()
+    return {
+        "platform": platform.platform(),
+        "processor": model,
+        "avx512": "avx512f" in flags,
+        "cores": os.cpu_count(),
+        "usable cores": usable_cores(),
+        "memory, GB": gigabytes("MemTotal"),
+        "memory free, GB": gigabytes("MemAvailable"),
+    }
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use, by its affinity and by its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return max(1, min(cores, round(int(quota) / int(period)))) if quota.isdigit() else cores
+
+
+def gigabytes(entry: str) -> float | None:
+    """The value of ``entry`` in Linux's /proc/meminfo; None on other systems."""
+    sizes = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines())
+    return round(int(sizes[entry].split()[0]) / 1e6, 1) if entry in sizes else None
+
+
+def blas_libraries() -> list[dict[str, Any]]:
+    """The BLAS libraries in this process, NumPy's and those of other packages, ready for JSON."""
+    return [
+        {
+            "library": info["internal_api"],
+            "version": info["version"] or "",
+            "architecture": info.get("architecture") or "",
+            "threads": info["num_threads"],
+            "threading": info.get("threading_layer") or "",
+            "of": Path(info["filepath"]).parent.name.removesuffix(".libs"),
+        }
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    ]
+
+
+def matmul_gflops(dtype: str, size: int = 1024, repeats: int = 5) -> float:
+    """The speed of a product of two square matrices, in GFLOP/s: the best of ``repeats``."""
+    a = np.ones((size, size), dtype)
+    y = a @ a  # warm up
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        np.matmul(a, a, out=y)
+        times.append(time.perf_counter() - start)
+    return round(2 * size**3 / min(times) / 1e9, 1)
+
+
+def _processor() -> tuple[str, list[str]]:
+    """The name of the processor, and the instruction sets that Linux lists for it."""
+    lines = (line.split(":", 1) for line in _read("/proc/cpuinfo").splitlines() if ":" in line)
+    entries = {name.strip(): value.strip() for name, value in lines}
+    return entries.get("model name") or platform.processor() or platform.machine(), entries.get("flags", "").split()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
