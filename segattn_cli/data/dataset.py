@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from segattn_cli.data.class_files import ClassList
 from segattn_cli.data.images import SUFFIXES, Decoded, decode_image, resize_image, resize_label
-from segattn_cli.data.masks import read_mask
+from segattn_cli.data.masks import IGNORE_LABEL, read_mask
 from segattn_cli.errors import DataError
-
-#: The label of pixels that belong to no class: neither trained on nor counted.
-IGNORE_LABEL = 255
 
 
 class Sample(NamedTuple):
@@ -58,19 +56,25 @@ class FileDataset:
     """A split that consists of pairs of files; layouts differ in how they find them.
 
     Args:
-        relabel: values of the masks that mean something else: ``{11: 255}`` for CamVid's void.
+        class_list: the classes, and what the values and colours of the masks mean. Any other value is an error.
         size: resize to this (H, W) on loading, pictures bilinearly and masks by nearest neighbour.
     """
 
     name: str
     format: str
     split: str
-    classes: tuple[str, ...]
-    palette: np.ndarray  # (K, 3) uint8
+    class_list: ClassList
     pairs: tuple[Pair, ...]
-    relabel: Mapping[int, int] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     ignore_label: int = IGNORE_LABEL
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.class_list.names
+
+    @property
+    def palette(self) -> np.ndarray:
+        return self.class_list.palette
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -86,28 +90,51 @@ class FileDataset:
             DataError: for unreadable files, a mask of another size than its picture, and values that are no class.
         """
         pair = self.pairs[index]
-        decoded, label = decode_image(pair.image), read_mask(pair.mask)
+        decoded, label = decode_image(pair.image), read_mask(pair.mask, self.class_list.colours)
         image = decoded.image
         if image.shape[:2] != label.shape:
             raise DataError(_other_size(pair, decoded, label))
-        label = self._relabelled(label, pair.mask)
+        label = self._classes_of(label, pair.mask)
         if self.size is not None and self.size != label.shape:
             image, label = resize_image(image, self.size), resize_label(label, self.size)
         return Sample(image, label, self.name_of(index))
 
-    def _relabelled(self, label: np.ndarray, path: Path) -> np.ndarray:
-        table = np.arange(256, dtype=np.uint8)
-        table[list(self.relabel)] = list(self.relabel.values())
-        label = table[label]
-        known = len(self.classes)
-        wrong = np.unique(label[(label >= known) & (label != self.ignore_label)])
-        if wrong.size:
-            listed = ", ".join(str(value) for value in wrong[:5]) + (", …" if wrong.size > 5 else "")
-            raise DataError(
-                f"{path} holds the value {listed} but there are {known} classes (0–{known - 1}, "
-                f"{self.ignore_label} = void): mend the mask, or name the missing classes."
+    def _classes_of(self, mask: np.ndarray, path: Path) -> np.ndarray:
+        """The class of each value of ``mask`` (H, W)."""
+        unknown = -1
+        table = np.full(256, unknown, np.int16)
+        table[list(self.class_list.values)] = list(self.class_list.values.values())
+        label = table[mask]
+        if (label == unknown).any():
+            raise DataError(self._unknown_values(np.unique(mask[label == unknown]), mask, path))
+        return label.astype(np.uint8)
+
+    def _unknown_values(self, wrong: np.ndarray, mask: np.ndarray, path: Path) -> str:
+        """The sentence about values that no class has."""
+        listed = ", ".join(str(value) for value in wrong[:5]) + (", …" if wrong.size > 5 else "")
+        count = len(self.classes)
+        allowed = _ranges(self.class_list.values)
+        sentence = f"{path} holds the value {listed} but there are {count} classes ({allowed})"
+        if set(wrong.tolist()) == {count} and mask.min() >= 1:
+            return (
+                f"{sentence}: its labels seem to count from 1. Subtract 1 from every value, or name what 0 stands "
+                "for as the first class."
             )
-        return label
+        return f"{sentence}: mend the mask, or name the missing classes."
+
+
+def _ranges(values: Mapping[int, int]) -> str:
+    """The values of classes, for a message.
+
+    >>> _ranges({0: 0, 1: 1, 2: 2, 255: 255}), _ranges({0: 0, 5: 1, 11: 255, 255: 255})
+    ('0–2, 255 = ignored', '0, 5, 11 and 255 = ignored')
+    """
+    used = sorted(value for value, index in values.items() if index != IGNORE_LABEL)
+    ignored = sorted(value for value, index in values.items() if index == IGNORE_LABEL)
+    if len(ignored) > 3:
+        ignored = [IGNORE_LABEL]
+    spans = f"{used[0]}–{used[-1]}" if used == list(range(used[0], used[-1] + 1)) else ", ".join(map(str, used))
+    return f"{spans}, {' and '.join(map(str, ignored))} = ignored"
 
 
 def _other_size(pair: Pair, decoded: Decoded, label: np.ndarray) -> str:

@@ -26,6 +26,9 @@ _LOSSLESS = (1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 50000)
 _BITS_PER_SAMPLE, _COMPRESSION, _SAMPLES_PER_PIXEL, _ORIENTATION, _SAMPLE_FORMAT = 258, 259, 277, 274, 339
 _SIGNED = 2
 
+#: The value of pixels that belong to no class: neither trained on nor counted in metrics.
+IGNORE_LABEL = 255
+
 Colour = tuple[int, int, int]
 
 
@@ -37,17 +40,18 @@ def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> 
 
     Args:
         path: PNG, TIFF, BMP, GIF, PNM or lossless WebP.
-        colours: the class of each colour (red, green, blue), for masks that were saved in colour.
+        colours: the value of each colour (red, green, blue), for masks that were saved in colour. Grey saved as
+            RGB is read by them where they have all of its colours.
 
     Raises:
-        DataError: for a file that is missing or damaged, lossy, in colours without a class, with values below 0 or
+        DataError: for a file that is missing or damaged, lossy, in colours without a value, with values below 0 or
             above 255, of floating-point numbers, with several pages or bands, or with an alpha channel in use.
     """
     with opened(path, None) as mask:
         _refuse_changed_values(path, mask)
         values = _stored_values(path, mask)  # (H, W) or (H, W, 3)
     if values.ndim == 3:
-        return _classes_of_colours(path, values, colours)
+        return _values_of_colours(path, values, colours or {})
     smallest, largest = int(values.min()), int(values.max())
     if smallest < 0 or largest > 255:
         raise DataError(f"{path} holds the value {smallest if smallest < 0 else largest}: {RULE}.")
@@ -148,33 +152,28 @@ def _as_stored(values: np.ndarray, orientation: int) -> np.ndarray:
     return values[rows, columns]
 
 
-def _classes_of_colours(
-    path: str | Path, values: np.ndarray, colours: Mapping[Colour, int] | None
-) -> np.ndarray:
-    """The class of each pixel ``(H, W)`` uint8 of a mask in colour ``(H, W, 3)``."""
-    if colours is None:
-        grey = values[..., 0]
-        if (values == grey[..., None]).all():
-            return grey
-        raise DataError(
-            f"{path} is in colour: {RULE}. Where a list of colours is at hand, `segattn data import --format "
-            "colours` converts it."
-        )
-    red, green, blue = np.moveaxis(values.astype(np.uint32), -1, 0)
+def _values_of_colours(path: str | Path, pixels: np.ndarray, colours: Mapping[Colour, int]) -> np.ndarray:
+    """The value of each pixel ``(H, W)`` uint8 of a mask in colour ``(H, W, 3)``."""
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
     codes = red << 16 | green << 8 | blue  # (H, W)
     present, places = np.unique(codes, return_inverse=True)
-    table = {r << 16 | g << 8 | b: index for (r, g, b), index in colours.items()}
+    table = {r << 16 | g << 8 | b: value for (r, g, b), value in colours.items()}
     unknown = [int(code) for code in present if int(code) not in table]
-    if unknown:
-        first = unknown[0]
-        pixels = int((codes == first).sum())
-        others = f", nor {len(unknown) - 1} others" if len(unknown) > 1 else ""
+    if not unknown:
+        return np.array([table[int(code)] for code in present], np.uint8)[places].reshape(codes.shape)
+    if (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    if not colours:
         raise DataError(
-            f"{path} holds the colour {first >> 16}, {first >> 8 & 255}, {first & 255} ({pixels} pixels), which no "
-            f"class has{others}: add it to the list of colours."
+            f"{path} is in colour: {RULE}. Where a list of colours is at hand, put it beside as classes.txt "
+            "(name r g b) or labelmap.txt."
         )
-    classes = np.array([table[int(code)] for code in present], np.uint8)
-    return classes[places].reshape(codes.shape)
+    first = unknown[0]
+    others = f", nor {len(unknown) - 1} others" if len(unknown) > 1 else ""
+    raise DataError(
+        f"{path} is in colour and has {int((codes == first).sum())} pixels of {first >> 16}, {first >> 8 & 255}, "
+        f"{first & 255}, a colour that no class has{others}: add it to the list of classes."
+    )
 
 
 def _is_lossy_webp(path: str | Path) -> bool:

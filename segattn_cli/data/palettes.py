@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segattn_cli.data.dataset import IGNORE_LABEL
+from segattn_cli.data.masks import IGNORE_LABEL
 from segattn_cli.errors import OutputError
 
 #: What void looks like: the cream of VOC's borders.

@@ -51,7 +51,7 @@ class Submission:
 
     def require_classes(self, classes: tuple[str, ...]) -> None:
         """Raise :class:`UsageError` for a network that tells other classes apart."""
-        wanted, _ = known_classes(self.benchmark)
+        wanted = known_classes(self.benchmark).names
         if classes != wanted:
             raise UsageError(
                 f"--submission {self.benchmark} wants a network of its {len(wanted)} classes "
@@ -63,7 +63,7 @@ class Submission:
         table = np.zeros(256, np.uint8)
         table[: len(self.ids)] = self.ids
         if self.coloured:
-            _, palette = known_classes(self.benchmark)
+            palette = known_classes(self.benchmark).palette
             return write_label_png(path, table[label], palette)
         try:
             Image.fromarray(table[label]).save(path, format="PNG")

@@ -143,7 +143,8 @@ def _classes(
     if not 2 <= count <= IGNORE_LABEL:
         raise FileError(f"tells {count} classes apart, and 2 to {IGNORE_LABEL} can be told apart in a mask")
     if names is not None:
-        classes, palette = named_classes(names)
+        listed = named_classes(names)
+        classes, palette = listed.names, listed.palette
         if len(classes) != count and not reset:
             raise UsageError(
                 f"{file.path} tells {count} classes apart, and {names} has {len(classes)}: give other --names, or "
@@ -158,8 +159,9 @@ def _classes(
         unnamed = tuple(f"class {index}" for index in range(count))
         note = f"Nothing says what the {count} classes are: name them by --names."
         return unnamed, default_palette(count), (note,)
-    classes, palette = named_classes(guess)
-    return classes, palette, (f"{count} classes are taken for those of {guess}: --names says otherwise.",)
+    listed = named_classes(guess)
+    note = f"{count} classes are taken for those of {guess}: --names says otherwise."
+    return listed.names, listed.palette, (note,)
 
 
 def _said_classes(file: WeightsFile, count: int) -> Classes | None:

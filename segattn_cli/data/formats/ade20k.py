@@ -47,7 +47,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
             "…_seg.png, is another data set)."
         )
     pairs = match_masks(find_images(images), find_images(masks), masks)
-    return FileDataset(root.name, "ade20k", split, *known_classes("ade20k"), pairs, _FROM_1, size)
+    return FileDataset(root.name, "ade20k", split, known_classes("ade20k").with_values(_FROM_1), pairs, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:

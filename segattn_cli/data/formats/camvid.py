@@ -43,8 +43,9 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     require_split(split, splits(root), root)
     listed = root / f"{split}.txt"
     pairs = _listed_pairs(root, listed) if listed.is_file() else _folder_pairs(root, split)
+    classes = known_classes("camvid")
     return FileDataset(
-        root.name, "camvid", split, *known_classes("camvid"), pairs, {_VOID: IGNORE_LABEL}, size
+        root.name, "camvid", split, classes.with_values({**classes.values, _VOID: IGNORE_LABEL}), pairs, size
     )
 
 

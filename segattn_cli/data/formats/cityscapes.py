@@ -27,6 +27,7 @@ from segattn_cli.errors import DataError
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _IMAGES = "leftImg8bit"
 _SPLITS = ("train", "val", "test", "train_extra")
+#: What no class has is ignored, and any value may occur.
 _TO_TRAIN_IDS = dict.fromkeys(range(256), IGNORE_LABEL) | {label: train_id for train_id, label in enumerate(IDS)}
 
 
@@ -48,21 +49,23 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     masks = root / kind / split
     if not masks.is_dir():
         raise DataError(f"{masks} is missing: unpack {archive} into {root}, too.")
-    ending, relabel = f"_{kind}_labelIds", _TO_TRAIN_IDS
+    classes = known_classes("cityscapes")
+    ending, own = f"_{kind}_labelIds", classes.with_values(_TO_TRAIN_IDS)
     labels = _by_frame(masks, ending)
     if not labels:
-        ending, relabel = f"_{kind}_labelTrainIds", {}
+        ending, own = f"_{kind}_labelTrainIds", classes
         labels = _by_frame(masks, ending)
     if not labels:
         raise DataError(f"{masks} has no *_{kind}_labelIds.png: unpack {archive} into {root} again.")
     pairs = match_masks(_by_frame(root / _IMAGES / split, f"_{_IMAGES}"), labels, masks, f"{ending}.png")
-    return FileDataset(root.name, "cityscapes", split, *known_classes("cityscapes"), pairs, relabel, size)
+    return FileDataset(root.name, "cityscapes", split, own, pairs, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
     """What is often wrong with a Cityscapes: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
     found = raw_values(dataset)
-    if dataset.relabel and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255
+    are_ids = dataset.class_list.values == _TO_TRAIN_IDS
+    if are_ids and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255
         return [
             "The files called labelIds hold train ids (0 to 18 and 255): call them _gtFine_labelTrainIds.png, or "
             "unpack gtFine_trainvaltest.zip again."

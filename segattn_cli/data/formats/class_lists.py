@@ -6,9 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from segattn_cli.data.formats.folder import read_classes
+from segattn_cli.data.class_files import ClassList, read_class_file
 from segattn_cli.errors import UsageError
 
 FOLDER = Path(__file__).with_name("classes")
@@ -16,19 +14,19 @@ KNOWN = ("ade20k", "camvid", "cityscapes", "coco-stuff", "person-part", "voc")
 
 
 @cache
-def known_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and colours ``(K, 3)`` of the classes of a data set in :data:`KNOWN`.
+def known_classes(name: str) -> ClassList:
+    """The classes of a data set in :data:`KNOWN`.
 
-    >>> classes, palette = known_classes("cityscapes")
-    >>> len(classes), classes[0], palette[0].tolist()
+    >>> classes = known_classes("cityscapes")
+    >>> len(classes.names), classes.names[0], classes.palette[0].tolist()
     (19, 'road', [128, 64, 128])
     """
-    classes, palette = read_classes(FOLDER / f"{name}.txt")
-    palette.setflags(write=False)
-    return classes, palette
+    classes = read_class_file(FOLDER / f"{name}.txt")
+    classes.palette.setflags(write=False)
+    return classes
 
 
-def named_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
+def named_classes(name: str) -> ClassList:
     """As :func:`known_classes`, or those in a file like ``classes.txt``.
 
     Raises:
@@ -37,7 +35,7 @@ def named_classes(name: str) -> tuple[tuple[str, ...], np.ndarray]:
     if name in KNOWN:
         return known_classes(name)
     if os.path.isfile(name):
-        return read_classes(Path(name))
+        return read_class_file(Path(name))
     raise UsageError(f"--names knows {', '.join(KNOWN)}, or a file with one class a line; {name!r} is neither.")
 
 
@@ -47,7 +45,7 @@ def likely_count(format: str) -> int:
     >>> likely_count("cityscapes"), likely_count("folder")
     (19, 21)
     """
-    return len(known_classes(format if format in KNOWN else "voc")[0])
+    return len(known_classes(format if format in KNOWN else "voc").names)
 
 
 def guess_classes(count: int) -> str | None:
@@ -56,4 +54,4 @@ def guess_classes(count: int) -> str | None:
     >>> guess_classes(19), guess_classes(20)
     ('cityscapes', None)
     """
-    return next((name for name in KNOWN if len(known_classes(name)[0]) == count), None)
+    return next((name for name in KNOWN if len(known_classes(name).names) == count), None)

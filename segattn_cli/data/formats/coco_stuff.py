@@ -50,18 +50,20 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         raise DataError(f"{masks} is missing: unpack stuffthingmaps_trainval2017.zip into {root / 'annotations'}.")
     found = find_images(masks)
     official = {name: path for name, path in found.items() if not name.endswith(_TRAIN_IDS)}
+    classes = known_classes("coco-stuff")
     if official or not found:
-        pairs, relabel = match_masks(find_images(images), official, masks), _TO_TRAIN_IDS
+        pairs = match_masks(find_images(images), official, masks)
+        classes = classes.with_values(_TO_TRAIN_IDS)
     else:
         converted = {name.removesuffix(_TRAIN_IDS): path for name, path in found.items()}
-        pairs, relabel = match_masks(find_images(images), converted, masks, f"{_TRAIN_IDS}.png"), {}
-    return FileDataset(root.name, "coco-stuff", split, *known_classes("coco-stuff"), pairs, relabel, size)
+        pairs = match_masks(find_images(images), converted, masks, f"{_TRAIN_IDS}.png")
+    return FileDataset(root.name, "coco-stuff", split, classes, pairs, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
     """What is often wrong with a COCO-Stuff: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
     found = raw_values(dataset)
-    if not dataset.relabel or not found:
+    if dataset.class_list.values != _TO_TRAIN_IDS or not found:
         return []
     strange = sorted(found - {*_VALUES, IGNORE_LABEL})
     if strange:

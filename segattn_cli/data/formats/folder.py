@@ -9,20 +9,18 @@ the first fifth (at least one) is ``val`` and the rest ``train``; ``all`` is eve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
-import numpy as np
 from PIL import Image
 
-from segattn_cli.data.dataset import IGNORE_LABEL, Dataset, FileDataset, find_images, match_masks, require_split
-from segattn_cli.data.palettes import default_palette, write_label_png
+from segattn_cli.data.class_files import find_class_file, read_class_file
+from segattn_cli.data.dataset import Dataset, FileDataset, find_images, match_masks, require_split
+from segattn_cli.data.palettes import write_label_png
 from segattn_cli.errors import DataError, OutputError
 
 CLASSES_FILE = "classes.txt"
-_COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
 
 
 def recognise(root: Path) -> bool:
@@ -41,7 +39,7 @@ def splits(root: Path) -> tuple[str, ...]:
 def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
     """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
     require_split(split, splits(root), root)
-    classes, palette = read_classes(root / CLASSES_FILE)
+    classes = read_class_file(find_class_file(root) or root / CLASSES_FILE)
     subfolder = split if (root / "images" / split).is_dir() else ""
     images, masks = root / "images" / subfolder, root / "masks" / subfolder
     if not masks.is_dir():
@@ -49,39 +47,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     found = find_images(images)
     chosen = {name: found[name] for name in (found if subfolder else _split_names(list(found), split))}
     pairs = match_masks(chosen, find_images(masks), masks)
-    return FileDataset(root.name, "folder", split, classes, palette, pairs, size=size)
-
-
-def read_classes(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and colours ``(K, 3)`` from a ``classes.txt``; colours of its own where a class has none.
-
-    Raises:
-        DataError: where the file is missing, empty, names a class twice, or not 2 to 255 classes.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except FileNotFoundError:
-        raise DataError(
-            f"{path} is missing: write one class name per line, in the order of the mask values from 0."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}).") from error
-    lines = [line for line in lines if line and not line.startswith("#")]
-    matches = [_COLOUR.match(line) for line in lines]
-    names = tuple(match["name"] if match else line for line, match in zip(lines, matches, strict=True))
-    if not 2 <= len(names) <= IGNORE_LABEL:
-        raise DataError(f"{path} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask.")
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise DataError(f"{path} names the class {twice!r} twice.")
-    palette = default_palette(len(names))
-    for index, match in enumerate(matches):
-        if match:
-            colour = [int(value) for value in match.groups()[1:]]
-            if max(colour) > 255:
-                raise DataError(f"{path} gives {names[index]!r} the colour {colour}: values go from 0 to 255.")
-            palette[index] = colour
-    return names, palette
+    return FileDataset(root.name, "folder", split, classes, pairs, size)
 
 
 def write(dataset: Dataset, out: Path) -> Iterator[str]:

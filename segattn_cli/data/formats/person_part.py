@@ -3,8 +3,8 @@
 The lists are in ``pascal_person_part_trainval_list/``: ``train.txt`` and ``val.txt`` name a picture and its mask on
 each line, ``train_id.txt`` and ``val_id.txt`` a name. They also count in the folder itself. The pictures are those
 of VOC 2010. Masks hold 0 background, 1 head, 2 torso, 3 upper arms, 4 lower arms, 5 upper legs, 6 lower legs, and
-255 for what is void. Other sources of this data set number the parts in other ways: a ``classes.txt`` in the folder
-says so, as in :mod:`segattn_cli.data.formats.folder`.
+255 for what is ignored. Other sources of this data set number the parts in other ways: a ``classes.txt`` in the
+folder says so.
 
 Layout: http://liangchiehchen.com/projects/DeepLab.html
 """
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from segattn_cli.data.dataset import FileDataset, listed_pairs, read_list, require_split
 from segattn_cli.data.formats.class_lists import known_classes
-from segattn_cli.data.formats.folder import CLASSES_FILE, read_classes
 from segattn_cli.errors import DataError
 
 _IMAGES, _MASKS = "JPEGImages", "pascal_person_part_gt"
@@ -45,9 +44,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         for row in read_list(list_path)
     ]
     pairs = listed_pairs(root, rows, list_path)
-    own = root / CLASSES_FILE
-    classes = read_classes(own) if own.is_file() else known_classes("person-part")
-    return FileDataset(root.name, "person-part", split, *classes, pairs, size=size)
+    return FileDataset(root.name, "person-part", split, known_classes("person-part"), pairs, size)
 
 
 def _list_of(root: Path, split: str) -> Path | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
+from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import Dataset, FileDataset
 from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, folder, person_part, voc
 from segattn_cli.data.formats.scenes import SPLITS, SceneOptions, Scenes
@@ -45,6 +47,9 @@ def open_dataset(
 ) -> Dataset:
     """Open one split of a data set.
 
+    A folder that names its classes (:data:`segattn_cli.data.class_files.CLASS_FILES`) is believed over the list for
+    which its layout is known: the values of its masks then mean what that list says.
+
     Args:
         source: ``"scenes"`` for the procedural one, else a folder.
         format: ``auto`` recognises the layout of the folder; a name in :data:`LAYOUTS` insists on one.
@@ -65,6 +70,9 @@ def open_dataset(
     if resolved == "scenes":
         return Scenes(split, scenes or SceneOptions(), size)
     dataset = LAYOUTS[resolved].open_split(Path(source), split, size)
+    own = find_class_file(Path(source))
+    if own is not None and resolved != "folder":  # which takes its classes from there anyway
+        dataset = replace(dataset, class_list=read_class_file(own))
     if not len(dataset):
         raise DataError(f"The split {split!r} of {source} is empty: it needs at least one picture.")
     return dataset

@@ -47,7 +47,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         raise DataError(f"{folder} is missing, where the masks of {split} should be as PNG: add the folder.")
     rows = [row if len(row) == 2 else [f"JPEGImages/{row[0]}.jpg", _mask(root, masks, row[0])] for row in rows]
     pairs = listed_pairs(root, rows, list_path)
-    return FileDataset(root.name, "voc", split, *known_classes("voc"), pairs, size=size)
+    return FileDataset(root.name, "voc", split, known_classes("voc"), pairs, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:

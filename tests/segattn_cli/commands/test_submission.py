@@ -22,7 +22,7 @@ def city(model_of: Callable[..., Path], tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True)
         noise = np.random.default_rng(len(name)).integers(0, 256, (24, 32, 3)).astype(np.uint8)
         Image.fromarray(noise).save(path)
-    return model_of(tmp_path / "city.safetensors", classes=known_classes("cityscapes")[0])
+    return model_of(tmp_path / "city.safetensors", classes=known_classes("cityscapes").names)
 
 
 def test_cityscapes_gets_its_ids_in_its_names(cli: Any, city: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_other_benchmarks(
     benchmark: str, name: str, mode: str, first: int, cli: Any, model_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     """ADE20K counts classes from 1; VOC wants palette PNG in its own colours, whatever the network's are."""
-    classes, palette = known_classes(benchmark)
+    classes, palette = known_classes(benchmark).names, known_classes(benchmark).palette
     model = model_of(tmp_path / "best.safetensors", classes=classes)
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / f"{name}.jpg")

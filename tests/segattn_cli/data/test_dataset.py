@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segattn_cli.data.class_files import Entry, class_list
 from segattn_cli.data.dataset import FileDataset, Pair, find_images, match_masks, rebase
 from segattn_cli.errors import DataError
 
@@ -15,7 +16,7 @@ from segattn_cli.errors import DataError
 def dataset(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> FileDataset:
     pair = Pair(tmp_path / "x.png", tmp_path / "masks" / "x.png")
     save_pair(*pair, label)
-    return FileDataset("name", "folder", "train", ("a", "b", "c"), np.zeros((3, 3), np.uint8), (pair,))
+    return FileDataset("name", "folder", "train", class_list("classes.txt", map(Entry, "abc")), (pair,))
 
 
 def changed(dataset: FileDataset, **fields: object) -> FileDataset:
@@ -30,7 +31,7 @@ def test_loads_what_was_saved(dataset: FileDataset, label: np.ndarray) -> None:
 
 
 def test_relabels_before_it_checks(dataset: FileDataset, label: np.ndarray) -> None:
-    two = changed(dataset, classes=("a", "b"), relabel={2: 255})
+    two = changed(dataset, class_list=class_list("classes.txt", map(Entry, ("a", "b", "void"))))
     np.testing.assert_array_equal(two.load(0).label, np.where(label == 2, 255, label))
 
 
@@ -42,7 +43,7 @@ def test_resizes_on_loading(dataset: FileDataset) -> None:
 
 def test_values_out_of_range_are_named(dataset: FileDataset) -> None:
     with pytest.raises(DataError, match=r"masks/x.png holds the value 2 but there are 2 classes \(0–1, 255"):
-        changed(dataset, classes=("a", "b")).load(0)
+        changed(dataset, class_list=class_list("classes.txt", map(Entry, "ab"))).load(0)
 
 
 def test_a_mask_of_another_size(dataset: FileDataset, save_pair: Callable[..., None], tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_colours_are_classes_where_a_list_says_so(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", colours), classes)
     rgb[0, 0] = 1, 2, 3
     Image.fromarray(rgb).save(tmp_path / "mask.png")
-    with pytest.raises(DataError, match=r"the colour 1, 2, 3 \(1 pixels\), which no class has"):
+    with pytest.raises(DataError, match=r"has 1 pixels of 1, 2, 3, a colour that no class has"):
         read_mask(tmp_path / "mask.png", colours)
 
 

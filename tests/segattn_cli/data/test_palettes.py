@@ -11,7 +11,7 @@ from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.palettes import OKABE_ITO, VOID_COLOUR
 from segattn_cli.errors import OutputError
 
-_, VOC = known_classes("voc")
+VOC = known_classes("voc").palette
 PALETTE = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)
 LABEL = np.array([[0, 1, 255], [1, 1, 7]], np.uint8)
 

@@ -10,7 +10,7 @@ from segattn_cli.data import open_dataset, splits_of
 from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.errors import DataError
 
-CLASSES, PALETTE = known_classes("camvid")
+CLASSES, PALETTE = known_classes("camvid").names, known_classes("camvid").palette
 LABEL = np.array([[0, 3, 10], [11, 8, 5]], np.uint8)
 
 

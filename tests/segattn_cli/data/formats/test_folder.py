@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from segattn_cli.data import SceneOptions, default_palette, open_dataset, splits_of
-from segattn_cli.data.formats.folder import read_classes, write
+from segattn_cli.data.class_files import read_class_file
+from segattn_cli.data.formats.folder import write
 from segattn_cli.errors import DataError, OutputError
 
 
@@ -111,9 +112,9 @@ class TestClasses:
     )
     def test_ways_to_write_them(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "classes.txt").write_bytes(content.encode())
-        names, palette = read_classes(tmp_path / "classes.txt")
-        assert names == ("a", "b")
-        assert palette[0].tolist() == [1, 2, 3]
+        classes = read_class_file(tmp_path / "classes.txt")
+        assert classes.names == ("a", "b")
+        assert classes.palette[0].tolist() == [1, 2, 3]
 
     @pytest.mark.parametrize(
         ("content", "sentence"),
@@ -129,7 +130,7 @@ class TestClasses:
     def test_what_cannot_be_meant(self, tmp_path: Path, content: str, sentence: str) -> None:
         (tmp_path / "classes.txt").write_text(content)
         with pytest.raises(DataError, match=rf"classes.txt {sentence}"):
-            read_classes(tmp_path / "classes.txt")
+            read_class_file(tmp_path / "classes.txt")
 
     def test_a_missing_file(self, root: Path) -> None:
         (root / "classes.txt").unlink()
@@ -138,7 +139,7 @@ class TestClasses:
 
     def test_no_text(self, root: Path) -> None:
         (root / "classes.txt").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(DataError, match=r"classes.txt cannot be read"):
+        with pytest.raises(DataError, match=r"classes.txt is not text"):
             open_dataset(root)
 
 

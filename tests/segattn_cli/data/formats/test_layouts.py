@@ -97,7 +97,7 @@ def test_plain_folders_may_call_their_splits_as_others_do(split: str, tmp_path: 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_classes_have_names_and_colours(name: str) -> None:
-    classes, palette = known_classes(name)
+    classes, palette = known_classes(name).names, known_classes(name).palette
     assert len(set(classes)) == len(classes)
     assert palette.shape == (len(classes), 3)
     assert guess_classes(len(classes)) == name
@@ -105,7 +105,7 @@ def test_classes_have_names_and_colours(name: str) -> None:
 
 
 def test_class_counts() -> None:
-    assert {name: len(known_classes(name)[0]) for name in KNOWN} == {
+    assert {name: len(known_classes(name).names) for name in KNOWN} == {
         "ade20k": 150, "camvid": 11, "cityscapes": 19, "coco-stuff": 171, "person-part": 7, "voc": 21,
     }  # fmt: skip
 

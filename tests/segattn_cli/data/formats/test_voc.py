@@ -10,7 +10,7 @@ from segattn_cli.data import open_dataset, splits_of, write_label_png
 from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.errors import DataError
 
-CLASSES, PALETTE = known_classes("voc")
+CLASSES, PALETTE = known_classes("voc").names, known_classes("voc").palette
 LABEL = np.array([[0, 20, 255], [15, 15, 255]], np.uint8)
 
 

@@ -1,0 +1,279 @@
+"""Lists of classes as tools write them: which file of a folder names its classes, and what it says.
+
+    file                                              tools, and what stands for a class
+    classes.txt, class_names.txt, labels.txt          labelme2voc, Label Studio: a name, then its colour if any
+    classes.csv, class_dict.csv, _classes.csv         CamVid on Kaggle, Roboflow: a row under a header
+    labelmap.txt                                      CVAT: name:r,g,b::
+    label_colors.txt                                  CVAT, Datumaro: r g b name
+    classes.json, label_map.json, id2label.json       Hugging Face, scripts: names in order, or values and names
+    obj_class_to_machine_color.json, meta.json        Supervisely: a name and a colour
+
+Names and colours only: nothing here looks at masks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.data.masks import IGNORE_LABEL, Colour
+from segattn_cli.data.palettes import default_palette
+from segattn_cli.errors import DataError
+
+#: The files that name the classes of a folder, in the order in which they are looked for.
+CLASS_FILES = (
+    "classes.txt", "class_names.txt", "labelmap.txt", "label_colors.txt", "labels.txt", "classes.csv",
+    "class_dict.csv", "_classes.csv", "classes.json", "label_map.json", "id2label.json",
+    "obj_class_to_machine_color.json", "meta.json",
+)  # fmt: skip
+#: Names by which lists call the pixels that belong to no class.
+IGNORED_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void"})
+
+_COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
+_COLOUR_FIRST = re.compile(r"^(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(?P<name>.+)$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class as a list names it."""
+
+    name: str
+    value: int | None = None  # in the masks; by default its place in the list, from 0
+    colour: Colour | None = None
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes that a folder names, and what the values and colours of its masks mean.
+
+    >>> classes = class_list("list", [Entry("sky"), Entry("void"), Entry("road", colour=(1, 2, 3))])
+    >>> classes.names, classes.values, classes.colours
+    (('sky', 'road'), {255: 255, 0: 0, 1: 255, 2: 1}, {(1, 2, 3): 2})
+    """
+
+    source: str  # the file, or the name of a known list
+    names: tuple[str, ...]
+    palette: np.ndarray = field(repr=False)  # (K, 3) uint8
+    values: Mapping[int, int]  # the class of each value that masks may hold; 255 is ignored
+    colours: Mapping[Colour, int]  # the value of each colour that the list gives
+
+    def with_values(self, values: Mapping[int, int]) -> ClassList:
+        """The same classes in masks of other values, of which 255 is always ignored."""
+        return replace(self, values={IGNORE_LABEL: IGNORE_LABEL, **values})
+
+
+def find_class_file(root: Path) -> Path | None:
+    """The first of :data:`CLASS_FILES` that lies in ``root``."""
+    return next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+
+
+def read_class_file(path: Path) -> ClassList:
+    """The classes that the file ``path`` names; its ending and its content say in which of the forms.
+
+    Raises:
+        DataError: where the file is missing or in no known form, names a class, value or colour twice, or not 2 to
+            255 classes.
+    """
+    text = read_text(path)
+    if path.suffix.lower() == ".json":
+        entries = _json_entries(path, text)
+    elif path.suffix.lower() == ".csv":
+        entries = _table_entries(path, list(csv.reader(io.StringIO(text), skipinitialspace=True)))
+    else:
+        entries = _line_entries(path, text)
+    return class_list(str(path), entries)
+
+
+def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
+    """The :class:`ClassList` of ``entries``; those called by one of :data:`IGNORED_NAMES` become 255."""
+    entries = list(entries)
+    names = tuple(entry.name for entry in entries if entry.name.lower() not in IGNORED_NAMES)
+    if not 2 <= len(names) <= IGNORE_LABEL:
+        raise DataError(f"{source} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask.")
+    values: dict[int, int] = {IGNORE_LABEL: IGNORE_LABEL}
+    palette = default_palette(len(names))
+    seen: set[object] = set()
+    index = 0
+    for place, entry in enumerate(entries):
+        ignored = entry.name.lower() in IGNORED_NAMES
+        value = place if entry.value is None else entry.value
+        for what, each in (("class", entry.name), ("value", value)):
+            if (what, each) in seen:
+                raise DataError(f"{source} names the {what} {each!r} twice.")
+            seen.add((what, each))
+        if not 0 <= value <= IGNORE_LABEL or (value == IGNORE_LABEL and not ignored):
+            raise DataError(f"{source} gives {entry.name!r} the value {value}: a class has a value from 0 to 254.")
+        values[value] = IGNORE_LABEL if ignored else index
+        if entry.colour is not None and not ignored:
+            palette[index] = entry.colour
+        index += not ignored
+    given = Counter(entry.colour for entry in entries)  # a colour of several classes tells none
+    colours = {
+        entry.colour: place if entry.value is None else entry.value
+        for place, entry in enumerate(entries) if entry.colour is not None and given[entry.colour] == 1
+    }
+    return ClassList(source, names, palette, values, colours)
+
+
+def read_text(path: Path) -> str:
+    """The text of a list in UTF-8 or, by its byte order mark, UTF-16; without the mark.
+
+    Raises:
+        DataError: where the file is missing, cannot be read, or is in another encoding.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing: write one class name per line, in the order of the mask values from 0."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not text in UTF-8 (byte {error.start} is {data[error.start]:#04x}): save it as UTF-8."
+        ) from None
+
+
+def _line_entries(path: Path, text: str) -> list[Entry]:
+    """Names line by line, with a colour behind (or before) each where there is one; ``#`` begins a comment."""
+    lines = [line.strip() for line in text.splitlines()]
+    if path.name.lower() == "labelmap.txt" or any(line.startswith("# label:color_rgb") for line in lines):
+        return _labelmap_entries(path, lines)
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if lines and _is_header(lines[0].split(",")):
+        return _table_entries(path, list(csv.reader(lines, skipinitialspace=True)))
+    if lines and lines[0] == "__ignore__":  # labelme: the value of its first line is -1, which PNG stores as 255
+        del lines[0]
+    if lines and all(_COLOUR_FIRST.match(line) for line in lines):
+        matches = [_COLOUR_FIRST.match(line) for line in lines]
+        return [Entry(match["name"], colour=_colour(path, match)) for match in matches if match]
+    entries = []
+    for line in lines:
+        match = _COLOUR.match(line)
+        entries.append(Entry(match["name"], colour=_colour(path, match)) if match else Entry(line))
+    return entries
+
+
+def _labelmap_entries(path: Path, lines: list[str]) -> list[Entry]:
+    """CVAT's ``label:color_rgb:parts:actions``."""
+    entries = []
+    for line in lines:
+        if not line or line.startswith("#"):
+            continue
+        name, _, rest = line.rpartition(":")[0].rpartition(":")[0].rpartition(":")
+        if not name:  # no parts and actions behind
+            name, _, rest = line.partition(":")
+        match = re.fullmatch(r"(\d{1,3}),\s*(\d{1,3}),\s*(\d{1,3})", rest.strip())
+        entries.append(Entry(name.strip(), colour=_colour(path, match) if match else None))
+    return entries
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether the cells of a first row name columns and not a class.
+
+    >>> _is_header(["name", " r", " g", " b"]), _is_header(["Pixel Value", " Class"]), _is_header(["sky", "1"])
+    (True, True, False)
+    """
+    known = {"name", "class", "label", "r", "g", "b", "red", "green", "blue", "pixel value", "value", "id", "index"}
+    return len(cells) > 1 and all(cell.strip().lower() in known for cell in cells)
+
+
+def _table_entries(path: Path, rows: list[list[str]]) -> list[Entry]:
+    """The rows of a table whose header names its columns: a name, and a value or a colour where there are any."""
+    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    header = [cell.lower() for cell in rows[0]] if rows else []
+    if not _is_header(header):
+        raise DataError(f"{path} has no header: its first row must name the columns, such as name, r, g, b.")
+    columns = {name: header.index(name) for name in header}
+    name_at = next((columns[name] for name in ("name", "class", "label") if name in columns), None)
+    if name_at is None:
+        raise DataError(f"{path} has no column with the names of the classes (name, class or label).")
+    value_at = next((columns[name] for name in ("pixel value", "value", "id", "index") if name in columns), None)
+    colour_at = [columns[c] for c in ("r", "g", "b") if c in columns]
+    colour_at = colour_at or [columns[c] for c in ("red", "green", "blue") if c in columns]
+    entries = []
+    for number, row in enumerate(rows[1:], 2):
+        try:
+            value = None if value_at is None else int(row[value_at])
+            colour = tuple(int(row[at]) for at in colour_at) if len(colour_at) == 3 else None
+            entries.append(Entry(row[name_at], value, _checked(path, row[name_at], colour)))
+        except (ValueError, IndexError):
+            raise DataError(f"{path} has a row {number} that is not like its header: {', '.join(row)}.") from None
+    return entries
+
+
+def _json_entries(path: Path, text: str) -> list[Entry]:
+    """Names in a list, values and names in a dict of either direction, or objects with names and colours."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}).") from None
+    if isinstance(tree, dict) and isinstance(tree.get("classes"), list):  # Supervisely's meta.json
+        tree = tree["classes"]
+    if isinstance(tree, dict) and isinstance(tree.get("id2label"), dict):  # Hugging Face's config.json
+        tree = tree["id2label"]
+    entries = [_json_entry(path, each) for each in tree] if isinstance(tree, list) else _json_pairs(path, tree)
+    return sorted(entries, key=lambda entry: -1 if entry.value is None else entry.value)
+
+
+def _json_entry(path: Path, each: Any) -> Entry:
+    if isinstance(each, str):
+        return Entry(each)
+    keys = [key for key in ("name", "title", "label") if isinstance(each, dict) and isinstance(each.get(key), str)]
+    if not keys:
+        raise DataError(f"{path} lists something without a name: {json.dumps(each)[:80]}.")
+    name = each[keys[0]]
+    value = next((each[key] for key in ("id", "value", "index") if isinstance(each.get(key), int)), None)
+    return Entry(name, value, _json_colour(path, name, each.get("color", each.get("colour"))))
+
+
+def _json_pairs(path: Path, tree: Any) -> list[Entry]:
+    if not isinstance(tree, dict):
+        raise DataError(f"{path} is no list of classes: it needs names in a list, or values and names.")
+    entries = []
+    for key, value in tree.items():
+        if isinstance(value, str) and re.fullmatch(r"\d{1,3}", key):
+            entries.append(Entry(value, int(key)))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            entries.append(Entry(key, value))
+        elif (colour := _json_colour(path, key, value)) is not None:
+            grey = len(set(colour)) == 1  # Supervisely's machine masks: the value, three times
+            entries.append(Entry(key, colour[0] if grey else None, None if grey else colour))
+        else:
+            raise DataError(f"{path} says {json.dumps(value)[:80]} of {key!r}, which is no value, name or colour.")
+    return entries
+
+
+def _json_colour(path: Path, name: str, value: Any) -> Colour | None:
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return int(value[1:3], 16), int(value[3:5], 16), int(value[5:7], 16)
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(each, int) for each in value):
+        return _checked(path, name, tuple(value))
+    return None
+
+
+def _colour(path: Path, match: re.Match[str]) -> Colour | None:
+    red, green, blue = (int(group) for group in match.groups() if group is not None and group.isdigit())
+    return _checked(path, match.groupdict().get("name", ""), (red, green, blue))
+
+
+def _checked(path: Path, name: str, colour: tuple[int, ...] | None) -> Colour | None:
+    if colour is None:
+        return None
+    if not all(0 <= channel <= 255 for channel in colour):
+        raise DataError(f"{path} gives {name!r} the colour {list(colour)}: values go from 0 to 255.")
+    red, green, blue = colour
+    return red, green, blue
