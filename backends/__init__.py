@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
-from backends.registry import BACKENDS, BackendError, get_backend
+from backends.errors import BackendError
+from backends.registry import BACKENDS, get_backend
 
 __all__ = ["BACKENDS", "BackendError", "get_backend"]

@@ -21,6 +21,8 @@ Array = Any
 #: What an op keeps for its backward pass: a NamedTuple private to the backend.
 Cache = Any
 ChannelForm = Literal["released", "paper"]
+#: In what a network computes. ``tf32``: float32 whose products may round their factors to 10 bits of mantissa.
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
 class Ops(Protocol):
@@ -118,7 +120,7 @@ class Ops(Protocol):
     def scale_mean(self, scores: Array) -> tuple[Array, Cache]: ...
     def scale_mean_backward(self, dy: Array, cache: Cache) -> Array: ...
 
-    # After the backward pass; the last two change their first argument (and sgd_update the momenta)
+    # Updates, after the backward pass: the last two change their first argument (and sgd_update the momenta)
     def sum_of_squares(self, arrays: Sequence[Array]) -> Array: ...
     def sgd_update(
         self, params: Sequence[Array], momenta: Sequence[Array], gradients: Sequence[Array], *,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from reference.ops.checks import vector_dtype
+from reference.ops.checks import HALVES
 
 Array = Any
 
@@ -23,6 +24,18 @@ def array_dtype(precision: str) -> np.dtype:
 
         return np.dtype(ml_dtypes.bfloat16)
     return np.dtype("float32" if precision == "tf32" else precision)
+
+
+@cache
+def vector_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
+
+    Backends also accumulate in it: float32 beside float16 and bfloat16, else ``dtype`` itself.
+
+    >>> vector_dtype(np.dtype("float16")), vector_dtype(np.dtype("float64"))
+    (dtype('float32'), dtype('float64'))
+    """
+    return np.dtype(np.float32) if dtype.name in HALVES else dtype
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:

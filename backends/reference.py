@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from reference.ops import *  # noqa: F403
+from reference.updates import *  # noqa: F403
 
 name = "reference"

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import cast
 
-from backends.contract import Ops
+from backends.contract import PRECISIONS, Ops
+from backends.errors import BackendError, NotInstalled
 
 #: Name → module. ``auto`` is no backend of its own: it chooses one of these.
 BACKENDS = {
@@ -18,25 +19,14 @@ BACKENDS = {
     "cupy": "backends.cupy",
 }
 
-#: In what a network computes. ``tf32``: float32 whose products may round their factors to 10 bits of mantissa.
-PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
-
-
-class BackendError(Exception):
-    """A backend that is unknown or cannot run on this machine; the message says what to do."""
-
-
-class NotInstalled(BackendError):
-    """A backend whose packages are not there, which is no more than a choice."""
-
 
 def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
     ``auto`` takes ``cupy`` where a device answers, else ``numba`` where that is installed, else ``numpy``; the
     ``name`` of what comes back says which, and the log of this module why. ``cupy:1`` is the backend on the second
-    device. ``precision`` is one of :data:`PRECISIONS`; only ``cupy`` has more than float32. Raises
-    :class:`BackendError` for an unknown name and for what this machine cannot run.
+    device. ``precision`` is one of :data:`~backends.contract.PRECISIONS`; only ``cupy`` has more than float32.
+    Raises :class:`BackendError` for an unknown name and for what this machine cannot run.
 
     >>> get_backend("reference").name
     'reference'

@@ -24,7 +24,7 @@ class Precision(NamedTuple):
     allowance: int  # how many times the error of a plain implementation is accepted, where that is the larger
 
 
-PRECISIONS = {
+TOLERANCES = {
     "float64": Precision(1e-10, 2.0**-52, 16),
     "float32": Precision(1e-5, 2.0**-23, 16),
     "tf32": Precision(2.0**-9, 2.0**-10, 2),  # float32 arrays, whose products round their factors
@@ -52,7 +52,7 @@ def tolerance(dtype: Any) -> float:
     >>> tolerance("float32")
     1e-05
     """
-    return PRECISIONS[_name(dtype)].tolerance
+    return TOLERANCES[_name(dtype)].tolerance
 
 
 def compare(
@@ -91,7 +91,7 @@ def compare(
 
     error = np.abs(found[finite] - wanted[finite])
     magnitude = np.abs(wanted[finite])
-    precision = PRECISIONS[_name(dtype)]
+    precision = TOLERANCES[_name(dtype)]
     largest = float(magnitude.max(initial=0.0)) or 1.0
     yardstick = largest * max(1.0, precision.allowance * plain_error / precision.tolerance)
     max_abs = float(error.max(initial=0.0))

@@ -8,7 +8,8 @@ import cupy
 
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import BLOCKS, c_type, chunks, launch, vector_width
-from reference.ops.checks import OpError, vector_dtype
+from backends.precision import vector_dtype
+from reference.ops.checks import OpError
 
 
 class BatchNormCache(NamedTuple):

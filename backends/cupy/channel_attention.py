@@ -9,8 +9,9 @@ import cupy
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm
 from backends.cupy.softmax import softmax_rows, softmax_rows_backward
+from backends.precision import vector_dtype
 from reference.ops.channel_attention import SIGNS
-from reference.ops.checks import OpError, vector_dtype
+from reference.ops.checks import OpError
 
 
 class ChannelAttentionCache(NamedTuple):

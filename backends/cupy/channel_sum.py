@@ -5,7 +5,7 @@ from __future__ import annotations
 import cupy
 
 from backends.cupy.launch import c_type, chunks, launch
-from reference.ops.checks import vector_dtype
+from backends.precision import vector_dtype
 
 
 def channel_sum(a: cupy.ndarray, b: cupy.ndarray | None = None) -> cupy.ndarray:

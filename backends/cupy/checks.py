@@ -8,7 +8,9 @@ import cupy
 import ml_dtypes
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_gradient, is_vector, vector_dtype
+from backends.precision import vector_dtype
+from reference.ops.checks import OpError, check_arrays, check_gradient, is_vector
+from reference.ops.softmax_cross_entropy import check_label_shape
 
 #: What the kernels are instantiated for: dtype → type in CUDA C++.
 C_TYPES = {
@@ -69,11 +71,7 @@ def checked_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> cu
 
 def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray:
     """Labels as int32, of ``shape``; their values stay unseen, since looking at them would wait for the device."""
-    if not hasattr(labels, "shape") or labels.shape != shape:
-        got = getattr(labels, "shape", type(labels).__name__)
-        raise OpError(f"{op}: labels have shape {got}, want {shape} as the logits have.")
-    if labels.dtype.kind not in "iu":
-        raise OpError(f"{op}: labels are {labels.dtype}, want an integer dtype.")
+    check_label_shape(op, labels, shape)
     _check_on_device(op, "labels", labels)
     return cupy.ascontiguousarray(labels, dtype=cupy.int32)
 

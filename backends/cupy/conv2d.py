@@ -34,7 +34,8 @@ from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.gemm import gemm, tf32_allowed
 from backends.cupy.launch import c_type, launch, lines
 from backends.cupy.pointwise import ReluCache, finish, relu_backward
-from reference.ops.checks import HALVES, OpError, check_integers, vector_dtype
+from backends.precision import vector_dtype
+from reference.ops.checks import HALVES, OpError, check_integers
 from reference.ops.windows import output_size
 
 #: The most memory that the columns of one product may take.

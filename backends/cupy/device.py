@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from backends.registry import PRECISIONS, BackendError, NotInstalled
+from backends.contract import PRECISIONS
+from backends.errors import BackendError, NotInstalled
 
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
 _UNAVAILABLE = 46  # cudaErrorDevicesUnavailable: another process has the device to itself

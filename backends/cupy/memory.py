@@ -7,7 +7,7 @@ from functools import cache
 
 import cupy
 
-from backends.registry import BackendError
+from backends.errors import BackendError
 
 #: Environment variable → the most that CuPy's pool may take: ``8GB``, ``500MB``, or ``50%`` of the device.
 LIMIT = "SEGATTN_GPU_MEMORY"

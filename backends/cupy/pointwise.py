@@ -10,7 +10,8 @@ import numpy as np
 from backends.cupy.channel_sum import channel_sum
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch, vector_width
-from reference.ops.checks import OpError, check_mask
+from reference.ops.checks import OpError
+from reference.ops.dropout import check_mask
 
 
 class ReluCache(NamedTuple):

@@ -9,7 +9,8 @@ import numpy as np
 
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch
-from reference.ops.checks import OpError, vector_dtype
+from backends.precision import vector_dtype
+from reference.ops.checks import OpError
 
 _MOST_SCALES = 32  # a lane of a warp each
 

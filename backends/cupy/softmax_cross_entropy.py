@@ -8,7 +8,7 @@ import cupy
 
 from backends.cupy.checks import checked, checked_labels
 from backends.cupy.launch import c_type, launch
-from reference.ops.checks import vector_dtype
+from backends.precision import vector_dtype
 
 _LANES, _ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
 _MOST_BLOCKS = 1024

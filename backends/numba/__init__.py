@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backends.registry import BackendError
+from backends.errors import BackendError
 
 try:
     import numba  # noqa: F401

@@ -9,8 +9,8 @@ from numba import get_thread_id, prange
 
 from backends.contract import Cache
 from backends.numba.compile import kernel, scratch
-from reference.ops.checks import check_gradient, check_resize_bilinear
-from reference.ops.resize_bilinear import neighbours
+from reference.ops.checks import check_gradient
+from reference.ops.resize_bilinear import check_resize_bilinear, neighbours
 
 
 class ResizeBilinearCache(NamedTuple):

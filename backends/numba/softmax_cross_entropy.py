@@ -11,7 +11,8 @@ from numba import get_thread_id, prange
 from backends.contract import Cache
 from backends.numba.compile import inner, kernel, scratch
 from backends.numba.exp import exp_up_to_zero
-from reference.ops.checks import OpError, check_arrays, check_labels
+from reference.ops.checks import OpError, check_arrays
+from reference.ops.softmax_cross_entropy import check_labels
 
 #: Pixels of a block.
 _PIXELS = 256

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from reference import ops, updates
 from reference.ops import *  # noqa: F403
-from reference.ops import __all__ as __all__
+from reference.updates import *  # noqa: F403
 
 # isort: split
 from backends.numpy.batch_norm import (  # noqa: F401
@@ -30,3 +31,4 @@ from backends.numpy.softmax_cross_entropy import (  # noqa: F401
 )
 
 name = "numpy"
+__all__ = [*ops.__all__, *updates.__all__]

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from backends.numpy.threads import for_each, sum_over
-from reference.ops.batch_norm import BatchNormCache
+from reference.ops.batch_norm import BatchNormCache, check_batch_norm
 from reference.ops.batch_norm_relu import BatchNormReluCache
-from reference.ops.checks import check_batch_norm, check_gradient
+from reference.ops.checks import check_gradient
 from reference.ops.relu import ReluCache
 
 #: Values in a block, and in a folded row of it.

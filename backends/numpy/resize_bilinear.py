@@ -6,8 +6,8 @@ import numpy as np
 
 from backends.numpy.threads import for_each
 from backends.numpy.windows import Rows, rows_of
-from reference.ops.checks import check_gradient, check_resize_bilinear
-from reference.ops.resize_bilinear import ResizeBilinearCache, interpolation_matrix
+from reference.ops.checks import check_gradient
+from reference.ops.resize_bilinear import ResizeBilinearCache, check_resize_bilinear, interpolation_matrix
 
 #: Values in a block of the result.
 _VALUES = 1 << 17

@@ -12,7 +12,8 @@ import numpy as np
 
 from backends.contract import Cache
 from backends.numpy.threads import for_each, sum_over
-from reference.ops.checks import OpError, check_arrays, check_labels
+from reference.ops.checks import OpError, check_arrays
+from reference.ops.softmax_cross_entropy import check_labels
 
 #: Values in a block.
 _VALUES = 1 << 17

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from backends.registry import BackendError
+from backends.errors import BackendError
 
 Block = TypeVar("Block")
 

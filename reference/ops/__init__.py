@@ -9,10 +9,9 @@ One op per file, forward directly above backward::
 belongs to ``x`` in the same way. A cache is a NamedTuple of what the backward pass needs, and no more. Images and
 maps are channels last, ``(B, H, W, C)``; tokens are ``(B, N, C)`` with N = H·W.
 
-Ops are pure: they change no argument (but ``sgd_update`` and ``move_towards``, which are for that), keep no state
-and draw no random numbers. They take float32 or float64
-and answer in the same; what does not fit raises :class:`OpError`. No trick enters: these functions are the
-oracle that every backend must agree with.
+Ops are pure: they change no argument, hold no state and draw no random numbers. They take float32 or float64 and
+return the same; what does not fit raises :class:`OpError`. They use no tricks: these functions are the oracle that
+every backend must agree with.
 
 >>> x = asarray([[[[-1.0], [2.0]]]])
 >>> y, cache = relu(x)
@@ -36,17 +35,14 @@ from reference.ops.global_mean_pool import global_mean_pool, global_mean_pool_ba
 from reference.ops.label_map import label_map
 from reference.ops.linear import linear, linear_backward
 from reference.ops.max_pool2d import max_pool2d, max_pool2d_backward
-from reference.ops.move_towards import move_towards
 from reference.ops.position_attention import position_attention, position_attention_backward
 from reference.ops.relu import relu, relu_backward
 from reference.ops.resize_bilinear import resize_bilinear, resize_bilinear_backward
 from reference.ops.scale_fusion import scale_fusion, scale_fusion_backward
 from reference.ops.scale_max import scale_max, scale_max_backward
 from reference.ops.scale_mean import scale_mean, scale_mean_backward
-from reference.ops.sgd_update import sgd_update
 from reference.ops.softmax import softmax, softmax_backward
 from reference.ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
-from reference.ops.sum_of_squares import sum_of_squares
 
 __all__ = [
     "OpError",
@@ -73,7 +69,6 @@ __all__ = [
     "linear_backward",
     "max_pool2d",
     "max_pool2d_backward",
-    "move_towards",
     "position_attention",
     "position_attention_backward",
     "relu",
@@ -86,13 +81,11 @@ __all__ = [
     "scale_max_backward",
     "scale_mean",
     "scale_mean_backward",
-    "sgd_update",
     "softmax",
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "stack",
-    "sum_of_squares",
     "synchronize",
     "to_numpy",
 ]

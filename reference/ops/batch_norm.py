@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_batch_norm, check_gradient
+from reference.ops.checks import OpError, check_arrays, check_gradient
 from reference.ops.sums import channel_mean, channel_sum
 
 
@@ -97,3 +97,21 @@ def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarr
     # x_hat = (x - mean) * rstd
     dx = scale * rstd * dy  # (B, H, W, C)
     return dx, dscale, dshift
+
+
+def check_batch_norm(
+    op: str, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, residual: Any = None, *, training: bool,
+    eps: float,
+) -> None:
+    """Check the arguments of a batch norm, fused or not; the running averages only where they are used."""
+    check_arrays(
+        op,
+        x=(x, "B H W C"),
+        scale=(scale, "C"),
+        shift=(shift, "C"),
+        mean=(None if training else mean, "C"),
+        variance=(None if training else variance, "C"),
+        residual=(residual, "B H W C"),
+    )
+    if not eps > 0:
+        raise OpError(f"{op}: eps is {eps}, wants a positive number.")

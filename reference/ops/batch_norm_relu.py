@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference.ops.batch_norm import BatchNormCache, batch_norm, batch_norm_backward
-from reference.ops.checks import check_batch_norm
+from reference.ops.batch_norm import BatchNormCache, batch_norm, batch_norm_backward, check_batch_norm
 from reference.ops.relu import ReluCache, relu, relu_backward
 
 

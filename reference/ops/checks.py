@@ -71,18 +71,6 @@ def is_vector(axes: str) -> bool:
 
 
 @cache
-def vector_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
-
-    It is what the kernels add in, their ``Acc<T>``: float32 beside float16 and bfloat16, else ``dtype`` itself.
-
-    >>> vector_dtype(np.dtype("float16")), vector_dtype(np.dtype("float64"))
-    (dtype('float32'), dtype('float64'))
-    """
-    return np.dtype(np.float32) if dtype.name in HALVES else dtype
-
-
-@cache
 def _names(axes: str) -> list[str]:
     return axes.split()
 
@@ -104,47 +92,6 @@ def _wanted(axes: str, sizes: dict[str, Any]) -> str:
         else:
             words.append(f"{axis}={sizes[axis]}" if axis in sizes else axis)
     return ", ".join(words)
-
-
-def check_batch_norm(
-    op: str, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, residual: Any = None, *, training: bool,
-    eps: float,
-) -> None:
-    """Check the arguments of a batch norm, fused or not; the running averages only where they are used."""
-    check_arrays(
-        op,
-        x=(x, "B H W C"),
-        scale=(scale, "C"),
-        shift=(shift, "C"),
-        mean=(None if training else mean, "C"),
-        variance=(None if training else variance, "C"),
-        residual=(residual, "B H W C"),
-    )
-    if not eps > 0:
-        raise OpError(f"{op}: eps is {eps}, wants a positive number.")
-
-
-def check_max_pool2d(x: Any, *, window: int, stride: int, padding: int) -> None:
-    """Check the arguments of a max pooling; padding as wide as the window could win, and must not."""
-    check_arrays("max_pool2d", x=(x, "B H W C"))
-    check_integers("max_pool2d", at_least=1, window=window, stride=stride)
-    check_integers("max_pool2d", at_least=0, padding=padding)
-    if padding >= window:
-        raise OpError(f"max_pool2d: padding is {padding}, wants less than the window of {window}.")
-
-
-def check_resize_bilinear(x: Any, size: Any) -> None:
-    """Check the arguments of a resizing.
-
-    >>> import numpy as np
-    >>> check_resize_bilinear(np.zeros((1, 2, 2, 3)), 4)
-    Traceback (most recent call last):
-    reference.ops.checks.OpError: resize_bilinear: size is 4, wants (height, width).
-    """
-    check_arrays("resize_bilinear", x=(x, "B H W C"))
-    if np.shape(size) != (2,):
-        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
-    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
 
 
 def check_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -169,38 +116,3 @@ def check_integers(op: str, *, at_least: int, **values: Any) -> None:
     for name, value in values.items():
         if not isinstance(value, Integral) or int(value) < at_least:
             raise OpError(f"{op}: {name} is {value!r}, wants an integer of at least {at_least}.")
-
-
-def check_mask(op: str, keep: Any, shape: tuple[int, ...]) -> None:
-    """Check that ``keep`` is boolean and broadcasts to ``shape``.
-
-    >>> import numpy as np
-    >>> check_mask("dropout", np.ones((2, 1, 1, 8), bool), (2, 5, 5, 4))
-    Traceback (most recent call last):
-    reference.ops.checks.OpError: dropout: keep has shape (2, 1, 1, 8), wants one that broadcasts to (2, 5, 5, 4).
-    """
-    if not hasattr(keep, "shape") or keep.dtype.kind != "b":
-        raise OpError(f"{op}: keep is {getattr(keep, 'dtype', type(keep).__name__)}, wants an array of bool.")
-    pairs = zip(reversed(keep.shape), reversed(shape), strict=False)
-    if len(keep.shape) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
-        raise OpError(f"{op}: keep has shape {keep.shape}, wants one that broadcasts to {shape}.")
-
-
-def check_labels(op: str, labels: Any, logits_shape: tuple[int, ...], ignore_label: int) -> None:
-    """Check that there is one integer label for each row of logits ``(…, K)``, a class below K or the ignored one.
-
-    >>> import numpy as np
-    >>> check_labels("softmax_cross_entropy", np.array([0, 18, 255, 33]), (4, 19), ignore_label=255)
-    Traceback (most recent call last):
-    reference.ops.checks.OpError: softmax_cross_entropy: labels hold 33, want 0 to 18 or the ignored 255.
-    """
-    *shape, classes = logits_shape
-    if not hasattr(labels, "shape") or labels.shape != tuple(shape):
-        got = getattr(labels, "shape", type(labels).__name__)
-        raise OpError(f"{op}: labels have shape {got}, want {tuple(shape)} as the logits have.")
-    if labels.dtype.kind not in "iu":
-        raise OpError(f"{op}: labels are {labels.dtype}, want an integer dtype.")
-    wrong = (labels != ignore_label) & ((labels < 0) | (labels >= classes))
-    if wrong.any():
-        value = int(labels[wrong][0])
-        raise OpError(f"{op}: labels hold {value}, want 0 to {classes - 1} or the ignored {ignore_label}.")

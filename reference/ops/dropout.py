@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_gradient, check_mask
+from reference.ops.checks import OpError, check_arrays, check_gradient
 
 
 class DropoutCache(NamedTuple):
@@ -48,3 +48,17 @@ def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
     check_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
     # y = np.where(keep, x / (1 - rate), 0)
     return np.where(cache.keep, dy / (1 - cache.rate), 0)
+
+
+def check_mask(op: str, keep: Any, shape: tuple[int, ...]) -> None:
+    """Check that ``keep`` is boolean and broadcasts to ``shape``.
+
+    >>> check_mask("dropout", np.ones((2, 1, 1, 8), bool), (2, 5, 5, 4))
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: dropout: keep has shape (2, 1, 1, 8), wants one that broadcasts to (2, 5, 5, 4).
+    """
+    if not hasattr(keep, "shape") or keep.dtype.kind != "b":
+        raise OpError(f"{op}: keep is {getattr(keep, 'dtype', type(keep).__name__)}, wants an array of bool.")
+    pairs = zip(reversed(keep.shape), reversed(shape), strict=False)
+    if len(keep.shape) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise OpError(f"{op}: keep has shape {keep.shape}, wants one that broadcasts to {shape}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_gradient, check_max_pool2d
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
 from reference.ops.windows import crop, output_size, pad, under_tap
 
 
@@ -69,3 +69,12 @@ def max_pool2d_backward(dy: np.ndarray, cache: MaxPool2dCache) -> np.ndarray:
         dx_padded[under_tap(i, j, size, stride=stride)] += np.where(winner == tap, dy, 0)
     # x_padded = pad(x, padding, -np.inf)
     return crop(dx_padded, padding)  # (B, H, W, C)
+
+
+def check_max_pool2d(x: Any, *, window: int, stride: int, padding: int) -> None:
+    """Check the arguments of a max pooling; padding as wide as the window could win, and must not."""
+    check_arrays("max_pool2d", x=(x, "B H W C"))
+    check_integers("max_pool2d", at_least=1, window=window, stride=stride)
+    check_integers("max_pool2d", at_least=0, padding=padding)
+    if padding >= window:
+        raise OpError(f"max_pool2d: padding is {padding}, wants less than the window of {window}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import check_gradient, check_resize_bilinear
+from reference.ops.checks import OpError, check_arrays, check_gradient, check_integers
 
 
 class ResizeBilinearCache(NamedTuple):
@@ -94,3 +94,16 @@ def neighbours(size_in: int, size_out: int, align_corners: bool) -> tuple[np.nda
     before = position.astype(np.intp)  # (size_out,)
     after = np.minimum(before + 1, size_in - 1)
     return before, after, position - before
+
+
+def check_resize_bilinear(x: Any, size: Any) -> None:
+    """Check the arguments of a resizing.
+
+    >>> check_resize_bilinear(np.zeros((1, 2, 2, 3)), 4)
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: resize_bilinear: size is 4, wants (height, width).
+    """
+    check_arrays("resize_bilinear", x=(x, "B H W C"))
+    if np.shape(size) != (2,):
+        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
+    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from reference.ops.checks import OpError, check_arrays, check_labels
+from reference.ops.checks import OpError, check_arrays
 from reference.ops.softmax import softmax
 
 
@@ -75,3 +75,27 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCros
     probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
     truth = target[..., None] == np.arange(logits.shape[-1])  # (…, K), the derivative of z_target
     return dpixel[..., None] * (probability - truth)  # (…, K)
+
+
+def check_labels(op: str, labels: Any, logits_shape: tuple[int, ...], ignore_label: int) -> None:
+    """Check that each row of logits ``(…, K)`` has one integer label, a class below K or the ignored one.
+
+    >>> check_labels("softmax_cross_entropy", np.array([0, 18, 255, 33]), (4, 19), ignore_label=255)
+    Traceback (most recent call last):
+    reference.ops.checks.OpError: softmax_cross_entropy: labels hold 33, want 0 to 18 or the ignored 255.
+    """
+    *shape, classes = logits_shape
+    check_label_shape(op, labels, tuple(shape))
+    wrong = (labels != ignore_label) & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        value = int(labels[wrong][0])
+        raise OpError(f"{op}: labels hold {value}, want 0 to {classes - 1} or the ignored {ignore_label}.")
+
+
+def check_label_shape(op: str, labels: Any, shape: tuple[int, ...]) -> None:
+    """As :func:`check_labels`, without reading the values."""
+    if not hasattr(labels, "shape") or labels.shape != shape:
+        got = getattr(labels, "shape", type(labels).__name__)
+        raise OpError(f"{op}: labels have shape {got}, want {shape} as the logits have.")
+    if labels.dtype.kind not in "iu":
+        raise OpError(f"{op}: labels are {labels.dtype}, want an integer dtype.")

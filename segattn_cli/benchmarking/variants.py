@@ -9,9 +9,8 @@ from functools import partial
 from importlib.util import find_spec
 
 from backends import BackendError, get_backend
-from backends.contract import Ops
+from backends.contract import PRECISIONS, Ops
 from backends.numpy.threads import thread_count
-from backends.registry import PRECISIONS
 from segattn_cli.benchmarking.benchmark import Benchmark, Variants
 
 COMPILERS = ("g++", "clang++", "cl")

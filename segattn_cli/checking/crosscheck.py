@@ -7,8 +7,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from backends import get_backend
-from backends.contract import Ops
-from backends.registry import PRECISIONS
+from backends.contract import PRECISIONS, Ops
 from reference.networks import NetworkConfig
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.network_checks import NETWORKS, check_network

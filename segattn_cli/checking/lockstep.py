@@ -17,9 +17,9 @@ import numpy as np
 
 import reference.ops as oracle
 from backends.contract import Ops
-from backends.precision import array_dtype, cast, is_floating
-from backends.tolerances import PRECISIONS, Comparison, compare, failure
-from reference.ops.checks import HALVES, vector_dtype
+from backends.precision import array_dtype, cast, is_floating, vector_dtype
+from backends.tolerances import TOLERANCES, Comparison, compare, failure
+from reference.ops.checks import HALVES
 
 #: Op → the names of what its backward returns, in order.
 GRADIENTS = {
@@ -93,7 +93,7 @@ class PairedCache(NamedTuple):
 class LockStep:
     """The ops of ``backend``, each compared in ``dtype`` with the reference in float64.
 
-    ``dtype`` is float64 or a precision (:data:`backends.registry.PRECISIONS`). In float16 and bfloat16 what has one
+    ``dtype`` is float64 or a precision (:data:`backends.contract.PRECISIONS`). In float16 and bfloat16 what has one
     value a channel is float32. The plain implementation there is the reference in float16.
 
     With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
@@ -242,7 +242,7 @@ class LockStep:
         z, _ = getattr(oracle, op.removesuffix("_relu"))(**arguments)
         if residual is not None:
             z = z + residual
-        rounding = 2 * PRECISIONS[self.dtype].epsilon if self.dtype in ROUGH else 0
+        rounding = 2 * TOLERANCES[self.dtype].epsilon if self.dtype in ROUGH else 0
         return np.abs(z) <= max(KINK, rounding) * np.abs(z).max()
 
     def _give(self, inputs: dict[str, Any]) -> list[Handed]:
@@ -280,7 +280,7 @@ def plain_error(wanted: Any, plain: Any, dtype: str, plain_dtype: str) -> float:
         return 0.0
     error = np.abs(plain.astype("float64") - wanted)
     largest = float(np.abs(wanted).max(initial=0.0)) or 1.0
-    carried = PRECISIONS[dtype].epsilon / PRECISIONS[plain_dtype].epsilon
+    carried = TOLERANCES[dtype].epsilon / TOLERANCES[plain_dtype].epsilon
     return float(error[np.isfinite(error)].max(initial=0.0)) / largest * carried
 
 

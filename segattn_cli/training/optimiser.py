@@ -25,11 +25,12 @@ def sgd_step(
     channel (biases, batch norms) or one in all (gates) does not. ``momentum`` starts as zeros: the first step is
     then PyTorch's ``v ← g``. Where ``apply`` is false, nothing changes.
 
-    >>> import numpy as np, reference.ops
+    >>> import numpy as np
+    >>> from backends import reference
     >>> params, momentum = {"gate": np.array(1.0)}, {"gate": np.array(0.0)}
     >>> config = OptimiserSection(momentum=0.5, weight_decay=0.0)
     >>> for _ in range(2):
-    ...     sgd_step(reference.ops, params, momentum, {"gate": np.array(2.0)}, 0.1, config)
+    ...     sgd_step(reference, params, momentum, {"gate": np.array(2.0)}, 0.1, config)
     >>> float(momentum["gate"]), float(params["gate"])
     (3.0, 0.5)
     """

@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from backends.contract import PRECISIONS
 from backends.precision import array_dtype, cast_weights
-from backends.registry import PRECISIONS
 from segattn_cli.config import keys
 
 DTYPES = {"float32": np.float32, "tf32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backends.tolerances import PRECISIONS, compare, tolerance
+from backends.tolerances import TOLERANCES, compare, tolerance
 
 DTYPES = ["float64", "float32", "float16"]
 
@@ -40,7 +40,7 @@ def test_ulp_agrees_with_numpy_spacing(dtype: str, value: float) -> None:
 
 
 def test_ulp_of_a_cancelled_element_is_not_taken_at_its_own_size() -> None:
-    epsilon = PRECISIONS["float32"].epsilon
+    epsilon = TOLERANCES["float32"].epsilon
     outcome = compare(np.array([1.0, 0.0]), np.array([1.0, epsilon], np.float32), "float32")
     assert outcome.ulp == 1024  # in the spacing at 1/1000, which is that at 1/1024
     assert outcome.passed

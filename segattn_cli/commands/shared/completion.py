@@ -12,7 +12,7 @@ def backends(incomplete: str) -> list[str]:
 
 
 def precisions(incomplete: str) -> list[str]:
-    from backends.registry import PRECISIONS
+    from backends.contract import PRECISIONS
 
     return _starting(incomplete, PRECISIONS)
 

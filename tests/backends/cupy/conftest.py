@@ -9,9 +9,8 @@ import pytest
 
 import reference.ops
 from backends import BackendError, get_backend
-from backends.precision import array_dtype, cast, is_floating
-from backends.tolerances import PRECISIONS, compare
-from reference.ops.checks import vector_dtype
+from backends.precision import array_dtype, cast, is_floating, vector_dtype
+from backends.tolerances import TOLERANCES, compare
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +106,7 @@ def agree(ops, poisoned):
         exact = run(reference.ops, *case("float64"))
         with np.errstate(over="ignore", invalid="ignore"):
             plain = run(reference.ops, *case(PLAIN.get(dtype, dtype)))
-        carried = PRECISIONS[dtype].epsilon / PRECISIONS[PLAIN.get(dtype, dtype)].epsilon
+        carried = TOLERANCES[dtype].epsilon / TOLERANCES[PLAIN.get(dtype, dtype)].epsilon
         stored = stored_dtypes(op, rounded, maps)
 
         sent = []

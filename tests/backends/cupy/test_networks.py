@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference.ops
-from backends.tolerances import PRECISIONS, compare
+from backends.tolerances import TOLERANCES, compare
 from reference.layers import Context
 from reference.networks import NetworkConfig, Objective, build_network, is_trained
 
@@ -72,7 +72,7 @@ def assert_agree(exact, got, dtype, plain=None):
     rows of energies: its gradient is zero but for rounding), so none is measured by less than a thousandth of that.
     """
     assert got.keys() == exact.keys()
-    precision = PRECISIONS[dtype]
+    precision = TOLERANCES[dtype]
     largest = max(np.abs(value).max() for name, value in exact.items() if name.endswith((".weight", ".bias")))
     for name, value in exact.items():
         scale = np.abs(value).max() or 1.0

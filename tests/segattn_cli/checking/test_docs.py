@@ -6,7 +6,7 @@ import doctest
 import re
 from pathlib import Path
 
-from backends.tolerances import PRECISIONS
+from backends.tolerances import TOLERANCES
 from segattn_cli.checking.network_checks import ADDED_UP
 from segattn_cli.errors import ExitCode
 
@@ -21,12 +21,12 @@ def test_the_page_on_the_check_has_the_table_of_tolerances(repository: Path) -> 
     text = (repository / "docs" / "check.md").read_text(encoding="utf-8")
     rows = re.findall(r"\| (\w+) \| ([^|]+) \| (\d+) \|", text)
     assert {name: int(allowance) for name, _, allowance in rows} == {
-        name: precision.allowance for name, precision in PRECISIONS.items()
+        name: precision.allowance for name, precision in TOLERANCES.items()
     }
     assert {name: float(tolerance) for name, tolerance, _ in rows[:2]} == {
-        name: PRECISIONS[name].tolerance for name in ("float64", "float32")
+        name: TOLERANCES[name].tolerance for name in ("float64", "float32")
     }
-    assert f"{ADDED_UP * PRECISIONS['float32'].allowance} times" in text
+    assert f"{ADDED_UP * TOLERANCES['float32'].allowance} times" in text
 
 
 def test_the_page_on_exit_codes_has_them_all(repository: Path) -> None:

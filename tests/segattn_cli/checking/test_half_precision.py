@@ -11,8 +11,8 @@ import pytest
 
 import reference.ops
 from backends import BackendError, get_backend
-from backends.precision import is_floating
-from reference.ops.checks import HALVES, vector_dtype
+from backends.precision import is_floating, vector_dtype
+from reference.ops.checks import HALVES
 from segattn_cli.checking import GPU_DTYPES, prepare
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.lockstep import GRADIENTS, JOINS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import reference.ops
+from backends import reference
 from segattn_cli.config import OptimiserSection
 from segattn_cli.training.optimiser import rate_multiplier, sgd_step
 
@@ -46,7 +46,7 @@ def test_ten_steps_are_those_of_torch(rng, params, decay_all):
             group["lr"] = rate * multipliers[group["name"]]
             group["params"][0].grad = torch.tensor(gradients[group["name"]])
         oracle.step()
-        sgd_step(reference.ops, params, momentum, gradients, rate, config)
+        sgd_step(reference, params, momentum, gradients, rate, config)
     for name, tensor in tensors.items():
         np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
         assert params[name].dtype == momentum[name].dtype == np.float32
@@ -57,7 +57,7 @@ def test_a_parameter_without_gradient_stays(params):
     momentum = {name: np.ones_like(value) for name, value in params.items()}
     before = {name: value.copy() for name, value in params.items()}
     gradient = np.ones((), np.float32)
-    sgd_step(reference.ops, params, momentum, {"head.position.gate": gradient}, 0.1, OptimiserSection())
+    sgd_step(reference, params, momentum, {"head.position.gate": gradient}, 0.1, OptimiserSection())
     changed = [name for name in params if not np.array_equal(params[name], before[name])]
     assert changed == ["head.position.gate"]
     assert gradient == 1

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import reference.ops
+from backends import reference
 from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import RunFinished, StepDone, train
 
-from ..checking.test_half import Rounding
+from ..checking.test_half_precision import Rounding
 
 
 class Half(Rounding):
     """With the ops that come after a backward pass, which take 16 bits as they are."""
 
-    sum_of_squares = staticmethod(reference.ops.sum_of_squares)
-    sgd_update = staticmethod(reference.ops.sgd_update)
-    move_towards = staticmethod(reference.ops.move_towards)
-    label_map = staticmethod(reference.ops.label_map)
+    sum_of_squares = staticmethod(reference.sum_of_squares)
+    sgd_update = staticmethod(reference.sgd_update)
+    move_towards = staticmethod(reference.move_towards)
+    label_map = staticmethod(reference.label_map)
 
 
 def steps_of(events):

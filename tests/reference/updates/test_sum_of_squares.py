@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reference.ops import sum_of_squares
+from reference.updates import sum_of_squares
 
 SHAPES = [(3, 3, 2, 4), (5,), (), (1, 7)]
 

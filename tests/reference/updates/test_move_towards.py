@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reference.ops import move_towards
+from reference.updates import move_towards
 
 SHAPES, WEIGHTS = [(3, 3, 2, 4), (5,), ()], [0.1, 1.0, 0.0]
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from reference.ops import sgd_update
+from reference.updates import sgd_update
 
 SHAPES = [(3, 3, 2, 4), (5,), (), (1, 7)]
 RATES, DECAYS = [0.1, 0.2, 0.4, 0.03], [0.01, 0.0, 0.5, 0.0]
