@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segattn_cli.data import Dataset
-    from segattn_cli.prediction.evaluation import Evaluation
+    from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
@@ -100,7 +100,7 @@ def evaluate(
         draw_confusion(found.confusion, found.classes, confusion)
 
 
-def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> Evaluation:
+def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> EvaluationResult:
     """Evaluate, with the mIoU so far on stderr."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.prediction.evaluation import Evaluated
@@ -130,7 +130,7 @@ def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict
     }
 
 
-def _print(found: Evaluation, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
+def _print(found: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -158,7 +158,7 @@ def _print(found: Evaluation, circumstances: dict[str, Any], scales: Sequence[fl
         console.print(_confusion(found))
 
 
-def _classes(found: Evaluation) -> Table:
+def _classes(found: EvaluationResult) -> Table:
     """IoU and accuracy of each class, and how common it is."""
     from rich import box
     from rich.bar import Bar
@@ -178,7 +178,7 @@ def _classes(found: Evaluation) -> Table:
     return table
 
 
-def _confusion(found: Evaluation) -> Table:
+def _confusion(found: EvaluationResult) -> Table:
     """For each true class in %, what it was taken for."""
     from rich import box
     from rich.table import Table

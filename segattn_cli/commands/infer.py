@@ -28,6 +28,8 @@ from segattn_cli.commands.shared.terminal import remark
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
     from segattn_cli.prediction.annotate import FrameDone
@@ -258,13 +260,19 @@ def _outputs(
     """The kinds of output that were asked for, in the order in which they are written."""
     from segattn_cli.prediction import output_files
 
+    def write_attention(folder: Path, image: np.ndarray, name: str) -> None:
+        from segattn_cli.explaining import explain
+        from segattn_cli.explaining.save import write_overview
+
+        write_overview(explain(model, ops, image, name, experiments=False), folder)
+
     makers = {
         "overlay": lambda: output_files.overlay(opacity),
         "scores": output_files.scores,
         "probabilities": lambda: output_files.probabilities(more["probabilities"]),
         "confidence": output_files.confidence,
         "entropy": output_files.entropy,
-        "attention": lambda: output_files.attention(model, ops),
+        "attention": lambda: output_files.attention(write_attention),
     }
     wanted = {kind: make() for kind, make in makers.items() if more[kind]}
     return {**wanted, "label": output_files.label_map(benchmark)}

@@ -10,11 +10,13 @@ import typer
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, say
-from segattn_cli.errors import CheckpointError, DataError, NonFiniteError, printable
+from segattn_cli.errors import CheckpointError, DataError, printable
 
 if TYPE_CHECKING:
-    from segattn_cli.data import Dataset
-    from segattn_cli.reporting import History, RunReport, Validation
+    from collections.abc import Callable
+
+    from segattn_cli.prediction.predictor import Predictor
+    from segattn_cli.reporting import History, RunReport
     from segattn_cli.runs import Model
 
 LOOK = "The pass over the validation pictures"
@@ -88,23 +90,33 @@ def report(
         out = out or Path(REPORT)
         require_writable(out, force=force)
         require_untouched([out], folders)
-    reports = [
-        RunReport(history, missing="Left out by --curves-only.") if curves_only
-        else _look(history, backend, data, format, limit, pictures)
-        for history in histories
-    ]
+    reports = []
+    for history in histories:
+        if curves_only:
+            reports.append(RunReport(history, missing="Left out by --curves-only."))
+            continue
+        reports.append(evaluated_report(
+            history, backend=backend, data=data, format=format, limit=limit, images=pictures,
+        ))
+        if reports[-1].missing:
+            complain(f"{reports[-1].missing} The report of {history.folder} has its curves only.")
     page = report_page(reports).encode()
     write_atomically(out, page)
     count = f"{len(reports)} runs, " if len(reports) > 1 else ""
     say(f"{out}  {count}{len(page) / 1e6:.1f} MB: open it in a browser")
 
 
-def _look(
-    history: History, backend: str, data: str | None, format: str | None, limit: int | None, pictures: int
+def evaluated_report(
+    history: History, *, backend: str, data: str | None = None, format: str | None = None, limit: int | None = None,
+    images: int = 4, should_stop: Callable[[], bool] = lambda: False,
 ) -> RunReport:
-    """What there is to say of a run; where its network or its data cannot be used, its curves, and why."""
-    from segattn_cli.prediction.evaluation import open_data_of
-    from segattn_cli.reporting import RunReport
+    """The report of a run with the evaluation of its best checkpoint, or without one, and why.
+
+    Raises :class:`DataError` where the ``data`` that somebody named cannot be used.
+    """
+    from segattn_cli.commands.shared.progress import progress
+    from segattn_cli.prediction.evaluation import Evaluated, evaluate, open_data_of
+    from segattn_cli.reporting import RunReport, report_of
     from segattn_cli.runs import BEST, LAST, open_model
 
     model: Model | None = None
@@ -113,26 +125,28 @@ def _look(
             raise CheckpointError(f"{history.folder} has no network yet: it did not come to its first checkpoint.")
         model = open_model(history.folder)
         dataset = open_data_of(model, data, format)
-        found = _watch(model, backend, dataset, limit, pictures)
-        return RunReport(history, found, palette=model.palette, checkpoint=model.path.stem)
-    except (CheckpointError, DataError, MemoryError, NonFiniteError) as error:
+        with progress("images") as advance:
+            for event in evaluate(_predictor(model, backend), dataset, limit=limit, examples=images):
+                if not isinstance(event, Evaluated):
+                    return report_of(history, event, model.path.stem)
+                advance(event.done, event.total, printable(f"{history.folder}: mIoU {event.miou:.3f}"))
+                if should_stop():
+                    break
+        missing = "Stopped before the end."
+    except (CheckpointError, DataError, MemoryError) as error:
         if data is not None and isinstance(error, DataError):
             raise  # that is what was asked for
-        said = str(error) if not isinstance(error, MemoryError) else f"There is not enough memory ({error})."
-        complain(f"{said} The report of {history.folder} has its curves only.")
-        return RunReport(history, missing=said, palette=None if model is None else model.palette)
+        missing = f"There is not enough memory ({error})." if isinstance(error, MemoryError) else str(error)
+    return RunReport(history, missing=missing, palette=None if model is None else model.palette)
 
 
-def _watch(model: Model, backend: str, dataset: Dataset, limit: int | None, pictures: int) -> Validation:
-    """Look at the pictures, with the mIoU so far on stderr."""
-    from backends import get_backend
-    from segattn_cli.commands.shared.progress import progress
-    from segattn_cli.reporting import Looked, look, predictor_of
+def _predictor(model: Model, backend: str) -> Predictor:
+    """The predictor of the run's own validation; in float32 where the backend does not have the run's precision."""
+    from backends import BackendError, get_backend
+    from segattn_cli.prediction.predictor import Predictor
 
-    predictor = predictor_of(model, get_backend(backend))
-    with progress("pictures") as advance:
-        for event in look(predictor, dataset, limit=limit, pictures=pictures):
-            if isinstance(event, Looked):
-                advance(event.done, event.total, printable(f"{model.path.parent}: mIoU {event.miou:.3f}"))
-    assert not isinstance(event, Looked)  # a look ends with what was found
-    return event
+    precision = model.config.training.precision
+    try:
+        return Predictor.of(model, get_backend(backend, precision))
+    except BackendError:
+        return Predictor.of(model, get_backend(backend), precision="float32")

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segattn_cli.commands.shared import completion
+from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from segattn_cli.config import Config
+    from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.training import RunFinished
 
 WHAT, WHERE, HOW = "What to train", "From where to where", "How to run"
@@ -121,28 +126,55 @@ def train(
         _print_plan(config)
         return
     folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    finished = _run(config, folder, resume)
-    if finished is None:
-        raise typer.Exit(ExitCode.INTERRUPTED)
-    _print_result(finished)
+    _print_result(_run(config, folder, resume))
 
 
-def _run(config: Config, out: Path, resume: bool) -> RunFinished | None:
-    """Train, drawing on stderr; None when interrupted."""
+def _run(config: Config, out: Path, resume: bool) -> RunFinished:
+    """Train, drawing on stderr, and write the report; ends the command when interrupted."""
     from segattn_cli.commands.shared.signals import asked_to_stop
     from segattn_cli.commands.train_display import display
+    from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.training import Interrupted, RunFinished
     from segattn_cli.training import train as train_network
 
-    finished = None
-    with asked_to_stop("step") as should_stop, display() as show:
-        for event in train_network(config, out, resume=resume, should_stop=should_stop):
-            show(event)
-            if isinstance(event, RunFinished):
-                finished = event
-            if isinstance(event, Interrupted):
-                print(f"Saved. Go on with: segattn train --resume --out {out}", file=sys.stderr)
-    return finished
+    best = None  # the evaluation of the best checkpoint, where this session saved it
+    with asked_to_stop("step") as should_stop:
+        with display() as show:
+            for event in train_network(config, out, resume=resume, should_stop=should_stop):
+                show(event)
+                if isinstance(event, EvaluationResult):
+                    best = event
+        if isinstance(event, Interrupted):
+            print(f"Saved. Go on with: segattn train --resume --out {out}", file=sys.stderr)
+            raise typer.Exit(ExitCode.INTERRUPTED)
+        try:
+            _write_report(config, out, best, should_stop)
+        except MemoryError:
+            complain(f"There is not enough memory for {out}/report.html: segattn report {out} writes it.")
+    assert isinstance(event, RunFinished)
+    return event
+
+
+def _write_report(
+    config: Config, out: Path, best: EvaluationResult | None, should_stop: Callable[[], bool]
+) -> None:
+    """Write ``report.html``; the run itself is complete by now."""
+    from segattn_cli.commands.report import evaluated_report
+    from segattn_cli.files import write_atomically
+    from segattn_cli.reporting import read_history, report_of, report_page
+    from segattn_cli.runs import REPORT
+
+    history = read_history(out)
+    if best is not None:
+        report = report_of(history, best)
+    else:
+        report = evaluated_report(
+            history, backend=config.training.backend, limit=config.evaluation.limit, should_stop=should_stop
+        )
+    if report.missing:
+        report = replace(report, missing=f"{report.missing} For the rest: segattn report {out}")
+        complain(report.missing)
+    write_atomically(out / REPORT, report_page([report]).encode())
 
 
 def _print_plan(config: Config) -> None:

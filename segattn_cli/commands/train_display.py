@@ -12,13 +12,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from segattn_cli.prediction.evaluation import Evaluated
 from segattn_cli.training import (
     Event,
+    FileOmitted,
     RunStarted,
     StepDone,
     StoppedEarly,
     Validated,
-    Validating,
     WeightsLoaded,
 )
 
@@ -89,7 +90,7 @@ class Dashboard:
             left = f"{duration(event.seconds_left)} left"
             self.progress.update(self.steps, completed=event.step, note=left)
             self.progress.update(self.validation, visible=False)
-        elif isinstance(event, Validating):
+        elif isinstance(event, Evaluated):
             note = f"mIoU {event.miou:.3f}"
             self.progress.update(
                 self.validation, visible=True, total=event.total, completed=event.done, note=note
@@ -125,6 +126,8 @@ def milestone(event: Event) -> str:
         best = "  ← best so far" if event.best else ""
         figures = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
         return f"epoch {event.epoch:g}  {figures}{best}"
+    if isinstance(event, FileOmitted):
+        return f"{event.path} was not written: {event.reason}."
     if isinstance(event, StoppedEarly):
         return f"Stopped at step {event.step}: nothing was better than step {event.best_step}."
     return ""

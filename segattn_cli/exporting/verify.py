@@ -10,7 +10,7 @@ import numpy as np
 from backends import BackendError
 from backends.contract import Ops
 from segattn_cli.data.normalise import normalise
-from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.predictor import SINGLE_PASS, Predictor
 from segattn_cli.runs import Model
 
 #: (batch, height, width): sizes that no stride divides, and more than one picture.
@@ -34,7 +34,7 @@ class ScoreDifference(NamedTuple):
 
 def verify(session: Any, model: Model, ops: Ops) -> Iterator[ScoreDifference]:
     """Compare an ``onnxruntime.InferenceSession`` with ``model`` on ``ops``: random pictures of :data:`SIZES`."""
-    predictor = Predictor(model.network, model.params, ops)
+    predictor = Predictor.of(model, ops, **SINGLE_PASS)
     rng = np.random.default_rng(0)
     for size in SIZES:
         pictures = rng.integers(0, 256, (*size, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A network's predictions counted against the labels of a data set."""
+"""The pass over a data set that compares a network's predictions with the labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
 from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.prediction.calibration import Calibration
+from segattn_cli.prediction.examples import Example, Examples
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
@@ -18,32 +20,39 @@ from segattn_cli.runs import Model
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One more picture has been counted."""
+    """One more image has been predicted and counted."""
 
     done: int
     total: int
-    sample: Sample
+    miou: float  # over the images so far
+    sample: Sample = field(repr=False)
     prediction: np.ndarray = field(repr=False)  # (H, W) uint8, at the size of the sample's label
-    miou: float  # over the pictures so far
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The figures of a whole data set; fractions in [0, 1], time in seconds."""
+class EvaluationResult:
+    """The metrics of a network on a data set; fractions in [0, 1], time in seconds."""
 
+    data: str  # the name of the data set
+    split: str
     classes: tuple[str, ...]
+    palette: np.ndarray = field(repr=False)  # (K, 3) uint8
     miou: float
     pixel_accuracy: float
     mean_accuracy: float
     per_class_iou: dict[str, float | None]
     per_class_accuracy: dict[str, float | None]
     confusion: np.ndarray = field(repr=False)  # (K, K) int64: rows are the truth, columns the prediction
+    calibration: Calibration = field(repr=False)
+    worst: list[Example] = field(repr=False)  # by the mIoU of each image alone, the worst first
+    best: list[Example] = field(repr=False)  # the best first; no image is in both
     scale_weights: tuple[float, ...] | None  # the mean weight of each of the network's scales
-    images: int
+    images: int  # evaluated
+    available: int  # in the split
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON knows."""
+        """The metrics in types of JSON, as ``segattn eval --json`` writes them."""
         return {
             "miou": self.miou,
             "pixel_accuracy": self.pixel_accuracy,
@@ -66,12 +75,12 @@ def open_data_of(
 
     Raises :class:`DataError` where it cannot be opened, :class:`CheckpointError` where it has other classes.
     """
-    own = model.config.data
-    split = split or own.val_split
-    count = own.scenes.train if split == own.train_split else own.scenes.val
+    config = model.config.data
+    split = split or config.val_split
+    count = config.scenes.train if split == config.train_split else config.scenes.val
     dataset = open_dataset(
-        data or own.source, format=format or ("auto" if data else own.format), split=split,
-        scenes=SceneOptions(count, own.scenes.size),
+        data or config.source, format=format or ("auto" if data else config.format), split=split,
+        scenes=SceneOptions(count, config.scenes.size),
     )
     if dataset.classes != model.classes:
         raise CheckpointError(
@@ -82,38 +91,53 @@ def open_data_of(
 
 
 def evaluate(
-    predictor: Predictor, dataset: Dataset, *, limit: int | None = None
-) -> Iterator[Evaluated | Evaluation]:
-    """Predict the pictures of ``dataset`` (the first ``limit``) and count: an event for each, then the result.
+    predictor: Predictor, dataset: Dataset, *, limit: int | None = None, examples: int = 0
+) -> Iterator[Evaluated | EvaluationResult]:
+    """Predict the images of ``dataset`` (the first ``limit``): an event for each, then the result.
 
-    Labels are taken as they are: open the data set at its full size and give the predictor a ``size`` when the
-    network wants smaller pictures. Predictions are then resized up to the labels, never labels to predictions.
+    The result has the ``examples`` worst and the ``examples`` best images. Labels are never resized: open the data
+    set at its full size, and give the predictor a ``size`` where the network expects smaller images.
 
     Raises :class:`DataError` where not one pixel is labelled, and whatever reading a sample raises.
     """
     start = time.perf_counter()
-    matrix = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
-    weights: list[np.ndarray] = []
     total = len(dataset) if limit is None else min(limit, len(dataset))
+    matrix = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
+    calibration, ranking = Calibration(), Examples(examples)
+    scale_weights: list[np.ndarray] = []
     for index in range(total):
         sample = dataset.load(index)
-        found = predictor.predict(sample.image)
-        prediction = predictor.label_of(found)
-        matrix.update(sample.label, prediction)
-        if found.scale_weights is not None:
-            weights.append(found.scale_weights)
-        yield Evaluated(index + 1, total, sample, prediction, matrix.miou)
+        prediction = predictor.predict(sample.image)
+        label = predictor.label_of(prediction)
+        own = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)  # of this image alone
+        own.update(sample.label, label)
+        matrix.counts += own.counts
+        labelled = sample.label != dataset.ignore_label
+        with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
+            confidence = predictor.confidence_of(prediction)
+        calibration.update(confidence[labelled], (label == sample.label)[labelled])
+        ranking.update(sample, label, own)
+        if prediction.scale_weights is not None:
+            scale_weights.append(prediction.scale_weights)
+        yield Evaluated(index + 1, total, matrix.miou, sample, label)
     if not matrix.pixels:
         raise DataError(f"Nothing to evaluate: no pixel of {dataset.name} ({dataset.split}) is labelled.")
-    yield Evaluation(
+    yield EvaluationResult(
+        data=dataset.name,
+        split=dataset.split,
         classes=dataset.classes,
+        palette=dataset.palette,
         miou=matrix.miou,
         pixel_accuracy=matrix.pixel_accuracy,
         mean_accuracy=matrix.mean_accuracy,
         per_class_iou=dict(zip(dataset.classes, matrix.per_class_iou, strict=True)),
         per_class_accuracy=dict(zip(dataset.classes, matrix.per_class_accuracy, strict=True)),
         confusion=matrix.counts,
-        scale_weights=tuple(np.mean(weights, axis=0).tolist()) if weights else None,
+        calibration=calibration,
+        worst=ranking.worst,
+        best=ranking.best,
+        scale_weights=tuple(np.mean(scale_weights, axis=0).tolist()) if scale_weights else None,
         images=total,
+        available=len(dataset),
         seconds=time.perf_counter() - start,
     )

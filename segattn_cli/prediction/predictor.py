@@ -1,4 +1,4 @@
-"""From a picture to scores and labels: scales, mirroring, windows; one picture in memory at a time."""
+"""From an image to scores and labels: scales, mirroring, windows; one image in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,43 +14,49 @@ from reference.layers.context import Context
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import UsageError
+from segattn_cli.runs import Model
 
 Size = tuple[int, int]
 
+#: One pass over the image as it is: the settings under which a :class:`Predictor` gives the network's own scores.
+SINGLE_PASS: dict[str, Any] = {
+    "size": None, "scales": (1.0,), "flip": False, "window": None, "stride": None, "precision": "float32",
+}
+
 
 class Prediction(NamedTuple):
-    """What a :class:`Predictor` finds in one picture."""
+    """The result of a :class:`Predictor` for one image."""
 
-    scores: Array  # (H, W, K) of the backend: probabilities, or raw scores after one plain pass
+    scores: Array  # (H, W, K) of the backend: probabilities, or raw scores after a single pass
     scale_weights: np.ndarray | None  # (S,) the mean weight of each of the network's scales, where it has them
-    are_probabilities: bool = False  # what the scores are
+    are_probabilities: bool = False  # whether the scores are probabilities
 
 
 class Predictor:
-    """Applies a network to single pictures of any size.
+    """Applies a network to single images of any size.
 
     ================  =============================================================================================
-    one plain pass    the network's scores, resized to the picture's size; their argmax is the label
-    scales, flip      softmax over the classes at the picture's size in each pass, then the mean over the passes
-    windows           softmax in each window, the mean where windows overlap, then resized to the picture's size
+    a single pass     the network's scores, resized to the image's size; their argmax is the label
+    scales, flip      softmax over the classes at the image's size in each pass, then the mean over the passes
+    windows           softmax in each window, the mean where windows overlap, then resized to the image's size
     ================  =============================================================================================
 
-    The picture itself is resized as in training: by Pillow, bilinear, anti-aliased. Scores are resized by
+    The image itself is resized as in training: by Pillow, bilinear, anti-aliased. Scores are resized by
     ``ops.resize_bilinear`` with the network's ``align_corners``. Batch norms are folded into the convolutions.
 
     Args:
-        network: what :func:`reference.networks.build_network` gave.
-        params: its parameters by name, arrays of NumPy or of the backend; those of a running training will do.
+        network: a network from :func:`reference.networks.build_network`.
+        params: its parameters by name, arrays of NumPy or of the backend.
         ops: the backend.
-        size: (H, W) to which every picture is resized first, which is what a network that was trained at half
-            resolution expects; ``None`` for the picture's own size. The result has the picture's own size anyway.
+        size: (H, W) to which every image is resized first, as a network that was trained at half resolution
+            expects; ``None`` for the image's own size. The result has the image's own size in any case.
         scales: factors of that size, one pass for each.
         flip: whether each scale has a second, mirrored pass.
-        window: (H, W) in pixels of the resized picture: the network sees nothing larger. A smaller picture is
-            padded with the mean colour; the last windows are shifted so that they end at the picture's edge.
+        window: (H, W) of sliding windows, in pixels of the resized image: no pass sees more. A smaller image is
+            padded with the mean colour; the last windows are shifted so that they end at the image's edge.
         stride: (H, W) from one window to the next; two thirds of the window by default.
-        precision: one of :data:`backends.registry.PRECISIONS`, the one that ``ops`` were asked for; weights and
-            maps are in it, scores and probabilities float32 in any case.
+        precision: one of :data:`backends.registry.PRECISIONS`, the same as that of ``ops``; weights and maps have
+            it, scores and probabilities are always float32.
 
     Raises:
         UsageError: for a scale, window or stride that is not positive, and for a stride that leaves gaps.
@@ -81,61 +87,89 @@ class Predictor:
         self.window = window
         self.stride = stride or (window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3)))
 
+    @classmethod
+    def of(cls, model: Model, ops: Ops, **changes: Any) -> Predictor:
+        """The predictor of ``model`` with the settings of its run's validation, but for ``changes``.
+
+        Everything that predicts with a trained network is built here. A changed window has its own default stride.
+        """
+        evaluation = model.config.evaluation
+        settings = {
+            "size": model.config.data.size,
+            "scales": evaluation.scales,
+            "flip": evaluation.flip,
+            "window": evaluation.window,
+            "stride": None if "window" in changes else evaluation.stride,
+            "precision": model.config.training.precision,
+        }
+        return cls(model.network, model.params, ops, **settings | changes)
+
     def label(self, image: np.ndarray) -> np.ndarray:
         """The class with the highest score at each pixel of ``image`` (H, W, 3) uint8: (H, W) uint8."""
         return self.label_of(self.predict(image))
 
     def label_of(self, prediction: Prediction) -> np.ndarray:
-        """The class with the highest score at each pixel: (H, W) uint8."""
+        """The class with the highest score at each pixel: (H, W) uint8. Only this map leaves the device."""
         return self.ops.to_numpy(self.ops.label_map(prediction.scores))
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.
 
-        Probabilities, which sum to 1 over the classes, or the network's raw scores after one plain pass.
+        Probabilities, which sum to 1 over the classes, or the network's raw scores after a single pass.
         """
         return self.ops.to_numpy(self.predict(image).scores)
 
+    def probabilities_of(self, prediction: Prediction) -> Array:
+        """The probability of every class at each pixel, an array of the backend: (H, W, K) float32."""
+        if prediction.are_probabilities:
+            return prediction.scores
+        probabilities, _ = self.ops.softmax(prediction.scores)
+        return probabilities
+
+    def confidence_of(self, prediction: Prediction) -> np.ndarray:
+        """The largest probability at each pixel: (H, W) float32, from 1/K to 1. Only this map leaves the device."""
+        return self.ops.to_numpy(self.probabilities_of(prediction).max(-1))
+
     def predict(self, image: np.ndarray) -> Prediction:
-        """Scores at the size of ``image`` (H, W, 3) uint8, and the scale weights."""
+        """The scores at the size of ``image`` (H, W, 3) uint8, and the scale weights."""
         own = image.shape[0], image.shape[1]
         height, width = self.size or own
         passes = _Passes(self.network, self.params, self.ops, self.dtype)
         if self.scales == (1.0,) and not self.flip and self.window is None:
-            picture = normalise(resize_image(image, (height, width)))  # (h, w, 3)
-            return Prediction(passes.scores(picture, own), passes.mean_scale_weights())
+            resized = normalise(resize_image(image, (height, width)))  # (h, w, 3)
+            return Prediction(passes.scores(resized, own), passes.mean_scale_weights())
 
         total: Array = 0
         for scale in self.scales:
             size = max(1, round(scale * height)), max(1, round(scale * width))
-            picture = normalise(resize_image(image, size))
-            total = total + self._probabilities(passes, picture, own)
+            resized = normalise(resize_image(image, size))
+            total = total + self._probabilities(passes, resized, own)
             if self.flip:
-                total = total + self._probabilities(passes, picture[:, ::-1], own)[:, ::-1]
+                total = total + self._probabilities(passes, resized[:, ::-1], own)[:, ::-1]
         passed = len(self.scales) * (2 if self.flip else 1)
         return Prediction(total / passed, passes.mean_scale_weights(), are_probabilities=True)
 
-    def _probabilities(self, passes: _Passes, picture: np.ndarray, size: Size) -> Array:
-        """The probabilities (H, W, K) at ``size`` from one pass over ``picture`` (h, w, 3)."""
+    def _probabilities(self, passes: _Passes, image: np.ndarray, size: Size) -> Array:
+        """The probabilities (H, W, K) at ``size`` from one pass over the normalised ``image`` (h, w, 3)."""
         if self.window is None or self.stride is None:
-            return passes.probabilities(picture, size)
-        height, width = picture.shape[:2]
+            return passes.probabilities(image, size)
+        height, width = image.shape[:2]
         rows, columns = self.window
         missing = max(0, rows - height), max(0, columns - width)
-        padded = np.pad(picture, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
+        padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
         total = self.ops.asarray(np.zeros((*padded.shape[:2], self.network.config.classes), np.float32))
         cover = np.zeros((*padded.shape[:2], 1), np.float32)
         for top in window_starts(padded.shape[0], rows, self.stride[0]):
             for left in window_starts(padded.shape[1], columns, self.stride[1]):
-                part = np.s_[top : top + rows, left : left + columns]
-                total[part] += passes.probabilities(padded[part], self.window)
-                cover[part] += 1
+                here = np.s_[top : top + rows, left : left + columns]
+                total[here] += passes.probabilities(padded[here], self.window)
+                cover[here] += 1
         total /= self.ops.asarray(cover)
         return passes.resized(total[None, :height, :width], size)[0]
 
 
 class _Passes:
-    """Single passes over whole pictures; they gather the scale weights on the way."""
+    """Single passes over whole images, which collect the scale weights."""
 
     def __init__(self, network: Any, params: Mapping[str, Array], ops: Ops, dtype: np.dtype) -> None:
         self.network = network
@@ -144,9 +178,9 @@ class _Passes:
         self.dtype = dtype
         self.scale_weights: list[np.ndarray] = []
 
-    def scores(self, picture: np.ndarray, size: Size) -> Array:
-        """The network's scores (H, W, K) for ``picture`` (h, w, 3), at ``size``."""
-        images = self.ops.asarray(np.ascontiguousarray(picture[None]))  # (1, h, w, 3)
+    def scores(self, image: np.ndarray, size: Size) -> Array:
+        """The network's scores (H, W, K) for the normalised ``image`` (h, w, 3), at ``size``."""
+        images = self.ops.asarray(np.ascontiguousarray(image[None]))  # (1, h, w, 3)
         images = images.astype(self.dtype, copy=False)
         scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
         if weights is not None:  # (1, h', w', S)
@@ -154,9 +188,9 @@ class _Passes:
             self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))
         return self.resized(scores.astype(np.float32, copy=False), size)[0]
 
-    def probabilities(self, picture: np.ndarray, size: Size) -> Array:
+    def probabilities(self, image: np.ndarray, size: Size) -> Array:
         """The softmax of the scores over the classes: (H, W, K)."""
-        probabilities, _ = self.ops.softmax(self.scores(picture, size))
+        probabilities, _ = self.ops.softmax(self.scores(image, size))
         return probabilities
 
     def resized(self, maps: Array, size: Size) -> Array:

@@ -75,13 +75,11 @@ def _segment(
     start = time.perf_counter()
     image = read_image(job.input.source, job.input.name)
     prediction = predictor.predict(image)
-    label, scores = predictor.label_of(prediction), predictor.ops.to_numpy(prediction.scores)
-    found = Segmentation(
-        job.name, image, label, scores, prediction.are_probabilities, tuple(model.classes), model.palette
-    )
-    with moved_into_place(job.outputs) as places:
+    label = predictor.label_of(prediction)
+    segmentation = Segmentation(job.name, image, label, predictor, prediction, model.classes, model.palette)
+    with moved_into_place(job.outputs) as paths:
         for kind, output in outputs.items():
-            output.write(places[kind], found)
+            output.write(paths[kind], segmentation)
     counts = np.bincount(label.ravel(), minlength=len(model.classes))
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     weights = prediction.scale_weights
@@ -90,7 +88,7 @@ def _segment(
         job.outputs,
         size=(label.shape[0], label.shape[1]),
         shares={model.classes[k]: int(counts[k]) / label.size for k in order},
-        confidence=found.confidence_by_class() if confidence else None,
+        confidence=segmentation.confidence_by_class() if confidence else None,
         scale_weights=None if weights is None else weights.tolist(),
         seconds=time.perf_counter() - start,
     )

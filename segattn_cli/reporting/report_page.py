@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from segattn_cli.prediction.calibration import BINS
+from segattn_cli.prediction.evaluation import EvaluationResult
+from segattn_cli.prediction.examples import Example
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 from segattn_cli.rendering import cividis, data_url, pack, render_page
 from segattn_cli.reporting.differences import differences, labels
-from segattn_cli.reporting.validation import BINS, Example, Validation
 from segattn_cli.runs.history import Event, History
 
 TEMPLATE = Path(__file__).with_name("web") / "report.html.jinja"
@@ -37,10 +39,18 @@ class RunReport:
     """What is known of one run."""
 
     history: History
-    validation: Validation | None = None
+    validation: EvaluationResult | None = None
     missing: str = ""  # why there is no validation
     palette: np.ndarray | None = None  # (K, 3) uint8, of the classes; None where no checkpoint says it
     checkpoint: str = "best"  # which of the run's checkpoints the validation is of
+
+
+def report_of(history: History, evaluation: EvaluationResult, checkpoint: str = "best") -> RunReport:
+    """The report of a run with the evaluation of a checkpoint, or without it where that holds no probabilities."""
+    if not evaluation.calibration.non_finite:
+        return RunReport(history, evaluation, palette=evaluation.palette, checkpoint=checkpoint)
+    missing = "The network's scores hold a NaN or an infinity: take an earlier checkpoint."
+    return RunReport(history, missing=missing, palette=evaluation.palette)
 
 
 def report_page(reports: Sequence[RunReport], *, written: datetime | None = None) -> str:
@@ -152,7 +162,7 @@ def _validations(history: History) -> dict[str, Any]:
     }
 
 
-def _validation(found: Validation) -> dict[str, Any]:
+def _validation(found: EvaluationResult) -> dict[str, Any]:
     calibration = found.calibration
     return {
         "data": found.data,
@@ -161,7 +171,7 @@ def _validation(found: Validation) -> dict[str, Any]:
         "available": found.available,
         "miou": found.miou,
         "pixel_accuracy": found.pixel_accuracy,
-        "per_class_iou": found.per_class_iou,
+        "per_class_iou": list(found.per_class_iou.values()),
         "confusion": found.confusion.tolist(),
         "calibration": {
             "bins": BINS,

@@ -61,18 +61,8 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class Validating:
-    """One more validation image has been looked at."""
-
-    kind: ClassVar[str] = "validating"
-    done: int
-    total: int
-    miou: float  # so far
-
-
-@dataclass(frozen=True)
 class Validated:
-    """The validation set has been looked at."""
+    """The network has been evaluated on the validation set."""
 
     kind: ClassVar[str] = "validated"
     step: int
@@ -93,6 +83,15 @@ class CheckpointSaved:
     kind: ClassVar[str] = "checkpoint"
     step: int
     path: Path
+
+
+@dataclass(frozen=True)
+class FileOmitted:
+    """A file of the run's folder was not written; training goes on without it."""
+
+    kind: ClassVar[str] = "omitted"
+    path: Path
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,6 @@ class RunFinished:
 
 
 Event = (
-    RunStarted | WeightsLoaded | StepDone | Validating | Validated | CheckpointSaved | StoppedEarly | Interrupted
+    RunStarted | WeightsLoaded | StepDone | Validated | CheckpointSaved | FileOmitted | StoppedEarly | Interrupted
     | RunFinished
 )

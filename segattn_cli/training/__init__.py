@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from segattn_cli.runs.events import (
     CheckpointSaved,
-    Event,
+    FileOmitted,
     Interrupted,
     RunFinished,
     RunStarted,
     StepDone,
     StoppedEarly,
     Validated,
-    Validating,
     WeightsLoaded,
 )
-from segattn_cli.training.loop import train
+from segattn_cli.training.loop import Event, train
 
 __all__ = [
     "CheckpointSaved",
     "Event",
+    "FileOmitted",
     "Interrupted",
     "RunFinished",
     "RunStarted",
     "StepDone",
     "StoppedEarly",
     "Validated",
-    "Validating",
     "WeightsLoaded",
     "train",
 ]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,20 +22,22 @@ from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data import Batch, Loader
 from segattn_cli.errors import ConfigError, DataError, NonFiniteError
-from segattn_cli.prediction.evaluation import Evaluated, evaluate
+from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.rendering.charts import draw_curves
+from segattn_cli.rendering.overlays import draw_predictions
+from segattn_cli.runs import Model, events
 from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.runs.event_log import EventLog
 from segattn_cli.runs.events import (
     CheckpointSaved,
-    Event,
+    FileOmitted,
     Interrupted,
     RunFinished,
     RunStarted,
     StepDone,
     StoppedEarly,
     Validated,
-    Validating,
     WeightsLoaded,
 )
 from segattn_cli.training import figures
@@ -45,7 +48,7 @@ from segattn_cli.training.find_nan import first_non_finite
 from segattn_cli.training.gradients import Differentiator
 from segattn_cli.training.loss_scale import LossScale, Unscaled
 from segattn_cli.training.optimiser import sgd_step
-from segattn_cli.training.report import metadata, write_page, write_report
+from segattn_cli.training.report import metadata, write_result
 from segattn_cli.training.schedule import learning_rate
 from segattn_cli.training.setup import (
     clear_partial_files,
@@ -57,6 +60,12 @@ from segattn_cli.training.setup import (
 from segattn_cli.weights import Match
 
 Array = Any
+#: The events of a training: its own, and those of its validations.
+Event = events.Event | Evaluated | EvaluationResult
+#: How many of the worst and of the best validation images the report shows.
+EXAMPLES = 4
+#: How many validation images predictions.png shows.
+SHOWN = 4
 
 
 def train(
@@ -141,9 +150,10 @@ class _Run:
         if self._out_of_patience():
             assert self.progress.best is not None
             yield StoppedEarly(self.progress.step, self.progress.best["step"])
-        result = write_report(self.out, self.config, self.progress, self.validation, self.ops)
-        for found in write_page(self.out, self.validation, self.ops, should_stop):
-            yield Validating(found.done, found.total, found.miou)
+        result = write_result(self.out, self.config, self.progress, self.ops)
+        yield from self._draw(runs.CURVES, partial(
+            draw_curves, self.out / runs.EVENTS, scales=self.config.network.scales,
+        ))
         yield RunFinished(self.out, result)
 
     def _train(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -287,9 +297,13 @@ class _Run:
         """Validate and save; nothing of it counts when it is stopped on the way."""
         progress = self.progress
         self._finite(self.state.arrays(self.ops))
-        for found in evaluate(self._predictor(), self.validation, limit=self.config.evaluation.limit):
+        shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image, truth, prediction
+        limit = self.config.evaluation.limit
+        for found in evaluate(self._predictor(), self.validation, limit=limit, examples=EXAMPLES):
             if isinstance(found, Evaluated):
-                yield Validating(found.done, found.total, found.miou)
+                if found.done - 1 in range(0, found.total, max(1, found.total // SHOWN))[:SHOWN]:
+                    shown.append((found.sample.image, found.sample.label, found.prediction))
+                yield found
                 if should_stop():
                     return
                 continue
@@ -310,19 +324,30 @@ class _Run:
             if validated.best:
                 progress.best, progress.since_best = progress.last, 0
                 self._save_best()
+                yield from self._draw(runs.PREDICTIONS, partial(
+                    draw_predictions, shown, self.validation.palette, self.validation.classes,
+                ))
             self.journal.write(validated.kind, **progress.last)
             yield validated
+            if validated.best:
+                yield found
             yield self._save()
+
+    def _draw(self, name: str, draw: Callable[[Path], None]) -> Iterator[FileOmitted]:
+        """Draw a file of the run's folder; want of memory for it does not end the training."""
+        try:
+            draw(self.out / name)
+        except MemoryError:
+            yield FileOmitted(self.out / name, "there is not enough memory for it")
 
     def _out_of_patience(self) -> bool:
         patience = self.config.training.patience
         return patience is not None and self.progress.since_best >= patience
 
     def _predictor(self) -> Predictor:
-        how = self.config.evaluation
-        return Predictor(
-            self.network, self.state.weights, self.ops, size=self.config.data.size, scales=how.scales,
-            flip=how.flip, window=how.window, stride=how.stride, precision=self.config.training.precision,
+        data = self.validation
+        return Predictor.of(
+            Model(self.network, self.state.weights, self.config, data.classes, data.palette, {}, self.out), self.ops
         )
 
     def _gates(self) -> dict[str, Array]:

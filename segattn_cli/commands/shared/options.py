@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -74,25 +74,22 @@ def open_predictor(
     stride: str | None,
     size: str | None,
 ) -> tuple[Model, Predictor]:
-    """The model of ``run``, and a predictor that does as its validation did except for the options given."""
+    """The model of ``run``, and its predictor: that of its own validation, except for the options given."""
     from backends import get_backend
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import open_model
 
     ops = get_backend(backend, precision)
     model = open_model(run)
-    own = model.config.evaluation
-    return model, Predictor(
-        model.network,
-        model.params,
-        ops,
-        size=model.config.data.size if size is None else parse_size("--size", size),
-        scales=own.scales if scales is None else parse_scales(scales),
-        flip=own.flip if flip is None else flip,
-        window=own.window if window is None else parse_size("--window", window),
-        stride=(own.stride if window is None else None) if stride is None else parse_size("--stride", stride),
-        precision=precision,
-    )
+    changes: dict[str, Any] = {"precision": precision}
+    if scales is not None:
+        changes["scales"] = parse_scales(scales)
+    if flip is not None:
+        changes["flip"] = flip
+    for setting, text in (("size", size), ("window", window), ("stride", stride)):
+        if text is not None:
+            changes[setting] = parse_size(f"--{setting}", text)
+    return model, Predictor.of(model, ops, **changes)
 
 
 def parse_size(option: str, text: str) -> tuple[int, int] | None:

@@ -36,7 +36,7 @@ def test_one_run_gets_its_page_into_its_folder(cli: Any, trained: Path) -> None:
         done = cli("report", f"{trained}/", "--backend", "reference")
         assert done.code == ExitCode.OK
         assert re.fullmatch(rf"{re.escape(str(trained))}/report\.html  0\.\d MB: open it in a browser\n", done.out)
-        assert "3/3 pictures" in done.err
+        assert "3/3 images" in done.err
     (run,) = data_of(trained / "report.html")["runs"]
     assert (run["name"], run["state"]) == ("trained", "finished")
     assert run["validation"]["images"] == 3

@@ -10,8 +10,9 @@ import reference.ops as ops
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.formats.scenes import SceneOptions, Scenes
+from segattn_cli.data.palettes import default_palette
 from segattn_cli.errors import DataError
-from segattn_cli.prediction.evaluation import Evaluated, Evaluation, evaluate
+from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
 from segattn_cli.prediction.predictor import Prediction, Predictor
 
 
@@ -25,12 +26,16 @@ class Guess:
     def label_of(self, prediction: Prediction) -> np.ndarray:
         return prediction.scores.argmax(-1).astype(np.uint8)
 
+    def confidence_of(self, prediction: Prediction) -> np.ndarray:
+        return prediction.scores.max(-1)
+
 
 class Few:
     """A data set of the label maps given, predicted as ``guesses``."""
 
     name, format, split, ignore_label = "few", "folder", "val", 255
     classes = ("sky", "road", "tree")
+    palette = default_palette(3)
 
     def __init__(self, labels: list[Any], guesses: list[Any]) -> None:
         self.labels, self.guesses = labels, guesses
@@ -43,9 +48,9 @@ class Few:
         return Sample(np.stack([guess] * 3, -1), np.array(self.labels[index], np.uint8), f"picture {index}")
 
 
-def run(predictor: Any, dataset: Any, **options: Any) -> tuple[list[Evaluated], Evaluation]:
+def run(predictor: Any, dataset: Any, **options: Any) -> tuple[list[Evaluated], EvaluationResult]:
     *steps, result = evaluate(predictor, dataset, **options)
-    assert isinstance(result, Evaluation)
+    assert isinstance(result, EvaluationResult)
     return [step for step in steps if isinstance(step, Evaluated)], result
 
 

@@ -10,14 +10,18 @@ import numpy as np
 
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.data.palettes import default_palette
+from segattn_cli.prediction.calibration import Calibration
+from segattn_cli.prediction.evaluation import EvaluationResult
+from segattn_cli.prediction.examples import Example
 from segattn_cli.prediction.metrics import ConfusionMatrix
-from segattn_cli.reporting import RunReport, Validation, read_history
-from segattn_cli.reporting.validation import Calibration, Example
+from segattn_cli.reporting import RunReport, read_history
 
 from ..runs.folders import run_folder, started, step, validated
 
 
-def validation(classes: int = len(CLASSES), pictures: int = 2, size: tuple[int, int] = (24, 32)) -> Validation:
+def evaluation(
+    classes: int = len(CLASSES), pictures: int = 2, size: tuple[int, int] = (24, 32)
+) -> EvaluationResult:
     """The last class is never there and never predicted, the last but one is always missed."""
     rng = np.random.default_rng(5)
     matrix = ConfusionMatrix(classes)
@@ -27,9 +31,13 @@ def validation(classes: int = len(CLASSES), pictures: int = 2, size: tuple[int, 
     matrix.update(truth, prediction)
     calibration = Calibration()
     calibration.update(rng.uniform(0.3, 1, truth.size), (truth == prediction).ravel())
-    return Validation(
-        data="scenes", split="val", images=50, available=60, miou=matrix.miou, pixel_accuracy=matrix.pixel_accuracy,
-        per_class_iou=matrix.per_class_iou, confusion=matrix.counts, calibration=calibration,
+    names = tuple(f"class {number}" for number in range(classes))
+    return EvaluationResult(
+        data="scenes", split="val", classes=names, palette=default_palette(classes), images=50, available=60,
+        miou=matrix.miou, pixel_accuracy=matrix.pixel_accuracy, mean_accuracy=matrix.mean_accuracy,
+        per_class_iou=dict(zip(names, matrix.per_class_iou, strict=True)),
+        per_class_accuracy=dict(zip(names, matrix.per_class_accuracy, strict=True)), scale_weights=None,
+        confusion=matrix.counts, calibration=calibration,
         worst=[example(f"worst {n}", classes, size) for n in range(pictures)],
         best=[example(f"best {n}", classes, size) for n in range(pictures)], seconds=1.0,
     )
@@ -55,5 +63,5 @@ def report(
         validated(4, best, classes),
     ]
     folder = run_folder(path, options.pop("events", events), *overrides, result={"steps": 4, "seconds": 3725.0})
-    found = validation(len(classes)) if looked else None
+    found = evaluation(len(classes)) if looked else None
     return RunReport(read_history(folder), found, palette=default_palette(len(classes)), **options)

@@ -14,7 +14,7 @@ from segattn_cli.reporting import RunReport, read_history, report_page
 from segattn_cli.reporting.report_page import MOST_POINTS, page_data
 
 from ..runs.folders import WHOLE, run_folder, started, step
-from .made import report, validation
+from .made import evaluation, report
 
 
 def test_curves_are_what_was_logged(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
 
 def test_it_stays_small_with_large_pictures_of_noise(tmp_path: Path) -> None:
     history = read_history(run_folder(tmp_path, WHOLE))
-    made = RunReport(history, validation(11, pictures=4, size=(480, 640)), palette=np.zeros((11, 3), np.uint8))
+    made = RunReport(history, evaluation(11, pictures=4, size=(480, 640)), palette=np.zeros((11, 3), np.uint8))
     assert len(report_page([made])) < 4e6
 
 

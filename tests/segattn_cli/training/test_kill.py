@@ -19,7 +19,7 @@ from segattn_cli.config import load_config
 from segattn_cli.training import StepDone, train
 out, read_every, *overrides = sys.argv[1:]
 for event in train(load_config("tiny-scenes", overrides), out, read_every=int(read_every)):
-    print(getattr(event, "step", None) if isinstance(event, StepDone) else event.kind, flush=True)
+    print(event.step if isinstance(event, StepDone) else type(event).__name__, flush=True)
 """
 VARIANTS = {
     "plain": ("training.checkpoint_every=4",),

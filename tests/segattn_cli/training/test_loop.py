@@ -23,7 +23,7 @@ from segattn_cli.training.setup import open_splits
 
 FILES = {
     "config.toml", "events.jsonl", "last.safetensors", "best.safetensors", "result.json", "curves.png",
-    "predictions.png", "report.html",
+    "predictions.png",
 }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_the_result_is_what_an_evaluation_of_the_best_checkpoint_gives(finished)
     model = open_model(out)
     assert model.path == out / "best.safetensors"
     _, validation = open_splits(model.config)
-    *_, evaluation = evaluate(Predictor(model.network, model.params, get_backend("reference")), validation)
+    *_, evaluation = evaluate(Predictor.of(model, get_backend("reference")), validation)
     result = json.loads((out / "result.json").read_text())
     assert evaluation.miou == result["miou"]
     assert evaluation.per_class_iou == result["per_class_iou"]

@@ -97,7 +97,7 @@ def half(tiny, monkeypatch):
 
     def run(out, *overrides, largest=np.inf, **how):
         monkeypatch.setattr("segattn_cli.training.loop.get_backend", lambda *_: device_ops(largest))
-        for module in ("training.loop", "inference"):
+        for module in ("training.loop", "prediction.predictor"):
             monkeypatch.setattr(f"segattn_cli.{module}.array_dtype", lambda _: np.dtype(np.float32))
         return train(tiny("training.precision=float16", *overrides), out, **how)
 

@@ -1,4 +1,4 @@
-"""The pass over the validation pictures, against counting by hand."""
+"""Confusion matrix, calibration and examples of one pass over a data set, against counting by hand."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import reference.ops as ops
 from reference.networks import build_network
 from segattn_cli.data.dataset import Sample
 from segattn_cli.data.formats.scenes import CLASSES, PALETTE, SceneOptions, Scenes
-from segattn_cli.errors import CheckpointError, DataError, NonFiniteError
-from segattn_cli.prediction.evaluation import open_data_of
+from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.prediction.calibration import BINS, Calibration
+from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate, open_data_of
+from segattn_cli.prediction.examples import LONGEST
 from segattn_cli.prediction.metrics import ConfusionMatrix
-from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.reporting import Looked, Validation, look, predictor_of
-from segattn_cli.reporting.validation import BINS, LONGEST, Calibration
+from segattn_cli.prediction.predictor import Prediction, Predictor
+from segattn_cli.reporting import read_history, report_of
 from segattn_cli.runs import Model
 
-from ..runs.folders import config
+from ..runs.folders import config, run_folder
 
 SCENES = Scenes("val", SceneOptions(count=5, size=(24, 32)))
 
@@ -58,10 +59,10 @@ class Voided:
         return sample._replace(label=label)
 
 
-def found(*arguments: Any, **options: Any) -> Validation:
-    *events, last = look(*arguments, **options)
-    assert isinstance(last, Validation)
-    assert [event.done for event in events if isinstance(event, Looked)] == list(range(1, last.images + 1))
+def evaluated(*arguments: Any, **options: Any) -> EvaluationResult:
+    *events, last = evaluate(*arguments, **options)
+    assert isinstance(last, EvaluationResult)
+    assert [event.done for event in events if isinstance(event, Evaluated)] == list(range(1, last.images + 1))
     return last
 
 
@@ -69,7 +70,7 @@ def found(*arguments: Any, **options: Any) -> Validation:
 def test_against_counting_pixel_by_pixel(model: Model, how: dict[str, Any]) -> None:
     predictor = Predictor(model.network, model.params, ops, **how)
     dataset = Voided(SCENES)
-    seen = found(predictor, dataset)
+    seen = evaluated(predictor, dataset)
     matrix = ConfusionMatrix(len(CLASSES))
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
     for index in range(5):
@@ -84,7 +85,7 @@ def test_against_counting_pixel_by_pixel(model: Model, how: dict[str, Any]) -> N
                 bins[math.ceil(sure * BINS) - 1].append((sure, bool(row.argmax() == truth)))
     assert seen.confusion.tolist() == matrix.counts.tolist()
     assert (seen.miou, seen.pixel_accuracy) == (matrix.miou, matrix.pixel_accuracy)
-    assert seen.per_class_iou == matrix.per_class_iou
+    assert list(seen.per_class_iou.values()) == matrix.per_class_iou
     total = sum(map(len, bins))
     ece = sum(abs(sum(sure for sure, _ in each) - sum(right for _, right in each)) for each in bins) / total
     assert total == 4 * 12 * 32
@@ -99,7 +100,7 @@ def test_against_counting_pixel_by_pixel(model: Model, how: dict[str, Any]) -> N
 
 
 def test_the_worst_and_the_best(model: Model) -> None:
-    predictor = predictor_of(model, ops)
+    predictor = Predictor.of(model, ops)
     mious = {}
     for index in range(5):
         sample = SCENES.load(index)
@@ -108,7 +109,7 @@ def test_the_worst_and_the_best(model: Model) -> None:
         mious[sample.name] = matrix.miou
     ranked = sorted(mious, key=lambda name: mious[name])
     for pictures, worst, best in ((2, 2, 2), (1, 1, 1), (0, 0, 0), (3, 2, 3), (9, 2, 3)):
-        seen = found(predictor, SCENES, pictures=pictures)
+        seen = evaluated(predictor, SCENES, examples=pictures)
         assert [each.name for each in seen.worst] == ranked[:worst]
         assert [each.name for each in seen.best] == ranked[::-1][:best]
     example = seen.worst[0]
@@ -120,20 +121,24 @@ def test_the_worst_and_the_best(model: Model) -> None:
 
 
 def test_pictures_without_a_label_are_not_ranked_and_a_limit_is_one(model: Model) -> None:
-    seen = found(predictor_of(model, ops), Voided(SCENES), limit=3)
+    seen = evaluated(Predictor.of(model, ops), Voided(SCENES), limit=3, examples=4)
     assert (seen.images, seen.available) == (3, 5)
     assert len(seen.worst) + len(seen.best) == 2
     assert SCENES.name_of(0) not in {each.name for each in (*seen.worst, *seen.best)}
     with pytest.raises(DataError, match="no pixel of scenes"):
-        list(look(predictor_of(model, ops), Voided(SCENES), limit=1))
+        list(evaluate(Predictor.of(model, ops), Voided(SCENES), limit=1))
 
 
 @pytest.mark.parametrize("how", [{}, {"flip": True}])
-def test_scores_that_are_not_finite(model: Model, how: dict[str, Any]) -> None:
+def test_scores_that_are_not_finite(model: Model, tmp_path: Path, how: dict[str, Any]) -> None:
     params = {**model.params, "head.classifier.bias": model.params["head.classifier.bias"] + np.float32(np.inf)}
     predictor = Predictor(model.network, params, ops, **how)
-    with np.errstate(invalid="ignore"), pytest.raises(NonFiniteError, match="val-00000: the network's scores hold"):
-        list(look(predictor, SCENES))
+    with np.errstate(invalid="ignore"):
+        seen = evaluated(predictor, SCENES)
+    assert seen.calibration.non_finite == 5 * 24 * 32
+    report = report_of(read_history(run_folder(tmp_path)), seen)
+    assert report.validation is None
+    assert report.missing == "The network's scores hold a NaN or an infinity: take an earlier checkpoint."
 
 
 def test_large_pictures_are_kept_smaller(model: Model) -> None:
@@ -143,14 +148,12 @@ def test_large_pictures_are_kept_smaller(model: Model) -> None:
 
     class Quick(Predictor):
         def __init__(self) -> None:
-            self.ops, self.scales, self.flip, self.window = ops, (1.0,), False, None
+            self.ops = ops
 
-        def predict(self, image: np.ndarray) -> Any:
-            from segattn_cli.prediction.predictor import Prediction
-
+        def predict(self, image: np.ndarray) -> Prediction:
             return Prediction(np.zeros((*image.shape[:2], len(CLASSES)), np.float32), None)
 
-    (example,) = found(Quick(), Large(SCENES), limit=1).best
+    (example,) = evaluated(Quick(), Large(SCENES), limit=1, examples=4).best
     assert example.image.shape == (25, LONGEST, 3)
     assert example.truth.shape == example.prediction.shape == (25, LONGEST)
     assert example.accuracy == 1
