@@ -15,7 +15,7 @@ from segattn_cli.config import NetworkSection
 from segattn_cli.errors import UsageError
 from segattn_cli.files import write_atomically
 from segattn_cli.runs import Model
-from segattn_cli.weights.layouts import danet, mmseg, pytorch, resnet, vgg
+from segattn_cli.weights.layouts import danet_release, mmseg, pytorch, torchvision_resnet, torchvision_vgg
 from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming, to_pytorch
 
 LAYOUTS = ("danet", "mmseg", "torchvision", "pytorch")
@@ -75,11 +75,11 @@ def _renames(layout: str, network: NetworkSection) -> Mapping[str, str]:
     if layout == "pytorch":
         return {"": ""}
     if layout == "torchvision":
-        return vgg.BACKBONE if network.backbone == "vgg16" else {"backbone": ""}
+        return torchvision_vgg.BACKBONE if network.backbone == "vgg16" else {"backbone": ""}
     if layout == "danet":
-        return {"backbone": "pretrained", **danet.HEAD}
-    stem = {ours: f"backbone.{theirs}" for ours, theirs in resnet.STEM_V1C.items()} if network.deep_stem else {}
-    return {"backbone": "backbone", **stem, **mmseg.HEAD}
+        return {"backbone": "pretrained", **danet_release.HEAD}
+    stem = torchvision_resnet.STEM_V1C if network.deep_stem else {}
+    return {"backbone": "backbone", **{ours: f"backbone.{theirs}" for ours, theirs in stem.items()}, **mmseg.HEAD}
 
 
 def _shaped(layout: str, array: np.ndarray) -> np.ndarray:

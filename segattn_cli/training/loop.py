@@ -399,7 +399,7 @@ class _Run:
     def _weights_loaded(self, match: Match) -> WeightsLoaded:
         file, naming = match.file, match.naming
         loaded = WeightsLoaded(
-            file.path, naming.layout, len(match.params), match.untouched, match.reset, match.unused
+            file.path, naming.layout, len(match.params), match.missing_parts, match.reset, match.unused
         )
         self.journal.write(loaded.kind, **asdict(loaded))
         return loaded

@@ -1,9 +1,8 @@
-"""Weights of other tools: files, names and shapes from elsewhere, made ours."""
+"""Weights of other tools: reading their files, and translating names and shapes into segattn's."""
 
 from segattn_cli.weights.importing import Imported, import_weights
 from segattn_cli.weights.layouts import LAYOUTS, naming_of
-from segattn_cli.weights.loading import weights_for
-from segattn_cli.weights.matching import Match, summary
+from segattn_cli.weights.matching import Match, summary, weights_for
 from segattn_cli.weights.reading import WeightsFile, read_weights
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""How names and shapes of parameters elsewhere translate into ours.
+"""Translation of other tools' parameter names and shapes into ours.
 
-Ours are in ``docs/networks.md``; arrays here are channels last. PyTorch keeps the weight of a convolution as
-``(C_out, C_in, kh, kw)``, which is ``(kh, kw, C_in, C_out)`` here, and a 1×1 convolution, ``(C_in, C_out)`` here,
-as ``(C_out, C_in, 1, 1)``.
+``docs/networks.md`` lists our names; our arrays are channels last. The weight of a convolution is
+``(C_out, C_in, kh, kw)`` in PyTorch and ``(kh, kw, C_in, C_out)`` here; that of a 1×1 convolution is
+``(C_out, C_in, 1, 1)`` there and ``(C_in, C_out)`` here.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from segattn_cli.config import described_config
 from segattn_cli.errors import ConfigError
 from segattn_cli.weights.tensors import FileError
 
-#: The keys of :class:`reference.networks.NetworkConfig` that decide which parameters a backbone has.
+#: The keys of :class:`reference.networks.Architecture` that decide which parameters a backbone has.
 BACKBONE_SETTINGS = ("backbone", "deep_stem", "stem_channels")
 Shape = tuple[int, ...]
-#: Gives the array of a file the form of ours: ``convert(ours, array, shape)``.
+#: Converts an array of a file to the layout of our parameter: ``convert(our_name, array, our_shape)``.
 Convert = Callable[[str, np.ndarray, Shape], np.ndarray]
 
 
 def from_pytorch(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
-    """PyTorch's ``array`` with the axes that a parameter of ``shape`` has; other sizes stay what they are.
+    """PyTorch's ``array`` with the axes in the order of our parameter, whose shape is ``shape``.
+
+    The sizes are not compared: an array of another size keeps it.
 
     >>> from_pytorch("conv", np.zeros((64, 3, 7, 7)), (7, 7, 3, 64)).shape
     (7, 7, 3, 64)
@@ -52,14 +54,14 @@ def to_pytorch(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Naming:
-    """The names in one file.
+    """The names in one file, and how they translate.
 
     Args:
-        layout: whose names they are: ``torchvision``, ``danet``, ``mmseg``, ``pytorch``, ``segattn``.
-        settings: what of :class:`reference.networks.NetworkConfig` the file itself tells.
-        renames: beginnings of our names and what stands there instead; the longest that fits counts.
-        convert: brings an array into our form.
-        notes: what a reader should know.
+        layout: the tool that uses these names: a key of :data:`segattn_cli.weights.layouts.LAYOUTS`.
+        settings: the fields of :class:`reference.networks.NetworkConfig` that follow from the file.
+        renames: beginnings of our names and what replaces them in the file; the longest match is used.
+        convert: converts an array to our layout.
+        notes: sentences about what the file does not contain, for the user.
     """
 
     layout: str
@@ -70,11 +72,11 @@ class Naming:
 
     @property
     def holds_network(self) -> bool:
-        """Whether there is a head, and with it a number of classes."""
+        """Whether the file holds a head, and with it a number of classes."""
         return "classes" in self.settings
 
     def theirs(self, ours: str) -> str | None:
-        """The file's name for our parameter, None where it has none.
+        """The file's name of our parameter; None where the tool has no such parameter.
 
         >>> naming = Naming("danet", {}, {"backbone": "pretrained", "head.position.reduce.conv": "head.conv5a.0"})
         >>> naming.theirs("backbone.bn1.bias"), naming.theirs("head.position.reduce.conv.weight")
@@ -88,36 +90,36 @@ class Naming:
         return None
 
 
-def checked_settings(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that a file says of its network, if they make one.
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a network, as a file's metadata describe them.
 
     Raises:
-        FileError: where they do not.
+        FileError: where no network has such settings.
 
     >>> checked_settings({"backbone": "resnet18", "scales": [1.0, 0.5]})
     {'backbone': 'resnet18', 'scales': (1.0, 0.5)}
     """
     try:
-        parts = {key: value for key, value in said.items() if key != "classes"}
+        parts = {key: value for key, value in settings.items() if key != "classes"}
         described_config({"network": parts})
-        if "backbone" not in parts or type(said.get("classes", 2)) is not int:
+        if "backbone" not in parts or type(settings.get("classes", 2)) is not int:
             raise ValueError("no backbone, or no number of classes")
     except (TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:
         raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def prefix_before(names: Iterable[str], ending: str) -> str | None:
-    """What stands before ``ending`` in the shortest name that ends so; wrappers such as DataParallel leave it.
+    """The prefix before ``ending`` in the shortest name with that ending; wrappers such as DataParallel add one.
 
     Raises:
-        FileError: for two that are equally short: nobody could tell which is meant.
+        FileError: for two prefixes of the same length, between which nothing decides.
 
     >>> prefix_before(["module.conv1.weight", "module.bn1.weight"], "conv1.weight")
     'module.'
     """
-    found = {name.removesuffix(ending) for name in names if name == ending or name.endswith(f".{ending}")}
-    shortest = sorted(prefix for prefix in found if len(prefix) == min(map(len, found)))
+    prefixes = {name.removesuffix(ending) for name in names if name == ending or name.endswith(f".{ending}")}
+    shortest = sorted(prefix for prefix in prefixes if len(prefix) == min(map(len, prefixes)))
     if len(shortest) > 1:
         raise FileError(f"holds several networks, {shortest[0]} and {shortest[1]}: save one of them alone")
     return shortest[0] if shortest else None

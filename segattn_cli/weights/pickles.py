@@ -1,8 +1,8 @@
 """The plain data in a pickle, read without running it.
 
-A pickle is a program for a stack machine that may call any function of any module; unpickling a file is running
-it. Here the same opcodes move values around and nothing else: what a pickle names is compared with a short list,
-dicts, lists and the tensors of PyTorch come out as plain data, and everything else is refused by its name.
+A pickle is a program for a stack machine that may call any function of any module; unpickling a file runs it. The
+machine here has the same opcodes but imports nothing: it compares each name with a short list, builds dicts, lists
+and PyTorch's tensors as plain data, and refuses all other names.
 
 The opcodes are those of https://docs.python.org/3/library/pickletools.html, the names those that
 ``torch.save`` writes.
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from segattn_cli.weights.tensors import FileError
 
-#: PyTorch's names for what a storage holds, and NumPy's; "bfloat16" is ours, NumPy has none.
+#: PyTorch's names of the dtypes of storages, and NumPy's; NumPy has no "bfloat16".
 STORAGES = {
     "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -25,14 +25,14 @@ STORAGES = {
 }  # fmt: skip
 
 _DTYPES = {*STORAGES.values(), "half", "float", "double", "short", "int", "long"}
-#: More than any tensor has: NumPy's limit is 64.
+#: Largest number of axes of a tensor; NumPy's limit is 64.
 MAX_DIMENSIONS = 32
 _MARK = object()
 
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Where tensors keep their numbers; the file has them elsewhere, under ``key``."""
+    """The numbers of one or more tensors, which are elsewhere in the file, under ``key``."""
 
     key: str
     dtype: str
@@ -41,7 +41,7 @@ class Storage:
 
 @dataclass(frozen=True, eq=False)
 class TensorView:
-    """Which elements of a storage make up a tensor."""
+    """The elements of a storage that make up a tensor."""
 
     storage: Storage
     offset: int
@@ -50,30 +50,30 @@ class TensorView:
 
 
 class Opaque:
-    """Something harmless that nobody needs here: a dtype, a scalar or an array of NumPy."""
+    """A harmless value that is not needed here: a dtype, a scalar or an array of NumPy."""
 
 
 class _Name(NamedTuple):
-    """What a pickle would import."""
+    """A function or class that a pickle refers to."""
 
     module: str
     name: str
 
 
 def read_pickle(file: BinaryIO) -> Any:
-    """The plain data in the pickle at the position of ``file``, which is left behind its end.
+    """The plain data in the pickle at the position of ``file``, which is then the position of the pickle's end.
 
-    Dicts (ordered ones, too) come out as dict, lists and sets as list, tensors as :class:`TensorView`.
+    Dicts, also ordered ones, are returned as dict, lists and sets as list, tensors as :class:`TensorView`.
 
     Raises:
-        FileError: for anything else, by its name, and for a damaged pickle.
+        FileError: for a damaged pickle, and for other values, which it names.
 
     >>> import collections, io, os, pickle
     >>> read_pickle(io.BytesIO(pickle.dumps(collections.OrderedDict(epoch=3, names=["road", "sky"]))))
     {'epoch': 3, 'names': ['road', 'sky']}
     >>> read_pickle(io.BytesIO(pickle.dumps(os.system)))
     Traceback (most recent call last):
-    segattn_cli.weights.tensors.FileError: holds 'posix.system', no plain data: save the state_dict alone
+    segattn_cli.weights.tensors.FileError: holds 'posix.system', which is no plain data: save the state_dict alone
     """
     machine = _Machine()
     try:
@@ -95,7 +95,7 @@ class _Machine:
         self.result: Any = None
 
     def step(self, opcode: str, argument: Any) -> None:
-        """One opcode; what it does to the stack is told by its name in :mod:`pickletools`."""
+        """Run one opcode; :mod:`pickletools` documents what each does to the stack."""
         self.steps += 1
         match opcode:
             case "PROTO" | "FRAME":
@@ -182,26 +182,26 @@ class _Machine:
         known = _Name(module, name)
         if known not in _CALLS and not (module == "torch" and (name in STORAGES or name in _DTYPES)):
             written = f"{module}.{name}"[:100]
-            raise FileError(f"holds {written!r}, no plain data: save the state_dict alone")
+            raise FileError(f"holds {written!r}, which is no plain data: save the state_dict alone")
         self.stack.append(known)
 
     def call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, _Name) or function not in _CALLS or type(arguments) is not tuple:
             raise ValueError("a call of what cannot be called")
-        # What was written once could be copied a million times: a file pays an opcode for each value that it holds.
+        # A value that is in the file once could be copied a million times; each honest value takes an opcode.
         self.copied += sum(len(argument) for argument in arguments if isinstance(argument, (list, tuple, dict)))
         if self.copied > self.steps:
             raise ValueError("more copies than content")
         self.stack.append(_CALLS[function](*arguments))
 
     def build(self, attributes: Any) -> None:
-        """Attributes of an object. Only PyTorch's own are met (``_metadata`` of a state dict), and none matters."""
+        """Discard the attributes of an object, such as ``_metadata`` of PyTorch's state dicts: none is needed."""
         if not isinstance(self.top(object), (dict, Opaque, TensorView)):
             raise ValueError("attributes of something that has none")
 
 
 def _storage(reference: Any) -> Storage:
-    """What ``torch.save`` keeps out of the pickle and refers to."""
+    """A reference to a storage, which ``torch.save`` writes outside the pickle."""
     match reference:
         case ("storage", _Name("torch", kind), str(key), str(), int(size), *view) if kind in STORAGES and size >= 0:
             if view not in ([], [None]):
@@ -211,7 +211,7 @@ def _storage(reference: Any) -> Storage:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorView:
-    """``torch._utils._rebuild_tensor_v2``; the arguments left out are about gradients."""
+    """``torch._utils._rebuild_tensor_v2``; the other arguments concern gradients."""
     if not isinstance(storage, Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise ValueError("a tensor that is not made of a storage, an offset, a shape and strides")
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
@@ -229,14 +229,14 @@ def _parameter(data: Any, *_: Any) -> TensorView:
 
 
 def _dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
-    """Keys are plain: the hash of a tuple of tuples of tuples … would not come back."""
+    """A dict whose keys are plain: hashing deeply nested tuples would exhaust the stack."""
     items = dict.items(pairs) if isinstance(pairs, dict) else pairs
-    made = {}
+    result = {}
     for key, value in items:
         if not isinstance(key, (str, bytes, int, type(None))):
             raise ValueError(f"a {type(key).__name__} as the key of a dict")
-        made[key] = value
-    return made
+        result[key] = value
+    return result
 
 
 def _list(items: Any = ()) -> list[Any]:
@@ -249,7 +249,7 @@ def _opaque(*_: Any) -> Opaque:
     return Opaque()
 
 
-#: All that a pickle may call, and what it gets instead.
+#: The functions that a pickle may call, and what is called instead.
 _CALLS: dict[_Name, Callable[..., Any]] = {
     _Name("torch._utils", "_rebuild_tensor"): _tensor,
     _Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
@@ -278,7 +278,7 @@ _VALUES = {
     "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES",
     "BINBYTES8",
 }  # fmt: skip
-#: Opcodes that make something new of nothing.
+#: Opcodes that push a new value.
 _NEW: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "MARK": lambda: _MARK,
     "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list, "EMPTY_TUPLE": tuple,

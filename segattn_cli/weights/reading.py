@@ -1,4 +1,4 @@
-"""Any file of weights, as named tensors."""
+"""Reading files of weights: safetensors, ``.npz`` and what ``torch.save`` wrote."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.errors import CheckpointError
-from segattn_cli.weights.tensors import FileError, Tensor
+from segattn_cli.weights.tensors import FileError, Tensor, errors_of, stored_dtype
 from segattn_cli.weights.torch_save import read_legacy, read_zip
 
-#: Where training scripts put the state dict of their network.
+#: Keys under which training scripts save the state dict of their network.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "module")
-#: What an .npz file may unpack to, as a multiple of its own size: weights hardly compress.
+#: Largest size of an unpacked .npz file, as a multiple of its own: weights hardly compress.
 EXPANSION = 20
-LONGEST_NAME = 200
-
-
-#: What the readers of the standard library and NumPy raise for bytes that are not what they seem.
+LONGEST_NAME = 200  # letters
+#: Errors that the readers of the standard library and of NumPy raise for damaged files.
 DAMAGE = (
     OSError, EOFError, ValueError, OverflowError, RuntimeError, NotImplementedError, struct.error, zlib.error,
     zipfile.BadZipFile,
@@ -33,13 +31,18 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file of weights holds."""
+    """The content of a file of weights.
+
+    Args:
+        kind: ``safetensors``, ``npz``, ``PyTorch`` or ``PyTorch (before 1.6)``.
+        wrapper: the keys under which the tensors are, such as ``state_dict``; empty where they are at the top.
+        extra: other entries: plain data of a PyTorch file, the metadata of a safetensors file.
+    """
 
     path: Path
-    kind: str  # "safetensors", "npz", "PyTorch" or "PyTorch (before 1.6)"
+    kind: str
     tensors: dict[str, Tensor]
-    wrapper: str = ""  # where the tensors were found: "state_dict", or "" for the top
-    #: What else stands beside them: plain data of a PyTorch file, the strings of a safetensors file.
+    wrapper: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,40 +51,33 @@ class WeightsFile:
 
 
 def read_weights(path: Path | str) -> WeightsFile:
-    """Read ``.safetensors``, ``.npz`` or what ``torch.save`` wrote, known by its content and not by its name.
+    """Read ``.safetensors``, ``.npz`` or what ``torch.save`` wrote; the content decides, not the file's name.
 
-    Nothing in a file is executed, and what it takes in memory is bounded by its size. Raises
-    :class:`CheckpointError`, in one sentence, for whatever is missing, damaged, hostile or of another kind.
+    Nothing in a file is executed, and the memory that it takes is bounded by its size. Raises
+    :class:`CheckpointError` for a file that is missing, damaged, malicious or of another kind.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} is a folder or a device: give a file of weights.")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-        return _named_well(_read(path, head))
-    except FileNotFoundError:
-        raise CheckpointError(f"There is no file {path}.") from None
-    except FileError as error:
-        raise CheckpointError(f"{path} {error}.") from None
-    except MemoryError:
-        raise CheckpointError(f"{path} does not fit into memory.") from None
-    except DAMAGE as error:
-        what = FileError(str(error)[:200] or "it ends early")
-        raise CheckpointError(f"{path} is damaged, or cannot be read: {what}.") from None
-
-
-def _named_well(file: WeightsFile) -> WeightsFile:
-    if not file.tensors:
-        raise FileError("holds no tensors")
-    for name in file.tensors:
-        if not name.isprintable() or len(name) > LONGEST_NAME:
-            raise FileError(f"has a tensor with a name that no layer has: {name[:60]}")
+    with errors_of(path):
+        try:
+            file = _read(path)
+        except FileNotFoundError:
+            raise CheckpointError(f"There is no file {path}.") from None
+        except DAMAGE as error:
+            raise FileError(f"is damaged, or cannot be read: {str(error)[:200] or 'it ends early'}") from None
+        if not file.tensors:
+            raise FileError("holds no tensors")
+        for name in file.tensors:
+            if not name.isprintable() or len(name) > LONGEST_NAME:
+                raise FileError(f"has a tensor with a name that no layer has: {name[:60]}")
     return file
 
 
-def _read(path: Path, head: bytes) -> WeightsFile:
-    if head[8:9] == b"{":  # before the others: the length of a header may begin with any byte
+def _read(path: Path) -> WeightsFile:
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[8:9] == b"{":  # tested first: the length of safetensors' header may begin with any byte
         return _safetensors(path)
     if head[:2] == b"PK":
         with zipfile.ZipFile(path) as archive:
@@ -100,25 +96,25 @@ def _safetensors(path: Path) -> WeightsFile:
     try:
         with safe_open(path, framework="numpy") as file:
             extra = file.metadata() or {}
-        found = deserialize(path.read_bytes())
+        entries = deserialize(path.read_bytes())
     except SafetensorError as error:
         raise FileError(f"is a damaged safetensors file ({str(error)[:200]})") from None
-    return WeightsFile(path, "safetensors", {name: _plain(name, each) for name, each in sorted(found)}, extra=extra)
+    tensors = {name: _tensor(name, entry) for name, entry in sorted(entries)}
+    return WeightsFile(path, "safetensors", tensors, extra=extra)
 
 
-#: The dtypes of safetensors, and their names here.
+#: safetensors' names of dtypes, and ours.
 _DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 
 
-def _plain(name: str, stored: Mapping[str, Any]) -> Tensor:
-    dtype = _DTYPES.get(stored["dtype"])
+def _tensor(name: str, entry: Mapping[str, Any]) -> Tensor:
+    dtype = _DTYPES.get(entry["dtype"])
     if dtype is None:
-        raise FileError(f"holds {name} as {stored['dtype']}, which weights for training are not kept in")
-    values = np.frombuffer(stored["data"], "uint16" if dtype == "bfloat16" else dtype)
-    return Tensor(values.reshape(stored["shape"]), dtype)
+        raise FileError(f"holds {name} as {entry['dtype']}, a dtype that weights for training do not have")
+    return Tensor(np.frombuffer(entry["data"], stored_dtype(dtype)).reshape(entry["shape"]), dtype)
 
 
 def _npz(path: Path) -> WeightsFile:
@@ -126,22 +122,22 @@ def _npz(path: Path) -> WeightsFile:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-            raise FileError("is packed in a way that NumPy does not use")
+            raise FileError("is compressed by a method that NumPy does not use")
         if sum(entry.file_size for entry in entries) > EXPANSION * path.stat().st_size:
-            raise FileError(f"would unpack to more than {EXPANSION} times its size, as no weights do")
+            raise FileError(f"would unpack to more than {EXPANSION} times its size, which no weights do")
         for entry in entries:
             tensors[entry.filename.removesuffix(".npy")] = _npy(entry.filename, archive.read(entry))
     return WeightsFile(path, "npz", tensors)
 
 
 def _npy(name: str, data: bytes) -> Tensor:
-    """An array in NumPy's own format; objects, which would be pickled, are refused."""
+    """An array in NumPy's format; arrays of objects, which are pickled, are refused."""
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran_order, dtype = read_header(file)
     if dtype.kind not in "fiub":
-        raise FileError(f"holds {name} as {dtype}, which are no numbers")
+        raise FileError(f"holds {name} as {dtype}, which is no type of numbers")
     content = data[file.tell() :]
     if len(content) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
         raise FileError(f"says that {name} has the shape {shape}, but it has {len(content)} bytes")
@@ -150,7 +146,7 @@ def _npy(name: str, data: bytes) -> Tensor:
 
 
 def _state_dict(path: Path, kind: str, content: Any) -> WeightsFile:
-    """The dict of tensors in ``content``, under whatever wrapper."""
+    """The dict of tensors in ``content``, under up to three wrappers."""
     wrapper: list[str] = []
     extra: dict[str, Any] = {}
     while isinstance(content, dict) and len(wrapper) < 3:

@@ -1,4 +1,4 @@
-"""mmsegmentation's DANet: the stem V1c (32, 32, 64) or a plain one, and an auxiliary head on layer3.
+"""mmsegmentation's DANet: ResNet's stem or V1c (32, 32, 64), and an auxiliary head on layer3.
 
 Names: https://github.com/open-mmlab/mmsegmentation, mmseg/models/decode_heads/da_head.py.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from segattn_cli.weights.layouts import resnet
+from segattn_cli.weights.layouts import torchvision_resnet
 from segattn_cli.weights.names import Naming, prefix_before
 from segattn_cli.weights.reading import WeightsFile
 from segattn_cli.weights.tensors import FileError
@@ -36,28 +36,28 @@ HEAD = {
 
 
 def recognise(file: WeightsFile) -> Naming | None:
-    """The names of a DANet of mmsegmentation."""
+    """Recognise the names of a DANet of mmsegmentation."""
     prefix = prefix_before(file.tensors, "decode_head.pam.query_project.weight")
     if prefix is None or f"{prefix}decode_head.conv_seg.weight" not in file.tensors:
         return None
-    found = resnet.settings(file.tensors, f"{prefix}backbone.")
-    if found["backbone"] in ("resnet18", "resnet34"):
+    backbone = torchvision_resnet.settings(file.tensors, f"{prefix}backbone.")
+    if backbone["backbone"] in ("resnet18", "resnet34"):
         raise FileError(
-            f"has mmsegmentation's {found['backbone']}, which dilates the first convolution of each block alone: "
-            "there is no such backbone here"
+            f"has mmsegmentation's {backbone['backbone']}, which dilates the first convolution of a block only: "
+            "segattn has no such backbone"
         )
     channels = file.tensors[f"{prefix}decode_head.pam.query_project.weight"].shape[1]
     settings: dict[str, Any] = {
-        **found,
+        **backbone,
         "head": "dual", "head_channels": channels, "channel_form": "released", "align_corners": False,
         "output_stride": 8, "auxiliary_head": f"{prefix}auxiliary_head.conv_seg.weight" in file.tensors,
         "classes": file.tensors[f"{prefix}decode_head.conv_seg.weight"].shape[0],
     }  # fmt: skip
     renames = {ours: prefix + theirs for ours, theirs in HEAD.items()}
-    renames |= resnet.renames(file.tensors, f"{prefix}backbone.")
+    renames |= torchvision_resnet.renames(file.tensors, f"{prefix}backbone.")
     notes = (
         "mmsegmentation normalises in units of 0–255, by mean 123.675, 116.28, 103.53 and deviation 58.395, 57.12, "
-        "57.375: the same as ImageNet's in [0, 1], which is what pictures are normalised by here.",
+        "57.375: the same as ImageNet's in [0, 1], by which segattn normalises images.",
         "align_corners is false, as in all its configurations but those for 769×769: change it with "
         "--set network.align_corners=true.",
     )

@@ -120,7 +120,7 @@ def test_show_of_names_that_nobody_knows(cli: Any, tmp_path: Path) -> None:
     result = cli("weights", "show", path)
     assert result.code == 0
     assert "blocks" in result.out
-    assert "not in a layout that is known" in result.err
+    assert "not of a known layout" in result.err
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_backbone_goes_to_torchvision_and_back(tmp_path: Path) -> None:
         assert {name for name in before if name.startswith("backbone.")} == set(imported.arrays)
 
 
-def test_a_foreign_danet_says_what_no_tensor_tells(tmp_path: Path) -> None:
+def test_a_foreign_danet_notes_the_settings_that_the_file_does_not_contain(tmp_path: Path) -> None:
     path = without_metadata(exported(tmp_path, {"backbone": "resnet34", "head": "dual"}, "danet"))
     imported = import_weights(path)
     config = imported.metadata["config"]["network"]
@@ -104,7 +104,7 @@ def test_classes_by_name_by_file_and_by_number(tmp_path: Path) -> None:
     named = import_weights(path, names=str(tmp_path / "classes.txt")).metadata
     assert named["classes"] == ["cat", "dog", "mouse"]
     assert named["palette"][1] == [1, 2, 3]
-    with pytest.raises(UsageError, match="tells 3 classes apart, and camvid has 11"):
+    with pytest.raises(UsageError, match="has 3 classes, and camvid has 11"):
         import_weights(path, names="camvid")
     with pytest.raises(UsageError, match="is neither"):
         import_weights(path, names="nothing")
@@ -135,9 +135,9 @@ def test_a_network_gives_what_another_can_use(tmp_path: Path) -> None:
     whole = matched(danet, **DUAL)
     assert (whole.missing, whole.reset) == ((), ())
     assert matched(danet, 5, **DUAL).reset == tuple(name for name in whole.params if "classifier" in name)
-    assert matched(danet, **DUAL, scales=(1.0, 0.5)).untouched == ("scale_attention",)
+    assert matched(danet, **DUAL, scales=(1.0, 0.5)).missing_parts == ("scale_attention",)
     plain = matched(danet, backbone="resnet18", head="fcn")
-    assert plain.untouched == ("head.classifier", "head.reduce")
+    assert plain.missing_parts == ("head.classifier", "head.reduce")
     branch = matched(danet, backbone="resnet18", head="position")
     assert branch.missing == ()
     of_the_branch = whole.params["head.position.classifier.bias"]
@@ -165,12 +165,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("head.conv51.1.weight", np.ones(64, np.float32), "does not fit"),
         ("pretrained.layer4.2.conv1.weight", np.ones(3, np.float32), "is none of resnet18"),
         ("head.sa.query_conv.weight", np.ones(3, np.float32), "the names of danet, but not the shapes"),
-        ("head.conv8.1.weight", np.ones((1, 128, 1, 1), np.float32), "tells 1 classes apart"),
+        ("head.conv8.1.weight", np.ones((1, 128, 1, 1), np.float32), "has 1 classes, and a mask can hold"),
         ("head.conv51.0.weight", np.array(1, np.float32), "does not fit"),
         ("head.conv8.1.bias", np.ones((0, 3), np.float32), "a tensor without numbers, head.conv8.1.bias"),
         ("head.conv51.1.running_var", np.full(128, -1, np.float32), "a negative variance"),
         ("pretrained.layer2.0.se.fc1.weight", np.ones(3, np.float32), "whose blocks hold se"),
-        ("pretrained.layer2.0.downsample.2.weight", np.ones(3, np.float32), "which pool before they project"),
+        ("pretrained.layer2.0.downsample.2.weight", np.ones(3, np.float32), "shortcuts pool before they project"),
         ("pretrained.layer1.0.conv2.weight", np.ones((128, 64, 3, 3), np.float32), "another width"),
     ],
 )
@@ -191,7 +191,7 @@ def test_prefixes_are_looked_through(tmp_path: Path) -> None:
 def test_unknown_names_and_wrong_layouts(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(save({"blocks.0.attn.qkv.weight": np.ones(3, np.float32)}))
-    with pytest.raises(CheckpointError, match=r"not in a layout that is known .*blocks.0.attn"):
+    with pytest.raises(CheckpointError, match=r"not of a known layout .*blocks.0.attn"):
         import_weights(path)
     with pytest.raises(CheckpointError, match="not those of mmseg"):
         import_weights(exported(tmp_path, DUAL, "danet"), layout="mmseg")
@@ -229,7 +229,7 @@ def test_a_head_that_is_not_there_is_no_network(tmp_path: Path) -> None:
     for arguments in ({"names": "voc"}, {"settings": ["network.head=fcn"]}, {"reset_classes": True}):
         with pytest.raises(UsageError, match="are for a network"):
             import_weights(danet, kind="backbone", **arguments)
-    with pytest.raises(UsageError, match="tells what the network is"):
+    with pytest.raises(UsageError, match="takes settings of the network here"):
         import_weights(danet, settings=["training.epochs=3"])
     assert import_weights(exported(tmp_path, DUAL, "torchvision")).kind == "backbone"
 
@@ -300,7 +300,7 @@ def test_our_own_checkpoints_can_be_started_from(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "backbone.safetensors", imported.arrays, imported.metadata)
     with pytest.raises(CheckpointError, match="holds a backbone and no whole network"):
         open_model(tmp_path / "backbone.safetensors")
-    assert matched(tmp_path / "backbone.safetensors", **DUAL).untouched == (
+    assert matched(tmp_path / "backbone.safetensors", **DUAL).missing_parts == (
         "head.channel", "head.classifier", "head.position",
     )  # fmt: skip
 
@@ -323,7 +323,7 @@ def test_the_fully_connected_layers_of_vgg(tmp_path: Path, rng: np.random.Genera
     thinner = matched(path, backbone="vgg16", head="largefov", head_channels=13)
     assert thinner.params["head.fc7.weight"].shape == (1, 1, 13, 13)
     found = matched(path, backbone="vgg16", head="largefov", head_channels=16)
-    assert found.untouched == ("head.fc8",)
+    assert found.missing_parts == ("head.fc8",)
     weight = found.params["head.fc6.weight"]
     assert weight[1, 2, 5, 3] == np.float32(fc6[12, 5 * 49 + 3 * 7 + 6])  # unit 12, channel 5, row 3, column 6
     assert found.params["head.fc7.weight"][0, 0, 2, 3] == np.float32(fc7[12, 8])

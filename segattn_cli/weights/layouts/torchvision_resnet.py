@@ -1,4 +1,4 @@
-"""torchvision's ResNets, plain or with a deep stem, under any prefix. Ours are the same behind ``backbone.``.
+"""torchvision's ResNets, also with a deep stem, under any prefix. Our names are the same after ``backbone.``.
 
 Names: https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py; for the deep stem
 https://github.com/zhanghang1989/PyTorch-Encoding (``conv1.0`` to ``conv1.6`` and ``bn1``) and mmsegmentation's
@@ -22,7 +22,7 @@ STEM_V1C = {
 
 
 def recognise(file: WeightsFile) -> Naming | None:
-    """The names of a ResNet, whatever else is in the file."""
+    """Recognise the names of a ResNet, whatever else is in the file."""
     prefix = prefix_before(file.tensors, "layer1.0.conv1.weight")
     if prefix is None:
         return None
@@ -30,16 +30,16 @@ def recognise(file: WeightsFile) -> Naming | None:
 
 
 def renames(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, str]:
-    """Our names of the backbone, and those behind ``prefix``."""
+    """Beginnings of our names of the backbone, and what replaces them after ``prefix``."""
     v1c = STEM_V1C if f"{prefix}stem.0.weight" in tensors else {}
     return {"backbone": prefix.removesuffix(".")} | {ours: prefix + theirs for ours, theirs in v1c.items()}
 
 
 def settings(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
-    """Which ResNet it is that stands behind ``prefix``.
+    """The settings of the ResNet whose names begin with ``prefix``.
 
     Raises:
-        FileError: for depths and widths that :mod:`reference.networks.resnet` does not have.
+        FileError: for a ResNet that :mod:`reference.networks.resnet` does not have.
     """
     counts = tuple(_blocks(tensors, f"{prefix}layer{stage}.") for stage in (1, 2, 3, 4))
     bottleneck = f"{prefix}layer1.0.conv3.weight" in tensors
@@ -49,20 +49,19 @@ def settings(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     kind = "bottlenecks" if bottleneck else "basic blocks"
     if not names:
         raise FileError(f"has a ResNet of {counts} {kind}, which is none of {', '.join(DEPTHS)}")
-    inside = [name.removeprefix(prefix).split(".")[2] for name in tensors if name.startswith(f"{prefix}layer")]
-    strange = sorted(set(inside) - {"conv1", "conv2", "conv3", "bn1", "bn2", "bn3", "downsample"})
+    layers = [name.removeprefix(prefix).split(".")[2] for name in tensors if name.startswith(f"{prefix}layer")]
+    strange = sorted(set(layers) - {"conv1", "conv2", "conv3", "bn1", "bn2", "bn3", "downsample"})
     if strange:
-        raise FileError(f"has a ResNet whose blocks hold {strange[0]}: there is none here")
+        raise FileError(f"has a ResNet whose blocks hold {strange[0]}: segattn has no such network")
     if any(name.endswith("downsample.2.weight") for name in tensors if name.startswith(f"{prefix}layer")):
-        raise FileError("has a ResNet-D, with shortcuts which pool before they project: there is none here")
+        raise FileError("has a ResNet-D, whose shortcuts pool before they project: segattn has no such network")
     width = tensors[f"{prefix}layer1.0.conv2.weight"].shape if f"{prefix}layer1.0.conv2.weight" in tensors else ()
     if width != (64, 64, 3, 3):
         raise FileError(f"has a {names[0]} of another width: layer1.0.conv2.weight is {width}, not (64, 64, 3, 3)")
-    found: dict[str, Any] = {"backbone": names[0]}
     for first in (f"{prefix}conv1.0.weight", f"{prefix}stem.0.weight"):
         if first in tensors:
-            found |= {"deep_stem": True, "stem_channels": tensors[first].shape[0]}
-    return found
+            return {"backbone": names[0], "deep_stem": True, "stem_channels": tensors[first].shape[0]}
+    return {"backbone": names[0]}
 
 
 def _blocks(tensors: Mapping[str, Tensor], stage: str) -> int:

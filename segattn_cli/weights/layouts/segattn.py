@@ -1,4 +1,4 @@
-"""Our own safetensors: a run's checkpoint, or what ``segattn weights import`` wrote."""
+"""segattn's own safetensors: a run's checkpoint, or what ``segattn weights import`` wrote."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from segattn_cli.weights.tensors import FileError
 
 
 def recognise(file: WeightsFile) -> Naming | None:
-    """Our own names and arrays; of a run that keeps an average of its weights, the average."""
+    """Recognise our own names; of a run that averages its weights, the average is taken."""
     if KEY not in file.extra:
         return None
     try:
         metadata = json.loads(file.extra[KEY])
-        described = metadata.get("weights") or metadata["config"]["network"]
-        said: dict[str, Any] = {key: value for key, value in described.items() if key != "weights"}
+        network = metadata.get("weights") or metadata["config"]["network"]
+        stored: dict[str, Any] = {key: value for key, value in network.items() if key != "weights"}
         if "classes" in metadata:
-            said["classes"] = len(metadata["classes"])
+            stored["classes"] = len(metadata["classes"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(f"does not describe its network as this segattn expects ({str(error)[:100]})") from None
-    settings = checked_settings(said)
+    settings = checked_settings(stored)
     averaged = any(name.startswith(EMA) for name in file.tensors)
-    return Naming("segattn", settings, {"": EMA.removesuffix(".") if averaged else ""}, _as_it_is)
+    return Naming("segattn", settings, {"": EMA.removesuffix(".") if averaged else ""}, _unchanged)
 
 
-def _as_it_is(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
+def _unchanged(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
     return array
 
 
 def is_training_state(theirs: str, naming: Naming) -> bool:
-    """Whether an array is of the optimiser, or of the weights beside their average.
+    """Whether an array belongs to the optimiser, or to the weights beside their average.
 
     >>> is_training_state("momentum.backbone.conv1.weight", Naming("segattn", {}, {"": ""}))
     True

@@ -1,13 +1,13 @@
-"""The checkpoints of DANet's authors (junfu1115/DANet, 2018).
+"""Checkpoints of DANet's authors (junfu1115/DANet, 2018).
 
-Their command used multi-grid dilations (4, 8, 16) and ``align_corners=True``, which no tensor tells.
+Their command used multi-grid dilations (4, 8, 16) and ``align_corners=True``, which the file does not contain.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from segattn_cli.weights.layouts import resnet
+from segattn_cli.weights.layouts import torchvision_resnet
 from segattn_cli.weights.names import Naming, prefix_before
 from segattn_cli.weights.reading import WeightsFile
 
@@ -32,13 +32,13 @@ HEAD = {
 
 
 def recognise(file: WeightsFile) -> Naming | None:
-    """The names of a DANet as its authors saved it."""
+    """Recognise the names of a DANet that its authors saved."""
     prefix = prefix_before(file.tensors, "head.sa.query_conv.weight")
     if prefix is None or f"{prefix}head.conv8.1.weight" not in file.tensors:
         return None
     channels = file.tensors[f"{prefix}head.sa.query_conv.weight"].shape[1]
     settings: dict[str, Any] = {
-        **resnet.settings(file.tensors, f"{prefix}pretrained."),
+        **torchvision_resnet.settings(file.tensors, f"{prefix}pretrained."),
         "head": "dual", "head_channels": channels, "channel_form": "released", "align_corners": True,
         "output_stride": 8, "classes": file.tensors[f"{prefix}head.conv8.1.weight"].shape[0],
     }  # fmt: skip
@@ -47,9 +47,9 @@ def recognise(file: WeightsFile) -> Naming | None:
         settings["multi_grid"] = (4, 8, 16)
         assumed, example = "Multi-grid dilations (4, 8, 16) and align_corners are", "multi_grid=none"
     renames = {ours: prefix + theirs for ours, theirs in HEAD.items()}
-    renames |= resnet.renames(file.tensors, f"{prefix}pretrained.")
+    renames |= torchvision_resnet.renames(file.tensors, f"{prefix}pretrained.")
     note = (
-        f"{assumed} what the authors' command says; where the network was trained otherwise, change that, as by "
+        f"{assumed} set as in the authors' command: for a network that was trained otherwise, change that, as with "
         f"--set network.{example}."
     )
     return Naming("danet", settings, renames, notes=(note,))

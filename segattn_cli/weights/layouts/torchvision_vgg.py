@@ -2,7 +2,7 @@
 
 Names: https://github.com/pytorch/vision/blob/main/torchvision/models/vgg.py. The decimation is that of DeepLab
 (Chen et al., ICLR 2015, section 3.1, and PAMI 2018): of the 7×7 positions that fc6 sees, every third in each
-direction is kept, of the 4096 units of fc6 and fc7 as many, evenly spaced, as the head has channels.
+direction is taken, and of the 4096 units of fc6 and fc7 as many, evenly spaced, as the head has channels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _WINDOW = 7  # fc6 sees 7×7 pixels of pool5
 
 
 def recognise(file: WeightsFile) -> Naming | None:
-    """The names of a VGG-16 without batch norm."""
+    """Recognise the names of a VGG-16 without batch norm."""
     prefix = prefix_before(file.tensors, "features.0.weight")
     if prefix is None:
         return None
-    found = [n for n in range(64) if f"{prefix}features.{n}.weight" in file.tensors]
-    if tuple(found) != _POSITIONS:
+    positions = [n for n in range(64) if f"{prefix}features.{n}.weight" in file.tensors]
+    if tuple(positions) != _POSITIONS:
         raise FileError("has a VGG that is not VGG-16 without batch norm (torchvision's vgg16)")
     renames = {ours: prefix + theirs for ours, theirs in BACKBONE.items()}
     renames |= {"head.fc6": f"{prefix}classifier.0", "head.fc7": f"{prefix}classifier.3"}
@@ -40,7 +40,7 @@ def recognise(file: WeightsFile) -> Naming | None:
 
 
 def decimated(ours: str, array: np.ndarray, shape: Shape) -> np.ndarray:
-    """fc6 and fc7 thinned out to ``shape``; everything else as it is.
+    """fc6 and fc7 decimated to ``shape``; other arrays as they are.
 
     >>> array = np.arange(8 * 2 * 49.0).reshape(8, 2 * 49)  # 8 units that see 7×7 pixels of 2 channels
     >>> fc6 = decimated("head.fc6.weight", array, (3, 3, 2, 4))
