@@ -28,7 +28,7 @@ SHOWN_CLASSES = 20
 #: How many sizes of pictures a split's row mentions.
 SHOWN_SIZES = 3
 #: Splits that consist of others: checked only on demand, for their pictures would be read twice.
-UNIONS = ("trainval", "all")
+UNIONS = ("trainval", "all", "default")
 
 app = typer.Typer(help="Draw pictures to try things on; check and fetch data sets.", no_args_is_help=True)
 app.command()(download)
@@ -148,7 +148,7 @@ def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[Spli
     errors: dict[str, DataError] = {}
     for split in splits:
         try:
-            opened[split] = open_dataset(source, format=format, split=split)
+            opened[split] = open_dataset(source, format=format, split=split, partial=True)
         except DataError as error:
             errors[split] = error
     dataset = next(iter(opened.values()), None)
@@ -262,12 +262,18 @@ def _percent(pixels: np.ndarray) -> list[str]:
 
 def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: SplitReport) -> list[str]:
     """What a training survives, but hardly anybody wants."""
+    from segattn_cli.data.listing import summarise_left_out
+
     found = [
         f"Void everywhere: {report.wholly_void} of the {report.pictures} pictures of {report.split}."
         for report in reports
         if report.wholly_void
     ]
     found += [f"{report.split}: {mistake}" for report in reports for mistake in report.mistakes]
+    clauses = {report.split: "; ".join(summarise_left_out(report.left_out)) for report in reports}
+    if len(set(clauses.values())) == 1 < len(clauses):  # the splits lie in the same folders
+        clauses = {"every split": next(iter(clauses.values()))}
+    found += [f"{split}: left out are {clause}." for split, clause in clauses.items() if clause]
     if dataset is not None and len(trained.pixels):
         counts = zip(dataset.classes, trained.class_pixels, strict=True)
         absent = [name for name, count in counts if not count]

@@ -13,7 +13,7 @@ import typer
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.options import Run
 from segattn_cli.commands.shared.output_paths import require_empty, require_untouched, require_writable
-from segattn_cli.commands.shared.terminal import complain, say
+from segattn_cli.commands.shared.terminal import complain, remark_left_out, say
 from segattn_cli.errors import ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def explain(
         require_empty(png, option="--png", force=force)
     _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
-    found = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    found, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    remark_left_out(left_out)
     read = [run, *(each.source for each in found if isinstance(each.source, Path))]
     require_untouched([path for path in (out, npz) if path is not None], read)
     ops = get_backend(backend)

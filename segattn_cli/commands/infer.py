@@ -180,7 +180,7 @@ def infer(
         raise UsageError("--fps is for the --video that is made of pictures: a video keeps its own.")
     if watch is None and not inputs:
         raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
-    found = find_inputs(inputs or [], out, sys.stdin.buffer)
+    found, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
     pictures = [each for each in found if not is_video(each.source)]
     videos = [each for each in found if is_video(each.source)]
     if (videos or video) and (submission or set(asked) - {"overlay"}):
@@ -200,13 +200,16 @@ def infer(
     outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
     places = {kind: output.naming for kind, output in outputs.items()}
     tally = Tally(as_json)
+    tally.leave_out(left_out)
     how = {"resume": resume, "force": force}
     if watch is not None:
         require_watchable(watch, out)
         require_empty(out, force=force, resume=resume)
         remark(f"Watching {watch}; Ctrl-C ends it.")
         with asked_to_stop("picture") as should_stop:
-            coming = watched_jobs(watch, out, places, should_stop, resume=resume)
+            coming = watched_jobs(
+                watch, out, places, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
+            )
             for event in segment(predictor, coming, outputs, model, confidence=as_json):
                 tally.show(event)
     else:

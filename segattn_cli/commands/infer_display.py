@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segattn_cli.commands.shared.terminal import complain
+from segattn_cli.commands.shared.terminal import complain, remark_left_out
 from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
+    from segattn_cli.data.listing import LeftOut
     from segattn_cli.prediction.annotate import FrameDone, VideoDone
     from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
 
@@ -27,6 +29,13 @@ class Tally:
         self.as_json = as_json
         self.counts = {"segmented": 0, "skipped": 0, "failed": 0}
         self.broken = False  # whether a video ended before its time
+        self.left_out: dict[str, list[str]] = {}  # paths by reason
+
+    def leave_out(self, left_out: Sequence[LeftOut]) -> None:
+        """Say what of the inputs' folders is not taken."""
+        remark_left_out(left_out)
+        for path, reason in left_out:
+            self.left_out.setdefault(reason, []).append(str(path))
 
     def show(self, event: ImageDone | InputSkipped | InputFailed | FrameDone | VideoDone) -> None:
         from segattn_cli.prediction.annotate import VideoDone
@@ -72,7 +81,8 @@ class Tally:
     def finish(self, checkpoint: Path, backend: str) -> None:
         """The last line, and the exit code where something failed."""
         if self.as_json:
-            print(json.dumps({"summary": {**self.counts, "checkpoint": str(checkpoint), "backend": backend}}))
+            summary = {"checkpoint": str(checkpoint), "backend": backend, "left_out": self.left_out}
+            print(json.dumps({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
             print(said or "nothing came", file=sys.stderr)

@@ -76,7 +76,7 @@ def _preset(name: str) -> dict[str, Any]:
 
 def _file(path: Path, preset: str | None) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         near = nearest(str(path), PRESETS)
         raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{near}.") from None

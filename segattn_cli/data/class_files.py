@@ -124,8 +124,11 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
     return ClassList(source, names, palette, values, colours)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, errors: str = "strict") -> str:
     """The text of a list in UTF-8 or, by its byte order mark, UTF-16; without the mark.
+
+    Args:
+        errors: ``"surrogateescape"`` keeps bytes that are not UTF-8, as Python does in the names of files.
 
     Raises:
         DataError: where the file is missing, cannot be read, or is in another encoding.
@@ -140,7 +143,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return data.decode(encoding)
+        return data.decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not text in UTF-8 (byte {error.start} is {data[error.start]:#04x}): save it as UTF-8."

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from segattn_cli.data.class_files import ClassList
-from segattn_cli.data.images import SUFFIXES, Decoded, decode_image, resize_image, resize_label
+from segattn_cli.data.images import Decoded, decode_image, resize_image, resize_label
+from segattn_cli.data.listing import NO_IMAGE, REPEATED, LeftOut, Listing
+from segattn_cli.data.lists import Row
 from segattn_cli.data.masks import IGNORE_LABEL, read_mask
 from segattn_cli.errors import DataError
+
+#: What tools write behind the name of an image for its mask; nothing, first of all.
+MASK_ENDINGS = ("", "_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_gt", "_L")
 
 
 class Sample(NamedTuple):
@@ -52,6 +58,24 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Files:
+    """What a split consists of on disk, and what of it cannot be taken."""
+
+    pairs: tuple[Pair, ...]
+    missing: tuple[str, ...] = ()  # a sentence for each image without a mask and each row that names no file
+    left_out: tuple[LeftOut, ...] = ()
+
+    def require_complete(self) -> None:
+        """Raise :class:`DataError` for the first thing that is missing; its notes name the others."""
+        if not self.missing:
+            return
+        error = DataError(self.missing[0])
+        for sentence in self.missing[1:]:
+            error.add_note(sentence)
+        raise error
+
+
+@dataclass(frozen=True)
 class FileDataset:
     """A split that consists of pairs of files; layouts differ in how they find them.
 
@@ -64,9 +88,13 @@ class FileDataset:
     format: str
     split: str
     class_list: ClassList
-    pairs: tuple[Pair, ...]
+    files: Files
     size: tuple[int, int] | None = None
     ignore_label: int = IGNORE_LABEL
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return self.files.pairs
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -155,91 +183,68 @@ def raw_values(dataset: FileDataset, most: int = 200) -> set[int]:
     Masks that cannot be read are left out: loading them says why.
     """
     found: set[int] = set()
-    for pair in dataset.pairs[:: -(-len(dataset) // most)]:
+    for pair in dataset.pairs[:: max(1, -(-len(dataset) // most))]:
         with suppress(DataError):
             found.update(np.unique(read_mask(pair.mask)).tolist())
     return found
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """The pictures in ``folder`` by name without ending, in the order of their names."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem].name} have the same name: keep one of them.")
-        found[path.stem] = path
-    return found
-
-
 def match_masks(
-    images: Mapping[str, Path], masks: Mapping[str, Path], mask_folder: Path, ending: str = ".png"
-) -> tuple[Pair, ...]:
-    """Pair pictures and masks of the same name; a mask's file is that name and ``ending``, in ``mask_folder``.
+    images: Listing, masks: Listing, mask_folder: Path, *, endings: Sequence[str] = MASK_ENDINGS,
+    chosen: Collection[str] | None = None,
+) -> Files:
+    """Pair images and masks by their names without ending; see :func:`mask_of`.
 
-    Raises:
-        DataError: on the first picture that has no mask; its notes name the others.
+    Args:
+        endings: what may stand behind the image's name in that of its mask.
+        chosen: the names of images that are wanted, in this order; all of them by default.
     """
-    missing = [name for name in images if name not in masks]
-    if missing:
-        error = DataError(
-            f"{images[missing[0]]} has no mask {mask_folder / missing[0]}{ending} "
-            f"({len(missing)} of {len(images)} pictures have none): add the masks or take the pictures away."
+    matched = {name: mask_of(name, path, masks.images, endings) for name, path in images.images.items()}
+    wanted = list(matched) if chosen is None else list(chosen)
+    pairs = [Pair(images.images[name], mask) for name in wanted if (mask := matched[name]) is not None]
+    lacking = [f"{images.images[name]} has no mask {mask_folder / name}{endings[0]}.png"
+               for name in wanted if matched[name] is None]
+    missing = [f"{sentence}." for sentence in lacking]
+    if lacking:
+        missing[0] = (
+            f"{lacking[0]} ({len(lacking)} of {len(wanted)} images have none): add the masks or take the images "
+            "away."
         )
-        for name in missing[1:]:
-            error.add_note(f"{images[name]} has no mask {mask_folder / name}{ending}.")
-        raise error
-    return tuple(Pair(image, masks[name]) for name, image in images.items())
+    used = set(matched.values())
+    spare = [LeftOut(path, NO_IMAGE) for path in masks.images.values() if path not in used]
+    return Files(tuple(pairs), tuple(missing), (*images.left_out, *masks.left_out, *spare))
 
 
-def read_list(path: Path) -> list[list[str]]:
-    """The lines of a split list, each as its columns."""
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as a list of pictures ({error}).") from error
-    return [columns for columns in lines if columns]
+def mask_of(
+    name: str, image: Path, masks: Mapping[str, Path], endings: Sequence[str] = MASK_ENDINGS
+) -> Path | None:
+    """The mask of the image ``name``: the same name, or with the image's ending, and one of ``endings``."""
+    names = (name, name + image.suffix)
+    return next((masks[each + ending] for ending in endings for each in names if each + ending in masks), None)
 
 
-def listed_pairs(root: Path, rows: Iterable[Sequence[str]], list_path: Path) -> tuple[Pair, ...]:
-    """The pairs that the rows (picture, mask) of a list name.
+def listed_files(
+    list_path: Path, root: Path, rows: Sequence[Row], find: Callable[[Row], tuple[Path | None, Path | None]],
+    mask_folder: str = "",
+) -> Files:
+    """The pairs that the ``rows`` of a list name, in their order.
 
-    Raises:
-        DataError: on the first that is nowhere; its notes name the others.
+    Args:
+        find: the image and the mask of a row, each ``None`` where it is nowhere.
+        mask_folder: where masks are looked for that the list does not name.
     """
-    pairs, errors = [], []
-    for image, mask in rows:
-        try:
-            pairs.append(Pair(rebase(root, image, list_path), rebase(root, mask, list_path)))
-        except DataError as error:
-            errors.append(error)
-    for other in errors[1:]:
-        errors[0].add_note(str(other))
-    if errors:
-        raise errors[0]
-    return tuple(pairs)
-
-
-def rebase(root: Path, written: str, list_path: Path) -> Path:
-    """Find a file that a list names by a path from elsewhere: the longest tail of it that exists below ``root``.
-
-    A picture may also have another ending than the list says (``.jpg`` for ``.png``).
-
-    Raises:
-        DataError: where no tail exists.
-    """
-    parts = [part for part in PurePosixPath(written.replace("\\", "/")).parts if part not in ("/", "..")]
-    tails = [root.joinpath(*parts[start:]) for start in range(len(parts))]
-    for candidate in [*tails, *(tail.with_suffix(suffix) for tail in tails for suffix in SUFFIXES)]:
-        if candidate.is_file():
-            return candidate
-    raise DataError(
-        f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file."
-    )
-
-
-def require_split(split: str, known: Sequence[str], root: Path) -> None:
-    """Raise a :class:`DataError` where ``root`` has no such split."""
-    if split not in known:
-        raise DataError(f"{root} has no split {split!r}: it has {', '.join(known) or 'none'}.")
+    pairs, missing = [], []
+    for row in rows:
+        image, mask = find(row)
+        if image is None or (mask is None and row.mask is not None):
+            written = row.image if image is None else row.mask
+            missing.append(
+                f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file."
+            )
+        elif mask is None:
+            mask_name = f"{mask_folder}/{image.stem}.png"
+            missing.append(f"{list_path} names {row.image}, but there is no mask {mask_name}: add it.")
+        else:
+            pairs.append(Pair(image, mask))
+    repeated = [LeftOut(pair.image, REPEATED) for pair, count in Counter(pairs).items() if count > 1]
+    return Files(tuple(pairs), tuple(missing), tuple(repeated))

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.data.dataset import Dataset
+from segattn_cli.data.dataset import Dataset, FileDataset
 from segattn_cli.data.formats.registry import mistakes_of
+from segattn_cli.data.listing import LeftOut
 from segattn_cli.errors import DataError
 
 
@@ -38,6 +39,7 @@ class SplitReport:
     void: int
     problems: tuple[str, ...]
     mistakes: tuple[str, ...] = ()  # what is often wrong with such data sets, and seems to be with this one
+    left_out: tuple[LeftOut, ...] = ()  # files and folders that are not taken
 
     @property
     def class_pixels(self) -> np.ndarray:
@@ -66,6 +68,7 @@ class SplitReport:
             "wholly_void": self.wholly_void,
             "problems": list(self.problems),
             "mistakes": list(self.mistakes),
+            "left_out": [{"path": str(path), "reason": reason} for path, reason in self.left_out],
         }
 
 
@@ -98,14 +101,16 @@ def summarise(dataset: Dataset, found: Sequence[Inspected]) -> SplitReport:
     (80, {(24, 32): 80}, 0.0, ())
     """
     pixels = [each.pixels for each in found if each.pixels is not None]
+    files = dataset.files if isinstance(dataset, FileDataset) else None
     return SplitReport(
         split=dataset.split,
-        pictures=len(dataset),
+        pictures=len(dataset) + (len(files.missing) if files else 0),
         sizes=dict(Counter(each.size for each in found if each.size is not None).most_common()),
         pixels=np.array(pixels, np.int64).reshape(len(pixels), len(dataset.classes)),
         void=sum(each.void for each in found),
-        problems=tuple(each.problem for each in found if each.problem is not None),
+        problems=(*(files.missing if files else ()), *(each.problem for each in found if each.problem is not None)),
         mistakes=tuple(mistakes_of(dataset)),
+        left_out=files.left_out if files else (),
     )
 
 

@@ -1,13 +1,14 @@
-"""A folder that is watched: pictures as they come."""
+"""A folder that is watched: images as they come."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from segattn_cli.data.images import SUFFIXES
+from segattn_cli.data.listing import LeftOut, walk_images
 from segattn_cli.errors import DataError, UsageError
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.jobs import Job
@@ -28,17 +29,21 @@ def require_watchable(folder: Path, out: Path) -> None:
         raise DataError(f"There is no folder {folder} to watch.")
     if folder.resolve().is_relative_to(out.resolve()):
         raise UsageError(
-            f"{folder} is watched and lies in {out}: pictures might be replaced; choose another --out."
+            f"{folder} is watched and lies in {out}: images might be replaced; choose another --out."
         )
 
 
 def watched_jobs(
-    folder: Path, out: Path, places: Mapping[str, FileNaming], should_stop: Callable[[], bool], *, resume: bool
+    folder: Path, out: Path, places: Mapping[str, FileNaming], should_stop: Callable[[], bool], *, resume: bool,
+    leave_out: Callable[[LeftOut], None] = lambda each: None,
 ) -> Iterator[Job]:
-    """A job for every picture that comes; with ``resume``, one whose outputs exist at the start is done."""
-    owners: dict[Path, Path] = {}  # the picture of each output
+    """A job for every image that comes; with ``resume``, one whose outputs exist at the start is done.
+
+    ``leave_out`` is called once for each file and folder that is no image.
+    """
+    owners: dict[Path, Path] = {}  # the image of each output
     seen: set[Path] = set()
-    for path in watch(folder, out, should_stop):
+    for path in watch(folder, out, should_stop, leave_out=leave_out):
         inside = path.relative_to(folder)
         for short in (False,) if has_twin(path) else (True, False):
             name = (inside.with_suffix("") if short else inside).as_posix()
@@ -52,21 +57,33 @@ def watched_jobs(
 
 
 def watch(
-    folder: Path, out: Path, should_stop: Callable[[], bool], *, interval: float = INTERVAL
+    folder: Path, out: Path, should_stop: Callable[[], bool], *, interval: float = INTERVAL,
+    leave_out: Callable[[LeftOut], None] = lambda each: None,
 ) -> Iterator[Path]:
-    """The pictures in and below ``folder``, those there and those to come, until ``should_stop()``.
+    """The images in and below ``folder``, those there and those to come, until ``should_stop()``.
 
-    A picture is given once it has stood still for one interval, so that none is read half; one that changes later
-    is given again. Hidden files and folders and what lies in ``out`` are left out. What goes away and comes back as
+    An image is given once it has stood still for one interval, so that none is read half; one that changes later
+    is given again. What lies in ``out`` is passed over. What goes away and comes back as
     it was is nothing new: a folder on a network is not segmented again for that.
     """
     given: dict[Path, Stamp] = {}
     before: dict[Path, Stamp] = {}
+    left_before: set[LeftOut] = set()
+    left_out: set[LeftOut] = set()
     resolved = out.resolve()
     while not should_stop():
         start = time.monotonic()
-        now = {path: stamp for path in _pictures(folder, resolved) if (stamp := _stamp(path)) is not None}
+        entries: list[Path | LeftOut] = []
+        with suppress(DataError):  # the folder is away for a while
+            entries += walk_images(folder, lambda path: path.is_dir() and path.resolve() == resolved)
+        images = [each for each in entries if isinstance(each, Path)]
+        now = {path: stamp for path in images if (stamp := _stamp(path)) is not None}
+        left_now = {each for each in entries if isinstance(each, LeftOut)}
         took = time.monotonic() - start
+        for each in sorted((left_now & left_before) - left_out):
+            leave_out(each)
+            left_out.add(each)
+        left_before = left_now
         for path, stamp in now.items():
             if before.get(path) == stamp and given.get(path) != stamp:
                 given[path] = stamp
@@ -78,20 +95,9 @@ def watch(
 
 
 def has_twin(path: Path) -> bool:
-    """Whether beside ``path`` lies another picture whose name differs in its ending alone."""
+    """Whether beside ``path`` lies another image whose name differs in its ending alone."""
     others = [ending for ending in SUFFIXES if ending != path.suffix.lower()]
     return any(path.with_suffix(ending).exists() for ending in (*others, *map(str.upper, others)))
-
-
-def _pictures(folder: Path, out: Path) -> Iterator[Path]:
-    """What looks like a picture in and below ``folder``, in order."""
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(where, name).resolve() != out
-        )
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
-                yield Path(where, name)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from segattn_cli.errors import printable
+
+if TYPE_CHECKING:
+    from segattn_cli.data.listing import LeftOut
 
 
 def say(line: str) -> None:
@@ -15,6 +20,15 @@ def say(line: str) -> None:
 def remark(sentence: str) -> None:
     """What a person watching may want to know, on standard error."""
     print(printable(sentence), file=sys.stderr, flush=True)
+
+
+def remark_left_out(left_out: Iterable[LeftOut]) -> None:
+    """What of a folder is not taken, and why."""
+    from segattn_cli.data.listing import summarise_left_out
+
+    clauses = summarise_left_out(left_out)
+    if clauses:
+        remark(f"Left out: {'; '.join(clauses)}.")
 
 
 def complain(sentence: str) -> None:

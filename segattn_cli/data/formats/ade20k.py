@@ -10,15 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segattn_cli.data.dataset import (
-    IGNORE_LABEL,
-    FileDataset,
-    find_images,
-    match_masks,
-    raw_values,
-    require_split,
-)
+from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, match_masks, raw_values
 from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.data.listing import list_images
+from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
 _FOLDERS = {"train": "training", "val": "validation"}
@@ -32,7 +27,7 @@ def recognise(root: Path) -> bool:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """The splits that ``root`` has pictures of."""
+    """The splits that ``root`` has images of."""
     return tuple(split for split, folder in _FOLDERS.items() if (root / "images" / folder).is_dir())
 
 
@@ -46,8 +41,8 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
             f"{masks} is missing: unpack ADEChallengeData2016.zip again (the full ADE20K, with masks called "
             "…_seg.png, is another data set)."
         )
-    pairs = match_masks(find_images(images), find_images(masks), masks)
-    return FileDataset(root.name, "ade20k", split, known_classes("ade20k").with_values(_FROM_1), pairs, size)
+    files = match_masks(list_images(images), list_images(masks), masks)
+    return FileDataset(root.name, "ade20k", split, known_classes("ade20k").with_values(_FROM_1), files, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:

@@ -12,15 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segattn_cli.data.dataset import (
-    IGNORE_LABEL,
-    FileDataset,
-    find_images,
-    match_masks,
-    raw_values,
-    require_split,
-)
+from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, match_masks, raw_values
 from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.data.listing import LeftOut, Listing, list_images, subfolders
+from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
 #: The id of each train id, in their order.
@@ -37,7 +32,7 @@ def recognise(root: Path) -> bool:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """The splits that ``root`` has pictures of."""
+    """The splits that ``root`` has images of."""
     return tuple(split for split in _SPLITS if (root / _IMAGES / split).is_dir())
 
 
@@ -50,15 +45,17 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     if not masks.is_dir():
         raise DataError(f"{masks} is missing: unpack {archive} into {root}, too.")
     classes = known_classes("cityscapes")
-    ending, own = f"_{kind}_labelIds", classes.with_values(_TO_TRAIN_IDS)
+    ending, class_list = f"_{kind}_labelIds", classes.with_values(_TO_TRAIN_IDS)
     labels = _by_frame(masks, ending)
-    if not labels:
-        ending, own = f"_{kind}_labelTrainIds", classes
+    if not labels.images:
+        ending, class_list = f"_{kind}_labelTrainIds", classes
         labels = _by_frame(masks, ending)
-    if not labels:
+    if not labels.images:
         raise DataError(f"{masks} has no *_{kind}_labelIds.png: unpack {archive} into {root} again.")
-    pairs = match_masks(_by_frame(root / _IMAGES / split, f"_{_IMAGES}"), labels, masks, f"{ending}.png")
-    return FileDataset(root.name, "cityscapes", split, own, pairs, size)
+    images = _by_frame(root / _IMAGES / split, f"_{_IMAGES}")
+    frames = {name.removesuffix(f"_{_IMAGES}"): path for name, path in images.images.items()}
+    files = match_masks(Listing(frames, images.left_out), labels, masks, endings=(ending,))
+    return FileDataset(root.name, "cityscapes", split, class_list, files, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
@@ -75,10 +72,12 @@ def mistakes(dataset: FileDataset) -> list[str]:
     return []
 
 
-def _by_frame(folder: Path, ending: str) -> dict[str, Path]:
-    """The files of all cities whose names end so, by city and what stands before it: ``ulm/ulm_000001_000019``."""
-    found: dict[str, Path] = {}
-    for city in sorted(path for path in folder.iterdir() if path.is_dir()):
-        named = find_images(city).items()
-        found |= {f"{city.name}/{name.removesuffix(ending)}": path for name, path in named if name.endswith(ending)}
-    return found
+def _by_frame(folder: Path, ending: str) -> Listing:
+    """The files of all cities whose names end so, by city and name: ``ulm/ulm_000001_000019_leftImg8bit``."""
+    frames: dict[str, Path] = {}
+    left_out: list[LeftOut] = []
+    for city, path in sorted(subfolders(folder).items()):
+        listing = list_images(path)
+        left_out += listing.left_out
+        frames |= {f"{city}/{name}": path for name, path in listing.images.items() if name.endswith(ending)}
+    return Listing(frames, left_out if ending == f"_{_IMAGES}" else [])  # beside masks lie polygons and colours

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segattn_cli.data.dataset import (
-    IGNORE_LABEL,
-    FileDataset,
-    find_images,
-    match_masks,
-    raw_values,
-    require_split,
-)
+from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, match_masks, raw_values
 from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.data.listing import Listing, list_images
+from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
 _FOLDERS = {"train": "train2017", "val": "val2017"}
 _TRAIN_IDS = "_labelTrainIds"
-#: Ids of categories that were planned and are in no picture.
+#: Ids of categories that were planned and are in no image.
 _ABSENT = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 _VALUES = [category - 1 for category in range(1, 183) if category not in _ABSENT]
 _FIRST_STUFF = 91  # what is below are things
@@ -37,7 +32,7 @@ def recognise(root: Path) -> bool:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """The splits that ``root`` has pictures of."""
+    """The splits that ``root`` has images of."""
     return tuple(split for split, folder in _FOLDERS.items() if (root / "images" / folder).is_dir())
 
 
@@ -48,16 +43,14 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     images, masks = root / "images" / _FOLDERS[split], root / "annotations" / _FOLDERS[split]
     if not masks.is_dir():
         raise DataError(f"{masks} is missing: unpack stuffthingmaps_trainval2017.zip into {root / 'annotations'}.")
-    found = find_images(masks)
-    official = {name: path for name, path in found.items() if not name.endswith(_TRAIN_IDS)}
-    classes = known_classes("coco-stuff")
-    if official or not found:
-        pairs = match_masks(find_images(images), official, masks)
-        classes = classes.with_values(_TO_TRAIN_IDS)
-    else:
-        converted = {name.removesuffix(_TRAIN_IDS): path for name, path in found.items()}
-        pairs = match_masks(find_images(images), converted, masks, f"{_TRAIN_IDS}.png")
-    return FileDataset(root.name, "coco-stuff", split, classes, pairs, size)
+    listing = list_images(masks)
+    official = {name: path for name, path in listing.images.items() if not name.endswith(_TRAIN_IDS)}
+    classes, ending = known_classes("coco-stuff"), _TRAIN_IDS
+    if official or not listing.images:
+        classes, ending = classes.with_values(_TO_TRAIN_IDS), ""
+        listing = Listing(official, listing.left_out)
+    files = match_masks(list_images(images), listing, masks, endings=(ending,))
+    return FileDataset(root.name, "coco-stuff", split, classes, files, size)
 
 
 def mistakes(dataset: FileDataset) -> list[str]:

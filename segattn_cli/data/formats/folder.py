@@ -1,53 +1,179 @@
-"""Plain folders: ``images/{split}/X.*``, ``masks/{split}/X.png`` and a ``classes.txt``.
+"""Plain folders of images and of masks, and the list of classes beside them (``classes.txt`` and others).
 
-``classes.txt`` names one class per line, in the order of the mask values from 0, optionally followed by its colour
-(``road 128 64 128``). Blank lines and lines that begin with ``#`` do not count. 255 is void.
+    images/{split}/X.*   masks/{split}/X.png     also img_dir/ and ann_dir/ (mmsegmentation), images/ and labels/
+    {split}/images/X.*   {split}/masks/X.png     also NAME/img/ and NAME/masks_machine/ (Supervisely)
+    images/X.*           masks/X.png             splits are lists (train.txt, val.txt), or drawn
+    {split}/X.*          {split}/X_mask.png      masks beside their images (Roboflow), also without splits
 
-``images/X.*`` and ``masks/X.png`` without folders for splits do as well: of the names in the order of their CRC-32,
-the first fifth (at least one) is ``val`` and the rest ``train``; ``all`` is every picture, in the order of names.
+``classes.txt`` names one class per line, in the order of the mask values from 0, optionally followed by its
+colour (``road 128 64 128``). Blank lines and lines that begin with ``#`` do not count. 255 is ignored. The mask of
+``X`` may also be called ``X_mask.png``, ``X_label.png`` and the like.
+
+Without folders and lists for splits, they are drawn: of the names in the order of their CRC-32, the first fifth (at
+least one) is ``val`` and the rest ``train``; ``all`` is every image, in the order of names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
+from typing import NamedTuple
 
 from PIL import Image
 
 from segattn_cli.data.class_files import find_class_file, read_class_file
-from segattn_cli.data.dataset import Dataset, FileDataset, find_images, match_masks, require_split
+from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
+from segattn_cli.data.listing import NOT_LISTED, LeftOut, Listing, list_images, name_key, subfolders
+from segattn_cli.data.lists import Row, Tree, read_rows
 from segattn_cli.data.palettes import write_label_png
+from segattn_cli.data.splits import ALIASES, DRAWN, draw_split, named_splits, require_split, split_name
 from segattn_cli.errors import DataError, OutputError
 
 CLASSES_FILE = "classes.txt"
+#: Folders of images and of their masks, as people and tools call them.
+FOLDERS = (
+    ("images", "masks"), ("images", "labels"), ("images", "annotations"), ("img_dir", "ann_dir"),
+    ("img", "masks_machine"), ("imgs", "masks"), ("image", "mask"),
+)  # fmt: skip
+#: Where the lists of a folder lie, and their endings.
+_LIST_FOLDERS = ("", "splits", "lists", "ImageSets", "ImageSets/Segmentation", "ImageSets/Main")
+_LIST_ENDINGS = (".txt", ".csv")
+
+
+class Place(NamedTuple):
+    """Where the images and the masks of a split lie; both in one folder where masks are called ``X_mask``."""
+
+    images: Path
+    masks: Path
 
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return (root / "images").is_dir()
+    return bool(_places(root))
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """The splits that ``root`` has: its folders, or those of the rule for pictures without folders."""
-    if not (root / "images").is_dir():
-        return ()
-    folders = sorted(path.name for path in (root / "images").iterdir() if path.is_dir())
-    return tuple(folders) or ("train", "val", "all")
+    """The splits that ``root`` has: folders, lists, or those that are drawn."""
+    places = _places(root)
+    if list(places) != [""]:
+        return tuple(places)
+    return tuple(_lists(root)) or DRAWN
 
 
 def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileDataset:
     """Open ``split``; see :func:`segattn_cli.data.open_dataset`."""
-    require_split(split, splits(root), root)
-    classes = read_class_file(find_class_file(root) or root / CLASSES_FILE)
-    subfolder = split if (root / "images" / split).is_dir() else ""
-    images, masks = root / "images" / subfolder, root / "masks" / subfolder
-    if not masks.is_dir():
-        raise DataError(f"{images} has pictures, but the folder {masks} of their masks is missing.")
-    found = find_images(images)
-    chosen = {name: found[name] for name in (found if subfolder else _split_names(list(found), split))}
-    pairs = match_masks(chosen, find_images(masks), masks)
-    return FileDataset(root.name, "folder", split, classes, pairs, size)
+    known = splits(root)
+    split = split if split in known else split_name(split)
+    require_split(split, known, root)
+    places = _places(root)
+    place = places.get(split) or places[""]
+    class_file = find_class_file(root) or find_class_file(place.images) or find_class_file(place.images.parent)
+    classes = read_class_file(class_file or root / CLASSES_FILE)
+    if not place.masks.is_dir():
+        raise DataError(f"{place.images} has images, but the folder {place.masks} of their masks is missing.")
+    images, masks = _listings(place)
+    if split in places:
+        files = match_masks(images, masks, place.masks)
+    elif lists := _lists(root):
+        files = _listed(root, place, images, masks, lists, split)
+    else:
+        files = match_masks(images, masks, place.masks, chosen=draw_split(list(images.images), split))
+    return FileDataset(root.name, "folder", split, classes, files, size)
+
+
+def _places(root: Path) -> dict[str, Place]:
+    """The folders of each split; of all images, under the name ``""``, where no folders divide them."""
+    if not root.is_dir():
+        return {}
+    inside = subfolders(root)
+    candidates = [pair for pair in FOLDERS if pair[0] in inside]
+    for images, masks in sorted(candidates, key=lambda pair: pair[1] not in inside):
+        return _divided(inside[images], root / masks)
+    for images, masks in FOLDERS:
+        parents = [path for path in inside.values() if (path / images).is_dir() and (path / masks).is_dir()]
+        named = [path for path in parents if split_name(path.name) in ALIASES]
+        if named:
+            divided = named_splits(named)
+            return {split: Place(path / images, path / masks) for split, path in divided.items()}
+        if len(parents) == 1 and images == "img":  # Supervisely
+            return {"": Place(parents[0] / images, parents[0] / masks)}
+    beside = {
+        name: path for name, path in inside.items() if split_name(name) in ALIASES and _has_masks_beside(path)
+    }
+    if beside:
+        return {split: Place(path, path) for split, path in named_splits(beside.values()).items()}
+    return {"": Place(root, root)} if _has_masks_beside(root) else {}
+
+
+def _divided(images: Path, masks: Path) -> dict[str, Place]:
+    """The splits for which ``images`` has folders; all in one where it has none, or images beside them."""
+    folders = subfolders(images)
+    if not masks.is_dir() and _has_masks_beside(images):
+        masks = images
+    chosen = {
+        name: path for name, path in folders.items()
+        if (masks / path.name).is_dir() or split_name(name) in ALIASES or not list_images(images).images
+    }  # fmt: skip
+    if not chosen:
+        return {"": Place(images, masks)}
+    named = named_splits(chosen.values())
+    return {split: Place(path, masks / path.name) for split, path in named.items()}
+
+
+def _has_masks_beside(folder: Path) -> bool:
+    """Whether the masks of images lie beside them, as ``X_mask.png``."""
+    names = {name_key(path.stem) for path in folder.iterdir() if path.suffix}
+    return any(
+        name.removesuffix(ending) in names for name in names for ending in MASK_ENDINGS[1:] if name.endswith(ending)
+    )
+
+
+def _listings(place: Place) -> tuple[Listing, Listing]:
+    """The images and the masks of a place."""
+    images = list_images(place.images)
+    if place.images != place.masks:
+        return images, list_images(place.masks)
+    masks = {
+        name: path for name, path in images.images.items()
+        if any(name.endswith(end) and name.removesuffix(end) in images.images for end in MASK_ENDINGS[1:])
+    }  # fmt: skip
+    return Listing({n: p for n, p in images.images.items() if n not in masks}, images.left_out), Listing(masks, [])
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    """The lists of splits that lie in ``root``, in the first of the folders for them that has any."""
+    for folder in _LIST_FOLDERS:
+        if not (root / folder).is_dir():
+            continue
+        paths = [path for path in (root / folder).iterdir() if path.suffix.lower() in _LIST_ENDINGS]
+        known = [path for path in paths if split_name(path.stem) in ALIASES or path.stem in ("trainval", "all")]
+        if known:
+            return named_splits(known)
+    return {}
+
+
+def _listed(root: Path, place: Place, images: Listing, masks: Listing, lists: dict[str, Path], split: str) -> Files:
+    """The pairs that the list of ``split`` names; images that no list names are left out."""
+    tree = Tree(root)
+    image_folder, mask_folder = (path.relative_to(root).as_posix() for path in place)
+
+    def image_of(written: str) -> Path | None:
+        return tree.find(written, (image_folder,))
+
+    def find(row: Row) -> tuple[Path | None, Path | None]:
+        image = image_of(row.image)
+        if row.mask is not None:
+            return image, tree.find(row.mask, (mask_folder,))
+        return image, None if image is None else mask_of(name_key(image.stem), image, masks.images)
+
+    def exists(written: str) -> bool:
+        return image_of(written) is not None or tree.find(written, (mask_folder,)) is not None
+
+    rows = {name: read_rows(path, exists) for name, path in lists.items()}
+    files = listed_files(lists[split], root, rows[split], find, mask_folder)
+    named = {image_of(row.image) for each in rows.values() for row in each}
+    unlisted = [LeftOut(path, NOT_LISTED) for path in images.images.values() if path not in named]
+    return Files(files.pairs, files.missing, (*images.left_out, *masks.left_out, *unlisted, *files.left_out))
 
 
 def write(dataset: Dataset, out: Path) -> Iterator[str]:
@@ -70,11 +196,3 @@ def write(dataset: Dataset, out: Path) -> Iterator[str]:
         (out / CLASSES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or out} cannot be written: {error.strerror or error}.") from error
-
-
-def _split_names(names: list[str], split: str) -> list[str]:
-    if split == "all":
-        return names
-    ordered = sorted(names, key=lambda name: (crc32(name.encode()), name))
-    val = set(ordered[: max(1, len(names) // 5)])
-    return [name for name in names if (name in val) == (split == "val")]

@@ -1,7 +1,7 @@
 """PASCAL-Person-Part: ``JPEGImages/X.jpg``, ``pascal_person_part_gt/X.png``, and lists; 7 classes of body parts.
 
-The lists are in ``pascal_person_part_trainval_list/``: ``train.txt`` and ``val.txt`` name a picture and its mask on
-each line, ``train_id.txt`` and ``val_id.txt`` a name. They also count in the folder itself. The pictures are those
+The lists are in ``pascal_person_part_trainval_list/``: ``train.txt`` and ``val.txt`` name an image and its mask on
+each line, ``train_id.txt`` and ``val_id.txt`` a name. They also count in the folder itself. The images are those
 of VOC 2010. Masks hold 0 background, 1 head, 2 torso, 3 upper arms, 4 lower arms, 5 upper legs, 6 lower legs, and
 255 for what is ignored. Other sources of this data set number the parts in other ways: a ``classes.txt`` in the
 folder says so.
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segattn_cli.data.dataset import FileDataset, listed_pairs, read_list, require_split
+from segattn_cli.data.dataset import FileDataset, listed_files
 from segattn_cli.data.formats.class_lists import known_classes
+from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
 _IMAGES, _MASKS = "JPEGImages", "pascal_person_part_gt"
@@ -39,12 +41,19 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     assert list_path is not None
     if not (root / _IMAGES).is_dir():
         raise DataError(f"{root / _IMAGES} is missing: link or move the folder of that name of VOC 2010 there.")
-    rows = [
-        row if len(row) == 2 else [f"{_IMAGES}/{row[0]}.jpg", f"{_MASKS}/{row[0]}.png"]
-        for row in read_list(list_path)
-    ]
-    pairs = listed_pairs(root, rows, list_path)
-    return FileDataset(root.name, "person-part", split, known_classes("person-part"), pairs, size)
+    tree = Tree(root)
+
+    def image_of(written: str) -> Path | None:
+        return tree.find(written, (_IMAGES,))
+
+    def find(row: Row) -> tuple[Path | None, Path | None]:
+        image = image_of(row.image)
+        name = "" if image is None else image.stem
+        return image, tree.find(row.mask) if row.mask else tree.find(name, (_MASKS,))
+
+    rows = read_rows(list_path, lambda written: image_of(written) is not None or tree.find(written) is not None)
+    files = listed_files(list_path, root, rows, find, _MASKS)
+    return FileDataset(root.name, "person-part", split, known_classes("person-part"), files, size)
 
 
 def _list_of(root: Path, split: str) -> Path | None:

@@ -44,6 +44,7 @@ def open_dataset(
     split: str = "train",
     size: tuple[int, int] | None = None,
     scenes: SceneOptions | None = None,
+    partial: bool = False,
 ) -> Dataset:
     """Open one split of a data set.
 
@@ -56,6 +57,8 @@ def open_dataset(
         size: resize to (H, W) on loading: ``(180, 240)`` trains on CamVid at half resolution. ``scenes`` are drawn
             at that size.
         scenes: size, number and seed of ``scenes``.
+        partial: whether images without masks and rows of lists that name no file are left to
+            ``FileDataset.files.missing``, for a check that reports all that is wrong.
 
     Raises:
         ConfigError: for an unknown format.
@@ -73,8 +76,10 @@ def open_dataset(
     own = find_class_file(Path(source))
     if own is not None and resolved != "folder":  # which takes its classes from there anyway
         dataset = replace(dataset, class_list=read_class_file(own))
-    if not len(dataset):
-        raise DataError(f"The split {split!r} of {source} is empty: it needs at least one picture.")
+    if not partial:
+        dataset.files.require_complete()
+    if not len(dataset) and not dataset.files.missing:
+        raise DataError(f"The split {split!r} of {source} is empty: it needs at least one image.")
     return dataset
 
 
@@ -110,7 +115,7 @@ def recognised(root: Path, names: Iterable[str] = LAYOUTS) -> str | None:
 def _layout_of(root: Path, format: str) -> str:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in pictures.")
+        raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in images.")
     if format == "auto":
         found, names, what = recognised(root), list(LAYOUTS), "in no known layout"
     else:

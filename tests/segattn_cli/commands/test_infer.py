@@ -144,7 +144,7 @@ def test_patterns_folders_and_files_give_each_picture_once(
     ("inputs", "code", "sentence"),
     [
         (["nothing/*.png"], ExitCode.DATA, "No file matches nothing/*.png."),
-        (["empty"], ExitCode.DATA, "The folder empty holds no picture"),
+        (["empty"], ExitCode.DATA, "The folder empty holds no image"),
         (["photos", "--out", "photos"], ExitCode.USAGE, "photos is both an input and --out"),
         (["photos/b.png", "--out", "photos", "--force"], ExitCode.USAGE, "photos/b.png is an input and would be"),
         (["photos", "--out", "photos/a.jpg"], ExitCode.OUTPUT, "photos/a.jpg is a file: give a folder"),
@@ -354,3 +354,22 @@ def test_a_submission_is_label_maps_alone(cli: Any, run: Path, photos: Path, tmp
 def test_probabilities_have_two_forms(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
     done = cli("infer", run, photos, "--out", tmp_path, "--probabilities", "jpg")
     assert (done.code, done.err) == (ExitCode.USAGE, "segattn: --probabilities wants png or npy, got 'jpg'.\n")
+
+
+def test_links_and_what_is_left_out(cli: Any, run: Path, tmp_path: Path) -> None:
+    """Two names are two images, a linked folder is read, and what is no image is counted."""
+    photos = tmp_path / "linked"
+    photos.mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "monday.png")
+    for name in ("monday.png", "tuesday.png"):
+        (photos / name).symlink_to("../monday.png")
+    (tmp_path / "store").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "store" / "deep.JFIF", "JPEG")
+    (photos / "more").symlink_to("../store")
+    (photos / "raw.heic").touch()
+    done = cli("infer", run, photos, "--out", tmp_path / "out", "--json")
+    assert done.code == 0
+    assert written(tmp_path / "out") == ["deep.png", "monday.png", "tuesday.png"]
+    assert "Left out: 1 with another ending than images have (raw.heic)." in done.err
+    (paths,) = json.loads(done.out.splitlines()[-1])["summary"]["left_out"].values()
+    assert paths == [str(photos / "raw.heic")]

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data.class_files import Entry, class_list
-from segattn_cli.data.dataset import FileDataset, Pair, find_images, match_masks, rebase
+from segattn_cli.data.dataset import FileDataset, Files, Pair, match_masks
+from segattn_cli.data.listing import ENDING, HIDDEN, NO_IMAGE, LeftOut, Listing, list_images
 from segattn_cli.errors import DataError
 
 
@@ -16,7 +17,7 @@ from segattn_cli.errors import DataError
 def dataset(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> FileDataset:
     pair = Pair(tmp_path / "x.png", tmp_path / "masks" / "x.png")
     save_pair(*pair, label)
-    return FileDataset("name", "folder", "train", class_list("classes.txt", map(Entry, "abc")), (pair,))
+    return FileDataset("name", "folder", "train", class_list("classes.txt", map(Entry, "abc")), Files((pair,)))
 
 
 def changed(dataset: FileDataset, **fields: object) -> FileDataset:
@@ -55,50 +56,28 @@ def test_a_mask_of_another_size(dataset: FileDataset, save_pair: Callable[..., N
 def test_only_pictures_are_found(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "._a.png", "Thumbs.db"):
         (tmp_path / name).touch()
-    assert list(find_images(tmp_path)) == ["a", "b"]
+    listing = list_images(tmp_path)
+    assert list(listing.images) == ["a", "b"]
+    left_out = [(each.path.name, each.reason) for each in listing.left_out]
+    assert left_out == [("._a.png", HIDDEN), ("notes.txt", ENDING)]
 
 
 def test_two_pictures_of_one_name(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=r"a.png and a.jpg have the same name"):
-        find_images(tmp_path)
+        list_images(tmp_path)
 
 
-def test_pictures_without_masks_are_all_named() -> None:
-    images = {name: Path("images", f"{name}.png") for name in "abc"}
-    with pytest.raises(DataError, match=r"a.png has no mask masks/a.png \(2 of 3 pictures have none\)") as caught:
-        match_masks(images, {"b": Path("masks/b.png")}, Path("masks"))
+def test_images_without_masks_and_masks_without_images() -> None:
+    images = Listing({name: Path("images", f"{name}.png") for name in "abc"}, [])
+    masks = Listing({name: Path("masks", f"{name}.png") for name in ("b_mask", "z")}, [])
+    files = match_masks(images, masks, Path("masks"))
+    assert files.pairs == (Pair(Path("images/b.png"), Path("masks/b_mask.png")),)
+    assert files.left_out == (LeftOut(Path("masks/z.png"), NO_IMAGE),)
+    with pytest.raises(DataError, match=r"a.png has no mask masks/a.png \(2 of 3 images have none\)") as caught:
+        files.require_complete()
     assert caught.value.__notes__ == ["images/c.png has no mask masks/c.png."]
-
-
-class TestRebase:
-    def test_the_longest_tail_wins(self, tmp_path: Path) -> None:
-        for name in ("x.png", "train/x.png", "CamVid/train/x.png"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-        assert rebase(tmp_path, "/SegNet/CamVid/train/x.png", Path("l")) == tmp_path / "CamVid/train/x.png"
-        assert rebase(tmp_path, "/home/me/train/x.png", Path("l")) == tmp_path / "train/x.png"
-
-    @pytest.mark.parametrize("written", ["/a/train/x.png", "train/x.png", "C:\\a\\train\\x.png", "./train/x.jpg"])
-    def test_paths_from_elsewhere(self, tmp_path: Path, written: str) -> None:
-        (tmp_path / "train").mkdir()
-        (tmp_path / "train" / "x.jpg").touch()
-        assert rebase(tmp_path, written, Path("l")) == tmp_path / "train" / "x.jpg"
-
-    def test_nothing_outside_of_the_data_set_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "outside.png").touch()
-        (tmp_path / "data").mkdir()
-        with pytest.raises(DataError, match="nowhere below"):
-            rebase(tmp_path / "data", "../outside.png", Path("l"))
-
-    def test_a_name_with_dots_keeps_them(self, tmp_path: Path) -> None:
-        (tmp_path / "x.y.jpg").touch()
-        assert rebase(tmp_path, "x.y.png", Path("l")) == tmp_path / "x.y.jpg"
-
-    def test_a_path_that_is_nowhere(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"train.txt names /a/x.png, which is nowhere below"):
-            rebase(tmp_path, "/a/x.png", Path("train.txt"))
 
 
 def test_a_mask_drawn_on_the_stored_pixels_of_a_turned_photo(dataset: FileDataset, tmp_path: Path) -> None:

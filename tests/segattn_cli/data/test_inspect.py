@@ -69,4 +69,5 @@ def test_for_json(root: Path) -> None:
         "wholly_void": 0,
         "problems": [],
         "mistakes": [],
+        "left_out": [],
     }

@@ -121,12 +121,12 @@ def test_a_large_folder_is_no_busy_work(tmp_path: Path, monkeypatch: pytest.Monk
     """However long a look takes, four times as long is rest."""
     looks: list[float] = []
 
-    def slow(*_: object) -> Iterator[tuple[str, list[str], list[str]]]:
+    def slow(*_: object) -> list[Path]:
         looks.append(time.monotonic())
         time.sleep(0.05)
-        yield str(tmp_path), [], []
+        return []
 
-    monkeypatch.setattr("segattn_cli.prediction.watch.os.walk", slow)
+    monkeypatch.setattr("segattn_cli.prediction.watch.walk_images", slow)
     list(watch(tmp_path, tmp_path / "out", lambda: len(looks) == 3, interval=0.01))
     assert looks[1] - looks[0] >= 0.25
 
@@ -135,3 +135,16 @@ def test_twins(tmp_path: Path) -> None:
     for name in ("sun.jpg", "sun.PNG", "moon.jpg", "moon.txt"):
         (tmp_path / name).touch()
     assert [has_twin(tmp_path / name) for name in ("sun.jpg", "sun.PNG", "moon.jpg")] == [True, True, False]
+
+
+def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "photo.heic").touch()
+    left_out: list[str] = []
+    looks = iter(range(6))
+    for _ in watch(
+        tmp_path / "in", tmp_path / "out", lambda: next(looks, None) is None, interval=0.01,
+        leave_out=lambda each: left_out.append(each.path.name),
+    ):
+        pass
+    assert left_out == ["photo.heic"]

@@ -8,6 +8,7 @@ import pytest
 
 from segattn_cli.data import SceneOptions, default_palette, open_dataset, splits_of
 from segattn_cli.data.class_files import read_class_file
+from segattn_cli.data.dataset import FileDataset
 from segattn_cli.data.formats.folder import write
 from segattn_cli.errors import DataError, OutputError
 
@@ -49,17 +50,17 @@ class TestWithSplits:
     def test_a_split_that_is_empty(self, root: Path) -> None:
         for folder in ("images", "masks"):
             (root / folder / "test").mkdir()
-        with pytest.raises(DataError, match=r"split 'test' of \S+ is empty: it needs at least one picture"):
+        with pytest.raises(DataError, match=r"split 'test' of \S+ is empty: it needs at least one image"):
             open_dataset(root, split="test")
 
     def test_a_missing_mask(self, root: Path) -> None:
         (root / "masks" / "train" / "b.png").unlink()
-        with pytest.raises(DataError, match=r"b.jpg has no mask \S+masks/train/b.png \(1 of 2 pictures have"):
+        with pytest.raises(DataError, match=r"b.jpg has no mask \S+masks/train/b.png \(1 of 2 images have"):
             open_dataset(root)
 
     def test_missing_masks(self, root: Path) -> None:
-        (root / "masks").rename(root / "labels")
-        with pytest.raises(DataError, match=r"has pictures, but the folder \S+masks/train of their masks is"):
+        (root / "masks").rename(root / "truth")
+        with pytest.raises(DataError, match=r"has images, but the folder \S+masks/train of their masks is"):
             open_dataset(root)
 
     def test_more_masks_than_pictures_do_no_harm(self, root: Path) -> None:
@@ -98,6 +99,84 @@ class TestWithoutSplits:
                 path.unlink()
         with pytest.raises(DataError, match=r"split 'train' of \S+ is empty"):
             open_dataset(flat)
+
+
+class TestArrangements:
+    """Folders as tools write them: the pairs that each split has."""
+
+    CLASSES = "sky\nroad\ntree\n"
+
+    def make(self, root: Path, save_pair: Callable[..., None], label: np.ndarray, *pairs: tuple[str, str]) -> None:
+        for image, mask in pairs:
+            save_pair(root / image, root / mask, label)
+        (root / "classes.txt").write_text(self.CLASSES)
+
+    def pairs(self, root: Path, split: str) -> list[tuple[str, str]]:
+        dataset = open_dataset(root, split=split)
+        assert isinstance(dataset, FileDataset)
+        return [(str(pair.image.relative_to(root)), str(pair.mask.relative_to(root))) for pair in dataset.pairs]
+
+    @pytest.mark.parametrize(
+        ("train", "val"),
+        [
+            (("img_dir/train/a.jpg", "ann_dir/train/a.png"), ("img_dir/val/b.jpg", "ann_dir/val/b.png")),
+            (("train/images/a.png", "train/masks/a.png"), ("valid/images/b.png", "valid/masks/b.png")),
+            (("images/train/a.jpg", "masks/train/a_mask.png"), ("images/val/b.jpg", "masks/val/b_mask.png")),
+            (("images/train/a.jpg", "labels/train/a.png"), ("images/val/b.jpg", "labels/val/b.png")),
+            (("train/a.jpg", "train/a_mask.png"), ("valid/b.jpg", "valid/b_mask.png")),  # Roboflow
+            (("train/img/a.jpg", "train/masks_machine/a.jpg.png"), ("val/img/b.jpg", "val/masks_machine/b.png")),
+            (("images/training/a.png", "masks/training/a.png"), ("images/val/b.png", "masks/val/b.png")),
+        ],
+    )
+    def test_folders_of_splits(
+        self, tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray, train: tuple[str, str],
+        val: tuple[str, str],
+    ) -> None:
+        self.make(tmp_path, save_pair, label, train, val)
+        assert splits_of(tmp_path) == ("train", "val")
+        assert [self.pairs(tmp_path, split) for split in ("train", "val")] == [[train], [val]]
+
+    @pytest.mark.parametrize(
+        "names",
+        [("X.jpg", "X_mask.png"), ("images/X.jpg", "images/X_mask.png"), ("d/img/X.jpg", "d/masks_machine/X.png")],
+    )
+    def test_splits_are_drawn_where_there_are_none(
+        self, tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray, names: tuple[str, str]
+    ) -> None:
+        pairs = [(names[0].replace("X", str(i)), names[1].replace("X", str(i))) for i in range(5)]
+        self.make(tmp_path, save_pair, label, *pairs)
+        assert splits_of(tmp_path) == ("train", "val", "all")
+        assert self.pairs(tmp_path, "all") == pairs
+
+    def test_lists_beside_a_flat_folder_decide(self, flat: Path) -> None:
+        (flat / "train.txt").write_text("images/3.png\n1\n")
+        (flat / "valid.txt").write_bytes("image\tmask\r\n2.png\t2.png\r\n".encode("utf-16"))
+        assert splits_of(flat) == ("train", "val")
+        assert self.pairs(flat, "train") == [("images/3.png", "masks/3.png"), ("images/1.png", "masks/1.png")]
+        assert self.pairs(flat, "val") == [("images/2.png", "masks/2.png")]
+        dataset = open_dataset(flat)
+        assert isinstance(dataset, FileDataset)
+        assert {each.path.stem for each in dataset.files.left_out} == set("0456789") | {"10"}
+
+    @pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "@eaDir"])
+    def test_folders_of_systems_are_no_splits(self, flat: Path, name: str) -> None:
+        (flat / "images" / name).mkdir()
+        assert splits_of(flat) == ("train", "val", "all")
+        assert len(open_dataset(flat, split="all")) == 11
+
+    def test_roboflows_own_list_of_classes(
+        self, tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray
+    ) -> None:
+        self.make(tmp_path, save_pair, label, ("train/a.jpg", "train/a_mask.png"))
+        (tmp_path / "classes.txt").unlink()
+        (tmp_path / "train" / "_classes.csv").write_text("Pixel Value, Class\n0, sky\n1, road\n2, car\n")
+        assert open_dataset(tmp_path).classes == ("sky", "road", "car")
+
+    def test_composed_and_decomposed_names(
+        self, tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray
+    ) -> None:
+        self.make(tmp_path, save_pair, label, ("images/all/Cafe\u0301.png", "masks/all/Caf\u00e9.png"))
+        assert len(open_dataset(tmp_path, split="all")) == 1
 
 
 class TestClasses:

@@ -48,16 +48,16 @@ def test_lists_of_pairs(root: Path) -> None:
 
 def test_a_list_that_points_nowhere(root: Path) -> None:
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000099\n")
-    with pytest.raises(DataError, match=r"val.txt names JPEGImages/2007_000099.jpg, which is nowhere below"):
+    with pytest.raises(DataError, match=r"val.txt names 2007_000099, which is nowhere below"):
         open_dataset(root, split="val")
 
 
 def test_all_that_a_list_misses_is_noted(root: Path) -> None:
     (root / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000097\n2007_000032\n2007_000099\n")
-    with pytest.raises(DataError, match=r"2007_000097.jpg") as caught:
+    with pytest.raises(DataError, match=r"names 2007_000097,") as caught:
         open_dataset(root, split="val")
     (note,) = caught.value.__notes__
-    assert "2007_000099.jpg" in note
+    assert "names 2007_000099," in note
 
 
 def test_an_empty_list(root: Path) -> None:
