@@ -75,10 +75,11 @@ def workspace(size: int, dtype: Any) -> np.ndarray:
     """Memory ``(size,)`` that all threads share; what is larger than :data:`LARGEST_KEPT` is fresh each time."""
     if size * np.dtype(dtype).itemsize > LARGEST_KEPT:
         return np.empty(size, dtype)
-    known = _kept.__dict__.get(f"shared {np.dtype(dtype)}")
-    if known is None or len(known) < size:
-        known = _kept.__dict__[f"shared {np.dtype(dtype)}"] = np.empty(size, dtype)
-    return known[:size]
+    key = f"shared {np.dtype(dtype)}"
+    if key not in _kept.__dict__ or len(_kept.__dict__[key]) < size:
+        _kept.__dict__[key] = None  # before there are two
+        _kept.__dict__[key] = np.empty(size, dtype)
+    return _kept.__dict__[key][:size]
 
 
 def is_first_use() -> bool:

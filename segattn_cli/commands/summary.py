@@ -56,7 +56,8 @@ def summary(
     """Layers, shapes, parameters, multiply-adds and memory of a network.
 
     Nothing is computed: the network runs on shapes alone, forward and backward,
-    which takes a moment for any size. Memory is that of the backend numpy.
+    which takes a moment for any size. Memory is estimated for the backend numba,
+    which auto chooses on a CPU; the peak of a training step is good to 7 %.
 
     \b
     Examples:
@@ -143,7 +144,7 @@ def _figures(cost: Cost) -> dict[str, int]:
     return {
         "multiply_adds": cost.multiply_adds,
         "state_bytes": cost.state_bytes,
-        "kept_bytes": cost.kept_bytes,
+        "kept_bytes": cost.saved_bytes,
         "pass_bytes": cost.pass_bytes,
         "peak_bytes": cost.peak_bytes,
     }
@@ -167,10 +168,11 @@ def _print(
         soft_wrap=True,
     )
     console.print(_passes(predict, step, batch * config.optimiser.accumulate))
-    state = "weights and momentum" if config.training.ema is None else "weights, their average and momentum"
+    average = "" if config.training.ema is None else ", their average"
     console.print(
-        f"State: what is there all the time, {state} in training. Pass: the most that images,\n"
-        "activations and gradients take at once. Kept: of it, what waits for the backward pass.",
+        f"State: weights; in training{average} and momentum, too. Pass: images, activations, gradients and\n"
+        "workspaces at their peak. Saved: arrays that wait for the backward pass. Memory is an estimate for\n"
+        "the backend numba: the peaks of measured training steps are within 7 % of it.",
         style="dim", soft_wrap=True,
     )  # fmt: skip
 
@@ -192,9 +194,9 @@ def _layers(rows: Sequence[LayerCost]) -> Table:
 
 
 def _passes(predict: Cost, step: Cost, images: int) -> Table:
-    table = _empty("", "\nimages", "multiply-adds\nbillions", "peak\nMB", "state\nMB", "pass\nMB", "kept\nMB")
+    table = _empty("", "\nimages", "multiply-adds\nbillions", "peak\nMB", "state\nMB", "pass\nMB", "saved\nMB")
     for name, count, cost in (("inference", 1, predict), ("training step", images, step)):
-        sizes = (cost.peak_bytes, cost.state_bytes, cost.pass_bytes, cost.kept_bytes)
+        sizes = (cost.peak_bytes, cost.state_bytes, cost.pass_bytes, cost.saved_bytes)
         megabytes = [f"{each / 1e6:,.1f}" if each else "" for each in sizes]
         table.add_row(name, str(count), f"{cost.multiply_adds / 1e9:,.2f}", *megabytes)
     return table

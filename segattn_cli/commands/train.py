@@ -207,7 +207,7 @@ def _print_plan(config: Config) -> None:
         f"one step      {cost.multiply_adds / 1e9:,.1f} billion multiply-adds, "
         f"{batch * config.optimiser.accumulate} images of {size[0]}×{size[1]}",
         f"memory        about {cost.peak_bytes / 1e6:,.0f} MB at its peak, of which "
-        f"{cost.kept_bytes / 1e6:,.0f} MB are kept for the backward pass",
+        f"{cost.saved_bytes / 1e6:,.0f} MB are saved for the backward pass",
     ]
     print("\n".join(f"# {line}" for line in plan))
 

@@ -1,4 +1,4 @@
-"""What a whole pass costs: one image through the network, or one step of training."""
+"""The cost of a whole pass: images through the network, or one step of training."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Cost(NamedTuple):
     parameters: int  # trained values
     statistics: int  # running means and variances of the batch norms
     multiply_adds: int  # of convolutions, linear maps and attentions, which are nearly all of the arithmetic
-    kept_bytes: int  # activations that wait for the backward pass; of inference none
-    pass_bytes: int  # the most that is alive at once of images, activations, gradients and what an op needs
+    saved_bytes: int  # arrays that wait for the backward pass; of inference none
+    pass_bytes: int  # the most of images, activations and gradients that is alive at once, and the workspaces
     state_bytes: int  # what is there all the time: weights and, when training, momentum and an average
 
     @property
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 
 def inference(network: Network, batch: int, height: int, width: int, *, threads: int | None = None) -> Cost:
-    """The cost of scores for images ``(batch, height, width, 3)``, at their size, by folded batch norms.
+    """The cost of the scores of images ``(batch, height, width, 3)`` at their own size, with folded batch norms.
 
     >>> from reference.networks import NetworkConfig, build_network
     >>> cost = inference(build_network(NetworkConfig(classes=5, head="fcn")), 1, 64, 96)
@@ -41,14 +41,15 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
     """
     shapes = network.shapes()
     meter = CostMeter()
-    ops = CountingOps(meter, threads or thread_count())
+    ops = CountingOps(meter)
     folded = network.fold(_arrays(shapes))
     images = ShapeArray((batch, height, width, 3), np.float32, meter)
     scores = network.predict(images, Context(ops, folded))
     if scores.shape[1:3] != (height, width):
         ops.resize_bilinear(scores, (height, width), align_corners=network.config.align_corners)
     trained, statistics = _sizes(shapes)
-    return Cost(trained, statistics, meter.forward, 0, meter.peak, 4 * (trained + statistics))
+    total = meter.total(threads or thread_count())
+    return Cost(trained, statistics, meter.forward, 0, total, 4 * (trained + statistics))
 
 
 def training_step(
@@ -64,28 +65,28 @@ def training_step(
         accumulate: passes whose gradients make one step; the images of all of them are there from the start.
         clip: whether the gradients may be scaled down, which makes a copy of one after the other.
         average: whether a moving average of the weights is kept.
-        threads: of the backend ``numpy``, each of which needs some memory; by default those of this machine.
+        threads: of the backend, each of which has a workspace of its own; by default those of this machine.
 
     >>> from reference.networks import NetworkConfig, build_network
     >>> objective = Objective(build_network(NetworkConfig(classes=5, head="fcn")))
     >>> step, double = (training_step(objective, 2, 64, 96, accumulate=count) for count in (1, 2))
-    >>> double.multiply_adds / step.multiply_adds, double.kept_bytes == step.kept_bytes
+    >>> double.multiply_adds / step.multiply_adds, double.saved_bytes == step.saved_bytes
     (2.0, True)
     """
     shapes = objective.network.shapes()
     params = _arrays(shapes)
     meter = CostMeter()
-    ops = CountingOps(meter, threads or thread_count())
+    ops = CountingOps(meter)
 
     def draw_mask(name: str, shape: tuple[int, ...], rate: float) -> ShapeArray:
-        meter.pass_through(4 * math.prod(shape))  # random numbers, before they are compared with the rate
+        ShapeArray(shape, np.float32, meter)  # random numbers, dropped when they have been compared with the rate
         return ShapeArray(shape, np.bool_, meter)
 
-    kept = 0
+    saved = 0
     gradients: dict[str, ShapeArray] = {}
-    pictures = (batch, height, width)
+    pixels = (batch, height, width)
     batches = [
-        (ShapeArray((*pictures, 3), np.float32, meter), ShapeArray(pictures, np.int32, meter))
+        (ShapeArray((*pixels, 3), np.float32, meter), ShapeArray(pixels, np.int32, meter))
         for _ in range(accumulate)
     ]
     passes = min(accumulate, 2)  # a third needs what the second did
@@ -95,19 +96,18 @@ def training_step(
         )
         before = meter.alive
         loss = objective.forward(images, labels, ctx)
-        kept = max(kept, meter.alive - before)
+        saved = max(saved, meter.alive - before)
         for name, gradient in objective.backward(ctx).items():
-            known = gradients.get(name)
-            gradients[name] = gradient if known is None else known + gradient
+            gradients[name] = gradients[name] + gradient if name in gradients else gradient
     del loss, ctx
-    largest = max(gradient.nbytes for gradient in gradients.values())
-    meter.pass_through((2 + clip) * largest)  # in the optimiser, and in double for the norm
+    largest = max(gradient.size for gradient in gradients.values())
+    ShapeArray(((2 + clip) * largest,), np.float32, meter)  # dropped by the optimiser and, in double, by the norm
     trained, statistics = _sizes(shapes)
     copies = 2 if average else 1  # of everything, and the momentum of what is trained
     multiply_adds = (meter.forward + meter.backward) * accumulate // passes
-    return Cost(
-        trained, statistics, multiply_adds, kept, meter.peak, 4 * (copies * (trained + statistics) + trained)
-    )
+    total = meter.total(threads or thread_count())
+    state = 4 * (copies * (trained + statistics) + trained)
+    return Cost(trained, statistics, multiply_adds, saved, total, state)
 
 
 def configured_step(config: Config, classes: int, batch: int, size: tuple[int, int]) -> Cost:
@@ -121,13 +121,13 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
 
 
 def _arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ShapeArray]:
-    """Parameters, which no pass makes: their memory is the state's."""
+    """Parameters; their memory is counted as state, not as a part of a pass."""
     meter = CostMeter()
     return {name: ShapeArray(shape, np.float32, meter) for name, shape in shapes.items()}
 
 
 def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Values that are trained, and those that follow the batches."""
+    """How many values are trained, and how many are running statistics."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     trained = sum(size for name, size in sizes.items() if is_trained(name))
     return trained, sum(sizes.values()) - trained

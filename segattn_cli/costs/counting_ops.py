@@ -1,8 +1,8 @@
 """The ops of :class:`backends.contract.Ops` on shapes, forward and backward.
 
 An op counts its multiply-adds and the memory of its result; what its cache refers to stays alive with the cache.
-Caches keep what those of the backend ``numpy`` keep. What an op makes and drops while it runs is counted, too, from
-the lines of that backend; see :mod:`segattn_cli.costs.workspace` for its blocks.
+Results, caches and temporary arrays are those of the backend ``numba``. Its workspaces are estimated, by the
+formulas in ``_convolve`` and in position attention: tests compare them with what the backend allocates.
 """
 
 from __future__ import annotations
@@ -13,30 +13,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backends.numpy import winograd
 from reference.ops.windows import output_size
-from segattn_cli.costs import workspace
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
-from segattn_cli.costs.workspace import Convolution
+
+#: The most values that are worked on at a time: in the patches of a convolution, going forward and for the gradient
+#: of the weights; in the tiles of Winograd's filtering, with few channels and with many; in a query's gradient.
+PATCHES, GRADIENT_PATCHES, FEW_TILES, MANY_TILES, QUERY_GRADIENT = 1 << 18, 1 << 22, 1 << 21, 1 << 23, 1 << 23
+#: Queries and keys of a tile of position attention.
+QUERIES, KEYS = 256, 512
 
 
 class ConvCache(NamedTuple):
     x: ShapeArray
     weight: ShapeArray
     bias: ShapeArray | None
-    shapes: Convolution
+    geometry: tuple[int, int, int]  # stride, padding, dilation
 
 
 class NormCache(NamedTuple):
     x: ShapeArray
     mean: ShapeArray  # (C,)
     variance: ShapeArray  # (C,)
-    training: bool
     y: ShapeArray | None = None  # where a ReLU follows
     has_residual: bool = False
 
 
 class CountingOps:
-    """A backend whose arrays are shapes. ``threads`` is how many the backend ``numpy`` would have.
+    """A backend whose arrays are shapes.
 
     >>> meter = CostMeter()
     >>> ops = CountingOps(meter)
@@ -48,9 +52,8 @@ class CountingOps:
 
     name = "counting"
 
-    def __init__(self, meter: CostMeter, threads: int = 1) -> None:
+    def __init__(self, meter: CostMeter) -> None:
         self.meter = meter
-        self.threads = threads
 
     def asarray(self, x: Any, dtype: Any = None) -> ShapeArray:
         return x if isinstance(x, ShapeArray) else self._new(np.shape(x), dtype or np.asarray(x).dtype)
@@ -76,33 +79,25 @@ class CountingOps:
         kernel = weight.shape[:2]
         size = output_size("conv2d", x.shape[1:3], kernel, stride=stride, padding=padding, dilation=dilation)
         y = self._new((x.shape[0], *size, weight.shape[3]), x.dtype)
-        shapes = Convolution(x.shape, y.shape, weight.shape, stride, padding, dilation)
-        self._needs(workspace.convolve(shapes, self.threads))
+        geometry = stride, padding, dilation
+        self._convolve(x, y, weight, *geometry)
         self.meter.forward += y.size * math.prod(weight.shape[:3])
-        return y, ConvCache(x, weight, bias, shapes)
+        return y, ConvCache(x, weight, bias, geometry)
 
     def conv2d_backward(
         self, dy: ShapeArray, cache: ConvCache, *, needs_dx: bool = True
     ) -> tuple[ShapeArray | None, ShapeArray, ShapeArray | None]:
-        x, weight, bias, shapes = cache
-        multiply_adds = dy.size * math.prod(weight.shape[:3])
-        dweight = self._like(weight)
-        self._needs(workspace.weight_gradient(shapes, self.threads))
-        self.meter.backward += multiply_adds
-        dx = None
-        if needs_dx:
-            dx = self._like(x)
-            self._needs(workspace.input_gradient(shapes, self.threads))
-            self.meter.backward += multiply_adds
+        x, weight, bias, geometry = cache
+        dx, dweight = self._like(x) if needs_dx else None, self._like(weight)
+        self._convolve(x, dy, weight, *geometry, most=GRADIENT_PATCHES)
+        self.meter.backward += (1 + needs_dx) * dy.size * math.prod(weight.shape[:3])
         return dx, dweight, None if bias is None else self._like(bias)
 
     def conv2d_relu(
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, residual: ShapeArray | None = None,
         *, stride: int = 1, padding: int = 0, dilation: int = 1,
     ) -> tuple[ShapeArray, Any]:
-        z, conv = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
-        total = z if residual is None else z + residual
-        y = self._like(total)
+        y, conv = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
         return y, (conv, y, residual is not None)
 
     def conv2d_relu_backward(
@@ -117,17 +112,13 @@ class CountingOps:
         training: bool, eps: float = 1e-5,
     ) -> tuple[ShapeArray, NormCache]:
         if training:
-            self._needs(workspace.blocks(x.size, self.threads))
             mean, variance = self._like(mean), self._like(variance)
-        return self._like(x), NormCache(x, mean, variance, training)
+        return self._like(x), NormCache(x, mean, variance)
 
     def batch_norm_backward(
         self, dy: ShapeArray, cache: NormCache
     ) -> tuple[ShapeArray, ShapeArray, ShapeArray]:
-        dx = self._like(dy)
-        if cache.training or cache.y is not None:
-            self._needs(workspace.blocks(dy.size, self.threads))
-        return dx, self._like(cache.mean), self._like(cache.mean)
+        return self._like(dy), self._like(cache.mean), self._like(cache.mean)
 
     def batch_norm_relu(
         self, x: ShapeArray, scale: ShapeArray, shift: ShapeArray, mean: ShapeArray, variance: ShapeArray,
@@ -152,13 +143,11 @@ class CountingOps:
     def max_pool2d(self, x: ShapeArray, *, window: int, stride: int, padding: int = 0) -> tuple[ShapeArray, Any]:
         size = output_size("max_pool2d", x.shape[1:3], (window, window), stride=stride, padding=padding)
         y = self._new((x.shape[0], *size, x.shape[3]), x.dtype)
-        self._needs(workspace.blocks(x.size, stride**2 * self.threads))
-        return y, (x, y)
+        winner = self._new(y.shape, np.uint8)
+        return y, (winner, x.shape)
 
     def max_pool2d_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
-        dx = self._like(cache[0])
-        self._needs(3 * workspace.blocks(dx.size, self.threads))  # what is seen, its gradient, who has won
-        return dx
+        return self._new(cache[1], dy.dtype)
 
     def global_mean_pool(self, x: ShapeArray) -> tuple[ShapeArray, Any]:
         return self._new((x.shape[0], x.shape[3]), x.dtype), x.shape
@@ -169,11 +158,10 @@ class CountingOps:
     def resize_bilinear(
         self, x: ShapeArray, size: tuple[int, int], *, align_corners: bool = False
     ) -> tuple[ShapeArray, Any]:
-        matrices = [self._new(pair, x.dtype) for pair in zip(size, x.shape[1:3], strict=True)]
-        return self._resized(x, size), (*matrices, x.shape)
+        return self._new((x.shape[0], *size, x.shape[3]), x.dtype), x.shape
 
     def resize_bilinear_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
-        return self._resized(dy, cache[2][1:3])
+        return self._new(cache, dy.dtype)
 
     def linear(
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None
@@ -185,10 +173,7 @@ class CountingOps:
     def linear_backward(self, dy: ShapeArray, cache: Any) -> tuple[ShapeArray, ShapeArray, ShapeArray | None]:
         x, weight, bias = cache
         self.meter.backward += 2 * x.size * weight.shape[1]  # dx and dweight
-        dx, dweight = self._like(x), self._like(weight)
-        channels, outputs = weight.shape
-        self._needs(workspace.product(x.size // channels, channels, outputs, self.threads))
-        return dx, dweight, None if bias is None else self._like(bias)
+        return self._like(x), self._like(weight), None if bias is None else self._like(bias)
 
     def dropout(self, x: ShapeArray, keep: ShapeArray, *, rate: float) -> tuple[ShapeArray, Any]:
         scaled = self._like(x)
@@ -210,23 +195,17 @@ class CountingOps:
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255,
         class_weights: ShapeArray | None = None,
     ) -> tuple[ShapeArray, Any]:
-        counted = self._new((*labels.shape, 13), np.uint8)  # which count, their labels, and these as int64
-        del counted
-        self._needs(workspace.cross_entropy(labels.size, logits.shape[-1], self.threads))
-        return self._new((), logits.dtype), (logits, labels)
+        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64))
 
     def softmax_cross_entropy_backward(self, dloss: Any, cache: Any) -> ShapeArray:
-        logits, labels = cache
-        dlogits = self._like(logits)
-        self._needs(workspace.cross_entropy(labels.size, logits.shape[-1], self.threads))
-        return dlogits
+        return self._like(cache[0])
 
     def position_attention(self, query: ShapeArray, key: ShapeArray, value: ShapeArray) -> tuple[ShapeArray, Any]:
         batch, n, d = query.shape
         c = value.shape[2]
         y = self._like(value)
         maximum, total = (self._new((batch, n, 1), value.dtype) for _ in range(2))
-        self._needs(workspace.attend(query.shape, c, self.threads))
+        self._works_on(0, QUERIES * KEYS)
         self.meter.forward += batch * n * n * (d + c)
         return y, (query, key, value, y, maximum, total)
 
@@ -236,11 +215,9 @@ class CountingOps:
         query, key, value, *_ = cache
         batch, n, d = query.shape
         c = value.shape[2]
-        by_image = [self._like(x) for x in (query, key, value)]
-        self._needs(workspace.attend_backward(query.shape, c, self.threads))
+        self._works_on(min(-(-n // KEYS) * n * d, max(n * d, QUERY_GRADIENT)), QUERIES * (2 * KEYS + c))
         self.meter.backward += batch * n * n * (3 * d + 2 * c)  # the map again; then dvalue, dmap, dquery, dkey
-        dquery, dkey, dvalue = (self._like(x) for x in by_image)
-        return dquery, dkey, dvalue
+        return self._like(query), self._like(key), self._like(value)
 
     def channel_attention(self, x: ShapeArray, *, form: str = "released") -> tuple[ShapeArray, Any]:
         batch, n, c = x.shape
@@ -258,7 +235,7 @@ class CountingOps:
         denergy = self.softmax_backward(dattention, attention)
         symmetric = denergy + denergy
         dx = self._like(x)
-        self._needs(2 * n * c)  # the two products that one image's dx is the sum of
+        self._drops(2 * n * c)  # the two products that one image's dx is the sum of
         del symmetric
         return dx
 
@@ -269,25 +246,19 @@ class CountingOps:
         self, dy: ShapeArray, cache: Any
     ) -> tuple[ShapeArray, ShapeArray, ShapeArray]:
         update, gate = cache
-        dupdate = self._like(update)
-        self._needs(update.size)  # dy · update, before its sum
-        return dy, dupdate, self._like(gate)
+        return dy, self._like(update), self._like(gate)
 
     def scale_fusion(self, scores: ShapeArray, scale_logits: ShapeArray) -> tuple[ShapeArray, Any]:
-        weights, _ = self.softmax(scale_logits)
-        weighed = self._like(scores)
-        return self._new(weighed.shape[1:], scores.dtype), (scores, weights)
+        weights = self._like(scale_logits)
+        return self._new(scores.shape[1:], scores.dtype), (scores, weights)
 
     def scale_fusion_backward(self, dy: ShapeArray, cache: Any) -> tuple[ShapeArray, ShapeArray]:
         scores, weights = cache
-        dscores = self._like(scores)
-        self._needs(scores.size)  # scores · dy, before its sum
-        dweights = self._like(weights)
-        return dscores, self.softmax_backward(dweights, weights)
+        return self._like(scores), self._like(weights)
 
     def scale_max(self, scores: ShapeArray) -> tuple[ShapeArray, Any]:
         winner = self._new(scores.shape[1:], np.int64)
-        self._needs(scores.size)  # a copy with the scales last
+        self._drops(scores.size)  # a copy with the scales last
         return self._new(scores.shape[1:], scores.dtype), (winner, scores.shape)
 
     def scale_max_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
@@ -301,11 +272,11 @@ class CountingOps:
         return self._new(cache, share.dtype)
 
     def label_map(self, scores: ShapeArray) -> ShapeArray:
-        self._needs(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes
+        self._drops(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes
         return self._new(scores.shape[:-1], np.uint8)
 
     def sum_of_squares(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
-        self._needs(2 * max(array.size for array in arrays))  # squares in double, of one array after the other
+        self._drops(2 * max(array.size for array in arrays))  # squares in double, of one array after the other
         return self._new((), np.float64)
 
     def sgd_update(
@@ -314,20 +285,13 @@ class CountingOps:
     ) -> None:
         """A scaled gradient, the weight's decay, and their sum, of one parameter after the other."""
         scaled = not (isinstance(scale, float) and scale == 1)
-        self._needs((2 + scaled) * max(gradient.size for gradient in gradients))
+        self._drops((2 + scaled) * max(gradient.size for gradient in gradients))
 
     def move_towards(
         self, targets: Sequence[ShapeArray], sources: Sequence[ShapeArray], weights: Sequence[float], *,
         apply: Any = True,
     ) -> None:
-        self._needs(max(source.size for source in sources))
-
-    def _resized(self, x: ShapeArray, size: tuple[int, int]) -> ShapeArray:
-        """One axis after the other, in the order that makes the smaller map between."""
-        batch, height, width, channels = x.shape
-        between = (height, size[1]) if size[0] > height else (size[0], width)
-        first = self._new((batch, *between, channels), x.dtype)
-        return self._new((batch, *size, channels), first.dtype)
+        self._drops(max(source.size for source in sources))
 
     def _new(self, shape: Sequence[int], dtype: Any) -> ShapeArray:
         return ShapeArray(shape, dtype, self.meter)
@@ -335,6 +299,35 @@ class CountingOps:
     def _like(self, x: ShapeArray) -> ShapeArray:
         return self._new(x.shape, x.dtype)
 
-    def _needs(self, values: int) -> None:
-        """So many values of float32 while the op runs."""
-        self.meter.pass_through(4 * values)
+    def _convolve(
+        self, x: ShapeArray, y: ShapeArray, weight: ShapeArray, stride: int, padding: int, dilation: int,
+        most: int = 0,
+    ) -> None:
+        """The workspace of a convolution from ``x`` to ``y``, or of its gradients, with up to ``most`` patches.
+
+        A 1×1 window copies the pixels that it sees, where it skips others. Winograd's filtering F(4×4, 3×3) makes
+        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other windows are copied as patches.
+        """
+        taps, (channels, outputs) = math.prod(weight.shape[:2]), weight.shape[2:]
+        batch, height, width, _ = y.shape
+        if taps == 1 and padding == 0:
+            if stride > 1:
+                self._drops(y.size // outputs * channels)
+        elif winograd.pays(x.shape, weight.shape, stride, padding, dilation, tile=4):
+            tiles = batch * math.prod(dilation * -(-side // (4 * dilation)) for side in (height, width))
+            values = 36 * (channels + outputs)
+            combined = min(tiles * values, min(max(FEW_TILES, 256 * values), MANY_TILES))
+            row = 6 * (width + 6 * dilation) * max(channels, outputs)
+            self._works_on(4 * weight.size + combined, row)
+        else:
+            patches = height * width * taps * channels
+            self._works_on(min(patches, most), min(patches, PATCHES))
+
+    def _works_on(self, shared: int, each: int) -> None:
+        """Count workspaces in values of float32: one that threads share, and one of each thread."""
+        self.meter.workspace = max(self.meter.workspace, 4 * shared)
+        self.meter.scratch = max(self.meter.scratch, 4 * each)
+
+    def _drops(self, values: int) -> None:
+        """Count temporary arrays of so many values of float32."""
+        self._new((values,), np.float32)

@@ -1,10 +1,11 @@
-"""The cost of each layer, in the order in which a network computes them."""
+"""The cost of each layer, in the order in which the network computes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections import UserDict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,11 +27,11 @@ class LayerCost(NamedTuple):
     statistics: int  # running means and variances
     multiply_adds: int
     output_bytes: int  # of all outputs of a group
-    training_only: bool  # whether nothing of it is computed to predict
+    training_only: bool  # whether it is computed in training only
 
 
 def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
-    """Every layer that the network computes on an image ``(height, width)``, by the names that a context observes.
+    """The cost of each layer on an image ``(height, width)``, named as an observer of the context sees it.
 
     >>> from reference.networks import NetworkConfig, build_network
     >>> first, *_ = layer_costs(build_network(NetworkConfig(classes=5, head="fcn")), 64, 96)
@@ -39,7 +40,8 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
     """
     meter = CostMeter()
     ops = CountingOps(meter)
-    params = _Read({name: ShapeArray(shape, np.float32, meter) for name, shape in network.shapes().items()})
+    shapes = {name: ShapeArray(shape, np.float32, meter) for name, shape in network.shapes().items()}
+    params = _Parameters(shapes)
     images = ShapeArray((1, height, width, 3), np.float32, meter)
 
     predicting: set[str] = set()
@@ -49,21 +51,21 @@ def layer_costs(network: Network, height: int, width: int) -> list[LayerCost]:
     known: set[str] = set()
 
     def observe(name: str, y: ShapeArray) -> None:
-        own = params.since - known
-        known.update(own)
-        trained = sum(params.arrays[each].size for each in own if is_trained(each))
-        statistics = sum(params.arrays[each].size for each in own if not is_trained(each))
+        sizes = {each: shapes[each].size for each in params.read - known}  # that scales share: with the first scale
+        known.update(sizes)
+        trained = sum(size for each, size in sizes.items() if is_trained(each))
         training_only = name not in predicting
+        statistics = sum(sizes.values()) - trained
         costs.append(LayerCost(name, y.shape, trained, statistics, meter.forward, y.nbytes, training_only))
-        params.since, meter.forward = set(), 0
+        params.read, meter.forward = set(), 0
 
-    params.since, meter.forward = set(), 0
+    params.read, meter.forward = set(), 0
     network.forward(images, Context(ops, params, observe=observe))
     return costs
 
 
 def grouped(layers: Iterable[LayerCost]) -> list[LayerCost]:
-    """The layers of each module in one: ``backbone.layer1``, ``head.position``, ``head.classifier`` and so on.
+    """The layers of each module as one: ``backbone.layer1``, ``head.position``, ``head.classifier`` and so on.
 
     >>> from reference.networks import NetworkConfig, build_network
     >>> network = build_network(NetworkConfig(classes=5, head="fcn", backbone="resnet18"))
@@ -104,23 +106,14 @@ def module_of(name: str) -> str:
     return scope + slash + (f"backbone.conv{stage[1]}" if stage else ".".join(parts[:2]))
 
 
-class _Read(Mapping[str, Any]):
-    """Parameters that remember which of them were read: those of the layer that is about to be observed."""
+class _Parameters(UserDict[str, ShapeArray]):
+    """Parameters that record which of them have been read since ``read`` was cleared."""
 
-    def __init__(self, arrays: dict[str, ShapeArray]) -> None:
-        self.arrays = arrays
-        self.since: set[str] = set()
+    def __init__(self, arrays: Mapping[str, ShapeArray]) -> None:
+        super().__init__(arrays)
+        self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> ShapeArray:
-        array = self.arrays[name]
-        self.since.add(name)
+        array = super().__getitem__(name)
+        self.read.add(name)
         return array
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.arrays
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.arrays)
-
-    def __len__(self) -> int:
-        return len(self.arrays)

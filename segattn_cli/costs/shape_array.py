@@ -1,4 +1,4 @@
-"""Arrays without values, and the meter that counts them."""
+"""Arrays without values, and the meter that counts their memory."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ import numpy as np
 
 @dataclass
 class CostMeter:
-    """Counts what is alive and what is computed."""
+    """The memory of arrays and workspaces, and the arithmetic."""
 
-    alive: int = 0  # bytes
-    peak: int = 0  # bytes
+    alive: int = 0  # bytes of arrays
+    peak: int = 0  # the most of them that were alive at once
+    workspace: int = 0  # bytes of the largest workspace that threads share
+    scratch: int = 0  # bytes of the largest workspace of one thread
     forward: int = 0  # multiply-adds
     backward: int = 0  # multiply-adds
+
+    def total(self, threads: int) -> int:
+        """The peak in bytes: a workspace, once it is allocated, is held for the next op."""
+        return self.peak + self.workspace + threads * self.scratch
 
     def allocate(self, nbytes: int) -> None:
         self.alive += nbytes
         self.peak = max(self.peak, self.alive)
-
-    def pass_through(self, nbytes: int) -> None:
-        """Count what an op takes while it runs and gives back: it matters for the peak alone."""
-        self.peak = max(self.peak, self.alive + nbytes)
 
 
 class ShapeArray:

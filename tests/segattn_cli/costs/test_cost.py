@@ -1,4 +1,4 @@
-"""Totals against counts by hand and, for memory, against a pass of the backend ``numpy`` under tracemalloc."""
+"""Totals against counts by hand and, for memory, against what real passes allocate, by tracemalloc."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from backends import get_backend
+from backends.contract import Ops
 from backends.numpy.threads import set_thread_count
 from reference.layers import Context
 from reference.networks import Network, NetworkConfig, Objective, build_network
@@ -31,8 +32,12 @@ MEASURED = {
     ),
     "vgg16": (NetworkConfig(classes=21, backbone="vgg16", head="largefov", head_channels=256), (1, 129, 129)),
 }  # fmt: skip
-#: What the count may be off by.
-TOLERANCE = 0.1
+#: What a backend takes, as a fraction of the estimate, which is for numba; docs/summary.md has these bounds, too.
+PEAKS = {
+    "numba": {"saved": (0.98, 1.01), "training": (0.93, 1.07), "inference": (0.85, 1.2)},
+    "numpy": {"saved": (0.84, 1.0), "training": (0.55, 1.0), "inference": (0.4, 1.0)},
+}
+Measured = tuple[Ops, Network, dict[str, np.ndarray], tuple[int, ...]]
 
 
 def test_a_whole_network_by_hand() -> None:
@@ -45,24 +50,24 @@ def test_a_whole_network_by_hand() -> None:
     forward = first + sum(others) + 96 * 32 * 5
     found = inference(network, 1, 64, 96)
     assert (found.parameters, found.statistics) == (sum(weights) + 2 * channels + 32 * 5 + 5, 2 * channels)
-    assert (found.multiply_adds, found.kept_bytes) == (forward, 0)
+    assert (found.multiply_adds, found.saved_bytes) == (forward, 0)
     assert found.state_bytes == 4 * (found.parameters + found.statistics)
     step = training_step(Objective(network), 2, 64, 96)
     assert step.multiply_adds == 2 * (3 * forward - first)  # nobody needs the gradient of the images
     assert step[:2] == found[:2]
 
 
-def test_kept_memory_by_hand() -> None:
-    """A norm keeps what it normalises and what comes of it, the next convolution the latter, too."""
+def test_saved_memory_by_hand() -> None:
+    """A norm saves what it normalises and its output, and the next convolution the latter, too."""
     network = build_network(NetworkConfig(classes=5, head="fcn"))
     maps = [1536 * 16, 384 * 32, 96 * 64, 96 * 64, 96 * 128, 96 * 32]
     channels = 16 + 32 + 64 + 64 + 128 + 32
     after_dropout, scores, resized = 96 * 32, 96 * 5, 64 * 96 * 5
-    interpolation = 64 * 8 + 96 * 12  # the two matrices
-    values = 2 * sum(maps) + 2 * channels + after_dropout + scores + resized + interpolation
+    labels = 2 * 64 * 96  # 64 bits
+    values = 2 * sum(maps) + 2 * channels + after_dropout + scores + resized + labels
     mask = 32  # a byte for each channel
     loss = 2  # the total and its one part
-    assert training_step(Objective(network), 1, 64, 96).kept_bytes == 4 * (values + loss) + mask
+    assert training_step(Objective(network), 1, 64, 96).saved_bytes == 4 * (values + loss) + mask
 
 
 @pytest.mark.parametrize(
@@ -89,14 +94,20 @@ def test_parameters_of_danets_head_by_hand() -> None:
     assert 2 * branch + position + 1 + 3 * linear(512, 19) == 23_954_619
 
 
-@pytest.fixture(params=MEASURED)
-def measured(request: pytest.FixtureRequest) -> tuple[Network, dict[str, np.ndarray], tuple[int, int, int]]:
-    config, shape = MEASURED[request.param]
+def backend_of(name: str) -> Ops:
+    if name == "numba":
+        pytest.importorskip("numba", reason="Numba is not installed: pip install 'segattn[numba]'")
+    return get_backend(name)
+
+
+@pytest.fixture(params=[*(("numba", name) for name in MEASURED), ("numpy", "resnet18-dual"), ("numpy", "vgg16")], ids=" ".join)
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """A backend, a network, its weights, and batch, height and width of images; one small step has been done."""
+    backend, (config, shape) = backend_of(request.param[0]), MEASURED[request.param[1]]
     network = build_network(config)
     params = network.initialise(0)
-    small = np.zeros((1, 41, 57, 3), np.float32)
-    network.predict(small, Context(get_backend("numpy"), params))  # threads and the like are made once
-    return network, params, shape
+    step(backend, network, params, (1, 41, 57))  # threads, compiled code and the like are made once
+    return backend, network, params, shape
 
 
 @pytest.fixture
@@ -107,9 +118,18 @@ def _one_thread() -> Iterator[None]:
     set_thread_count(None)
 
 
+def release(backend: Ops) -> None:
+    """Give back the workspaces that a backend holds between calls."""
+    if backend.name == "numba":
+        from backends.numba.compile import release
+
+        release()
+
+
 @contextmanager
-def traced() -> Iterator[Callable[[], tuple[int, int]]]:
+def traced(backend: Ops) -> Iterator[Callable[[], tuple[int, int]]]:
     """What is allocated now and was at most, since the start."""
+    release(backend)
     gc.collect()
     tracemalloc.start()
     try:
@@ -119,37 +139,55 @@ def traced() -> Iterator[Callable[[], tuple[int, int]]]:
         tracemalloc.stop()
 
 
-@pytest.mark.usefixtures("_one_thread")
-def test_memory_of_inference(measured: tuple[Network, dict[str, np.ndarray], tuple[int, int, int]]) -> None:
-    network, params, shape = measured
-    ops, folded = get_backend("numpy"), network.fold(params)
-    with traced() as memory:
-        images = np.zeros((*shape, 3), np.float32)
-        ops.resize_bilinear(network.predict(images, Context(ops, folded)), shape[1:])
-        _, peak = memory()
-    assert inference(network, *shape).pass_bytes == pytest.approx(peak, rel=TOLERANCE)
-
-
-@pytest.mark.usefixtures("_one_thread")
-def test_memory_of_a_training_step(measured: tuple[Network, dict[str, np.ndarray], tuple[int, int, int]]) -> None:
-    network, params, shape = measured
+def step(
+    backend: Ops, network: Network, params: dict[str, np.ndarray], shape: tuple[int, ...],
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Forward and backward, with a call ``between`` them."""
     rng = np.random.default_rng(0)
-    with traced() as memory:
-        images, labels = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.int32)
-        before, _ = memory()
-        ctx = Context(
-            get_backend("numpy"), params, save_for_backward=True, batch_statistics=True,
-            draw_mask=lambda name, shape, rate: rng.random(shape, np.float32) >= rate,
-        )
-        objective = Objective(network)
-        loss = objective.forward(images, labels, ctx)
-        kept = memory()[0] - before
-        objective.backward(ctx)
-        _, peak = memory()
+    images, labels = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.int32)
+    ctx = Context(
+        backend, params, save_for_backward=True, batch_statistics=True,
+        draw_mask=lambda name, shape, rate: rng.random(shape, np.float32) >= rate,
+    )
+    objective = Objective(network)
+    loss = objective.forward(images, labels, ctx)
+    between()
+    objective.backward(ctx)
     assert loss.total.shape == ()
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_memory_of_inference(measured: Measured) -> None:
+    backend, network, params, shape = measured
+    folded = network.fold(params)
+    with traced(backend) as memory:
+        images = np.zeros((*shape, 3), np.float32)
+        backend.resize_bilinear(network.predict(images, Context(backend, folded)), shape[1:])
+        _, peak = memory()
+    least, most = PEAKS[backend.name]["inference"]
+    assert least <= peak / inference(network, *shape).pass_bytes <= most
+
+
+@pytest.mark.usefixtures("_one_thread")
+def test_memory_of_a_training_step(measured: Measured) -> None:
+    backend, network, params, shape = measured
+    saved = 0
+
+    def between() -> None:
+        nonlocal saved
+        release(backend)
+        saved = memory()[0] - 4 * math.prod(shape) * (3 + 1)  # images and labels are counted apart
+
+    with traced(backend) as memory:
+        step(backend, network, params, shape, between)
+    with traced(backend) as memory:
+        step(backend, network, params, shape)
+        _, peak = memory()
     counted = training_step(Objective(network), *shape)
-    assert counted.kept_bytes == pytest.approx(kept, rel=TOLERANCE)
-    assert counted.pass_bytes == pytest.approx(peak, rel=TOLERANCE)
+    for found, estimate, kind in ((saved, counted.saved_bytes, "saved"), (peak, counted.pass_bytes, "training")):
+        least, most = PEAKS[backend.name][kind]
+        assert least <= found / estimate <= most, kind
 
 
 def test_what_training_holds_all_the_time() -> None:
@@ -166,26 +204,29 @@ def test_accumulated_gradients_are_held_through_the_next_pass() -> None:
     waiting = 3 * 4 * (3 + 1) * 41 * 57  # images and labels of three more passes
     assert often == twice._replace(multiply_adds=5 * once.multiply_adds, pass_bytes=twice.pass_bytes + waiting)
     assert 2 * 4 * once.parameters < twice.pass_bytes < once.pass_bytes + 4 * once.parameters
-    assert twice.kept_bytes == once.kept_bytes
+    assert twice.saved_bytes == once.saved_bytes
 
 
 @pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("changes", [["optimiser.clip_norm=1e-9"], ["optimiser.accumulate=4", "training.ema=0.9"]])
-def test_memory_of_a_training(changes: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", PEAKS)
+def test_memory_of_a_training(name: str, changes: list[str], tmp_path: Path) -> None:
     """From its start to its second step, with all that it holds; the weights are most of it here."""
+    backend = backend_of(name)
     config = load_config(
         "tiny-scenes",
         ["network.backbone=resnet18", "network.head=fcn", "network.scales=[1.0]", "network.scale_classifier=none",
-         "augmentation.crop=[48, 64]", "training.batch_size=2", "training.max_steps=2", "training.backend=numpy",
-         *changes],
+         "augmentation.crop=[48, 64]", "training.batch_size=2", "training.max_steps=2",
+         f"training.backend={name}", *changes],
     )  # fmt: skip
-    with traced() as memory, closing(train(config, tmp_path)) as events:
+    with traced(backend) as memory, closing(train(config, tmp_path)) as events:
         assert isinstance(next(events), RunStarted)
         tracemalloc.reset_peak()
         assert [isinstance(next(events), StepDone) for _ in range(2)] == [True, True]
         _, peak = memory()
     counted = configured_step(config, len(CLASSES), 2, config.augmentation.crop)
-    assert counted.peak_bytes == pytest.approx(peak, rel=TOLERANCE)
+    least, most = PEAKS[name]["training"]
+    assert least <= peak / counted.peak_bytes <= most
 
 
 def test_more_threads_need_more() -> None:
@@ -201,7 +242,7 @@ def test_a_configuration_says_all_that_a_step_depends_on() -> None:
     wanted = training_step(Objective(network), 3, 96, 128, accumulate=2, average=True)
     assert configured_step(config, 8, 3, (96, 128)) == wanted
     fewer = load_config("tiny-scenes", ["loss.extra_supervision=0", "training.batch_norm=frozen"])
-    assert configured_step(fewer, 8, 3, (96, 128)).kept_bytes < wanted.kept_bytes
+    assert configured_step(fewer, 8, 3, (96, 128)).saved_bytes < wanted.saved_bytes
 
 
 def test_shapes_need_no_values() -> None:

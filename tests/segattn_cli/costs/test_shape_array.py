@@ -18,12 +18,10 @@ def test_memory_is_counted_while_something_refers_to_it() -> None:
     assert (meter.alive, meter.peak) == (0, 800)
 
 
-def test_what_passes_through_matters_for_the_peak_alone() -> None:
-    meter = CostMeter()
-    x = ShapeArray((100,), np.float32, meter)
-    meter.pass_through(1000)
-    meter.pass_through(10)
-    assert (x.nbytes, meter.alive, meter.peak) == (400, 400, 1400)
+def test_workspaces_add_to_the_peak_of_arrays() -> None:
+    meter = CostMeter(workspace=100, scratch=7)
+    ShapeArray((5,), np.float32, meter)
+    assert (meter.alive, meter.peak, meter.total(threads=3)) == (0, 20, 141)
 
 
 @pytest.mark.parametrize("index", [1, (0, 2), np.s_[..., 1:3], np.s_[1:, ::2], np.s_[:, None, -1]])

@@ -1,4 +1,4 @@
-"""What single ops need at their peak, against the backend ``numpy`` under tracemalloc on one thread."""
+"""What single ops take at their peak, and what they save, against the backend ``numba`` on one thread."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ CASES: dict[str, tuple[str, list[tuple[int, ...]], dict[str, Any]]] = {
     "maximum": ("scale_max", [(3, 2, 60, 80, 21)], {}),
     "mean": ("scale_mean", [(3, 2, 60, 80, 21)], {}),
 }
-#: What a count may be off by; beside it, what small arrays and Python's own objects take.
-TOLERANCE, SLACK = 0.1, 2e5
+#: What small arrays and Python's own objects take, beside what an op saves.
+SAVED = {"rel": 0.02, "abs": 2e5}
+#: What the estimate of a peak may be off by: blocks end at whole rows.
+PEAK = {"rel": 0.3, "abs": 4e6}
 
 
 @pytest.fixture(autouse=True)
@@ -51,74 +53,84 @@ def _one_thread() -> Iterator[None]:
     set_thread_count(None)
 
 
-def needed(function: Callable[[], Any]) -> tuple[Any, int]:
-    """What the call returns, and how much was allocated at its peak."""
+@pytest.fixture(scope="module")
+def numba() -> Any:
+    pytest.importorskip("numba", reason="Numba is not installed: pip install 'segattn[numba]'")
+    return get_backend("numba")
+
+
+def taken(function: Callable[[], Any]) -> tuple[Any, int, int]:
+    """What the call returns, what was allocated at its peak, and what is when its workspaces are given back."""
+    from backends.numba.compile import release
+
+    release()
     gc.collect()
     tracemalloc.start()
     try:
         result = function()
-        return result, tracemalloc.get_traced_memory()[1]
+        _, peak = tracemalloc.get_traced_memory()
+        release()
+        return result, peak, tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
 
 
-def counted(meter: CostMeter, function: Callable[[], Any]) -> tuple[Any, int]:
-    before, meter.peak = meter.alive, meter.alive
-    return function(), meter.peak - before
+def counted(meter: CostMeter, function: Callable[[], Any]) -> tuple[Any, int, int]:
+    before, meter.peak, meter.workspace, meter.scratch = meter.alive, meter.alive, 0, 0
+    return function(), meter.total(threads=1) - before, meter.alive - before
 
 
-def compare(op: str, inputs: list[np.ndarray], options: dict[str, Any], backward_options: dict[str, Any]) -> None:
-    real, meter = get_backend("numpy"), CostMeter()
+def compare(
+    numba: Any, op: str, inputs: list[np.ndarray], options: dict[str, Any], backward_options: dict[str, Any]
+) -> None:
+    meter = CostMeter()
     ops = CountingOps(meter)
     shapes = [ShapeArray(x.shape, x.dtype, meter) for x in inputs]
-    getattr(real, op)(*inputs, **options)  # threads and the like are made once
-
-    (y, cache), wanted = needed(lambda: getattr(real, op)(*inputs, **options))
-    (y_shape, cache_shape), found = counted(meter, lambda: getattr(ops, op)(*shapes, **options))
-    assert found == pytest.approx(wanted, rel=TOLERANCE, abs=SLACK)
-    dy, dy_shape = np.ones_like(y), y_shape + 0.0
-    del y, y_shape
+    y, cache = getattr(numba, op)(*inputs, **options)  # compiled
     backward = f"{op}_backward"
-    _, wanted = needed(lambda: getattr(real, backward)(dy, cache, **backward_options))
-    _, found = counted(meter, lambda: getattr(ops, backward)(dy_shape, cache_shape, **backward_options))
-    assert found == pytest.approx(wanted, rel=TOLERANCE, abs=SLACK)
+    dy = np.ones_like(y)
+    getattr(numba, backward)(dy, cache, **backward_options)
+    del y, cache
+
+    (_, cache), *wanted = taken(lambda: getattr(numba, op)(*inputs, **options))
+    (y_shape, cache_shape), *found = counted(meter, lambda: getattr(ops, op)(*shapes, **options))
+    assert found == [pytest.approx(wanted[0], **PEAK), pytest.approx(wanted[1], **SAVED)]
+    dy_shape = y_shape + 0.0
+    del y_shape
+    _, *wanted = taken(lambda: getattr(numba, backward)(dy, cache, **backward_options))
+    _, *found = counted(meter, lambda: getattr(ops, backward)(dy_shape, cache_shape, **backward_options))
+    assert found == [pytest.approx(wanted[0], **PEAK), pytest.approx(wanted[1], **SAVED)]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_memory_of_an_op(case: str, rng: np.random.Generator) -> None:
+def test_memory_of_an_op(numba: Any, case: str, rng: np.random.Generator) -> None:
     op, shapes, options = CASES[case]
-    compare(op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {})
+    compare(numba, op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {})
 
 
 @pytest.mark.parametrize("case", [case for case, (op, *_) in CASES.items() if op.startswith("conv2d")])
-def test_memory_of_a_convolution_whose_image_needs_no_gradient(case: str, rng: np.random.Generator) -> None:
+def test_memory_of_a_convolution_whose_image_needs_no_gradient(
+    numba: Any, case: str, rng: np.random.Generator
+) -> None:
     op, shapes, options = CASES[case]
-    compare(op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {"needs_dx": False})
+    compare(numba, op, [rng.standard_normal(shape, np.float32) for shape in shapes], options, {"needs_dx": False})
 
 
 @pytest.mark.parametrize("op", ["batch_norm", "batch_norm_relu"])
 @pytest.mark.parametrize("training", [True, False])
-def test_memory_of_a_norm(op: str, training: bool, rng: np.random.Generator) -> None:
+def test_memory_of_a_norm(numba: Any, op: str, training: bool, rng: np.random.Generator) -> None:
     channels = [np.ones(64, np.float32) for _ in range(4)]
     residual = [np.ones(MAP, np.float32)] if op == "batch_norm_relu" else []
     inputs = [rng.standard_normal(MAP, np.float32), *channels, *residual]
-    compare(op, inputs, {"training": training}, {})
+    compare(numba, op, inputs, {"training": training}, {})
 
 
-def test_memory_of_dropout(rng: np.random.Generator) -> None:
-    compare("dropout", [rng.standard_normal(MAP, np.float32), rng.random(MAP) < 0.5], {"rate": 0.5}, {})
+def test_memory_of_dropout(numba: Any, rng: np.random.Generator) -> None:
+    compare(numba, "dropout", [rng.standard_normal(MAP, np.float32), rng.random(MAP) < 0.5], {"rate": 0.5}, {})
 
 
 @pytest.mark.parametrize("classes", [4, 11, 150])
-def test_memory_of_the_loss(classes: int, rng: np.random.Generator) -> None:
-    real, meter = get_backend("numpy"), CostMeter()
+def test_memory_of_the_loss(numba: Any, classes: int, rng: np.random.Generator) -> None:
     logits = rng.standard_normal((2, 120, 160, classes), np.float32)
     labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
-    ops = CountingOps(meter)
-    shapes = [ShapeArray(x.shape, x.dtype, meter) for x in (logits, labels)]
-    (_, cache), wanted = needed(lambda: real.softmax_cross_entropy(logits, labels))
-    (_, cache_shape), found = counted(meter, lambda: ops.softmax_cross_entropy(*shapes))
-    assert found == pytest.approx(wanted, rel=TOLERANCE)
-    _, wanted = needed(lambda: real.softmax_cross_entropy_backward(1.0, cache))
-    _, found = counted(meter, lambda: ops.softmax_cross_entropy_backward(1.0, cache_shape))
-    assert found == pytest.approx(wanted, rel=TOLERANCE)
+    compare(numba, "softmax_cross_entropy", [logits, labels], {}, {})
