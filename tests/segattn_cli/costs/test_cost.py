@@ -100,7 +100,9 @@ def backend_of(name: str) -> Ops:
     return get_backend(name)
 
 
-@pytest.fixture(params=[*(("numba", name) for name in MEASURED), ("numpy", "resnet18-dual"), ("numpy", "vgg16")], ids=" ".join)
+@pytest.fixture(
+    params=[*(("numba", name) for name in MEASURED), ("numpy", "resnet18-dual"), ("numpy", "vgg16")], ids=" ".join
+)
 def measured(request: pytest.FixtureRequest) -> Measured:
     """A backend, a network, its weights, and batch, height and width of images; one small step has been done."""
     backend, (config, shape) = backend_of(request.param[0]), MEASURED[request.param[1]]
