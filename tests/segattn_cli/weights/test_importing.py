@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +23,34 @@ from segattn_cli.weights import import_weights, naming_of, read_weights, weights
 
 DUAL = {"backbone": "resnet18", "head": "dual"}
 CLASSES = 21
+Exported = Callable[..., Path]
 
 
-def exported(folder: Path, network: dict[str, Any], layout: str = "auto", classes: int = CLASSES) -> Path:
-    """A file with the names of ``layout``, of a network with random weights; no other metadata than PyTorch's."""
-    config = described_config({"name": "t", "network": network})
-    params = build_network(config.network_config(classes)).initialise(3)
-    metadata = {
-        "kind": "model", "config": config.model_dump(mode="json", exclude_none=True),
-        "classes": [f"thing {index}" for index in range(classes)],
-        "palette": [[index, 2, 3] for index in range(classes)],
-    }  # fmt: skip
-    save_checkpoint(folder / "model.safetensors", params, metadata)
-    write_state_dict(open_model(folder / "model.safetensors"), folder / "exported.safetensors", layout)
-    return folder / "exported.safetensors"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """``exported(folder, network, layout, classes)``: a file with the names of ``layout``, of a network with random
+    weights; no other metadata than PyTorch's. Each is made once, and then copied."""
+
+    @cache
+    def made(network: str, layout: str, classes: int) -> Path:
+        folder = tmp_path_factory.mktemp("exported")
+        config = described_config({"name": "t", "network": json.loads(network)})
+        params = build_network(config.network_config(classes)).initialise(3)
+        metadata = {
+            "kind": "model", "config": config.model_dump(mode="json", exclude_none=True),
+            "classes": [f"thing {index}" for index in range(classes)],
+            "palette": [[index, 2, 3] for index in range(classes)],
+        }  # fmt: skip
+        save_checkpoint(folder / "model.safetensors", params, metadata)
+        write_state_dict(open_model(folder / "model.safetensors"), folder / "exported.safetensors", layout)
+        return folder
+
+    def copied(folder: Path, network: dict[str, Any], layout: str = "auto", classes: int = CLASSES) -> Path:
+        original = made(json.dumps(network), layout, classes)
+        shutil.copy(original / "model.safetensors", folder)
+        return Path(shutil.copy(original / "exported.safetensors", folder))
+
+    return copied
 
 
 def without_metadata(path: Path, **changes: np.ndarray | None) -> Path:
@@ -54,7 +71,9 @@ def without_metadata(path: Path, **changes: np.ndarray | None) -> Path:
         ({"backbone": "vgg16", "head": "largefov", "head_channels": 32, "scales": [1.0, 0.5]}, "pytorch"),
     ],
 )
-def test_the_round_trip_is_exact(tmp_path: Path, network: dict[str, Any], layout: str) -> None:
+def test_the_round_trip_is_exact(
+    exported: Exported, tmp_path: Path, network: dict[str, Any], layout: str
+) -> None:
     path = exported(tmp_path, network, layout)
     before = open_model(tmp_path / "model.safetensors")
     imported = import_weights(path)
@@ -70,7 +89,7 @@ def test_the_round_trip_is_exact(tmp_path: Path, network: dict[str, Any], layout
         np.testing.assert_array_equal(after.params[name], array, name)
 
 
-def test_a_backbone_goes_to_torchvision_and_back(tmp_path: Path) -> None:
+def test_a_backbone_goes_to_torchvision_and_back(exported: Exported, tmp_path: Path) -> None:
     for network in (DUAL, {"backbone": "vgg16", "head": "fcn"}):
         path = exported(tmp_path, network, "torchvision")
         names = set(read_weights(path).tensors)
@@ -83,7 +102,9 @@ def test_a_backbone_goes_to_torchvision_and_back(tmp_path: Path) -> None:
         assert {name for name in before if name.startswith("backbone.")} == set(imported.arrays)
 
 
-def test_a_foreign_danet_notes_the_settings_that_the_file_does_not_contain(tmp_path: Path) -> None:
+def test_a_foreign_danet_notes_the_settings_that_the_file_does_not_contain(
+    exported: Exported, tmp_path: Path
+) -> None:
     path = without_metadata(exported(tmp_path, {"backbone": "resnet34", "head": "dual"}, "danet"))
     imported = import_weights(path)
     config = imported.metadata["config"]["network"]
@@ -97,7 +118,7 @@ def test_a_foreign_danet_notes_the_settings_that_the_file_does_not_contain(tmp_p
     assert not any("multi_grid" in note for note in other.notes)
 
 
-def test_classes_by_name_by_file_and_by_number(tmp_path: Path) -> None:
+def test_classes_by_name_by_file_and_by_number(exported: Exported, tmp_path: Path) -> None:
     path = without_metadata(exported(tmp_path, DUAL, "danet", classes=3))
     assert import_weights(path).metadata["classes"] == ["class 0", "class 1", "class 2"]
     (tmp_path / "classes.txt").write_text("cat\ndog 1 2 3\nmouse\n")
@@ -110,7 +131,7 @@ def test_classes_by_name_by_file_and_by_number(tmp_path: Path) -> None:
         import_weights(path, names="nothing")
 
 
-def test_classifiers_start_anew(tmp_path: Path) -> None:
+def test_classifiers_start_anew(exported: Exported, tmp_path: Path) -> None:
     path = without_metadata(exported(tmp_path, DUAL, "danet", classes=3))
     with pytest.raises(UsageError, match="name the new classes"):
         import_weights(path, reset_classes=True)
@@ -130,7 +151,7 @@ def matched(path: Path, classes: int = CLASSES, **network: Any) -> Any:
     return weights_for(build_network(NetworkConfig(classes=classes, **network)), path)
 
 
-def test_a_network_gives_what_another_can_use(tmp_path: Path) -> None:
+def test_a_network_gives_what_another_can_use(exported: Exported, tmp_path: Path) -> None:
     danet = without_metadata(exported(tmp_path, DUAL, "danet"))
     whole = matched(danet, **DUAL)
     assert (whole.missing, whole.reset) == ((), ())
@@ -144,7 +165,7 @@ def test_a_network_gives_what_another_can_use(tmp_path: Path) -> None:
     np.testing.assert_array_equal(branch.params["head.classifier.bias"], of_the_branch)
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_refused(exported: Exported, tmp_path: Path) -> None:
     danet = without_metadata(exported(tmp_path, DUAL, "danet"))
     with pytest.raises(CheckpointError, match=r"network.backbone = resnet18, and the network has resnet34"):
         matched(danet, backbone="resnet34", head="dual")
@@ -174,13 +195,13 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         ("pretrained.layer1.0.conv2.weight", np.ones((128, 64, 3, 3), np.float32), "another width"),
     ],
 )
-def test_nothing_is_taken_by_half(tmp_path: Path, name: str, value: Any, says: str) -> None:
+def test_nothing_is_taken_by_half(exported: Exported, tmp_path: Path, name: str, value: Any, says: str) -> None:
     path = without_metadata(exported(tmp_path, DUAL, "danet"), **{name: value})
     with pytest.raises(CheckpointError, match=says):
         import_weights(path)
 
 
-def test_prefixes_are_looked_through(tmp_path: Path) -> None:
+def test_prefixes_are_looked_through(exported: Exported, tmp_path: Path) -> None:
     arrays = load(exported(tmp_path, DUAL, "torchvision").read_bytes())
     for prefix in ("", "module.", "backbone.", "module.backbone.", "pretrained.", "encoder.net."):
         path = tmp_path / "prefixed.safetensors"
@@ -188,7 +209,7 @@ def test_prefixes_are_looked_through(tmp_path: Path) -> None:
         assert len(import_weights(path).arrays) == len(arrays)
 
 
-def test_unknown_names_and_wrong_layouts(tmp_path: Path) -> None:
+def test_unknown_names_and_wrong_layouts(exported: Exported, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(save({"blocks.0.attn.qkv.weight": np.ones(3, np.float32)}))
     with pytest.raises(CheckpointError, match=r"not of a known layout .*blocks.0.attn"):
@@ -212,7 +233,7 @@ def test_every_length_of_a_header_is_read(tmp_path: Path) -> None:
     assert list(read_weights(path).tensors) == ["a"]
 
 
-def test_two_networks_side_by_side(tmp_path: Path) -> None:
+def test_two_networks_side_by_side(exported: Exported, tmp_path: Path) -> None:
     arrays = load(exported(tmp_path, DUAL, "torchvision").read_bytes())
     both = {f"{side}.{name}": array for side in ("encoder_q", "encoder_k") for name, array in arrays.items()}
     (tmp_path / "w.safetensors").write_bytes(save(both))
@@ -220,7 +241,7 @@ def test_two_networks_side_by_side(tmp_path: Path) -> None:
         import_weights(tmp_path / "w.safetensors")
 
 
-def test_a_head_that_is_not_there_is_no_network(tmp_path: Path) -> None:
+def test_a_head_that_is_not_there_is_no_network(exported: Exported, tmp_path: Path) -> None:
     danet = without_metadata(exported(tmp_path, DUAL, "danet"))
     strangers = {"network.head=fcn": "head.classifier, head.reduce", "network.scales=[1.0,0.5]": "scale_attention"}
     for setting, part in strangers.items():
@@ -259,7 +280,9 @@ def test_metadata_that_describe_no_network(tmp_path: Path, said: Any) -> None:
         (["a", "b", "c"], "red", False),
     ],
 )
-def test_colours_that_a_file_says(tmp_path: Path, classes: Any, palette: Any, kept: bool) -> None:
+def test_colours_that_a_file_says(
+    exported: Exported, tmp_path: Path, classes: Any, palette: Any, kept: bool
+) -> None:
     path = exported(tmp_path, DUAL, "danet", classes=3)
     meta = {"meta": json.dumps({"classes": classes, "palette": palette})}
     path.write_bytes(save(load(path.read_bytes()), meta))
@@ -269,7 +292,7 @@ def test_colours_that_a_file_says(tmp_path: Path, classes: Any, palette: Any, ke
 
 
 @pytest.mark.parametrize("names", [["a", "a", "b"], ["a", "", "b"], ["a", "\x1b[31m", "b"], ["a", "b"], "abc"])
-def test_class_names_that_a_file_should_not_say(tmp_path: Path, names: Any) -> None:
+def test_class_names_that_a_file_should_not_say(exported: Exported, tmp_path: Path, names: Any) -> None:
     path = exported(tmp_path, DUAL, "danet", classes=3)
     path.write_bytes(save(load(path.read_bytes()), {"meta": json.dumps({"classes": names})}))
     assert import_weights(path).metadata["classes"] == ["class 0", "class 1", "class 2"]
@@ -284,7 +307,7 @@ def test_a_palette_of_lists_in_lists_costs_nothing() -> None:
     assert not _is_colour(deep)
 
 
-def test_our_own_checkpoints_can_be_started_from(tmp_path: Path) -> None:
+def test_our_own_checkpoints_can_be_started_from(exported: Exported, tmp_path: Path) -> None:
     exported(tmp_path, DUAL, "danet")
     own = tmp_path / "model.safetensors"
     assert naming_of(read_weights(own)).layout == "segattn"
@@ -311,7 +334,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {key: value for key, value in load_checkpoint(path).metadata.items() if key != "version"}
 
 
-def test_the_fully_connected_layers_of_vgg(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_the_fully_connected_layers_of_vgg(exported: Exported, tmp_path: Path, rng: np.random.Generator) -> None:
     path = exported(tmp_path, {"backbone": "vgg16", "head": "fcn"}, "torchvision")
     arrays = load(path.read_bytes())
     fc6, fc7 = rng.normal(size=(64, 512 * 49)), rng.normal(size=(64, 64))
