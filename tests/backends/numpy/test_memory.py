@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,8 @@ def test_position_attention_forward_and_backward_take_less_than_150_mb():
     """N = 9216, widths 64 and 512, float32: one N×N matrix would be 324 MiB."""
     if not Path("/proc/self/status").exists():
         pytest.skip("resident memory is read from /proc, which this system does not have")
-    printed = subprocess.run([sys.executable, "-c", ATTENTION], capture_output=True, text=True, check=True).stdout
+    command, environment = [sys.executable, "-c", ATTENTION], os.environ | {"SEGATTN_THREADS": "2"}
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     traced, resident = map(float, printed.split())
     assert traced < 100
     assert resident < 150e6 / 2**20

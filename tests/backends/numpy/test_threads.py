@@ -94,14 +94,14 @@ def test_an_interruption_lets_the_waiting_threads_go(threads, monkeypatch, momen
     """Ctrl-C reaches the thread with block 1 while block 2 waits for its turn."""
     from backends.numpy import threads as module
 
-    together = Barrier(2, timeout=10)
+    together = Barrier(2, timeout=300)
     interrupted, in_time = [], []
 
     class Interruptible(Condition):
         def wait_for(self, predicate, timeout=None):
             if moment == "waiting" and current_thread() in interrupted:
                 raise KeyboardInterrupt
-            in_time.append(super().wait_for(predicate, timeout=3))
+            in_time.append(super().wait_for(predicate, timeout=60))
 
     class Term:
         def __radd__(self, other):
@@ -123,7 +123,7 @@ def test_an_interruption_lets_the_waiting_threads_go(threads, monkeypatch, momen
 
 def test_errors_of_numpy_are_handled_as_the_caller_wants(threads):
     threads(2)
-    together = Barrier(2, timeout=10)
+    together = Barrier(2, timeout=300)
     settings = []
 
     def note(block):

@@ -15,6 +15,9 @@ QUIET = [
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 ]
 
+#: Milliseconds after which a test gives up, however busy the machine is.
+PATIENCE = 300_000
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
@@ -25,7 +28,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("Chromium is not installed: apt install chromium")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET, timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -35,13 +38,14 @@ class Visitor:
 
     def __init__(self, context: Any, path: Path) -> None:
         self.page = context.new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.errors.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.absolute().as_uri())
-        self.page.wait_for_selector("body[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("body[data-ready]")
 
     def left_the_page(self) -> list[str]:
         """The requests for anything but the file itself and what stands in it."""

@@ -23,12 +23,15 @@ from segattn_cli.errors import ExitCode
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import open_model
 
+#: Seconds after which what hangs is killed: no process takes as long, however busy the machine is.
+DEADLINE = 300
+
 
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     """A process that does not outlive a test that fails: a watch has no end of its own, nor has waiting for it."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        emergency = threading.Timer(60, process.kill)
+        emergency = threading.Timer(DEADLINE, process.kill)
         emergency.start()
         try:
             yield process
@@ -158,16 +161,16 @@ def test_a_video_that_does_not_fit_into_memory(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_video_that_is_interrupted_leaves_nothing(run: Path, frames: Path, tmp_path: Path, number: int) -> None:
     pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
-    for copy in range(400):
+    for copy in range(4000):  # it is far from done, however late the signal comes
         os.link(frames / "f0.png", frames / f"g{copy}.png")
     out = tmp_path / "out"
     command = ["infer", str(run), str(frames), "--out", str(out), "--video", "drive.mp4"]
     with started([sys.executable, "-m", "segattn_cli.app", *command]) as process:
-        end = time.monotonic() + 30
+        end = time.monotonic() + DEADLINE
         while not (out.exists() and any(out.rglob("drive.mp4"))) and time.monotonic() < end:
             time.sleep(0.01)
         process.send_signal(number)
-        assert process.wait(timeout=20) == ExitCode.INTERRUPTED
+        assert process.wait() == ExitCode.INTERRUPTED
     assert list(out.iterdir()) == []
 
 
@@ -198,13 +201,13 @@ def test_watched_pictures_keep_their_names(run: Path, tmp_path: Path) -> None:
         assert said(process) == ("moon.jpg", "segmented", "moon.jpg.png")  # moon.png is that of the other
         (folder / "moon.jpg").unlink()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == ExitCode.OK
+        assert process.wait() == ExitCode.OK
     command.append("--resume")
     with started(command) as process:
         assert said(process) == ("sun.jpg", "skipped", "sun.jpg.png")
         assert said(process) == ("sun.png", "segmented", "sun.png.png")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == ExitCode.OK
+        assert process.wait() == ExitCode.OK
     assert read_image(out / "sun.jpg.png").shape == (6, 7, 3)
     assert read_image(out / "sun.png.png").shape == read_image(out / "sun.png").shape == (8, 9, 3)
 
@@ -228,7 +231,7 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
         process.send_signal(signal.SIGINT)
         summary = json.loads(process.stdout.readline())["summary"]
         assert (summary["segmented"], summary["failed"]) == (4, 1)
-        assert process.wait(timeout=20) == ExitCode.PARTIAL
+        assert process.wait() == ExitCode.PARTIAL
     model = open_model(run)
     from backends import get_backend
 
@@ -241,4 +244,4 @@ def test_a_watched_folder(run: Path, frames: Path) -> None:
         said = [json.loads(again.stdout.readline())["status"] for _ in range(5)]
         again.send_signal(signal.SIGTERM)
         assert sorted(said) == ["failed", "skipped", "skipped", "skipped", "skipped"]
-        assert again.wait(timeout=20) == ExitCode.PARTIAL
+        assert again.wait() == ExitCode.PARTIAL

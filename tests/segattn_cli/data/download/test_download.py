@@ -140,7 +140,7 @@ def test_connections_that_break_again_and_again(github: Any, tmp_path: Path) -> 
 def test_a_server_that_falls_silent_is_asked_again(
     github: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(web_module, "TIMEOUT", 1.0)
 
     def fall_silent(handler: Any, path: str) -> bool:
         if path != "val.txt" or github.requests[path] > 1:
@@ -283,7 +283,11 @@ def test_stopping_keeps_what_is_whole(github: Any, tmp_path: Path) -> None:
     assert_whole(github, tmp_path)
 
 
-def test_stopping_waits_for_no_silent_server_and_keeps_what_it_sent(github: Any, tmp_path: Path) -> None:
+def test_stopping_waits_for_no_silent_server_and_keeps_what_it_sent(
+    github: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_module, "TIMEOUT", 1200.0)
+
     def fall_silent(handler: Any, path: str) -> bool:
         if path in ("", "train/X0.png"):
             return False
@@ -297,10 +301,10 @@ def test_stopping_waits_for_no_silent_server_and_keeps_what_it_sent(github: Any,
     partial = tmp_path / "train" / ".X1.png.partial"
     began = time.monotonic()
     while not partial.is_file() or partial.stat().st_size < 500:
-        assert time.monotonic() - began < 10, "what came is held back"
+        assert time.monotonic() - began < 300, "what came is held back"
         time.sleep(0.01)
     events.close()
-    assert time.monotonic() - began < 20  # and not the 30 s of the time-out
+    assert time.monotonic() - began < 600  # and not as long as the time-out
     assert partial.read_bytes() == github.files["train/X1.png"][:500]
 
 
