@@ -52,7 +52,7 @@ def test_a_bad_picture_does_not_stop_the_others(cli: Callable, run: Path, photos
     out = tmp_path / "page.html"
     done = cli("explain", run, photos / "broken.png", photos / "a.jpg", "--out", out)
     assert done.code == ExitCode.PARTIAL
-    assert "broken.png is damaged or no picture at all." in done.err
+    assert "broken.png is damaged or no image at all." in done.err
     assert [image["name"] for image in block(out)["images"]] == ["a"]
     alone = cli("explain", run, photos / "broken.png", "--out", tmp_path / "none.html")
     assert alone.code == ExitCode.DATA

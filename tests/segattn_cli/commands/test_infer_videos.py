@@ -119,7 +119,7 @@ def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     above = cli("infer", run, "--out", tmp_path, "--watch", tmp_path / "deep")
     assert (above.code, above.err.count("\n")) == (ExitCode.USAGE, 1)
-    assert "pictures might be replaced" in above.err
+    assert "images might be replaced" in above.err
     (tmp_path / "deep" / "drive.mp4").touch()
     file = cli("infer", run, "--out", tmp_path / "deep" / "drive.mp4", "--watch", tmp_path / "deep")
     assert (file.code, file.err.count("\n")) == (ExitCode.OUTPUT, 1)
@@ -133,7 +133,7 @@ def test_frames_that_cannot_be_used(cli: Any, run: Path, frames: Path, tmp_path:
     done = cli(*make)
     assert done.code == ExitCode.PARTIAL
     said, summary = map(json.loads, done.out.splitlines())
-    assert (said["frames"], said["broken"]) == (2, f"{frames / 'f2.png'} is damaged or no picture at all.")
+    assert (said["frames"], said["broken"]) == (2, f"{frames / 'f2.png'} is damaged or no image at all.")
     (frames / "f0.png").write_bytes(b"no picture")
     done = cli(*make, "--force")
     assert done.code == ExitCode.DATA
