@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-from difflib import get_close_matches
 from functools import cache
 from typing import cast
 
 from backends.contract import PRECISIONS, Ops
-from backends.errors import BackendError, NotInstalled
+from backends.errors import BackendError, NotInstalled, did_you_mean
 
 #: Name → module. ``auto`` is no backend of its own: it chooses one of these.
 BACKENDS = {
@@ -48,9 +47,8 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
             "cupy, or leave the precision away."
         )
     if name not in BACKENDS:
-        near = get_close_matches(name, [*BACKENDS, "auto"], n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise BackendError(f"Unknown backend {name!r}: choose from {', '.join([*BACKENDS, 'auto'])}.{hint}")
+        known = [*BACKENDS, "auto"]
+        raise BackendError(f"Unknown backend {name!r}{did_you_mean(name, known)}: choose from {', '.join(known)}.")
     return cast(Ops, importlib.import_module(BACKENDS[name]))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from backends import get_backend
 from backends.contract import PRECISIONS, Ops
+from backends.errors import did_you_mean
 from reference.networks import NetworkConfig
 from segattn_cli.checking.cases import CASES
 from segattn_cli.checking.network_checks import NETWORKS, check_network
@@ -45,7 +45,7 @@ def plan(
     {}
     >>> plan(ops=["conv2"])
     Traceback (most recent call last):
-    segattn_cli.errors.UsageError: There is no op 'conv2'; did you mean conv2d? `segattn check --list` has all.
+    segattn_cli.errors.UsageError: There is no op 'conv2' (did you mean conv2d?); `segattn check --list` has all.
     """
     for kind, names, known in (
         ("op", ops, CASES),
@@ -91,6 +91,5 @@ def prepare(backend: Ops, dtype: str) -> None:
 def _require_known(kind: str, name: str, known: Iterable[str]) -> None:
     known = list(known)
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
-        raise UsageError(f"There is no {kind} {name!r}; {hint} `segattn check --list` has all.")
+        hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
+        raise UsageError(f"There is no {kind} {name!r}{hint}; `segattn check --list` has all.")

@@ -12,7 +12,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from segattn_cli.config.messages import nearest, sentence
+from backends.errors import did_you_mean
+from segattn_cli.config.messages import sentence
 from segattn_cli.config.schema import Config, keys
 from segattn_cli.errors import ConfigError
 
@@ -39,9 +40,9 @@ def load_config(
     >>> config = load_config("tiny-scenes", ["training.epochs=3", "network.head=fcn"])
     >>> config.training.epochs, config.network.head
     (3, 'fcn')
-    >>> load_config("tiny-scenes", ["training.epoch=3"])
+    >>> load_config("tiny-scenes", ["training.epochs=0"])
     Traceback (most recent call last):
-    segattn_cli.errors.ConfigError: training.epoch is no key: did you mean training.epochs?
+    segattn_cli.errors.ConfigError: training.epochs must be greater than or equal to 1, got 0.
     """
     if source is None or str(source) in PRESETS:
         tree = _preset(preset or str(source or DEFAULT_PRESET))
@@ -69,7 +70,8 @@ def config_from(tree: Mapping[str, Any]) -> Config:
 
 def _preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}.")
+        hint = did_you_mean(name, PRESETS)
+        raise ConfigError(f"There is no preset {name!r}{hint}: choose from {', '.join(PRESETS)}.")
     text = files("segattn_cli.config").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return {"name": name, **tomllib.loads(text)}
 
@@ -78,8 +80,8 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
-        near = nearest(str(path), PRESETS)
-        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{near}.") from None
+        hint = did_you_mean(str(path), PRESETS)
+        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{hint}.") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import accumulate, groupby
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from backends.errors import did_you_mean
 from segattn_cli.config.schema import keys
 
 #: What Pydantic says in words that are not TOML's.
@@ -50,10 +49,5 @@ def _unknown_key(path: str) -> str:
     known = [key.path for key in keys()]
     tables = list(dict.fromkeys(key.table for key in keys()))
     namesakes = [key.path for key in keys() if key.name == path.rpartition(".")[2]]
-    near = get_close_matches(path, known + tables, n=1, cutoff=0.7) or namesakes
-    return f"{path} is no key" + (f": did you mean {near[0]}?" if near else "; `segattn config` lists all keys.")
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    near = get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    hint = f" (did you mean {namesakes[0]}?)" if namesakes else did_you_mean(path, known + tables)
+    return f"{path} is no key{hint}: `segattn config` lists all keys."

@@ -46,14 +46,14 @@ def without(monkeypatch, *packages):
 
 @pytest.mark.parametrize(("wrong", "hint"), [("nunpy", "numpy"), ("refrence", "reference"), ("atuo", "auto")])
 def test_a_misspelt_name_is_answered_with_the_nearest(wrong, hint):
-    with pytest.raises(BackendError, match=f"Unknown backend '{wrong}'.*Did you mean '{hint}'"):
+    with pytest.raises(BackendError, match=f"Unknown backend '{wrong}' .did you mean {hint}"):
         get_backend(wrong)
 
 
 def test_an_unknown_name_is_answered_with_all():
     with pytest.raises(BackendError, match="choose from reference, numpy, numba, cupy, auto") as raised:
         get_backend("xyz")
-    assert "Did you mean" not in str(raised.value)
+    assert "did you mean" not in str(raised.value)
 
 
 @pytest.mark.parametrize("module", [backends, backends.registry])

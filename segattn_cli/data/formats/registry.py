@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
+from backends.errors import did_you_mean
 from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import Dataset, FileDataset
 from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, folder, person_part, voc
@@ -92,9 +92,8 @@ def splits_of(source: str | Path, *, format: str = "auto") -> tuple[str, ...]:
 def resolve_format(source: str | Path, format: str = "auto") -> str:
     """The format of ``source``: what ``auto`` stands for; any other is checked and returned."""
     if format not in FORMATS:
-        near = get_close_matches(format, FORMATS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"Unknown data format {format!r}: choose from {', '.join(FORMATS)}.{hint}")
+        hint = did_you_mean(format, FORMATS)
+        raise ConfigError(f"Unknown data format {format!r}{hint}: choose from {', '.join(FORMATS)}.")
     if source == "scenes":
         if format in LAYOUTS:
             raise ConfigError(f"'scenes' are drawn, not read as {format}: a folder of that name is ./scenes.")

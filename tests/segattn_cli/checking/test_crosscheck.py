@@ -66,10 +66,10 @@ def test_names_choose() -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ({"ops": ["conv2"]}, "no op 'conv2'; did you mean conv2d?"),
-        ({"networks": ["tiny-scene"]}, "no network 'tiny-scene'; did you mean tiny-scenes?"),
-        ({"dtypes": ["float23"]}, "no dtype 'float23'; did you mean float32?"),
-        ({"dtypes": ["int"]}, "there are float64, float32, tf32, float16, bfloat16."),
+        ({"ops": ["conv2"]}, "no op 'conv2' (did you mean conv2d?)"),
+        ({"networks": ["tiny-scene"]}, "no network 'tiny-scene' (did you mean tiny-scenes?)"),
+        ({"dtypes": ["float23"]}, "no dtype 'float23' (did you mean float32?)"),
+        ({"dtypes": ["int"]}, "there are float64, float32, tf32, float16, bfloat16;"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(names: dict, sentence: str) -> None:

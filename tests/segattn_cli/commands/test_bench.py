@@ -141,7 +141,7 @@ def test_ctrl_c_keeps_what_was_measured(cli, yielding, tmp_path) -> None:
     [
         (("--suite", "op"), ExitCode.USAGE, "There is no suite 'op'"),
         (("--against", "jax"), ExitCode.USAGE, "There is no peer 'jax'"),
-        (("--backend", "nump"), ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (("--backend", "nump"), ExitCode.BACKEND, "did you mean numpy?"),
         (("--precision", "tf32,float16"), ExitCode.BACKEND, "The backend numpy computes in float32, not in tf32"),
         (("--precision", "float31"), ExitCode.BACKEND, "Unknown precision 'float31'"),
         (("--only", "nothing like it"), ExitCode.USAGE, "has no case with 'nothing like it' in its title"),

@@ -214,7 +214,7 @@ class TestCheck:
         [
             (["nowhere"], ExitCode.DATA, "nowhere does not exist"),
             (["."], ExitCode.DATA, "is in no known layout"),
-            ([".", "--format", "vox"], ExitCode.CONFIG, "Did you mean 'voc'?"),
+            ([".", "--format", "vox"], ExitCode.CONFIG, "did you mean voc?"),
             ([".", "--format", "voc"], ExitCode.DATA, "has no split of the format voc"),
             (["scenes", "--json", "missing/x.json"], ExitCode.OUTPUT, "There is no folder missing"),
         ],

@@ -105,7 +105,7 @@ def test_data_of_other_classes_are_refused(cli: Any, run: Path, tmp_path: Path) 
     [
         (["--split", "vel"], ExitCode.DATA, "'vel'"),
         (["--data", "nowhere"], ExitCode.DATA, "nowhere does not exist"),
-        (["--format", "vocc", "--data", "."], ExitCode.CONFIG, "Did you mean 'voc'?"),
+        (["--format", "vocc", "--data", "."], ExitCode.CONFIG, "did you mean voc?"),
         (["--json", "nowhere/found.json"], ExitCode.OUTPUT, "no folder nowhere to write found.json"),
         (["--size", "3"], ExitCode.USAGE, "--size wants height and width"),
     ],

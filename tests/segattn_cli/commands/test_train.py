@@ -109,7 +109,7 @@ def test_dry_run_does_without_the_data(segattn):
         (["--set", "epochs"], ExitCode.CONFIG, "--set wants key=value"),
         (["--max-steps", "0"], ExitCode.CONFIG, "training.max_steps must be greater than or equal to 1, got 0"),
         (["--seed", "x"], ExitCode.USAGE, ""),
-        (["--backend", "nump"], ExitCode.BACKEND, "Did you mean 'numpy'?"),
+        (["--backend", "nump"], ExitCode.BACKEND, "did you mean numpy?"),
         (["--backend", "numpy", "--precision", "float16"], ExitCode.BACKEND, "float32, not in float16"),
         (["--precision", "half"], ExitCode.CONFIG, "must be 'float32', 'tf32', 'float16' or 'bfloat16'"),
         (["--data", "nowhere"], ExitCode.DATA, "does not exist"),

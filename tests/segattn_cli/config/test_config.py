@@ -16,6 +16,8 @@ from segattn_cli.data import AugmentationConfig
 from segattn_cli.data.formats.registry import LAYOUTS
 from segattn_cli.errors import ConfigError, ExitCode
 
+LIST = "`segattn config` lists all keys."
+
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_whole_and_survives_its_own_file(name):
@@ -37,10 +39,10 @@ def test_the_default_is_tiny_scenes():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("training.epoch=3", "training.epoch is no key: did you mean training.epochs?"),
-        ("trainig.epochs=3", "trainig is no key: did you mean training?"),
-        ("epochs=3", "epochs is no key: did you mean training.epochs?"),
-        ("xyzzy=3", "xyzzy is no key; `segattn config` lists all keys."),
+        ("training.epoch=3", f"training.epoch is no key (did you mean training.epochs?): {LIST}"),
+        ("trainig.epochs=3", f"trainig is no key (did you mean training?): {LIST}"),
+        ("epochs=3", f"epochs is no key (did you mean training.epochs?): {LIST}"),
+        ("xyzzy=3", f"xyzzy is no key: {LIST}"),
         ("training=3", "training must be a table, got 3."),
         ("training.epochs.x=3", 'training.epochs must be a valid integer, got {"x": 3}.'),
         ("training.epochs=0", "training.epochs must be greater than or equal to 1, got 0."),
@@ -171,7 +173,7 @@ def test_files_and_presets_that_do_not_exist(tmp_path):
         load_config(tmp_path / "mine.toml")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path)
-    with pytest.raises(ConfigError, match=r"no preset 'x'; there are tiny-scenes, "):
+    with pytest.raises(ConfigError, match=r"no preset 'x': choose from tiny-scenes, "):
         load_config(preset="x")
 
 
