@@ -43,8 +43,10 @@ def ops(request):
 
 
 @pytest.fixture(params=["small blocks", "own blocks"])
-def blocks(request, ops, monkeypatch):
+def blocks(request, ops, monkeypatch, threads):
+    """Small blocks on two threads, which compute them side by side, and each op's own on one."""
     if request.param == "small blocks":
+        threads(2)
         for module, sizes in SMALL_BLOCKS[ops.name].items():
             for name, size in sizes.items():
                 monkeypatch.setattr(sys.modules[f"backends.{ops.name}.{module}"], name, size)

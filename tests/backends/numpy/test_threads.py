@@ -9,7 +9,7 @@ from threading import Barrier, Condition, current_thread
 
 import numpy as np
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from backends import BackendError
 from backends.numpy.threads import for_each, sum_over, thread_count
@@ -138,11 +138,13 @@ def test_errors_of_numpy_are_handled_as_the_caller_wants(threads):
 
 def test_blas_is_held_to_one_thread_inside_and_freed_after(threads):
     threads(2)
-    before = blas_threads()
     inside: list[list[int]] = []
-    for_each(lambda block: inside.append(blas_threads()), range(4))
-    assert all(count == 1 for counts in inside for count in counts)
-    assert blas_threads() == before
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        assert max(before) == 2
+        for_each(lambda block: inside.append(blas_threads()), range(4))
+        assert all(count == 1 for counts in inside for count in counts)
+        assert blas_threads() == before
 
 
 def blas_threads():
