@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
@@ -14,18 +15,20 @@ SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/segattn: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/segattn: pyproject.toml | $(BIN)/python
+	$(INSTALL) .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml $(BIN)/segattn
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[dev]'
+	@touch $@ $(BIN)/segattn
 
-$(VENV)/.test-cuda: pyproject.toml $(BIN)/segattn
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,test-cuda]'
-	@touch $@
+$(VENV)/.test-cuda: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[test,test-cuda]'
+	@touch $@ $(BIN)/segattn
 
 install: $(BIN)/segattn  ## create .venv and install segattn into it
 
@@ -63,7 +66,7 @@ test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU,
 	else echo "pydantic or torch is not installed: there is no record"; fi
 
 fuzz: $(BIN)/segattn  ## hostile files for the reader of weights, FUZZ_SECONDS=60: needs Linux
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(INSTALL) '.[fuzz]'
 	@mkdir -p build/fuzz
 	$(BIN)/python fuzz/weights.py -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/ build/fuzz fuzz/corpus
 
