@@ -113,15 +113,24 @@ def _draw_losses(axes: Axes, epochs: Sequence[float], steps: Sequence[Mapping[st
     for number, (name, values) in enumerate(parts.items()):
         colour = hex_colour(INK) if name == "total" else LINES[number % len(LINES)]
         style = "-" if number < len(LINES) or name == "total" else "--"
-        smooth = np.convolve(values, np.full(window, 1 / window), "valid")
-        start = (window - 1) // 2
         axes.plot(epochs, values, style, color=colour, linewidth=0.7, alpha=0.25)
-        axes.plot(epochs[start : start + len(smooth)], smooth, style, color=colour, label=name)
+        axes.plot(epochs, _moving_mean(values, window), style, color=colour, label=name)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     _finish(axes, "training loss", loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """The mean of the ``window`` values around each; at the ends, of those that there are.
+
+    >>> _moving_mean(np.array([1.0, 3.0, 5.0, 8.0]), 2)
+    array([2. , 4. , 6.5, 8. ])
+    """
+    before = (window - 1) // 2
+    around = (values[max(0, n - before) : n - before + window] for n in range(len(values)))
+    return np.array([part.mean() for part in around])
 
 
 def _draw_validations(axes: Axes, validations: Sequence[Mapping[str, Any]]) -> None:

@@ -260,8 +260,8 @@ class ChannelExplorer {
     const attended = topIndices(row, 5).filter((other, n) => n === 0 || row[other] > 1 / this.count);
     const map = (values, text, top = largest(values)) => {
       const canvas = canvasOf(text);
-      drawHeat(canvas, this.image, this.grid, values, { top, strength: 0.85 });
-      return [canvas, legend(top)];
+      drawHeat(canvas, this.image, this.grid, values, { top });
+      return [canvas, legend(top, { strength: STRENGTH })];
     };
     const [ownCanvas, ownLegend] = map(feature, `Feature map of channel ${channel}`);
     const [sumCanvas, sumLegend] = map(gathered, `What channel ${channel} gathers from all channels`);

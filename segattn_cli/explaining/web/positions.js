@@ -47,7 +47,7 @@ class PositionExplorer {
     this.classes = classesOn(image, view.grid);
     this.mode = "row";
     this.root = false;
-    this.strength = 0.8;
+    this.strength = STRENGTH;
     this.pins = image.points.map(([x, y]) => this.cellAt((x + 0.5) / image.own_size[1], (y + 0.5) / image.own_size[0]));
     this.pins = [...new Set(this.pins)];
     this.selected = this.pins[0] ?? this.middle();
@@ -196,7 +196,7 @@ class PositionExplorer {
     drawHeat(this.canvas, this.image, this.view.grid, values, { top, strength: this.strength, root: this.root });
     this.pins.forEach((cell, n) => frameCell(this.canvas, this.view.grid, cell, `${n + 1}`));
     frameCell(this.canvas, this.view.grid, this.shown);
-    fill(this.legend, legend(top, { root: this.root, unit: OVERVIEWS[this.mode]?.unit }));
+    fill(this.legend, legend(top, { root: this.root, unit: OVERVIEWS[this.mode]?.unit, strength: this.strength }));
     for (const button of this.modes.children) button.setAttribute("aria-pressed", button.dataset.mode === this.mode);
     fill(this.readOut, this.isMap ? this.describeMap(values) : this.describeOverview(values));
   }
@@ -309,7 +309,7 @@ class PositionExplorer {
           );
         }),
       ),
-      legend(top, { root: this.root }),
+      legend(top, { root: this.root, strength: STRENGTH }),
     );
   }
 }

@@ -17,7 +17,7 @@ function showScales(root, image) {
     const maps = scales.map((scale, s) => {
       const canvas = canvasOf(`Weight of scale ${scale} at each pixel`);
       const values = plane(s);
-      drawHeat(canvas, image, image.grid, values, { top: 1, strength: 0.85 });
+      drawHeat(canvas, image, image.grid, values, { top: 1 });
       const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
       canvases.push(canvas);
       return picture(canvas, [`Scale ${scale}: mean weight `, element("span", { class: "mean" }, figure(mean))]);
@@ -30,7 +30,7 @@ function showScales(root, image) {
     parts.push(
       element("h3", {}, "Whom each pixel believes"),
       element("div", { class: "strip wide" }, maps, picture(wins, ["Which scale wins: ", ...names])),
-      legend(1),
+      legend(1, { strength: STRENGTH }),
     );
   }
 

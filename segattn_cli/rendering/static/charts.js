@@ -224,13 +224,12 @@ function logTicks(low, high) {
   return found.length > 1 ? found : ticks(low, high, 4);
 }
 
-/** The mean of the `count` values around each, as far as there are so many. */
+/** The mean of the `count` values around each; at the ends, of those that there are. */
 function movingMean(values, count) {
   const before = Math.floor((count - 1) / 2);
   return values.map((_, n) => {
-    const around = values.slice(n - before, n - before + count).filter((value) => value !== null);
-    const whole = n >= before && n - before + count <= values.length;
-    return whole && around.length ? around.reduce((sum, value) => sum + value, 0) / around.length : null;
+    const around = values.slice(Math.max(0, n - before), n - before + count).filter((value) => value !== null);
+    return around.length ? around.reduce((sum, value) => sum + value, 0) / around.length : null;
   });
 }
 

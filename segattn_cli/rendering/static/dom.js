@@ -55,6 +55,6 @@ function chip(colour) {
   return square;
 }
 
-function css([red, green, blue]) {
-  return `rgb(${red}, ${green}, ${blue})`;
+function css([red, green, blue], alpha = 1) {
+  return `rgba(${red}, ${green}, ${blue}, ${alpha})`;
 }

@@ -3,8 +3,11 @@
 /** Canvases are enlarged until their longer side has so many pixels. */
 const LEAST_SIDE = 720;
 
-/** `values` on `grid` as colours from 0 to `top`, laid with `strength` over the grey picture. */
-function drawHeat(canvas, image, grid, values, { top, strength = 0.8, root = false }) {
+/** How strongly a map covers the grey image below it, where nobody chooses. */
+const STRENGTH = 0.8;
+
+/** `values` on `grid` as colours from 0 to `top`, laid with `strength` over the grey image. */
+function drawHeat(canvas, image, grid, values, { top, strength = STRENGTH, root = false }) {
   const pixels = coloured(grid, (n) => heat(values[n], top, root));
   drawOver(canvas, image.grey, image.size, bitmapOf(pixels), strength);
 }
@@ -82,11 +85,14 @@ function frameCell(canvas, grid, cell, name, weight = 1) {
   context.fillText(name, left, Math.max(y + 4 * line, 8 * line));
 }
 
-/** The colours from 0 to `top` with their numbers. */
-function legend(top, { root = false, unit = "" } = {}) {
-  const stops = Array.from({ length: 17 }, (_, n) => css(data.colours[Math.round((255 * n) / 16)]));
+/**
+ * The colours from 0 to `top` with their numbers. Of a map that lies over an image with a `strength` below 1, the bar
+ * shows each colour over white, above, to black, below: so it has every colour that the map can have.
+ */
+function legend(top, { root = false, unit = "", strength = 1 } = {}) {
+  const stops = Array.from({ length: 17 }, (_, n) => css(data.colours[Math.round((255 * n) / 16)], strength));
   const bar = element("span", { class: "colour-bar" });
-  bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  bar.style.background = `linear-gradient(to right, ${stops.join(", ")}), linear-gradient(#ffffff, #000000)`;
   const middle = root ? top / 4 : top / 2;
   const ends = [0, middle, top].map((value) => element("span", {}, `${figure(value)}${unit}`));
   return element(

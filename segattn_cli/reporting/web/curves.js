@@ -8,7 +8,7 @@ function showCurves(root) {
   const smooth = longest < NOISY ? 1 : Math.ceil(longest / 30);
   const together = Math.max(...runs.map((run) => run.steps.together));
   const note = [
-    smooth > 1 ? `Faint: as logged; strong: mean of ${smooth} points.` : "",
+    smooth > 1 ? `Faint: as logged; strong: mean of ${smooth} points, at the ends of fewer.` : "",
     together > 1 ? `A point is the mean of up to ${together} logged steps.` : "",
   ].join(" ").trim() || undefined;
   const quantities = [

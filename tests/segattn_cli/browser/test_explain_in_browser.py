@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backends import get_backend
 from segattn_cli.explaining import Explanation, explain
@@ -166,6 +168,46 @@ def test_what_is_drawn_is_the_row(page: Any, explained: Explanation) -> None:
     np.testing.assert_allclose(colours, wanted, atol=1)
 
 
+@pytest.mark.parametrize("strength", [1, 0.8, 0.4])
+def test_the_colour_bar_has_the_colours_of_the_map(page: Any, strength: float) -> None:
+    """A map lies over a grey image, and its colour bar over white, above, to black, below."""
+    cells = page.evaluate(
+        """(strength) => {
+          const explorer = segattn.explorers.position;
+          const read = (strength) => {
+            explorer.pins = []; explorer.strength = strength; explorer.select(0);
+            const { canvas } = explorer;
+            const copy = new OffscreenCanvas(canvas.width, canvas.height);
+            const context = copy.getContext("2d", { willReadFrequently: true });
+            context.drawImage(canvas, 0, 0);
+            const [height, width] = explorer.view.grid;
+            return Array.from({ length: height * width }, (_, n) => {
+              const x = Math.floor(((n % width) + 0.5) * canvas.width / width);
+              const y = Math.floor((Math.floor(n / width) + 0.5) * canvas.height / height);
+              return [...context.getImageData(x, y, 1, 1).data].slice(0, 3);
+            });
+          };
+          const grey = read(0).map(([level]) => level);
+          const values = explorer.values();
+          const top = Math.max(...values);
+          const colours = read(strength);
+          return colours.map((colour, n) => ({ colour, grey: grey[n], share: values[n] / top }));
+        }""",
+        strength,
+    )
+    bar = page.locator("#position .colour-bar").first
+    image = np.asarray(Image.open(io.BytesIO(bar.screenshot())).convert("RGB")).astype(int)
+    height, width = image.shape[:2]
+    compared = 0
+    for cell in cells[1:]:  # the first is framed
+        row, column = (1 - cell["grey"] / 255) * (height - 1), cell["share"] * (width - 1)
+        if 2 < row < height - 3 and 4 < column < width - 5:  # the bar has round corners and a border
+            compared += 1
+            tolerance = 24 if strength < 1 else 8  # the bar has 15 rows for all levels of grey
+            np.testing.assert_allclose(image[round(row), round(column)], cell["colour"], atol=tolerance)
+    assert compared > 5
+
+
 def test_channels(page: Any, explained: Explanation) -> None:
     view = explained.channels[0]
     chooser = page.locator("#channel input[type=number]")
@@ -279,9 +321,9 @@ def test_every_point_is_pinned(
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"head": "fcn"}, ["no position attention", "no channel attention", "one scale", "nothing to undo"]),
-        ({"head": "position"}, ["no channel attention", "one scale"]),
-        ({"head": "channel", "channel_form": "paper"}, ["no position attention", "one scale"]),
+        ({"head": "fcn"}, ["no position attention", "no channel attention", "nothing to undo"]),
+        ({"head": "position"}, ["no channel attention"]),
+        ({"head": "channel", "channel_form": "paper"}, ["no position attention"]),
         ({"head": "largefov"}, ["no position attention", "no channel attention"]),
         ({"head": "fcn", "scales": [1.0, 0.5], "fusion": "max"}, ["maximum", "no position attention"]),
         ({"head": "dual", "scales": [0.5, 1.0, 0.75], "fusion": "mean"}, ["by their mean"]),
@@ -296,6 +338,8 @@ def test_what_a_network_has_not_is_said(
     notes = " ".join(page.locator(".note").all_inner_texts())
     for words in says:
         assert words in notes
+    several = int(len(parts.get("scales", [1.0])) > 1)
+    assert page.locator("#s-scales").count() == page.locator("nav a", has_text="Scales").count() == several
     assert page.locator("#prediction canvas").count() == 2
 
 
