@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.data_download import download
+from segattn_cli.commands.data_import import import_annotations
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.output_paths import require_empty, require_parent
 from segattn_cli.errors import DataError, ExitCode, UsageError
@@ -32,6 +33,7 @@ UNIONS = ("trainval", "all", "default")
 
 app = typer.Typer(help="Draw pictures to try things on; check and fetch data sets.", no_args_is_help=True)
 app.command()(download)
+app.command("import")(import_annotations)
 
 
 @app.command()

@@ -83,14 +83,17 @@ def read_class_file(path: Path) -> ClassList:
         DataError: where the file is missing or in no known form, names a class, value or colour twice, or not 2 to
             255 classes.
     """
+    return class_list(str(path), read_entries(path))
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The classes that the file ``path`` names, as it lists them; see :func:`read_class_file`."""
     text = read_text(path)
     if path.suffix.lower() == ".json":
-        entries = _json_entries(path, text)
-    elif path.suffix.lower() == ".csv":
-        entries = _table_entries(path, list(csv.reader(io.StringIO(text), skipinitialspace=True)))
-    else:
-        entries = _line_entries(path, text)
-    return class_list(str(path), entries)
+        return _json_entries(path, text)
+    if path.suffix.lower() == ".csv":
+        return _table_entries(path, list(csv.reader(io.StringIO(text), skipinitialspace=True)))
+    return _line_entries(path, text)
 
 
 def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
@@ -160,7 +163,7 @@ def _line_entries(path: Path, text: str) -> list[Entry]:
         return _table_entries(path, list(csv.reader(lines, skipinitialspace=True)))
     if lines and lines[0] == "__ignore__":  # labelme: the value of its first line is -1, which PNG stores as 255
         del lines[0]
-    if lines and all(_COLOUR_FIRST.match(line) for line in lines):
+    if lines and all(_COLOUR_FIRST.match(line) and not _COLOUR.match(line) for line in lines):
         matches = [_COLOUR_FIRST.match(line) for line in lines]
         return [Entry(match["name"], colour=_colour(path, match)) for match in matches if match]
     entries = []
@@ -269,7 +272,8 @@ def _json_colour(path: Path, name: str, value: Any) -> Colour | None:
 
 
 def _colour(path: Path, match: re.Match[str]) -> Colour | None:
-    red, green, blue = (int(group) for group in match.groups() if group is not None and group.isdigit())
+    name = match.re.groupindex.get("name")  # which may be a number, too
+    red, green, blue = (int(match[group]) for group in range(1, match.re.groups + 1) if group != name)
     return _checked(path, match.groupdict().get("name", ""), (red, green, blue))
 
 

@@ -25,7 +25,7 @@ SUFFIXES = (
 #: Above this, an image is refused as a decompression bomb where no other bound is given: Pillow's own bound.
 LARGEST = 89_478_485  # pixels
 Image.MAX_IMAGE_PIXELS = None  # `opened` has the bound
-# Pillow's other answer to a damaged EXIF block stands in `_orientation`.
+# Pillow's other answer to a damaged EXIF block stands in `orientation_of`.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)  # what it logs becomes a sentence below
 
@@ -89,8 +89,8 @@ def decode_image(
             brightness.
     """
     with opened(source, name, max_pixels) as file:
-        stored = _stored_size(file)
-        orientation = _orientation(file)
+        stored = stored_size(file)
+        orientation = orientation_of(file)
         notes = [f"turned by its EXIF orientation ({orientation})"] if orientation in _TURNS else []
         file.load()
         image: Image.Image = file
@@ -109,12 +109,13 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
 
 
-def _stored_size(file: ImageFile.ImageFile) -> tuple[int, int]:
+def stored_size(file: ImageFile.ImageFile) -> tuple[int, int]:
+    """The (H, W) of an opened image before it is turned."""
     tags = getattr(file, "tag_v2", None)
     return (tags[257], tags[256]) if tags is not None else (file.height, file.width)
 
 
-def _orientation(file: ImageFile.ImageFile) -> int:
+def orientation_of(file: ImageFile.ImageFile) -> int:
     """The orientation that a screen obeys: of the EXIF block or the TIFF itself; 1, upright, where there is none.
 
     Pillow's ``getexif`` would also take it from XMP and from "Raw profile type exif", which browsers ignore.

@@ -29,10 +29,12 @@ def require_writable(file: Path, *, force: bool) -> None:
         raise OutputError(f"{folder} may not be written to: choose another path for {file.name}.")
 
 
-def require_empty(folder: Path, *, option: str = "--out", force: bool, resume: bool | None = None) -> None:
+def require_empty(
+    folder: Path, *, option: str = "--out", force: bool | None = None, resume: bool | None = None
+) -> None:
     """Raise :class:`OutputError` where ``folder`` is not empty and not to be added to, or cannot be written.
 
-    ``resume`` is None where the command has no ``--resume``.
+    ``force`` and ``resume`` are None where the command has no such option.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{option} {folder} is a file: give a folder.")
@@ -45,9 +47,8 @@ def require_empty(folder: Path, *, option: str = "--out", force: bool, resume: b
         raise OutputError(f"{option} {folder} cannot be used: {existing} is no folder that may be written to.")
     if occupied and not (force or resume):
         keep = "" if resume is None else "keep what is done with --resume, "
-        raise OutputError(
-            f"{folder} is not empty: {keep}replace files in it with --force, or choose another {option}."
-        )
+        replace = "" if force is None else "replace files in it with --force, or "
+        raise OutputError(f"{folder} is not empty: {keep}{replace}choose another {option}.")
 
 
 def require_untouched(written: Iterable[Path], read: Iterable[Path]) -> None:

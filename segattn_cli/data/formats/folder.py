@@ -15,10 +15,11 @@ least one) is ``val`` and the rest ``train``; ``all`` is every image, in the ord
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from segattn_cli.data.class_files import find_class_file, read_class_file
@@ -192,7 +193,12 @@ def write(dataset: Dataset, out: Path) -> Iterator[str]:
             Image.fromarray(image).save(out / "images" / f"{name}.png")
             write_label_png(out / "masks" / f"{name}.png", label, dataset.palette)
             yield name
-        lines = [f"{name} {r} {g} {b}" for name, (r, g, b) in zip(dataset.classes, dataset.palette, strict=True)]
-        (out / CLASSES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_classes(out / CLASSES_FILE, dataset.classes, dataset.palette)
     except OSError as error:
         raise OutputError(f"{error.filename or out} cannot be written: {error.strerror or error}.") from error
+
+
+def write_classes(path: Path, names: Iterable[str], palette: np.ndarray) -> None:
+    """Write names and colours ``(K, 3)`` as :func:`~segattn_cli.data.class_files.read_class_file` reads them."""
+    lines = [f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(names, palette, strict=True)]
+    path.write_text("".join(lines), encoding="utf-8")
