@@ -64,7 +64,7 @@ def sample(
     from segattn_cli.commands.shared.options import parse_size
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import SceneOptions, open_dataset
-    from segattn_cli.data.formats.folder import write
+    from segattn_cli.data.formats.plain_folder import write_folder
 
     if source != "scenes":
         raise UsageError(f"Only 'scenes' can be drawn, not {source!r}.")
@@ -74,7 +74,7 @@ def sample(
     require_empty(out, force=force)
     dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
     with progress("pictures") as advance:
-        for done, name in enumerate(write(dataset, out), start=1):
+        for done, name in enumerate(write_folder(dataset, out), start=1):
             advance(done, count, name)
     print(f"{out}: {count} pictures, {len(dataset.classes)} classes")
 
@@ -111,7 +111,7 @@ def check(
       segattn data check CamVid
       segattn data check VOC2012 --split train --split val --json voc.json
     """
-    from segattn_cli.data.formats.registry import resolve_format, splits_of
+    from segattn_cli.data.formats.recognition import resolve_format, splits_of
     from segattn_cli.training.class_weights import balance
 
     require_parent(json_file)
@@ -144,7 +144,7 @@ def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[Spli
     """A report on each split, and one that could be opened; progress on stderr."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import open_dataset
-    from segattn_cli.data.inspect import inspect, summarise, unopened
+    from segattn_cli.data.inspect import inspect, report_unopened, summarise_split
 
     opened: dict[str, Dataset] = {}
     errors: dict[str, DataError] = {}
@@ -159,14 +159,14 @@ def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[Spli
     with progress("pictures") as advance:
         for split in splits:
             if split in errors:
-                reports.append(unopened(split, len(dataset.classes) if dataset else 0, errors[split]))
+                reports.append(report_unopened(split, len(dataset.classes) if dataset else 0, errors[split]))
                 continue
             pictures = []
             for picture in inspect(opened[split]):
                 pictures.append(picture)
                 done += 1
                 advance(done, total, f"{split}/{picture.name}")
-            reports.append(summarise(opened[split], pictures))
+            reports.append(summarise_split(opened[split], pictures))
     return reports, dataset
 
 
@@ -203,9 +203,9 @@ def _print(
     if problems:
         console.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
         return
-    pictures = sum(report.pictures for report in reports)
+    pictures = sum(report.images for report in reports)
     # A test split whose truth the benchmark keeps is wholly void, and as it should be.
-    if any(report.mistakes for report in reports if report.wholly_void < report.pictures):
+    if any(report.mistakes for report in reports if report.unlabelled_images < report.images):
         console.print(f"[yellow]![/] All {pictures} pictures and their masks can be read; are they the right ones?")
     else:
         console.print(f"[green]✓[/] All {pictures} pictures and their masks can be used.")
@@ -225,8 +225,8 @@ def _splits(reports: Sequence[SplitReport]) -> Table:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
             sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
-        void = f"{100 * report.void_share:.1f} %" if len(report.pixels) else ""
-        table.add_row(Text(report.split), str(report.pictures), str(len(report.problems)), void, ", ".join(sizes))
+        void = f"{100 * report.ignored_fraction:.1f} %" if len(report.pixels) else ""
+        table.add_row(Text(report.split), str(report.images), str(len(report.problems)), void, ", ".join(sizes))
     return table
 
 
@@ -267,9 +267,9 @@ def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: 
     from segattn_cli.data.listing import summarise_left_out
 
     found = [
-        f"Void everywhere: {report.wholly_void} of the {report.pictures} pictures of {report.split}."
+        f"Void everywhere: {report.unlabelled_images} of the {report.images} pictures of {report.split}."
         for report in reports
-        if report.wholly_void
+        if report.unlabelled_images
     ]
     found += [f"{report.split}: {mistake}" for report in reports for mistake in report.mistakes]
     clauses = {report.split: "; ".join(summarise_left_out(report.left_out)) for report in reports}

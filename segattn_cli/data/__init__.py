@@ -2,7 +2,7 @@
 
 from segattn_cli.data.augment import AugmentationConfig, augment
 from segattn_cli.data.dataset import IGNORE_LABEL, Dataset, Sample
-from segattn_cli.data.formats.registry import FORMATS, open_dataset, splits_of
+from segattn_cli.data.formats.recognition import FORMATS, open_dataset, splits_of
 from segattn_cli.data.formats.scenes import SceneOptions, Scenes
 from segattn_cli.data.images import read_image
 from segattn_cli.data.loader import Batch, Loader

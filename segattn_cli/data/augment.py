@@ -1,4 +1,4 @@
-"""Random views of a picture: scale, crop, flip, colours."""
+"""Random variations of an image and its mask: scale, crop, flip, colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import Field
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.normalise import IMAGENET_MEAN
 
-#: What a picture is padded with: normalised, it is about 0.
+#: The colour that images are padded with: normalised, it is about 0.
 MEAN_COLOUR = (IMAGENET_MEAN * 255).round().astype(np.uint8)
 _TRIES = 10  # crops drawn for `cat_max_ratio` before the last one is taken
 
@@ -51,28 +51,28 @@ class AugmentationConfig:
 def augment(
     image: np.ndarray, label: np.ndarray, rng: np.random.Generator, config: AugmentationConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random view of ``image`` ``(H, W, 3)`` and its ``label`` ``(H, W)``, uint8, at ``config.crop``.
+    """Resize, crop, flip and recolour ``image`` ``(H, W, 3)`` and its ``label`` ``(H, W)``, uint8, at random.
 
-    All that is random comes from ``rng``. Only the part that is seen gets resized: the crop is chosen first, as a
-    box in the coordinates of the picture.
+    All random numbers come from ``rng``. The crop is chosen first, as a box in the image, so that only this part is
+    resized.
     """
     mask = Image.fromarray(label)
     factor = rng.uniform(*config.scale)
     for _ in range(_TRIES):
         size, box = _random_box(mask.size, factor, config.crop, rng)
-        seen_label = np.asarray(mask.resize(size, Image.Resampling.NEAREST, box))
-        if config.cat_max_ratio is None or _largest_share(seen_label) <= config.cat_max_ratio:
+        cropped_label = np.asarray(mask.resize(size, Image.Resampling.NEAREST, box))
+        if config.cat_max_ratio is None or _largest_fraction(cropped_label) <= config.cat_max_ratio:
             break
-    seen = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
+    cropped = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
     if config.photometric:
-        seen = seen.convert("RGB", _colour_matrix(rng, config.photometric))
+        cropped = cropped.convert("RGB", _colour_matrix(rng, config.photometric))
 
-    height, width = seen_label.shape
+    height, width = cropped_label.shape
     padded_image = np.empty((*config.crop, 3), np.uint8)
     padded_image[:] = MEAN_COLOUR
-    padded_image[:height, :width] = np.asarray(seen)
+    padded_image[:height, :width] = np.asarray(cropped)
     padded_label = np.full(config.crop, IGNORE_LABEL, np.uint8)
-    padded_label[:height, :width] = seen_label
+    padded_label[:height, :width] = cropped_label
     if rng.random() < config.flip:
         return np.ascontiguousarray(padded_image[:, ::-1]), np.ascontiguousarray(padded_label[:, ::-1])
     return padded_image, padded_label
@@ -81,23 +81,23 @@ def augment(
 def _random_box(
     size: tuple[int, int], factor: float, crop: tuple[int, int], rng: np.random.Generator
 ) -> tuple[tuple[int, int], tuple[float, float, float, float]]:
-    """Size (W, H) of what is seen of a picture of ``size`` (W, H) after scaling, and the box that it shows."""
+    """A random crop of an image of ``size`` (W, H): its size (W, H) after scaling, and its box in the image."""
     width, height = size
     scaled_w, scaled_h = max(1, round(width * factor)), max(1, round(height * factor))
-    seen_w, seen_h = min(scaled_w, crop[1]), min(scaled_h, crop[0])
-    left, top = rng.integers(scaled_w - seen_w + 1), rng.integers(scaled_h - seen_h + 1)
-    across, down = width / scaled_w, height / scaled_h  # pixels of the picture per scaled pixel
+    crop_w, crop_h = min(scaled_w, crop[1]), min(scaled_h, crop[0])
+    left, top = rng.integers(scaled_w - crop_w + 1), rng.integers(scaled_h - crop_h + 1)
+    across, down = width / scaled_w, height / scaled_h  # pixels of the image per scaled pixel
     box = (
         left * across,
         top * down,
-        min(width, (left + seen_w) * across),
-        min(height, (top + seen_h) * down),
+        min(width, (left + crop_w) * across),
+        min(height, (top + crop_h) * down),
     )
-    return (seen_w, seen_h), box
+    return (crop_w, crop_h), box
 
 
-def _largest_share(label: np.ndarray) -> float:
-    """The share of the most frequent class among the labelled pixels; 1 where there are none."""
+def _largest_fraction(label: np.ndarray) -> float:
+    """The fraction of labelled pixels in the most frequent class; 1 where no pixel is labelled."""
     counts = np.bincount(label.ravel(), minlength=256)[:IGNORE_LABEL]
     return counts.max() / counts.sum() if counts.any() else 1.0
 
@@ -105,7 +105,7 @@ def _largest_share(label: np.ndarray) -> float:
 def _colour_matrix(rng: np.random.Generator, strength: float) -> tuple[float, ...]:
     """Contrast, saturation, hue and brightness in one affine map of RGB, as Pillow's twelve numbers.
 
-    ``x' = m + contrast · S · R · (x − m) + brightness`` with the mean colour m, S between the picture and its luma
+    ``x' = m + contrast · S · R · (x − m) + brightness`` with the mean colour m, S a blend of the image and its luma
     (BT.601), and R a rotation around the axis of greys.
     """
     brightness, contrast, saturation, hue = rng.uniform(-strength, strength, 4) * (32, 0.5, 0.5, math.radians(18))

@@ -23,10 +23,10 @@ MASK_ENDINGS = ("", "_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_g
 
 
 class Sample(NamedTuple):
-    """A picture and what is in it."""
+    """An image and the class of each of its pixels."""
 
     image: np.ndarray  # (H, W, 3) uint8, RGB
-    label: np.ndarray  # (H, W) uint8 class indices, 255 = void
+    label: np.ndarray  # (H, W) uint8 class indices, 255 = ignored
     name: str
 
 
@@ -51,7 +51,7 @@ class Dataset(Protocol):
 
 
 class Pair(NamedTuple):
-    """A picture and its mask, on disk."""
+    """The files of an image and of its mask."""
 
     image: Path
     mask: Path
@@ -81,7 +81,7 @@ class FileDataset:
 
     Args:
         class_list: the classes, and what the values and colours of the masks mean. Any other value is an error.
-        size: resize to this (H, W) on loading, pictures bilinearly and masks by nearest neighbour.
+        size: resize to this (H, W) on loading, images bilinearly and masks by nearest neighbour.
     """
 
     name: str
@@ -108,14 +108,14 @@ class FileDataset:
         return len(self.pairs)
 
     def name_of(self, index: int) -> str:
-        """The picture's file name without its ending."""
+        """The image's file name without its ending."""
         return self.pairs[index].image.stem
 
     def load(self, index: int) -> Sample:
         """Read a pair.
 
         Raises:
-            DataError: for unreadable files, a mask of another size than its picture, and values that are no class.
+            DataError: for unreadable files, a mask of another size than its image, and values that are no class.
         """
         pair = self.pairs[index]
         decoded, label = decode_image(pair.image), read_mask(pair.mask, self.class_list.colours)

@@ -1,4 +1,4 @@
-"""Batches, decoded and augmented beside the computation."""
+"""Batches of images, decoded and augmented in threads during the computation."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from segattn_cli.errors import DataError
 
 
 class Batch(NamedTuple):
-    """What a training step takes."""
+    """The images and labels of one pass."""
 
     images: np.ndarray  # (B, H, W, 3) float32, normalised
-    labels: np.ndarray  # (B, H, W) int32, 255 = void
+    labels: np.ndarray  # (B, H, W) int32, 255 = ignored
     names: tuple[str, ...]
-    wait_seconds: float  # how long the consumer stood waiting for this batch
+    wait_seconds: float  # time that the consumer waited for this batch
 
 
 class Loader:
-    """One epoch of ``dataset`` in random order: iterate over it for :class:`Batch` after :class:`Batch`.
+    """One epoch of ``dataset`` in random order, as an iterable of :class:`Batch`.
 
-    The order depends on seed and epoch, an augmentation on seed, epoch and sample: neither the number of workers
-    nor the place where an epoch is taken up changes a bit. Pictures that do not fill a last batch wait for another
-    epoch, whose order is another.
+    The order depends on the seed and the epoch, an augmentation on the seed, the epoch and the sample; neither
+    depends on the number of workers or on the batch at which an epoch is resumed. Images that do not fill a last
+    batch are left out of this epoch.
 
-    At most ``prefetch + 1`` batches are in memory. Threads end with the iteration, also where it is left early.
-    What goes wrong in a thread is raised in the consumer when its turn comes.
+    At most ``prefetch + 1`` batches are in memory. The threads end with the iteration, also where it is left early.
+    An error in a thread is raised when its batch is due.
 
     Args:
-        augmentation: ``None`` takes pictures as they are; a batch of several sizes is then an error.
-        first_batch: where to take up the epoch: that many batches are skipped.
-        workers: threads that decode and augment.
-        prefetch: how many batches they prepare while the consumer computes.
+        augmentation: ``None`` leaves images as they are; a batch of several sizes is then an error.
+        first_batch: number of batches to skip when an epoch is resumed.
+        workers: number of threads that decode and augment.
+        prefetch: number of batches that they prepare in advance.
 
     Raises:
-        DataError: for fewer pictures than a batch, pictures of several sizes, and whatever is wrong with a file.
+        DataError: for fewer images than a batch, images of several sizes, and files that cannot be read.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Loader:
     ) -> None:
         if len(dataset) < batch_size:
             raise DataError(
-                f"The split {dataset.split!r} of {dataset.name} has {len(dataset)} pictures, fewer than one batch "
-                f"of {batch_size}: make batches smaller or add pictures."
+                f"The split {dataset.split!r} of {dataset.name} has {len(dataset)} images, fewer than one batch "
+                f"of {batch_size}: make batches smaller or add images."
             )
         self.dataset = dataset
         self.augmentation = augmentation
@@ -75,17 +75,17 @@ class Loader:
         self._batches = order[: count * batch_size].reshape(count, batch_size)[first_batch:]
 
     def __len__(self) -> int:
-        """How many batches an iteration gives."""
+        """The number of batches of an iteration."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="segattn-loader")
         try:
             submitted = ([pool.submit(self._load, int(i)) for i in batch] for batch in self._batches)
-            waiting: deque[list[Future[Sample]]] = deque(islice(submitted, self.prefetch + 1))
-            while waiting:
-                yield _collect(waiting.popleft())
-                waiting.extend(islice(submitted, 1))
+            pending: deque[list[Future[Sample]]] = deque(islice(submitted, self.prefetch + 1))
+            while pending:
+                yield _collect(pending.popleft())
+                pending.extend(islice(submitted, 1))
         finally:
             pool.shutdown(cancel_futures=True)
 

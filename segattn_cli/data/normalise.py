@@ -1,4 +1,4 @@
-"""From bytes to what a network sees: ImageNet's mean and deviation, on RGB in [0, 1]."""
+"""Normalisation of images by ImageNet's mean and standard deviation of RGB in [0, 1]."""
 
 from __future__ import annotations
 

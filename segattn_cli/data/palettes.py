@@ -1,4 +1,4 @@
-"""Colours of classes: label maps as pictures."""
+"""Colours of classes, and label maps in these colours."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from PIL import Image
 from segattn_cli.data.masks import IGNORE_LABEL
 from segattn_cli.errors import OutputError
 
-#: What void looks like: the cream of VOC's borders.
-VOID_COLOUR = (224, 224, 192)
+#: The colour of ignored pixels: the cream of VOC's borders.
+IGNORED_COLOUR = (224, 224, 192)
 #: Okabe and Ito (2008): eight colours told apart with any colour vision.
 OKABE_ITO = np.array(
     [
@@ -23,10 +23,10 @@ OKABE_ITO = np.array(
 
 
 def default_palette(count: int) -> np.ndarray:
-    """``(count, 3)`` uint8 colours for classes that bring none of their own.
+    """``(count, 3)`` uint8 colours for classes without colours of their own.
 
-    The first eight are Okabe and Ito's; each further one is, out of 9×9×9 evenly spaced colours, the one farthest
-    from all before it, as a normal and as a red-green blind eye see them.
+    The first eight are Okabe and Ito's. Each further one is, out of 9×9×9 evenly spaced colours, the one farthest
+    from all before it, both in normal vision and in red-green blindness.
 
     >>> default_palette(2).tolist()
     [[230, 159, 0], [86, 180, 233]]
@@ -34,7 +34,7 @@ def default_palette(count: int) -> np.ndarray:
     grid = np.linspace(0, 255, 9).round().astype(np.uint8)
     candidates = np.stack(np.meshgrid(grid, grid, grid), -1).reshape(-1, 3)
     palette = list(OKABE_ITO[:count])
-    taken = _perceived(np.array([*palette, VOID_COLOUR], np.uint8))  # (n, 6)
+    taken = _perceived(np.array([*palette, IGNORED_COLOUR], np.uint8))  # (n, 6)
     seen = _perceived(candidates)  # (729, 6)
     nearest = np.linalg.norm(seen[:, None] - taken, axis=-1).min(axis=1)
     while len(palette) < count:
@@ -45,7 +45,7 @@ def default_palette(count: int) -> np.ndarray:
 
 
 def colourise(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Colour a label map: ``(H, W)`` indices to ``(H, W, 3)`` uint8; what is outside the palette is void."""
+    """Colour a label map: ``(H, W)`` indices to ``(H, W, 3)`` uint8; others have the colour of ignored."""
     return _full_palette(palette)[label]
 
 
@@ -55,17 +55,17 @@ def write_label_png(path: str | Path, label: np.ndarray, palette: np.ndarray) ->
     Raises:
         OutputError: where the file cannot be written.
     """
-    picture = Image.fromarray(label.astype(np.uint8))
-    picture.putpalette(_full_palette(palette).tobytes())
+    image = Image.fromarray(label.astype(np.uint8))
+    image.putpalette(_full_palette(palette).tobytes())
     try:
-        picture.save(path, format="PNG")
+        image.save(path, format="PNG")
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _full_palette(palette: np.ndarray) -> np.ndarray:
     full = np.empty((256, 3), np.uint8)
-    full[:] = VOID_COLOUR
+    full[:] = IGNORED_COLOUR
     full[: min(len(palette), IGNORE_LABEL)] = palette[:IGNORE_LABEL]
     return full
 
@@ -74,7 +74,7 @@ def _full_palette(palette: np.ndarray) -> np.ndarray:
 _DEUTERANOPIA = np.array(
     [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
 )
-#: Linear RGB → cone responses → Oklab (Ottosson, 2020), in which distances are about what an eye finds them to be.
+#: Linear RGB → cone responses → Oklab (Ottosson, 2020), in which distances are about those that people perceive.
 _CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],

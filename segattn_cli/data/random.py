@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for and on nothing else."""
+"""Random numbers that depend on their purpose and on nothing else."""
 
 from __future__ import annotations
 

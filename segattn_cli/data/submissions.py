@@ -1,4 +1,4 @@
-"""How benchmarks want predictions: their own ids, under their own names."""
+"""Predictions as benchmarks want them: with their ids and file names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from segattn_cli.errors import DataError, OutputError, UsageError
 
 @dataclass(frozen=True)
 class Submission:
-    """What a benchmark takes: one 8-bit PNG for each picture.
+    """The form of a benchmark's predictions, one 8-bit PNG for each image.
 
     Args:
-        benchmark: also the data set whose classes the network has to have.
-        ids: what the benchmark calls our classes, in their order.
-        name: what the name of a picture has to look like; the first group begins the name of its prediction.
-        ending: of the prediction's name.
-        example: of a picture's name.
-        coloured: whether it wants the colours of the classes in the file, as a palette, and not grey.
+        benchmark: name of the benchmark, and of the data set whose classes the network must have.
+        ids: the benchmark's ids of our classes, in their order.
+        name: pattern of an image's name; its first group begins the name of the prediction.
+        ending: end of the prediction's name.
+        example: an image's name, for messages.
+        coloured: whether the PNG has the colours of the classes as its palette, and is not grey.
     """
 
     benchmark: str
@@ -35,22 +35,22 @@ class Submission:
     example: str
     coloured: bool = False
 
-    def file_name(self, picture: str) -> str:
-        """What the prediction for ``picture`` is called. Raises :class:`DataError` where that cannot be told.
+    def file_name(self, image: str) -> str:
+        """The name of the prediction for ``image``. Raises :class:`DataError` for a name that the benchmark lacks.
 
         >>> SUBMISSIONS["cityscapes"].file_name("berlin_000000_000019_leftImg8bit.png")
         'berlin_000000_000019_pred_labelIds.png'
         """
-        found = re.match(self.name, Path(picture).stem)
-        if found is None:
+        match = re.match(self.name, Path(image).stem)
+        if match is None:
             raise DataError(
-                f"{picture} is not named as {self.benchmark} names its pictures ({self.example}), so nobody could "
-                "tell what its prediction belongs to."
+                f"{image} is not named like the images of {self.benchmark} ({self.example}), which could not "
+                "assign its prediction."
             )
-        return found[1] + self.ending
+        return match[1] + self.ending
 
     def require_classes(self, classes: tuple[str, ...]) -> None:
-        """Raise :class:`UsageError` for a network that tells other classes apart."""
+        """Raise :class:`UsageError` for a network of other classes."""
         wanted = known_classes(self.benchmark).names
         if classes != wanted:
             raise UsageError(
@@ -72,7 +72,7 @@ class Submission:
 
 
 #: Cityscapes' server and its evalPixelLevelSemanticLabeling.py look for CITY_SEQ_FRAME*.png; ADE20K's and VOC's for
-#: the picture's own name.
+#: the image's own name.
 SUBMISSIONS = {
     "cityscapes": Submission(
         "cityscapes", IDS, r"([a-z-]+_\d{6}_\d{6})(_leftImg8bit)?$", "_pred_labelIds.png",

@@ -18,7 +18,7 @@ def precisions(incomplete: str) -> list[str]:
 
 
 def formats(incomplete: str) -> list[str]:
-    from segattn_cli.data.formats.registry import LAYOUTS
+    from segattn_cli.data.formats.recognition import LAYOUTS
 
     return _starting(incomplete, ["auto", *LAYOUTS])
 

@@ -1,1 +1,1 @@
-"""Layouts of data sets, one file each, and the registry that recognises them."""
+"""Layouts of data sets, one file each, and their recognition."""

@@ -46,7 +46,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
-    """What is often wrong with an ADE20K: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
+    """Common mistakes in copies of ADE20K; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
     if IGNORE_LABEL in raw_values(dataset):
         return [
             "The masks have 255, which the original ones have not: they have been shifted to begin with 0 already, "

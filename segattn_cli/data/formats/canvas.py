@@ -1,4 +1,4 @@
-"""Flat shapes painted into a picture and, at the same time, into its label map."""
+"""Flat shapes painted into an image and, at the same time, into its label map."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 class Canvas:
-    """A picture in the making.
+    """An image and its label map, to paint on.
 
-    Places are (y, x) from the top left, all lengths fractions of the picture's height, so that what is drawn looks
+    Positions are (y, x) from the top left. All lengths are fractions of the image's height, so that a drawing looks
     the same at every size. Shapes may reach over the edges.
 
     >>> canvas = Canvas((4, 8))
@@ -57,7 +57,7 @@ class Canvas:
         self.label[region][inside] = label
 
     def shade(self, top: float, left: float, bottom: float, right: float, factor: float) -> None:
-        """Darken or lighten a rectangle; the labels stay."""
+        """Darken or lighten a rectangle, without changing the labels."""
         self.image[self._region(top, left, bottom, right)] *= np.float32(factor)
 
     def _region(self, top: float, left: float, bottom: float, right: float) -> tuple[slice, slice]:

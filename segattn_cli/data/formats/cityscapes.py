@@ -2,7 +2,7 @@
 
 Masks are ``…_gtFine_labelIds.png``, whose 34 ids are mapped to the 19 train ids when they are read, or, where a
 split has none of these, ``…_gtFine_labelTrainIds.png`` as cityscapesScripts makes them. What is not evaluated is
-void. The masks of ``test`` are dummies: the benchmark keeps the truth. ``train_extra`` has coarse masks, in
+ignored. The masks of ``test`` are dummies: the benchmark keeps the truth. ``train_extra`` has coarse masks, in
 ``gtCoarse``.
 
 Layout and ids: https://github.com/mcordts/cityscapesScripts
@@ -59,7 +59,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
-    """What is often wrong with a Cityscapes: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
+    """Common mistakes in copies of Cityscapes; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
     found = raw_values(dataset)
     are_ids = dataset.class_list.values == _TO_TRAIN_IDS
     if are_ids and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255

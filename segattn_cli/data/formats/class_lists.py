@@ -1,4 +1,4 @@
-"""The classes of known data sets, by the name of their format; ``classes/*.txt`` says where each comes from."""
+"""The classes of known data sets, by the name of their layout; ``classes/*.txt`` gives the source of each."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def named_classes(name: str) -> ClassList:
 
 
 def likely_count(format: str) -> int:
-    """How many classes a data set of this format has; VOC's 21 where the format does not say.
+    """The number of classes of a data set in this layout; VOC's 21 where the layout does not decide it.
 
     >>> likely_count("cityscapes"), likely_count("folder")
     (19, 21)
@@ -49,7 +49,7 @@ def likely_count(format: str) -> int:
 
 
 def guess_classes(count: int) -> str | None:
-    """The known data set with so many classes, where there is one.
+    """The known data set with ``count`` classes; None where there is none.
 
     >>> guess_classes(19), guess_classes(20)
     ('cityscapes', None)

@@ -54,7 +54,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
-    """What is often wrong with a COCO-Stuff: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
+    """Common mistakes in copies of COCO-Stuff; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
     found = raw_values(dataset)
     if dataset.class_list.values != _TO_TRAIN_IDS or not found:
         return []

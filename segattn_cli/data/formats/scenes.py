@@ -1,20 +1,19 @@
-"""``scenes``: streets drawn from a seed, so made that attention to far places and to scales has something to do.
+"""``scenes``: streets drawn from a seed, in which classes depend on distant context and sizes vary widely.
 
-A picture shows, from top to bottom, the sky, a closed row of houses with trees, the pavement, and asphalt with
-cars and people. What is where, and in which colours, is random; picture ``i`` of a split is always the same.
+An image shows, from top to bottom, the sky, a closed row of houses with trees, the pavement, and asphalt with cars
+and people. Positions and colours are random; image ``i`` of a split is always the same.
 
-**Same texture, distant context.** The asphalt is ``road`` by day and ``plaza`` in the evening, when the street
-belongs to the people: one class or the other for the whole picture, by turns. The *only* thing that tells is the
-colour of the sky: blue by day, orange in the evening. A day and an evening picture drawn from the same random
-numbers agree in every pixel that is not sky, so neither texture, place nor neighbours give it away. No sky is lower
-than 0.25 of the height and no asphalt higher than 0.66, so only a network that sees 0.41 of the height (39 pixels
-of 96) far sees both at once: for the ``tiny`` backbone with an ``fcn`` head most asphalt is out of reach. A crop
-without sky makes the question unanswerable: train on whole pictures.
+**Same texture, distant context.** The asphalt is ``road`` by day and ``plaza`` in the evening, when people use the
+street: one class for the whole image, by turns. *Only* the colour of the sky shows which: blue by day, orange in
+the evening. A day and an evening image drawn from the same random numbers agree in every pixel that is not sky, so
+texture, position and neighbours say nothing. The sky is in the upper 0.25 of the height, the asphalt in the lower
+0.34, so a network must see 0.41 of the height (39 pixels of 96) to see both at once: with the ``tiny`` backbone and
+an ``fcn`` head, most asphalt is out of reach. A crop without sky does not decide the class: train on whole images.
 
-**Tiny and huge.** Cars are 0.08 to 1.1 picture heights long, evenly on a logarithmic scale. The far ones are a few
-pixels; of a near one a small field of view sees nothing but paint, in the colours of the house fronts.
+**Small and large.** Cars are 0.08 to 1.1 image heights long, evenly on a logarithmic scale. The far ones are a few
+pixels; of a near one, a small field of view sees only paint, in the colours of the house fronts.
 
-All lengths are fractions of the height, so a scene is the same at every size, but for the grain.
+All lengths are fractions of the height, so a scene is the same at every size, except for the grain.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ _LEAVES, _TRUNK, _TROUSERS = _rgb(60, 120, 55), _rgb(96, 70, 50), _rgb(40, 40, 7
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Which scenes: ``count`` pictures (400 to train, 80 to validate or test by default) of ``size`` (H, W)."""
+    """Number of scenes (by default 400 in ``train``, 80 in ``val`` and ``test``), their size (H, W), and seed."""
 
     count: int | None = None
     size: tuple[int, int] = (96, 128)
@@ -77,7 +76,7 @@ class SceneOptions:
 
 
 class Scenes:
-    """One split of ``scenes``; the splits draw from streams of random numbers that never meet.
+    """One split of ``scenes``; no two splits share random numbers.
 
     >>> scenes = Scenes("val", SceneOptions(size=(48, 64)))
     >>> sample = scenes.load(3)
@@ -98,7 +97,7 @@ class Scenes:
         self.size = size or options.size
         self.count = (400 if split == "train" else 80) if options.count is None else options.count
         if self.count < 1 or min(self.size) < 1:
-            raise DataError(f"scenes need at least one picture and one pixel, got {self.count} of {self.size}.")
+            raise DataError(f"scenes need at least one image and one pixel, got {self.count} of {self.size}.")
 
     def __len__(self) -> int:
         return self.count
@@ -114,9 +113,9 @@ class Scenes:
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], evening: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one picture ``(H, W, 3)`` and its labels ``(H, W)``, both uint8.
+    """Draw one image ``(H, W, 3)`` and its labels ``(H, W)``, both uint8.
 
-    ``evening`` decides on the colours of the sky and on the name of the asphalt, and on nothing else.
+    ``evening`` changes the colours of the sky and the class of the asphalt, and nothing else.
     """
     canvas = Canvas(size)
     ground = PLAZA if evening else ROAD

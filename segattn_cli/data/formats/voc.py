@@ -55,7 +55,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 
 def mistakes(dataset: FileDataset) -> list[str]:
-    """What is often wrong with a VOC: see :func:`segattn_cli.data.formats.registry.mistakes_of`."""
+    """Common mistakes in copies of VOC; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
     if 255 in raw_values(dataset) or dataset.split.endswith("aug"):
         return []
     return [

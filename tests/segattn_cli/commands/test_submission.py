@@ -52,7 +52,7 @@ def test_what_cannot_be_submitted(cli: Any, city: Path, tmp_path: Path, run: Pat
     assert "wants a network of its 19 classes (road, sidewalk, building, …), and this one has 8" in err
     code, err = refused(city, photos, "--submission", "cityscapes")
     assert code == 4
-    assert "is not named as cityscapes names its pictures" in err
+    assert "is not named like the images of cityscapes" in err
     assert refused(city, pictures, "--submission", "kitti")[0] == 2
     assert "leave --overlay" in refused(city, pictures, "--submission", "cityscapes", "--overlay")[1]
 

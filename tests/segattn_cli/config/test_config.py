@@ -13,7 +13,7 @@ from reference.networks import Architecture, LossWeights
 from segattn_cli.config import PRESETS, config_from, keys, load_config
 from segattn_cli.config.docs import rewritten
 from segattn_cli.data import AugmentationConfig
-from segattn_cli.data.formats.registry import LAYOUTS
+from segattn_cli.data.formats.recognition import LAYOUTS
 from segattn_cli.errors import ConfigError, ExitCode
 
 LIST = "`segattn config` lists all keys."

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data import open_dataset
-from segattn_cli.data.inspect import SplitReport, inspect, summarise
+from segattn_cli.data.inspect import SplitReport, inspect, summarise_split
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def root(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> P
 
 def report_on(root: Path) -> SplitReport:
     dataset = open_dataset(root)
-    return summarise(dataset, list(inspect(dataset)))
+    return summarise_split(dataset, list(inspect(dataset)))
 
 
 def test_pixels_sizes_and_void_are_counted(root: Path, save_pair: Callable[..., None]) -> None:
     save_pair(root / "images/train/f.png", root / "masks/train/f.png", np.full((2, 6), 255, np.uint8))
     report = report_on(root)
-    assert report.pictures == 6
+    assert report.images == 6
     assert list(report.sizes.items()) == [((3, 4), 5), ((2, 6), 1)]
     assert report.pixels.tolist() == [[4, 4, 2]] * 5 + [[0, 0, 0]]
     assert report.class_pixels.tolist() == [20, 20, 10]
-    assert report.void_share == (5 * 2 + 12) / (5 * 12 + 12)
-    assert report.wholly_void == 1
+    assert report.ignored_fraction == (5 * 2 + 12) / (5 * 12 + 12)
+    assert report.unlabelled_images == 1
     assert report.problems == ()
 
 
@@ -47,7 +47,7 @@ def test_every_bad_file_is_reported_and_the_rest_counted(root: Path, save_pair: 
     for problem, wanted in zip(report.problems, ("no image", "is empty", "9×9", "in colour"), strict=True):
         assert wanted in problem
     assert len(report.pixels) == 1
-    assert report.pictures == 5
+    assert report.images == 5
 
 
 def test_leaving_early_reads_no_more(memory: Callable) -> None:

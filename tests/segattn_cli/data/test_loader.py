@@ -189,8 +189,8 @@ def test_a_damaged_file_is_named(tmp_path: Path, save_pair: Callable[..., None],
         list(Loader(open_dataset(tmp_path), batch_size=2, augmentation=CONFIG))
 
 
-def test_fewer_pictures_than_a_batch(memory: Callable) -> None:
-    with pytest.raises(DataError, match=r"split 'train' of memory has 3 pictures, fewer than one batch of 4"):
+def test_fewer_images_than_a_batch(memory: Callable) -> None:
+    with pytest.raises(DataError, match=r"split 'train' of memory has 3 images, fewer than one batch of 4"):
         Loader(memory(3), batch_size=4)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from segattn_cli.data import colourise, default_palette, read_image, read_mask, write_label_png
 from segattn_cli.data.formats.class_lists import known_classes
-from segattn_cli.data.palettes import OKABE_ITO, VOID_COLOUR
+from segattn_cli.data.palettes import IGNORED_COLOUR, OKABE_ITO
 from segattn_cli.errors import OutputError
 
 VOC = known_classes("voc").palette
@@ -17,7 +17,7 @@ LABEL = np.array([[0, 1, 255], [1, 1, 7]], np.uint8)
 
 
 def test_colours_of_classes_and_of_void() -> None:
-    wanted = [[(255, 0, 0), (0, 255, 0), VOID_COLOUR], [(0, 255, 0), (0, 255, 0), VOID_COLOUR]]
+    wanted = [[(255, 0, 0), (0, 255, 0), IGNORED_COLOUR], [(0, 255, 0), (0, 255, 0), IGNORED_COLOUR]]
     np.testing.assert_array_equal(colourise(LABEL, PALETTE), wanted)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segattn_cli.data.images import read_image
-from segattn_cli.data.palettes import VOID_COLOUR
+from segattn_cli.data.palettes import IGNORED_COLOUR
 from segattn_cli.rendering.overlays import (
     SMALL,
     draw_legend,
@@ -63,7 +63,7 @@ def test_a_legend_names_what_is_there_with_its_share_the_largest_first() -> None
         ("sky", 2 / 8),
         ("void", 1 / 8),
     ]
-    assert [entry.colour for entry in entries] == [(0, 158, 115), (230, 159, 0), VOID_COLOUR]
+    assert [entry.colour for entry in entries] == [(0, 158, 115), (230, 159, 0), IGNORED_COLOUR]
     assert [entry.name for entry in legend_entries([label, label], PALETTE, CLASSES)] == [
         "sky",
         "tree",

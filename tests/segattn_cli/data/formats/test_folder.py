@@ -9,7 +9,7 @@ import pytest
 from segattn_cli.data import SceneOptions, default_palette, open_dataset, splits_of
 from segattn_cli.data.class_files import read_class_file
 from segattn_cli.data.dataset import FileDataset
-from segattn_cli.data.formats.folder import write
+from segattn_cli.data.formats.plain_folder import write_folder
 from segattn_cli.errors import DataError, OutputError
 
 
@@ -225,7 +225,7 @@ class TestClasses:
 class TestWriting:
     def test_what_is_written_reads_back_identically(self, tmp_path: Path) -> None:
         scenes = open_dataset("scenes", split="val", scenes=SceneOptions(count=4, size=(24, 32)))
-        names = list(write(scenes, tmp_path))
+        names = list(write_folder(scenes, tmp_path))
         back = open_dataset(tmp_path, split="all")
         assert back.classes == scenes.classes
         np.testing.assert_array_equal(back.palette, scenes.palette)
@@ -238,7 +238,7 @@ class TestWriting:
 
     def test_a_folder_cut_short_is_no_data_set(self, tmp_path: Path) -> None:
         scenes = open_dataset("scenes", scenes=SceneOptions(count=4, size=(24, 32)))
-        written = write(scenes, tmp_path)
+        written = write_folder(scenes, tmp_path)
         next(written)
         written.close()
         with pytest.raises(DataError, match=r"classes.txt is missing"):
@@ -248,4 +248,4 @@ class TestWriting:
         (tmp_path / "file").touch()
         scenes = open_dataset("scenes", scenes=SceneOptions(count=1, size=(24, 32)))
         with pytest.raises(OutputError, match=r"file/images cannot be written"):
-            list(write(scenes, tmp_path / "file"))
+            list(write_folder(scenes, tmp_path / "file"))

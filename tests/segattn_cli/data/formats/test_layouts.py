@@ -12,8 +12,8 @@ from segattn_cli.data import open_dataset, splits_of
 from segattn_cli.data.formats.cityscapes import IDS
 from segattn_cli.data.formats.class_lists import KNOWN, guess_classes, known_classes
 from segattn_cli.data.formats.coco_stuff import _VALUES
-from segattn_cli.data.formats.registry import LAYOUTS, mistakes_of, recognised
-from segattn_cli.data.inspect import inspect, summarise
+from segattn_cli.data.formats.recognition import LAYOUTS, mistakes_of, recognised
+from segattn_cli.data.inspect import inspect, summarise_split
 from segattn_cli.errors import DataError
 
 from . import layouts
@@ -39,7 +39,7 @@ def test_auto_recognises_it_and_nothing_is_wrong(name: str, tmp_path: Path) -> N
     for split in ("train", "val"):
         dataset = open_dataset(root, split=split)
         assert (dataset.format, dataset.split) == (name, split)
-        report = summarise(dataset, list(inspect(dataset)))
+        report = summarise_split(dataset, list(inspect(dataset)))
         assert report.problems == report.mistakes == ()
         assert dataset.load(0).image.shape == (*layouts.SIZE, 3)
 
@@ -83,7 +83,7 @@ def test_folders_of_others_are_passed_over(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(LAYOUTS["camvid"], "recognise", recognise)
     with pytest.raises(DataError, match=r"but .*VOC2012 is \(voc\): give that folder"):
         open_dataset(tmp_path)
-    with pytest.raises(DataError, match=r"shut cannot be looked into: Permission denied\."):
+    with pytest.raises(DataError, match=r"shut cannot be read: Permission denied\."):
         open_dataset(tmp_path / "shut")
 
 

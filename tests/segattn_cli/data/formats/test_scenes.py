@@ -116,7 +116,7 @@ def test_drawing_is_quick() -> None:
 def test_what_cannot_be_drawn() -> None:
     with pytest.raises(DataError, match=r"no split 'trainval': choose from train, val, test"):
         Scenes("trainval", SceneOptions())
-    with pytest.raises(DataError, match=r"at least one picture and one pixel"):
+    with pytest.raises(DataError, match=r"at least one image and one pixel"):
         Scenes("train", SceneOptions(count=0))
-    with pytest.raises(DataError, match=r"at least one picture and one pixel"):
+    with pytest.raises(DataError, match=r"at least one image and one pixel"):
         Scenes("train", SceneOptions(size=(0, 8)))

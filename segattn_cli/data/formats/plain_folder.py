@@ -177,10 +177,10 @@ def _listed(root: Path, place: Place, images: Listing, masks: Listing, lists: di
     return Files(files.pairs, files.missing, (*images.left_out, *masks.left_out, *unlisted, *files.left_out))
 
 
-def write(dataset: Dataset, out: Path) -> Iterator[str]:
-    """Write ``dataset`` into ``out`` in this layout, all of its pictures as one ``all``; yields the names written.
+def write_folder(dataset: Dataset, out: Path) -> Iterator[str]:
+    """Write ``dataset`` into ``out`` in this layout, without splits; yields the names written.
 
-    ``classes.txt`` comes last: without it, nobody takes a folder that was cut short for a whole one.
+    ``classes.txt`` is written last: an incomplete folder has none, and cannot be opened.
 
     Raises:
         OutputError: where something cannot be written.

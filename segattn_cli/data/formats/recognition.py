@@ -1,4 +1,4 @@
-"""From what a user calls a data set to the data set."""
+"""The layouts of data sets: which one a folder has, and opening it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Protocol
 from backends.errors import did_you_mean
 from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import Dataset, FileDataset
-from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, folder, person_part, voc
+from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, person_part, plain_folder, voc
 from segattn_cli.data.formats.scenes import SPLITS, SceneOptions, Scenes
 from segattn_cli.errors import ConfigError, DataError
 
 
 class Layout(Protocol):
-    """What a module for a layout of files offers."""
+    """The functions of a module for a layout."""
 
     def recognise(self, root: Path) -> bool: ...
     def splits(self, root: Path) -> tuple[str, ...]: ...
     def open_split(self, root: Path, split: str, size: tuple[int, int] | None) -> FileDataset: ...
 
 
-#: In the order in which ``auto`` tries them: several have a folder images/.
+#: The layouts in the order in which ``auto`` tries them; several have a folder images/.
 LAYOUTS: dict[str, Layout] = {
     "camvid": camvid,
     "cityscapes": cityscapes,
@@ -32,7 +32,7 @@ LAYOUTS: dict[str, Layout] = {
     "voc": voc,
     "ade20k": ade20k,
     "coco-stuff": coco_stuff,
-    "folder": folder,
+    "folder": plain_folder,
 }
 FORMATS = ("auto", "scenes", *LAYOUTS)
 
@@ -48,12 +48,12 @@ def open_dataset(
 ) -> Dataset:
     """Open one split of a data set.
 
-    A folder that names its classes (:data:`segattn_cli.data.class_files.CLASS_FILES`) is believed over the list for
-    which its layout is known: the values of its masks then mean what that list says.
+    Where a folder lists its classes (:data:`segattn_cli.data.class_files.CLASS_FILES`), that list replaces the one
+    known for its layout, and defines the values of the masks.
 
     Args:
-        source: ``"scenes"`` for the procedural one, else a folder.
-        format: ``auto`` recognises the layout of the folder; a name in :data:`LAYOUTS` insists on one.
+        source: ``"scenes"``, which are drawn, or a folder.
+        format: a name in :data:`LAYOUTS`, or ``auto`` to recognise the layout of the folder.
         size: resize to (H, W) on loading: ``(180, 240)`` trains on CamVid at half resolution. ``scenes`` are drawn
             at that size.
         scenes: size, number and seed of ``scenes``.
@@ -63,7 +63,7 @@ def open_dataset(
     Raises:
         ConfigError: for an unknown format.
         DataError: for a folder that is missing or in no known layout, a split that does not exist or is empty, a
-            list that points nowhere, or missing masks. Files are opened only on loading.
+            list that names no file, or missing masks. Files are opened only on loading.
 
     >>> dataset = open_dataset("scenes", split="val", size=(48, 64))
     >>> dataset.load(0).image.shape
@@ -73,9 +73,9 @@ def open_dataset(
     if resolved == "scenes":
         return Scenes(split, scenes or SceneOptions(), size)
     dataset = LAYOUTS[resolved].open_split(Path(source), split, size)
-    own = find_class_file(Path(source))
-    if own is not None and resolved != "folder":  # which takes its classes from there anyway
-        dataset = replace(dataset, class_list=read_class_file(own))
+    class_file = find_class_file(Path(source))
+    if class_file is not None and resolved != "folder":  # which takes its classes from there anyway
+        dataset = replace(dataset, class_list=read_class_file(class_file))
     if not partial:
         dataset.files.require_complete()
     if not len(dataset) and not dataset.files.missing:
@@ -90,7 +90,7 @@ def splits_of(source: str | Path, *, format: str = "auto") -> tuple[str, ...]:
 
 
 def resolve_format(source: str | Path, format: str = "auto") -> str:
-    """The format of ``source``: what ``auto`` stands for; any other is checked and returned."""
+    """The format of ``source``: ``auto`` is resolved, any other is checked and returned."""
     if format not in FORMATS:
         hint = did_you_mean(format, FORMATS)
         raise ConfigError(f"Unknown data format {format!r}{hint}: choose from {', '.join(FORMATS)}.")
@@ -99,15 +99,15 @@ def resolve_format(source: str | Path, format: str = "auto") -> str:
             raise ConfigError(f"'scenes' are drawn, not read as {format}: a folder of that name is ./scenes.")
         return "scenes"
     if format == "scenes":
-        raise ConfigError(f"The format 'scenes' is drawn, not read from {source}: leave the format away.")
+        raise ConfigError(f"The format 'scenes' is drawn, not read from {source}: leave the format out.")
     try:
         return _layout_of(Path(source), format)
     except OSError as error:
-        raise DataError(f"{source} cannot be looked into: {error.strerror}.") from None
+        raise DataError(f"{source} cannot be read: {error.strerror}.") from None
 
 
 def recognised(root: Path, names: Iterable[str] = LAYOUTS) -> str | None:
-    """The first of the layouts called ``names`` that ``root`` looks like."""
+    """The first of the layouts ``names`` that ``root`` has; None for none."""
     return next((name for name in names if LAYOUTS[name].recognise(root)), None)
 
 
@@ -116,19 +116,19 @@ def _layout_of(root: Path, format: str) -> str:
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"The data set {root} {what}: give a folder, or 'scenes' for the built-in images.")
     if format == "auto":
-        found, names, what = recognised(root), list(LAYOUTS), "in no known layout"
+        layout, names, what = recognised(root), list(LAYOUTS), "in no known layout"
     else:
-        found = format if LAYOUTS[format].splits(root) else None
+        layout = format if LAYOUTS[format].splits(root) else None
         names, what = [format], f"not laid out as {format}"
-    if found is not None:
-        return found
+    if layout is not None:
+        return layout
     near = _nearby(root, names)
     if near:
-        meant = " and ".join(f"{place} is ({name})" for place, name in near.items())
+        meant = " and ".join(f"{path} is ({name})" for path, name in near.items())
         which = "that folder" if len(near) == 1 else "one of them"
         raise DataError(f"{root} is {what}, but {meant}: give {which}.")
     if format != "auto":
-        return format  # it will say itself what it lacks
+        return format  # its own error says what is missing
     raise DataError(
         f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
         "classes.txt; docs/data.md draws them all."
@@ -136,23 +136,23 @@ def _layout_of(root: Path, format: str) -> str:
 
 
 def _nearby(root: Path, names: Iterable[str]) -> dict[Path, str]:
-    """Folders in these layouts that whoever gave ``root`` may have meant: in it, one level further down, above."""
-    for places in (root.glob("[!.]*"), root.glob("[!.]*/[!.]*"), [root.absolute().parent]):
-        found = {}
-        for place in sorted(places):
-            with suppress(OSError):  # not ours to look into
-                name = recognised(place, names) if place.is_dir() else None
+    """Folders in these layouts near ``root``, which may have been meant: inside, one level further down, above."""
+    for paths in (root.glob("[!.]*"), root.glob("[!.]*/[!.]*"), [root.absolute().parent]):
+        layouts = {}
+        for path in sorted(paths):
+            with suppress(OSError):  # a folder that may not be read
+                name = recognised(path, names) if path.is_dir() else None
                 if name is not None:
-                    found[place] = name
-        if found:
-            return found
+                    layouts[path] = name
+        if layouts:
+            return layouts
     return {}
 
 
 def mistakes_of(dataset: Dataset) -> list[str]:
-    """What is often wrong with data sets of this layout, and seems to be with this one: a sentence each.
+    """Common mistakes in data sets of this layout that ``dataset`` seems to have: a sentence for each.
 
-    A layout that knows such things has a function ``mistakes(dataset)``, which may look into the masks on disk.
+    The module of a layout may have a function ``mistakes(dataset)``, which may read the masks.
     """
     find = getattr(LAYOUTS.get(dataset.format), "mistakes", None)
     return [] if find is None else find(dataset)
