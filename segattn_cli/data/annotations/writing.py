@@ -15,7 +15,7 @@ from segattn_cli.data.annotations.class_table import ClassTable
 from segattn_cli.data.annotations.model import Notes, Painted
 from segattn_cli.data.annotations.planning import ImportPlan, PlannedImage
 from segattn_cli.data.annotations.resolving import ResolvedImage
-from segattn_cli.data.formats.folder import CLASSES_FILE, write_classes
+from segattn_cli.data.formats.plain_folder import CLASSES_FILE, write_classes
 from segattn_cli.data.images import SUFFIXES
 from segattn_cli.data.masks import IGNORE_LABEL, Colour, read_mask
 from segattn_cli.data.palettes import write_label_png

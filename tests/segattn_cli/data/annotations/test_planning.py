@@ -17,7 +17,7 @@ from segattn_cli.data.annotations.naming import complete_splits
 from segattn_cli.data.annotations.planning import ImportOptions, plan_import
 from segattn_cli.data.annotations.writing import ImportTotals, write_import
 from segattn_cli.data.class_files import read_class_file
-from segattn_cli.data.formats.folder import write_classes
+from segattn_cli.data.formats.plain_folder import write_classes
 from segattn_cli.errors import DataError, OutputError
 
 
