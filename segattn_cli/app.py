@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,11 +24,13 @@ from segattn_cli.commands import (
     train,
     weights,
 )
+from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, SegattnError
 
 app = typer.Typer(
     name="segattn",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -43,20 +45,20 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="First steps:  segattn train --out RUN  ·  segattn infer RUN PICTURE --out DIR --overlay")
+@app.callback(epilog="Start with: segattn train --out RUN")
 def segattn(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and exit.")
     ] = False,
     gpu_memory: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE", envvar="SEGATTN_GPU_MEMORY", show_default=False, show_envvar=False,
-            help="The most that may be taken of a GPU's memory, such as 8GB or 50%.",
+            help="Limit the memory that is used on the GPU, such as 8GB or 50%.",
         ),
     ] = None,
 ) -> None:
-    """Train, run and read semantic-segmentation networks with dual attention and attention to scale."""
+    """Train, run and understand networks for semantic segmentation, with dual attention and attention to scale."""
     if gpu_memory is not None:
         os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
     _show_choices()
@@ -75,18 +77,20 @@ class _OnStderr(logging.Handler):
         complain(record.getMessage())
 
 
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("infer")(infer.infer)
-app.command("explain")(explain.explain)
-app.command("report")(report.report)
-app.command("export")(export.export)
-app.command("summary")(summary.summary)
-app.command("check")(check.check)
-app.command("bench")(bench.bench)
-app.command("doctor")(doctor.doctor)
-app.add_typer(data.app, name="data")
-app.add_typer(weights.app, name="weights")
+_PANELS: dict[str, dict[str, Any]] = {
+    "Training and prediction": {
+        "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
+    },
+    "Insight": {"explain": explain.explain, "report": report.report, "summary": summary.summary},
+    "Data and weights": {"data": data.app, "weights": weights.app},
+    "Correctness and speed": {"check": check.check, "bench": bench.bench, "doctor": doctor.doctor},
+}  # fmt: skip
+for _panel, _commands in _PANELS.items():
+    for _name, _command in _commands.items():
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, cls=Command, rich_help_panel=_panel)(_command)
 
 
 def main() -> None:

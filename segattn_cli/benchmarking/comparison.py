@@ -94,7 +94,7 @@ class Row:
 class Started(NamedTuple):
     """A case is about to run."""
 
-    number: int
+    done: int  # before it
     total: int
     case: Benchmark
 

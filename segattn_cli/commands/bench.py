@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,103 +10,95 @@ import typer
 
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.options import COMPUTATION, OUTPUT, Backend, JsonFile, ListChoices
 from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.progress import follow
+from segattn_cli.commands.shared.terminal import complain, console, plain, remark
 from segattn_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from segattn_cli.benchmarking import Event, Row
     from segattn_cli.benchmarking.machine import Machine
 
-WHAT, HOW, RESULTS = "What to time", "How to time it", "Where results go, beside the table"
+SELECTION, TIMING = "Selection", "Timing"
 
 
 def bench(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="ops|networks|attention|memory|gpu|all", rich_help_panel=WHAT, show_default=False,
-            help="Which computations; by default all, on cupy gpu.", autocompletion=completion.suites,
+            metavar="NAME", rich_help_panel=SELECTION, show_default=False, autocompletion=completion.suites,
+            help="Benchmarks to run: ops, networks, attention, memory, gpu or all. The default is all, and gpu "
+            "with the backend cupy.",
         ),
     ] = "",
     only: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TEXT", help="Only what has this text in its title; may be repeated.", rich_help_panel=WHAT
+            metavar="TEXT", rich_help_panel=SELECTION,
+            help="Run only the benchmarks with this text in their title. Can be repeated.",
         ),
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--list", help="List what can be timed, and stop.", rich_help_panel=WHAT)
-    ] = False,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="Backend to time: numpy, numba, cupy, reference, or auto.", rich_help_panel=HOW,
-            autocompletion=completion.backends,
-        ),
-    ] = "numpy",
+    list_only: ListChoices = False,
+    backend: Backend = "numpy",
     against: Annotated[
         str,
         typer.Option(
-            metavar="torch|reference", help="What to compare it with.", rich_help_panel=HOW,
-            autocompletion=completion.peers,
+            metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.peers,
+            help="Baseline to compare with: torch or reference.",
         ),
     ] = "torch",
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="float32|tf32|float16|bfloat16", rich_help_panel=HOW, show_default=False,
+            metavar="NAME", rich_help_panel=COMPUTATION, show_default=False,
             autocompletion=completion.precisions,
-            help="In what to compute, on both sides; may be repeated, or separated by commas. By default float32, "
-            "on cupy all that the GPU has.",
+            help="Precision to compute in: float32, tf32, float16 or bfloat16. Can be repeated, or separated by "
+            "commas. The default is every precision that the backend has.",
         ),
     ] = None,
     repeat: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", rich_help_panel=HOW, show_default=False,
-            help="Timed rounds; by default 3 to 15, as many as 5 seconds have room for.",
+            min=1, metavar="N", rich_help_panel=TIMING, show_default=False,
+            help="Number of timed rounds. The default is 3 to 15, as many as fit into 5 seconds.",
         ),
     ] = None,
     memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Whether to measure peaks, too.", rich_help_panel=HOW)
+        bool, typer.Option("--memory/--no-memory", rich_help_panel=TIMING, help="Measure the peak memory too.")
     ] = True,
     compiled: Annotated[
         bool | None,
         typer.Option(
-            "--compile/--no-compile", rich_help_panel=HOW, show_default=False,
-            help="Whether to try torch.compile on networks, which takes minutes and a C++ compiler; by default on "
-            "position attention on a GPU alone.",
+            "--compile/--no-compile", rich_help_panel=TIMING, show_default=False,
+            help="Also try torch.compile for networks, which takes minutes and needs a C++ compiler. By default, "
+            "only position attention on a GPU is compiled.",
         ),
+    ] = None,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Draw the ratios to this PNG file."),
     ] = None,
     commit: Annotated[
         str | None,
         typer.Option(
-            metavar="HASH", rich_help_panel=RESULTS, show_default=False,
-            help="The commit for the JSON, where the checkout came without git.",
+            metavar="HASH", rich_help_panel=OUTPUT, show_default=False,
+            help="Commit to record in the JSON where git cannot tell it.",
         ),
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", metavar="FILE", rich_help_panel=RESULTS,
-            help="Every figure as JSON; - prints it in place of the table.",
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="The ratios as a picture.", rich_help_panel=RESULTS)
     ] = None,
 ) -> None:
-    """Time a backend beside PyTorch: ops, networks, attentions, memory, and a GPU.
+    """Compare the speed of a backend with PyTorch.
 
-    Both sides first have to compute the same numbers; then they take turns in one
-    process, on as many threads. Of PyTorch's ways (layouts, attentions), the
-    fastest is the peer. GFLOP/s count the arithmetic of the plain algorithm: what
-    needs less, as Winograd's convolution, can exceed the peak of a matrix product.
-    The backend cupy is timed on the GPU, as is PyTorch, by the GPU's own clock.
-    Exits with 10 where the numbers differ.
+    Both implementations first have to compute the same numbers. Then they are
+    timed in alternation, in one process and with the same number of threads.
+    PyTorch has several variants (memory layouts, attention kernels): the fastest
+    one is the baseline. GFLOP/s count the operations of the direct algorithm, so
+    that Winograd's convolution, which needs fewer, can exceed the peak of a
+    matrix product. With the backend cupy, both implementations run on the GPU.
+    The exit code is 10 if the numbers differ.
 
     \b
     Examples:
@@ -117,19 +108,13 @@ def bench(
       segattn bench --suite ops --against reference
       segattn bench --backend cupy --precision tf32,float16 --json h100.json
     """
-    from rich.console import Console
-
     from backends import get_backend
-    from segattn_cli.benchmarking import SUITES, plan, precisions_of, run
+    from segattn_cli.benchmarking import Mismatch, Note, Row, plan, precisions_of, run
     from segattn_cli.benchmarking.machine import examine
     from segattn_cli.benchmarking.variants import require_compiler, require_peer
 
-    console = Console() if sys.stdout.isatty() else Console(width=240)
-    if show:
-        for name, make in SUITES.items():
-            console.print(f"[bold]{name}[/]")
-            for case in make():
-                console.print(f"  {case.title}: {', '.join(case.works)}", highlight=False)
+    if list_only:
+        _print_choices()
         return
     require_parent(json_file, plot)
     name = get_backend(backend).name
@@ -148,51 +133,49 @@ def bench(
     rows: list[Row] = []
     differences: list[str] = []
     interrupted = False
+
+    def collect(event: Event) -> None:
+        if isinstance(event, Row):
+            rows.append(event)
+        elif isinstance(event, Mismatch):
+            differences.append(event.sentence)
+        elif isinstance(event, Note):
+            remark(event.sentence)
+
     try:
-        _watch(run(planned, machine.peaks), rows, differences)
+        follow(run(planned, machine.peaks), "benchmarks", lambda event: event.case.title, show=collect)
     except KeyboardInterrupt:
         interrupted = True
-    _report(console, name, machine, rows, differences, json_file, plot)
+    _report(name, machine, rows, differences, json_file, plot)
     if interrupted:
-        print("segattn: Interrupted; what was measured until then is kept.", file=sys.stderr)
+        complain("Interrupted; what was measured until then is kept.")
         raise typer.Exit(ExitCode.INTERRUPTED)
     if differences:
         raise typer.Exit(ExitCode.DISAGREE)
 
 
-def _watch(events: Iterator[Event], rows: list[Row], differences: list[str]) -> None:
-    """Collect rows and differences as they come in; notes go to stderr."""
-    from segattn_cli.benchmarking import Mismatch, Note, Started
-    from segattn_cli.commands.shared.progress import progress
+def _print_choices() -> None:
+    from segattn_cli.benchmarking import SUITES
 
-    total = 0
-    with progress("cases") as advance:
-        for event in events:
-            if isinstance(event, Started):
-                total = event.total
-                advance(event.number, total, event.case.title)
-            elif isinstance(event, Note):
-                print(event.sentence, file=sys.stderr)
-            elif isinstance(event, Mismatch):
-                differences.append(event.sentence)
-            else:
-                rows.append(event)
-        advance(total, total, "")
+    out = console()
+    for name, make in SUITES.items():
+        out.print(f"[bold]{name}[/]")
+        for case in make():
+            out.print(f"  {case.title}: {', '.join(case.works)}")
 
 
 def _report(
-    console: Console, backend: str, machine: Machine, rows: Sequence[Row], differences: Sequence[str],
+    backend: str, machine: Machine, rows: Sequence[Row], differences: Sequence[str],
     json_file: Path | None, plot: Path | None,
 ) -> None:
-    from rich.markup import escape
-
     from segattn_cli.benchmarking.plot import draw_ratios
 
     def show() -> None:
-        console.print(_describe(machine), highlight=False, soft_wrap=True)
-        console.print(_table(backend, rows))
+        out = console()
+        out.print(_describe(machine))
+        out.print(_table(backend, rows))
         for sentence in differences:
-            console.print(f"[red]✗[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+            out.print(f"[red]✗[/] {plain(sentence)}")
 
     report = {"backend": backend, **machine.as_json(), "rows": [row.as_json() for row in rows]}
     show_and_write(report | {"differences": differences}, json_file, show)

@@ -9,8 +9,11 @@ import typer
 
 from segattn_cli.commands.data_download import download
 from segattn_cli.commands.data_import import import_annotations
+from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.options import DATA, OUTPUT, Force, Format, ImageSize, JsonFile
 from segattn_cli.commands.shared.output_paths import require_empty, require_parent
+from segattn_cli.commands.shared.terminal import console, plain, say
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -31,29 +34,33 @@ SHOWN_SIZES = 3
 #: Splits that consist of others: checked only on demand, for their pictures would be read twice.
 UNIONS = ("trainval", "all", "default")
 
-app = typer.Typer(help="Draw pictures to try things on; check and fetch data sets.", no_args_is_help=True)
-app.command()(download)
-app.command("import")(import_annotations)
+app = typer.Typer(help="Create, import, check and download data sets.", no_args_is_help=True, cls=Group)
+app.command(cls=Command)(download)
+app.command("import", cls=Command)(import_annotations)
 
 
-@app.command()
+@app.command(cls=Command)
 def sample(
-    source: Annotated[str, typer.Argument(metavar="scenes", help="What to draw.", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", show_default=False)],
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 8,
-    size: Annotated[str, typer.Option(metavar="H,W", help="Their height and width.")] = "96,128",
-    seed: Annotated[int, typer.Option(min=0, help="Other seeds draw other pictures.")] = 0,
+    source: Annotated[
+        str, typer.Argument(metavar="scenes", help="Kind of images to draw: scenes.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write.", show_default=False)
+    ],
+    force: Force = False,
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images.")] = 8,
+    size: ImageSize = "96,128",
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed for the images.")] = 0,
     split: Annotated[
-        str, typer.Option(metavar="train|val|test", help="The split they come from; splits share no picture.")
+        str,
+        typer.Option(metavar="NAME", help="Split of the images: train, val or test. No image is in two splits."),
     ] = "train",
-    force: Annotated[
-        bool, typer.Option("--force", help="Write into a folder that is not empty; files of the same name go.")
-    ] = False,
 ) -> None:
-    """Draw pictures with their masks, as a data set of plain folders.
+    """Create a data set of drawn street scenes with their masks.
 
-    Writes images/*.png, masks/*.png (palette PNG, whose values are the classes)
-    and classes.txt. Picture number i is always the same.
+    The folder has images/*.png, masks/*.png (palette PNG files whose values are
+    the class indices) and classes.txt. The same seed, split and number always
+    give the same image.
 
     \b
     Examples:
@@ -76,35 +83,31 @@ def sample(
     with progress("pictures") as advance:
         for done, name in enumerate(write_folder(dataset, out), start=1):
             advance(done, count, name)
-    print(f"{out}: {count} pictures, {len(dataset.classes)} classes")
+    say(f"{out}: {count} images, {len(dataset.classes)} classes")
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     source: Annotated[
-        str, typer.Argument(metavar="PATH|scenes", help="The data set's folder.", show_default=False)
+        str,
+        typer.Argument(metavar="PATH", help="Folder of the data set, or the word scenes.", show_default=False),
     ],
-    format: Annotated[
-        str, typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.")
-    ] = "auto",
+    format: Format = "auto",
     split: Annotated[
-        list[str] | None, typer.Option(help="Check only this split; may be repeated.", show_default=False)
-    ] = None,
-    json_file: Annotated[
-        Path | None,
+        list[str] | None,
         typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Everything as JSON; - prints it in place of the tables.",
+            metavar="NAME", rich_help_panel=DATA, help="Check only this split. Can be repeated.",
             show_default=False,
         ),
     ] = None,
+    json_file: JsonFile = None,
 ) -> None:
-    """Read every picture and mask of a data set, before training would.
+    """Check a data set before training.
 
-    Shows the layout, how many pictures of which size each split has, how
-    frequent each class and void are, and class weights that would balance them.
-    Lists all files that cannot be used; the exit code is then 4.
+    Every image and mask is read. The tables show the number and the sizes of the
+    images in each split, the frequency of each class, the fraction of ignored
+    pixels, and class weights that would balance the classes. Every file that
+    cannot be used is listed, and the exit code is then 4.
 
     \b
     Examples:
@@ -177,38 +180,34 @@ def _print(
     trained: SplitReport,
     weights: Sequence[float] | None,
 ) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
-    console.print(_splits(reports))
+    out = console()
+    out.print(f"[bold]{plain(title)}[/]")
+    out.print(_splits(reports))
     if dataset is not None:
-        console.print(_classes(reports, dataset, trained, weights))
+        out.print(_classes(reports, dataset, trained, weights))
     if weights is not None:
-        console.print(
-            f"The weights balance the classes of {escape(trained.split)} by median frequency: "
+        out.print(
+            f"The weights balance the classes of {plain(trained.split)} by median frequency: "
             "train with --set 'loss.class_weights=\"median-frequency\"'.",
-            soft_wrap=True,
         )
     for report in reports:
         for problem in report.problems[:SHOWN_PROBLEMS]:
-            console.print(f"[red]✗[/] {escape(report.split)}: {escape(problem)}", soft_wrap=True)
+            out.print(f"[red]✗[/] {plain(report.split)}: {plain(problem)}")
         if len(report.problems) > SHOWN_PROBLEMS:
             more = len(report.problems) - SHOWN_PROBLEMS
-            console.print(f"  … and {more} more in {escape(report.split)}; --json FILE has all.")
+            out.print(f"  … and {more} more in {plain(report.split)}; --json FILE has all.")
     for warning in _warnings(reports, dataset, trained):
-        console.print(f"[yellow]![/] {escape(warning)}", soft_wrap=True)
+        out.print(f"[yellow]![/] {plain(warning)}")
     problems = sum(len(report.problems) for report in reports)
     if problems:
-        console.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
+        out.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
         return
-    pictures = sum(report.images for report in reports)
+    images = sum(report.images for report in reports)
     # A test split whose truth the benchmark keeps is wholly void, and as it should be.
     if any(report.mistakes for report in reports if report.unlabelled_images < report.images):
-        console.print(f"[yellow]![/] All {pictures} pictures and their masks can be read; are they the right ones?")
+        out.print(f"[yellow]![/] All {images} images and their masks can be read; are they the right ones?")
     else:
-        console.print(f"[green]✓[/] All {pictures} pictures and their masks can be used.")
+        out.print(f"[green]✓[/] All {images} images and their masks can be used.")
 
 
 def _splits(reports: Sequence[SplitReport]) -> Table:

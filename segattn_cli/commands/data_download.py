@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segattn_cli.commands.shared.terminal import remark, say, show_next
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,18 +20,20 @@ MEGABYTE = 1e6
 
 
 def download(
-    name: Annotated[str, typer.Argument(metavar="camvid", help="The data set.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Data set to download: camvid.", show_default=False)
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The folder to write; CamVid by default.")
+        Path | None, typer.Option(metavar="DIR", help="Folder to write. The default for camvid is CamVid.")
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Agree to the licence that would be shown and asked for.")
+        bool, typer.Option("--accept-licence", help="Accept the licence of the data set without a question.")
     ] = False,
 ) -> None:
-    """Fetch a data set: its licence is shown first, every file is checked.
+    """Download a data set.
 
-    Stopped at any point, the same command goes on where it was: what is whole
-    is kept, and of a file that was cut off, its beginning.
+    The licence is shown first. Every file is checked against its checksum. After
+    an interruption, the same command continues the download.
 
     \b
     Examples:
@@ -46,18 +49,19 @@ def download(
         )
     repository = REPOSITORIES[name]
     folder = out or Path(repository.folder)
-    print(f"{repository.licence}\n{repository.source}", file=sys.stderr)
+    remark(repository.licence)
+    remark(repository.source)
     if not accept_licence:
         _ask()
     try:
         last, there = _fetch(repository, folder)
     except KeyboardInterrupt:
         again = f"segattn data download {name} --out {quote(str(folder))}"
-        print(f"\nWhat came so far is kept. Go on with: {again}", file=sys.stderr)
+        remark(f"The files so far are kept. Continue with: {again}")
         raise
-    print(f"{folder}: {last.total} files, {last.bytes_total / MEGABYTE:.0f} MB, all checked ({there} were there)")
-    print(", ".join(f"{split} {count}" for split, count in _pictures(folder, repository.format).items()))
-    print(f"\nNext:\n  segattn train --preset {repository.preset} --data {quote(str(folder))}")
+    say(f"{folder}: {last.total} files, {last.bytes_total / MEGABYTE:.0f} MB, all checked ({there} were there)")
+    say(", ".join(f"{split} {count}" for split, count in _pictures(folder, repository.format).items()))
+    show_next(f"segattn train --preset {repository.preset} --data {quote(str(folder))}")
 
 
 def _ask() -> None:

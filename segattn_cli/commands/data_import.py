@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from segattn_cli.commands.shared.json import print_json
+from segattn_cli.commands.shared.options import DATA, OUTPUT, PrintJson
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import ExitCode
@@ -21,76 +22,83 @@ if TYPE_CHECKING:
 #: How many images that cannot be imported are named one by one.
 SHOWN_REFUSALS = 20
 
-RULES = "What pixels become"
+RULES = "Rules"
 
 
 def import_annotations(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="SOURCE",
-            help="The folder that a tool has exported, or one document: COCO JSON, CVAT XML, data.yaml.",
-            show_default=False,
+            metavar="SOURCE", show_default=False,
+            help="Folder that a tool has exported, or one file: COCO JSON, CVAT XML or data.yaml.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write.", show_default=False)
+    ],
     format: Annotated[
         Literal["auto", "coco", "labelme", "cvat", "label-studio", "yolo", "colours"],
-        typer.Option(help="The format of the annotations; auto recognises it.", show_default=False),
+        typer.Option(
+            metavar="NAME", rich_help_panel=DATA, show_default=False,
+            help="Format of the annotations: auto, coco, labelme, cvat, label-studio, yolo or colours.",
+        ),
     ] = "auto",
     classes: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="A list of the classes in the order of their values, one a line: 'name' or 'name: r, g, b'.",
-            show_default=False,
+            metavar="FILE", rich_help_panel=DATA, show_default=False,
+            help="File with the classes in the order of their indices, one per line: 'name' or 'name: r, g, b'.",
         ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The folder with the images, if SOURCE does not hold them.", show_default=False
+            metavar="DIR", rich_help_panel=DATA, show_default=False,
+            help="Folder with the images, if they are not in SOURCE.",
         ),
     ] = None,
     val: Annotated[
         float,
         typer.Option(
-            min=0, max=0.9, metavar="FRACTION",
-            help="How much of the images to validate on, if SOURCE has no split for it.",
+            min=0, max=0.9, metavar="X", rich_help_panel=RULES,
+            help="Fraction of the images for validation, if SOURCE has no split for it.",
         ),
     ] = 0.2,
-    link: Annotated[bool, typer.Option("--link/--copy", help="Link to the images, or copy them.")] = False,
+    link: Annotated[
+        bool,
+        typer.Option("--link/--copy", rich_help_panel=OUTPUT, help="Link to the images instead of copying them."),
+    ] = False,
     overlaps: Annotated[
         Literal["area", "order"] | None,
         typer.Option(
-            help="Which of two outlines has their common pixels: the smaller one, or the one drawn later. By "
-            "default as the tool has it: area for COCO and YOLO, order for the others.",
-            rich_help_panel=RULES, show_default=False,
+            metavar="RULE", rich_help_panel=RULES, show_default=False,
+            help="Outline that wins where two overlap: area for the smaller one, order for the one drawn later. "
+            "The default is area for COCO and YOLO, and order for the others.",
         ),
     ] = None,
     unlabelled: Annotated[
         Literal["background", "ignore"],
         typer.Option(
-            help="What pixels outside of all outlines become: a class of that name, or 255, which is ignored.",
-            rich_help_panel=RULES,
+            metavar="RULE", rich_help_panel=RULES,
+            help="Value of pixels outside all outlines: background for a class of that name, ignore for 255.",
         ),
     ] = "background",
     unannotated: Annotated[
         Literal["skip", "unlabelled"],
         typer.Option(
-            help="What becomes of images that nobody has annotated: skip them, or take all their pixels as "
-            "unlabelled.",
-            rich_help_panel=RULES,
+            metavar="RULE", rich_help_panel=RULES,
+            help="Images without annotations: skip them, or take all their pixels as unlabelled.",
         ),
     ] = "skip",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
+    as_json: PrintJson = False,
 ) -> None:
-    """Make a data set of the polygons, masks and colours of an annotation tool.
+    """Import the annotations of a tool as a data set.
 
-    Reads COCO JSON, LabelMe JSON, CVAT XML, Label Studio JSON, YOLO's polygons
-    and coloured masks with a list of their colours. Writes images/, masks/ and
-    classes.txt. Splits of the source are kept. Whatever cannot be taken as it
-    is, is counted and said; where images are left out, the exit code is 8.
+    Known formats are COCO JSON, LabelMe JSON, CVAT XML, Label Studio JSON,
+    polygons of YOLO, and coloured masks with a list of their colours. The
+    result has images/, masks/ and classes.txt. Splits of the source are kept.
+    The command reports what it decides and what it leaves out. If images are
+    left out, the exit code is 8.
 
     \b
     Examples:
@@ -109,7 +117,7 @@ def import_annotations(
         plan = plan_import(source, options)
         totals = ImportTotals()
         events = write_import(plan, out, totals, link=link)
-        follow(events, "images", lambda each: each.name, total=len(plan.images))
+        follow(events, "images", lambda each: each.name, each=True, total=len(plan.images))
     if as_json:
         print_json(_summary(source, out, plan, totals))
     else:

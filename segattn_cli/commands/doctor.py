@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from segattn_cli.commands.shared.json import print_json
+from segattn_cli.commands.shared.options import PrintJson
+from segattn_cli.commands.shared.terminal import console, plain
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-) -> None:
-    """Show versions, BLAS and its kernels, threads, GPU or why none, and what slows this machine down."""
+def doctor(as_json: PrintJson = False) -> None:
+    """Show what this machine has, and what makes segattn slow on it.
+
+    The report has the versions of all packages, BLAS and its kernels, the threads
+    and the GPU, or why it cannot be used.
+    """
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from segattn_cli.machine.doctor import VARIABLES, diagnose
@@ -46,13 +45,13 @@ def doctor(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(highlight=False)
     for title, lines in rows.items():
-        table.add_row(title, escape("\n".join(lines) or "none set"))
-    console = Console()
-    console.print(table)
+        table.add_row(title, "\n".join(map(plain, lines)) or "none set")
+    out = console()
+    out.print(table)
     for warning in diagnosis.warnings:
-        console.print(f"[yellow]![/] {escape(warning)}", highlight=False)
+        out.print(f"[yellow]![/] {plain(warning)}")
     if not diagnosis.warnings:
-        console.print("[green]✓[/] Nothing here slows segattn down.")
+        out.print("[green]✓[/] Nothing here slows segattn down.")
 
 
 def _plain(value: object) -> str:

@@ -9,8 +9,14 @@ import typer
 
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import (
+    DATA,
+    OUTPUT,
     Backend,
+    ConfiguredFormat,
+    Data,
     Flip,
+    JsonFile,
+    Limit,
     Precision,
     ReducedSize,
     Run,
@@ -20,6 +26,8 @@ from segattn_cli.commands.shared.options import (
     open_predictor,
 )
 from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.progress import follow
+from segattn_cli.commands.shared.terminal import console, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,27 +39,22 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
-WHAT, RESULTS = "What to evaluate on", "Where results go, beside the tables"
 #: The confusion matrix is printed for up to so many classes: more do not fit into a terminal.
 WIDEST = 15
 
 
 def evaluate(
     run: Run,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="scenes|PATH", help="The data set; by default the run's own.", rich_help_panel=WHAT),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.", rich_help_panel=WHAT),
-    ] = None,
+    data: Data = None,
+    format: ConfiguredFormat = None,
     split: Annotated[
-        str | None, typer.Option(help="By default the run's validation split.", rich_help_panel=WHAT)
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=DATA,
+            help="Split to evaluate on. The default is the validation split of the run.",
+        ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many images.", rich_help_panel=WHAT)
-    ] = None,
+    limit: Limit = None,
     scales: Scales = None,
     flip: Flip = None,
     window: Window = None,
@@ -59,24 +62,19 @@ def evaluate(
     size: ReducedSize = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Everything as JSON; - prints it in place of the tables.",
-            rich_help_panel=RESULTS,
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     confusion: Annotated[
         Path | None,
-        typer.Option(metavar="PNG", help="The confusion matrix as a picture.", rich_help_panel=RESULTS),
+        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Draw the confusion matrix to this PNG file."),
     ] = None,
 ) -> None:
-    """Evaluate a network: mIoU, pixel accuracy, IoU by class, confusion matrix.
+    """Evaluate a network on a data set.
 
-    Scales and mirroring average probabilities; windows bound the memory that a
-    large picture takes. Predictions are compared at the labels' own size.
+    The results are mIoU, pixel accuracy, IoU and accuracy of each class, and the
+    confusion matrix. Images are predicted as in the validation of the run, unless
+    options change that. With --scales or --flip, the class probabilities of all
+    passes are averaged. Predictions are compared with the masks at the size of
+    the masks.
 
     \b
     Examples:
@@ -84,7 +82,8 @@ def evaluate(
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
     """
-    from segattn_cli.prediction.evaluation import open_data_of
+    from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
+    from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.rendering.charts import draw_confusion
 
     model, predictor = open_predictor(
@@ -93,25 +92,14 @@ def evaluate(
     )
     dataset = open_data_of(model, data, format, split)
     require_parent(json_file, confusion)
-    found = _watch(predictor, dataset, limit)
-    everything = {**_circumstances(model, predictor, dataset), **found.as_dict()}
-    show_and_write(everything, json_file, lambda: _print(found, everything, model.config.network.scales))
+    result = follow(
+        evaluate_network(predictor, dataset, limit=limit), "images", lambda event: f"mIoU {event.miou:.3f}"
+    )
+    assert isinstance(result, EvaluationResult)
+    report = {**_circumstances(model, predictor, dataset), **result.as_dict()}
+    show_and_write(report, json_file, lambda: _print(result, report, model.config.network.scales))
     if confusion is not None:
-        draw_confusion(found.confusion, found.classes, confusion)
-
-
-def _watch(predictor: Predictor, dataset: Dataset, limit: int | None) -> EvaluationResult:
-    """Evaluate, with the mIoU so far on stderr."""
-    from segattn_cli.commands.shared.progress import progress
-    from segattn_cli.prediction.evaluation import Evaluated
-    from segattn_cli.prediction.evaluation import evaluate as evaluate_network
-
-    with progress("images") as advance:
-        for event in evaluate_network(predictor, dataset, limit=limit):
-            if isinstance(event, Evaluated):
-                advance(event.done, event.total, f"mIoU {event.miou:.3f}")
-    assert not isinstance(event, Evaluated)  # an evaluation ends with its result
-    return event
+        draw_confusion(result.confusion, result.classes, confusion)
 
 
 def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
@@ -131,31 +119,27 @@ def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict
 
 
 def _print(found: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
     from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 
-    console = Console(highlight=False)
-    console.print(
-        f"[bold]{escape(circumstances['checkpoint'])}[/] on {escape(circumstances['data'])} "
-        f"({escape(circumstances['split'])}, {found.images} images), "
-        f"by {circumstances['backend']} in {found.seconds:.1f} s",
-        soft_wrap=True,
+    out = console()
+    out.print(
+        f"[bold]{plain(circumstances['checkpoint'])}[/] on {plain(circumstances['data'])} "
+        f"({plain(circumstances['split'])}, {found.images} images), "
+        f"by {circumstances['backend']} in {found.seconds:.1f} s"
     )
-    console.print(_classes(found))
-    console.print(
+    out.print(_classes(found))
+    out.print(
         f"[bold]mIoU {found.miou:.3f}[/]   pixel accuracy {found.pixel_accuracy:.3f}   "
         f"mean accuracy {found.mean_accuracy:.3f}"
     )
-    console.print(ABSENT_CLASS_RULE, style="dim", soft_wrap=True)
+    out.print(ABSENT_CLASS_RULE, style="dim")
     if found.scale_weights:
         weights = zip(scales, found.scale_weights, strict=True)
-        console.print(
+        out.print(
             "Mean weight of each scale: " + ", ".join(f"×{scale:g} {weight:.3f}" for scale, weight in weights)
         )
     if len(found.classes) <= WIDEST:
-        console.print(_confusion(found))
+        out.print(_confusion(found))
 
 
 def _classes(found: EvaluationResult) -> Table:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands.shared import completion
-from segattn_cli.commands.shared.options import Run
+from segattn_cli.commands.shared.options import OUTPUT, Backend, Force, Run
 from segattn_cli.commands.shared.output_paths import require_empty, require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, remark_left_out, say
 from segattn_cli.errors import ExitCode, UsageError, printable
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.input_files import InputFile
     from segattn_cli.runs import Model
 
-MORE = "Beside the page"
 #: Bytes a picture above which a page is called large.
 LARGE = 3_000_000
 
@@ -31,44 +29,48 @@ def explain(
     run: Run,
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE", help="Pictures, folders, or patterns in quotes.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE", help="Images, folders, or patterns in quotes.", show_default=False
+        ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The page; explain.html by default, unless only --png or --npz is given.",
-                     show_default=False),
-    ] = None,
     points: Annotated[
         list[str] | None,
-        typer.Option("--point", metavar="X,Y", help="Pin this pixel of each picture; may be repeated."),
+        typer.Option(
+            "--point", metavar="X,Y", help="Select this pixel when the page opens. Can be repeated."
+        ),
     ] = None,
     max_side: Annotated[
         int | None,
         typer.Option(
             metavar="N", min=16, show_default=False,
-            help="Shrink pictures to this longer side; by default so that four make a page below 12 MB.",
+            help="Shrink images whose longer side has more than N pixels. By default, a page with four images "
+            "stays below 12 MB.",
+        ),
+    ] = None,
+    backend: Backend = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+            help="Write the page to FILE. The default is explain.html, or no page if --png or --npz is given.",
         ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The maps as pictures.", rich_help_panel=MORE)
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Write the maps to DIR as PNG files."),
     ] = None,
     npz: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The arrays, for NumPy.", rich_help_panel=MORE)
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write the arrays to FILE for NumPy (.npz)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    backend: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|numpy|cupy|reference", help="Who computes.", autocompletion=completion.backends
-        ),
-    ] = "auto",
+    force: Force = False,
 ) -> None:
-    """Show what attends to what: your network on your pictures, on one page.
+    """Show what a network attends to, on one HTML page.
 
-    The page is one HTML file that needs no network: point at a pixel to see
-    whom it looks at and who looks at it, at a channel to see what it is good
-    for, at a scale to see where it is believed; and see how the prediction
-    changes without each.
+    The page works without a server. Point at a pixel to see which pixels it
+    attends to and which pixels attend to it. Select a channel to see which
+    classes depend on it. Maps show the weight of each scale at each pixel.
+    The page also shows how the prediction changes without each part.
 
     \b
     Examples:

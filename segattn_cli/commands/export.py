@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands.shared import completion
-from segattn_cli.commands.shared.options import Run
+from segattn_cli.commands.shared.options import OUTPUT, Backend, Force, Run
 from segattn_cli.commands.shared.output_paths import require_writable
+from segattn_cli.commands.shared.terminal import say
 from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from segattn_cli.exporting.verify import ScoreDifference
     from segattn_cli.runs import Model
 
-ONNX = "ONNX"
-STATE_DICT = "State dict"
+ONNX, STATE_DICT = "ONNX", "State dict"
 #: What is made by default, by the ending of --out.
 KINDS = {".onnx": "onnx", ".safetensors": "state-dict"}
 
@@ -26,51 +25,59 @@ KINDS = {".onnx": "onnx", ".safetensors": "state-dict"}
 def export(
     run: Run,
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file to write: .onnx or .safetensors.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+            help="Write the network to FILE: .onnx or .safetensors.",
+        ),
     ],
     to: Annotated[
-        str | None, typer.Option(metavar="onnx|state-dict", help="What to write; by default as --out ends.")
+        str | None,
+        typer.Option(
+            metavar="KIND", rich_help_panel=OUTPUT,
+            help="Kind of file: onnx or state-dict. The default follows from the ending of --out.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace --out if it is there.")] = False,
+    force: Force = False,
     opset: Annotated[
-        int, typer.Option(help="Version of ONNX's operators, from 13 to 21.", rich_help_panel=ONNX)
+        int,
+        typer.Option(metavar="N", rich_help_panel=ONNX, help="Version of the ONNX operator set, from 13 to 21."),
     ] = 17,
     input: Annotated[
         str,
         typer.Option(
-            metavar="float32|uint8",
-            help="Normalised (B, 3, H, W), or pictures as they are, (B, H, W, 3).",
-            rich_help_panel=ONNX,
+            metavar="TYPE", rich_help_panel=ONNX,
+            help="Type of the input: float32 for normalised images (B, 3, H, W), or uint8 for plain images "
+            "(B, H, W, 3).",
         ),
     ] = "float32",
     labels: Annotated[
         bool,
-        typer.Option("--labels", help="A second output: the class with the highest score.", rich_help_panel=ONNX),
+        typer.Option(
+            "--labels", rich_help_panel=ONNX, help="Add a second output, the class with the highest score."
+        ),
     ] = False,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Compare with onnxruntime on three sizes of picture.", rich_help_panel=ONNX),
-    ] = False,
-    backend: Annotated[
-        str,
         typer.Option(
-            help="Who computes what --check compares with.", rich_help_panel=ONNX,
-            autocompletion=completion.backends,
+            "--check", rich_help_panel=ONNX,
+            help="Compare the scores with those of onnxruntime at three image sizes.",
         ),
-    ] = "auto",
+    ] = False,
+    backend: Backend = "auto",
     layout: Annotated[
         str,
         typer.Option(
-            metavar="auto|danet|mmseg|torchvision|pytorch", help="Whose names the tensors get.",
-            rich_help_panel=STATE_DICT,
+            metavar="NAME", rich_help_panel=STATE_DICT,
+            help="Tool whose tensor names are used: auto, danet, mmseg, torchvision or pytorch.",
         ),
     ] = "auto",
 ) -> None:
-    """Write a trained network for other software: ONNX, or a state dict for PyTorch.
+    """Export a network to ONNX, or to a state dict for PyTorch.
 
-    The ONNX model takes batches and pictures of any size, fuses scales itself,
-    and carries classes, colours and the normalisation as metadata. With --check
-    the exit code is 10 if onnxruntime's scores are not ours.
+    The ONNX model takes batches and images of any size, fuses the scales itself,
+    and carries the classes, colours and normalisation as metadata. With --check,
+    the exit code is 10 if the scores of onnxruntime differ.
 
     \b
     Examples:
@@ -101,10 +108,10 @@ def export(
     runtime, ops = (onnxruntime(), get_backend(backend)) if check else (None, None)
     model = open_model(run)
     inputs, outputs = write_onnx(model, out, opset=opset, input=input, labels=labels)
-    print(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, opset {opset}")
+    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, opset {opset}")
     for what, ports in (("input", inputs), ("output", outputs)):
         for port in ports:
-            print(f"{what:9} {port.name}: {port.dtype} ({', '.join(map(str, port.shape))})")
+            say(f"{what:9} {port.name}: {port.dtype} ({', '.join(map(str, port.shape))})")
     if runtime is not None and ops is not None:
         _print_check(verify(runtime.InferenceSession(out), model, ops))
 
@@ -115,14 +122,14 @@ def _write_state_dict(model: Model, out: Path, layout: str) -> None:
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"--layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
     chosen, arrays = write_state_dict(model, out, layout)
-    print(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, {len(arrays)} tensors with the names of {chosen}")
+    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, {len(arrays)} tensors with the names of {chosen}")
 
 
 def _print_check(differences: Iterator[ScoreDifference]) -> None:
     agree = True
     for each in differences:
         size = "×".join(map(str, each.size))
-        print(
+        say(
             f"check     {size}: scores differ by {each.absolute:.1e}, {each.relative:.1e} of the largest; "
             f"{100 * each.same_label:.2f} % of the labels are the same"
         )

@@ -13,8 +13,10 @@ import typer
 
 from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.shared.options import (
+    OUTPUT,
     Backend,
     Flip,
+    Force,
     Precision,
     ReducedSize,
     Run,
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.output_files import Output
     from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
     from segattn_cli.runs import Model
-
-WHAT, OUTPUT = "Videos, and pictures as they come", "What is written, and where"
+VIDEO = "Videos and watched folders"
 
 
 def infer(
@@ -46,87 +47,96 @@ def infer(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT",
-            help="Pictures, videos, folders, patterns in quotes, or - for standard input.",
-            show_default=False,
+            metavar="INPUT", show_default=False,
+            help="Images, videos, folders, patterns in quotes, or - for an image on standard input.",
         ),
     ] = None,
     *,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="The folder for the results.", rich_help_panel=OUTPUT, show_default=False),
+        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder for the results.", show_default=False),
     ],
     overlay: Annotated[
         bool,
-        typer.Option("--overlay", help="Each picture under its classes, with a legend.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--overlay", rich_help_panel=OUTPUT, help="Draw the classes over each image, with a legend."
+        ),
     ] = False,
     opacity: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the classes in overlays.", rich_help_panel=OUTPUT)
+        float,
+        typer.Option(
+            metavar="X", min=0, max=1, rich_help_panel=OUTPUT, help="Opacity of the classes in overlays and videos."
+        ),
     ] = 0.5,
     scores: Annotated[
         bool,
         typer.Option(
-            "--scores", help="The scores of all classes: float32 (H, W, K), .npy.", rich_help_panel=OUTPUT
+            "--scores", rich_help_panel=OUTPUT, help="Write the scores of all classes: float32 (H, W, K), .npy."
         ),
     ] = False,
     probabilities: Annotated[
         str | None,
         typer.Option(
-            metavar="png|npy", help="Of every class: 16-bit pictures, or float16 (H, W, K).", rich_help_panel=OUTPUT
+            metavar="FORMAT", rich_help_panel=OUTPUT,
+            help="Write the probabilities of all classes: png for a 16-bit PNG of each class in a folder, npy for "
+            "float16 (H, W, K).",
         ),
     ] = None,
     confidence: Annotated[
         bool,
-        typer.Option("--confidence", help="The largest probability, a 16-bit picture.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--confidence", rich_help_panel=OUTPUT, help="Write the largest class probability as a 16-bit PNG."
+        ),
     ] = False,
     entropy: Annotated[
         bool,
         typer.Option(
-            "--entropy", help="How undecided: 0 certain, 1 anything goes; 16 bits.", rich_help_panel=OUTPUT
+            "--entropy", rich_help_panel=OUTPUT,
+            help="Write the entropy of the class probabilities, scaled to 0–1, as a 16-bit PNG.",
         ),
     ] = False,
     attention: Annotated[
         bool,
         typer.Option(
-            "--attention", help="The maps of attention, in a folder for each picture.", rich_help_panel=OUTPUT
+            "--attention", rich_help_panel=OUTPUT, help="Write the attention maps, in a folder for each image."
         ),
     ] = False,
     submission: Annotated[
         str | None,
         typer.Option(
-            metavar="cityscapes|ade20k|voc",
-            help="Label maps with a benchmark's ids and names.",
-            rich_help_panel=OUTPUT,
+            metavar="NAME", rich_help_panel=OUTPUT,
+            help="Write label maps with the class ids and file names of a benchmark: cityscapes, ade20k or voc.",
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Skip the pictures whose results are there.", rich_help_panel=OUTPUT),
+        typer.Option("--resume", rich_help_panel=OUTPUT, help="Skip the inputs whose results exist."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace results that are there.", rich_help_panel=OUTPUT)
-    ] = False,
+    force: Force = False,
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print a JSON object for each picture, and one for all.", rich_help_panel=OUTPUT
+            "--json", rich_help_panel=OUTPUT, help="Print one JSON object for each input, and one for all."
         ),
     ] = False,
     video: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME.mp4", help="Make the pictures the frames of one annotated video.", rich_help_panel=WHAT
+            metavar="NAME", rich_help_panel=VIDEO,
+            help="Make one annotated video of the images, with this file name (.mp4).",
         ),
     ] = None,
     fps: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Frames a second of --video; 25 if not given.", rich_help_panel=WHAT),
+        typer.Option(
+            metavar="N", rich_help_panel=VIDEO, help="Frames per second of --video. The default is 25."
+        ),
     ] = None,
     watch: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Segment pictures as they come into DIR, until Ctrl-C.", show_default=False,
-            rich_help_panel=WHAT,
+            metavar="DIR", show_default=False, rich_help_panel=VIDEO,
+            help="Segment images as they arrive in DIR, until Ctrl-C.",
         ),
     ] = None,
     scales: Scales = None,
@@ -137,12 +147,15 @@ def infer(
     backend: Backend = "auto",
     precision: Precision = "float32",
 ) -> None:
-    """Segment pictures: a label map for each, of its own size, as a palette PNG.
+    """Segment images and videos.
 
-    street.jpg becomes street.png, street.overlay.png and so on. Pictures whose
-    names clash keep more of their path: a/street.png, b/street.png. One that
-    cannot be read is reported and the rest goes on; the exit code is then 8.
-    A video becomes an annotated video, clip.mp4.
+    Each image becomes a label map of the same size, as a palette PNG:
+    street.jpg becomes street.png, and with --overlay also street.overlay.png.
+    If two results would have the same name, parts of their paths are added:
+    a/street.png and b/street.png. A video becomes an annotated video, such as
+    clip.mp4. Images are predicted as in the validation of the run, unless
+    options change that. An image that cannot be read is reported, and the exit
+    code is then 8.
 
     \b
     Examples:
@@ -218,7 +231,7 @@ def infer(
         with interrupted_by_sigterm():
             if jobs:
                 segmenting = segment(predictor, jobs, outputs, model, confidence=as_json)
-                follow(segmenting, "pictures", _file_name, show=tally.show, total=len(jobs))
+                follow(segmenting, "pictures", _file_name, show=tally.show, each=True, total=len(jobs))
             if clips:
                 annotating = annotate_clips(predictor, clips, model, opacity=opacity)
                 follow(annotating, "frames", _speed, show=tally.show)

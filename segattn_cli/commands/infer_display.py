@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from segattn_cli.commands.shared.terminal import complain, remark_left_out
+from segattn_cli.commands.shared.terminal import complain, remark, remark_left_out
 from segattn_cli.errors import ExitCode, printable
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Tally:
             print(json.dumps({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
-            print(said or "nothing came", file=sys.stderr)
+            remark(said or "no input")
         failed = self.counts["failed"]
         if failed or self.broken:
             raise typer.Exit(ExitCode.DATA if failed == sum(self.counts.values()) else ExitCode.PARTIAL)

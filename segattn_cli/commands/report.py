@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands.shared import completion
+from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredFormat, Data, Force, Limit
 from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import CheckpointError, DataError, printable
@@ -19,56 +19,40 @@ if TYPE_CHECKING:
     from segattn_cli.reporting import History, RunReport
     from segattn_cli.runs import Model
 
-LOOK = "The pass over the validation pictures"
-
-
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Folders of one run or several.", show_default=False)
+        list[Path], typer.Argument(metavar="RUN", help="Folders of one run or more.", show_default=False)
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The page; RUN/report.html for one run, else report.html.", show_default=False
-        ),
-    ] = None,
     curves_only: Annotated[
         bool,
         typer.Option(
-            "--curves-only", help="Leave it out: no confusion matrix, pictures, calibration.", rich_help_panel=LOOK
+            "--curves-only", help="Show the curves only, without a prediction of the validation images."
         ),
     ] = False,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="Where the data are now, if elsewhere.", rich_help_panel=LOOK),
-    ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|camvid|cityscapes|voc|…|folder", help="Their layout.", rich_help_panel=LOOK,
-            autocompletion=completion.formats,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many pictures.", rich_help_panel=LOOK)
-    ] = None,
     pictures: Annotated[
-        int, typer.Option(min=0, help="How many of the worst and of the best to show.", rich_help_panel=LOOK)
+        int,
+        typer.Option(metavar="N", min=0, help="Number of the worst and of the best images to show."),
     ] = 4,
-    backend: Annotated[
-        str,
+    data: Data = None,
+    format: ConfiguredFormat = None,
+    limit: Limit = None,
+    backend: Backend = "auto",
+    out: Annotated[
+        Path | None,
         typer.Option(
-            metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=LOOK,
-            autocompletion=completion.backends,
+            metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+            help="Write the page to FILE. The default is RUN/report.html for one run, and report.html for more.",
         ),
-    ] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that is there.")] = False,
+    ] = None,
+    force: Force = False,
 ) -> None:
-    """Show how a training went, or how several differ: one HTML page.
+    """Show how training went, on one HTML page.
 
-    Configuration, curves, IoU by class over the epochs; and by the best
-    checkpoint confusion matrix, worst and best pictures, calibration. A run
-    may still be going, or may have been killed.
+    The page has the configuration, the curves of loss and validation, and the
+    IoU of each class over the epochs. The best checkpoint also predicts the
+    validation images, for the confusion matrix, the worst and the best images,
+    and the calibration. Several runs are shown side by side. A run may still
+    be training, or may have been stopped.
 
     \b
     Examples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,9 @@ import typer
 
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.options import CONFIGURATION, ConfiguredImageSize, JsonFile, Settings
 from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.terminal import complain, console, plain
 from segattn_cli.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,38 +27,36 @@ def summary(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="PRESET|RUN|CHECKPOINT|CONFIG.toml", help="The network; tiny-scenes if nothing is given.",
-            show_default=False, autocompletion=completion.presets,
+            metavar="NETWORK", show_default=False, autocompletion=completion.presets,
+            help="Preset, run, checkpoint or configuration file. The default is the preset tiny-scenes.",
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one key; may be repeated.",
-            autocompletion=completion.settings,
-        ),
-    ] = None,
+    settings: Settings = None,
     classes: Annotated[
         int | None,
-        typer.Option(min=2, metavar="K", help="How many; by default those of the checkpoint or the data set."),
+        typer.Option(
+            min=2, metavar="N", rich_help_panel=CONFIGURATION,
+            help="Number of classes. The default is that of the checkpoint or of the data set.",
+        ),
     ] = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="H,W", help="Size of an image; by default that of the training's crops.")
-    ] = None,
+    size: ConfiguredImageSize = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Images in one pass of training; by default training.batch_size.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N",
+            help="Number of images in one training pass. The default is training.batch_size.",
+        ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="A line for every layer, not for every module.")] = False,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Everything as JSON; - prints it in place of the tables."),
-    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every layer instead of every module.")] = False,
+    json_file: JsonFile = None,
 ) -> None:
-    """Layers, shapes, parameters, multiply-adds and memory of a network.
+    """Show the layers, parameters, memory and cost of a network.
 
-    Nothing is computed: the network runs on shapes alone, forward and backward,
-    which takes a moment for any size. Memory is estimated for the backend numba,
-    which auto chooses on a CPU; the peak of a training step is good to 7 %.
+    The tables have the output shape, parameters and multiply-adds of each
+    module, and the memory of inference and of a training step. Only shapes are
+    computed, which takes a moment for any size. Memory is estimated for the
+    backend numba, which auto chooses on a CPU; the peak of a training step is
+    good to 7 %. Without --size, the image has the size of the crops in training.
 
     \b
     Examples:
@@ -114,7 +113,7 @@ def _classes_of_data(config: Config) -> int:
         training, _ = open_splits(config)
     except DataError as error:
         count = likely_count(config.data.format)
-        print(f"segattn: {error} The cost is for {count} classes; --classes K changes that.", file=sys.stderr)
+        complain(f"{error} The cost is for {count} classes; --classes changes that.")
         return count
     return len(training.classes)
 
@@ -154,26 +153,23 @@ def _print(
     config: Config, classes: int, size: tuple[int, int], batch: int, rows: Sequence[LayerCost], predict: Cost,
     step: Cost,
 ) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)  # a file gets every digit
+    out = console()
     network = config.network
     parts = f"{network.backbone} with output stride {network.output_stride}, head {network.head}, {classes} classes"
-    console.print(f"[bold]{escape(config.name)}[/]: {parts}, one image of {_times(size)}", soft_wrap=True)
-    console.print(_layers(rows))
-    console.print(
+    out.print(f"[bold]{plain(config.name)}[/]: {parts}, one image of {_times(size)}")
+    out.print(_layers(rows))
+    out.print(
         f"{step.parameters:,} parameters are trained; {step.statistics:,} running statistics follow the batches."
         + ("  [dim]* only in training[/]" if any(row.training_only for row in rows) else ""),
-        soft_wrap=True,
     )
-    console.print(_passes(predict, step, batch * config.optimiser.accumulate))
+    out.print(_passes(predict, step, batch * config.optimiser.accumulate))
     average = "" if config.training.ema is None else ", their average"
-    console.print(
-        f"State: weights; in training{average} and momentum, too. Pass: images, activations, gradients and\n"
-        "workspaces at their peak. Saved: arrays that wait for the backward pass. Memory is an estimate for\n"
-        "the backend numba: the peaks of measured training steps are within 7 % of it.",
-        style="dim", soft_wrap=True,
+    out.print(
+        f"State: weights; in training{average} and momentum, too.\n"
+        "Pass: images, activations, gradients and workspaces at their peak.\n"
+        "Saved: arrays that wait for the backward pass.\n"
+        "Memory is an estimate for the backend numba: measured training steps are within 7 % of it.",
+        style="dim",
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.shared import completion
-from segattn_cli.commands.shared.terminal import complain
+from segattn_cli.commands.shared.options import (
+    CONFIGURATION,
+    OUTPUT,
+    ConfiguredBackend,
+    ConfiguredFormat,
+    ConfiguredPrecision,
+    Data,
+    Settings,
+)
+from segattn_cli.commands.shared.terminal import complain, console, plain, remark, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -22,79 +30,66 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.training import RunFinished
 
-WHAT, WHERE, HOW = "What to train", "From where to where", "How to run"
-
-
 def train(
     file: Annotated[
-        Path | None, typer.Argument(metavar="CONFIG.toml", help="A configuration file.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="Configuration file in TOML.", show_default=False),
     ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
-            help="Start from this preset; tiny-scenes if nothing is given.", rich_help_panel=WHAT,
-            autocompletion=completion.presets,
+            metavar="NAME", rich_help_panel=CONFIGURATION, autocompletion=completion.presets,
+            help="Start from this preset. The command segattn presets lists all presets. Without a preset and a "
+            "file, it is tiny-scenes.",
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one key; may be repeated.", rich_help_panel=WHAT,
-            autocompletion=completion.settings,
-        ),
+    settings: Settings = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=CONFIGURATION, help="Seed for all random numbers."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random.", rich_help_panel=WHAT)] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Length in steps, in place of epochs.", rich_help_panel=WHAT)
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="scenes|PATH", help="Built-in scenes or a data set's folder.", rich_help_panel=WHERE),
-    ] = None,
-    format: Annotated[
-        str | None,
+        int | None,
         typer.Option(
-            metavar="auto|camvid|cityscapes|voc|…|folder", help="Its layout.", rich_help_panel=WHERE,
-            autocompletion=completion.formats,
+            metavar="N", rich_help_panel=CONFIGURATION, help="Number of training steps, instead of epochs."
         ),
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Weights to start from: .safetensors, .npz, .pth.", rich_help_panel=WHERE
+            metavar="FILE", rich_help_panel=CONFIGURATION,
+            help="Start from the weights in this file: .safetensors, .npz or .pth.",
         ),
     ] = None,
+    data: Data = None,
+    format: ConfiguredFormat = None,
+    backend: ConfiguredBackend = None,
+    precision: ConfiguredPrecision = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="The run's folder; runs/NAME-TIME by default.", rich_help_panel=WHERE),
-    ] = None,
-    backend: Annotated[
-        str | None,
         typer.Option(
-            metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW,
-            autocompletion=completion.backends,
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="What a GPU computes in: float32, tf32, float16 or bfloat16.",
-            rich_help_panel=HOW, autocompletion=completion.precisions,
+            metavar="RUN", rich_help_panel=OUTPUT,
+            help="Folder of the run. The default is runs/NAME-TIME.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out.", rich_help_panel=HOW)
+        bool,
+        typer.Option("--resume", rich_help_panel=OUTPUT, help="Continue the run in --out from its checkpoint."),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print configuration, parameters, memory and cost; train nothing.",
-                     rich_help_panel=HOW),
+        typer.Option(
+            "--dry-run", rich_help_panel=OUTPUT,
+            help="Print the configuration and the parameters, memory and cost of the network. Train nothing.",
+        ),
     ] = False,
 ) -> None:
-    """Train a network, and leave its weights, curves and figures in a folder.
+    """Train a network.
 
-    Ctrl-C finishes the step, saves, and exits with 130. With --resume, the run
-    goes on from there and ends in the very same weights.
+    A folder, the run, receives the weights, the event log, curves and a report.
+    Ctrl-C finishes the current step, saves a checkpoint and exits with code 130.
+    Continue with --resume: the final weights are the same, bit by bit, as those
+    of a run without interruption.
 
     \b
     Examples:
@@ -145,7 +140,7 @@ def _run(config: Config, out: Path, resume: bool) -> RunFinished:
                 if isinstance(event, EvaluationResult):
                     best = event
         if isinstance(event, Interrupted):
-            print(f"Saved. Go on with: segattn train --resume --out {out}", file=sys.stderr)
+            remark(f"Saved. Continue with: segattn train --resume --out {out}")
             raise typer.Exit(ExitCode.INTERRUPTED)
         try:
             _write_report(config, out, best, should_stop)
@@ -195,7 +190,7 @@ def _print_plan(config: Config) -> None:
         plan.append(f"images        {len(training)} to train, {len(validation)} to validate, {classes} classes")
         plan.append(f"steps         {steps}, {epoch} an epoch")
     except DataError as error:
-        print(f"segattn: {error} The cost is for {classes} classes.", file=sys.stderr)
+        complain(f"{error} The cost is for {classes} classes.")
     if config.network.weights is not None:
         found = weights_for(build_network(config.network_config(classes)), config.network.weights)
         plan.append(f"weights       {len(found.params)} parameters from {found.file.path} ({found.naming.layout})")
@@ -214,26 +209,21 @@ def _print_plan(config: Config) -> None:
 
 def _print_result(finished: RunFinished) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     result = finished.result
-    console = Console(highlight=False)
+    out = console()
     minutes, seconds = divmod(round(result["seconds"]), 60)
-    console.print(
-        f"[bold]{finished.out}[/]: validation mIoU [bold]{result['miou']:.3f}[/], pixel accuracy "
+    out.print(
+        f"[bold]{plain(finished.out)}[/]: validation mIoU [bold]{result['miou']:.3f}[/], pixel accuracy "
         f"{result['pixel_accuracy']:.3f} (best at step {result['best_step']} of {result['steps']}), "
-        f"{minutes} min {seconds} s on {result['backend']}",
-        soft_wrap=True,
+        f"{minutes} min {seconds} s on {result['backend']}"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
     table.add_column("IoU", justify="right")
     for name, iou in result["per_class_iou"].items():
-        table.add_row(name, "–" if iou is None else f"{iou:.3f}")
-    console.print(table)
-    console.print(
-        f"Report: {finished.out}/report.html (and curves.png, predictions.png)\n"
-        f"Next:\n  segattn eval {finished.out}\n  segattn infer {finished.out} IMAGE… --out predictions --overlay",
-        soft_wrap=True,
-    )
+        table.add_row(plain(name), "–" if iou is None else f"{iou:.3f}")
+    out.print(table)
+    say(f"Report: {finished.out}/report.html (and curves.png, predictions.png)")
+    show_next(f"segattn eval {finished.out}", f"segattn infer {finished.out} IMAGE… --out predictions --overlay")

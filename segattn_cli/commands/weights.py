@@ -2,69 +2,84 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.json import print_json
+from segattn_cli.commands.shared.options import OUTPUT, Force, PrintJson, Settings
 from segattn_cli.commands.shared.output_paths import require_writable
+from segattn_cli.commands.shared.terminal import complain, console, plain, say, show_next
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from segattn_cli.weights import Imported, WeightsFile
 
-app = typer.Typer(
-    name="weights", no_args_is_help=True, help="Look at weights of other tools, and import them.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(help="Show and import weights of other tools.", no_args_is_help=True, cls=Group)
 
 File = Annotated[
-    Path, typer.Argument(metavar="FILE", help=".safetensors, .npz, .pth, .pt or .pth.tar.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="FILE", help="File of weights: .safetensors, .npz, .pth, .pt or .pth.tar.", show_default=False
+    ),
 ]
 Layout = Annotated[
-    str, typer.Option(metavar="auto|torchvision|danet|mmseg|segattn|pytorch", help="Whose names the file has.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Tool whose tensor names the file has: auto, torchvision, danet, mmseg, segattn or pytorch.",
+    ),
 ]
 
 
-@app.command("import")
+@app.command("import", cls=Command)
 def import_(
     file: File,
     out: Annotated[
-        Path, typer.Option(metavar="X.safetensors", help="The checkpoint to write.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+            help="Write the checkpoint to FILE (.safetensors).",
+        ),
     ],
+    force: Force = False,
     kind: Annotated[
         str | None,
-        typer.Option("--as", metavar="backbone|network", help="What to make of it; by default what it holds."),
+        typer.Option(
+            "--as", metavar="KIND",
+            help="Import a backbone or a network. The default follows from the content of the file.",
+        ),
     ] = None,
     layout: Layout = "auto",
     classes: Annotated[
-        str, typer.Option(metavar="keep|reset", help="Keep the classifiers, or start them anew.")
+        str,
+        typer.Option(metavar="MODE", help="Classifiers: keep their weights, or reset them to random weights."),
     ] = "keep",
     names: Annotated[
         str | None,
-        typer.Option(metavar="DATASET|FILE", help="The classes: cityscapes, voc, …, or a file, one a line."),
+        typer.Option(
+            metavar="NAME", help="Class names: a data set such as cityscapes, or a file with one name per line."
+        ),
     ] = None,
     fully_connected: Annotated[
         str,
         typer.Option(
-            "--fc", metavar="decimate|reset", help="VGG-16's fc6 and fc7: thinned out for LargeFOV, or left out."
+            "--fc", metavar="MODE", help="Layers fc6 and fc7 of VGG-16: decimate them for LargeFOV, or reset them."
         ),
     ] = "decimate",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="What no tensor tells: network.multi_grid=none."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace --out if it is there.")] = False,
+    settings: Settings = None,
 ) -> None:
-    """Make a checkpoint of weights from elsewhere: ImageNet backbones, DANets of others.
+    """Import the weights of another tool as a checkpoint.
 
-    A backbone is something to train from (--weights), a network predicts at
-    once (segattn infer). Nothing in FILE is executed; PyTorch is not needed.
-    What was matched, missing, reset and unused is printed, and a file that
-    fits by half is refused.
+    An ImageNet backbone becomes a file to train from (segattn train --weights).
+    A whole network becomes a checkpoint that can predict (segattn infer).
+    PyTorch is not needed, and no code in the file is executed. The command
+    prints which tensors are matched, missing, reset and unused. A file that
+    fits only in part is refused. Use --set for settings that the file does not
+    contain, such as network.align_corners.
 
     \b
     Examples:
@@ -91,14 +106,14 @@ def import_(
     _print_import(imported, out)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     file: File,
     layout: Layout = "auto",
-    everything: Annotated[bool, typer.Option("--all", help="Every tensor by itself.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every tensor.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show every tensor instead of every module.")] = False,
+    as_json: PrintJson = False,
 ) -> None:
-    """Show what a file of weights holds, and what would be made of it.
+    """Show what a file of weights contains, and which network it fits.
 
     \b
     Examples:
@@ -137,17 +152,17 @@ def _print_import(imported: Imported, out: Path) -> None:
     parts = imported.metadata["weights" if imported.kind == "backbone" else "config"]
     settings = parts.get("network", parts)
     network = f"{settings['backbone']}" + (f", head {settings['head']}" if imported.kind == "network" else "")
-    print(f"layout    {found.naming.layout}: {network}")
-    print(f"matched   {len(found.params)} parameters, {sum(each.size for each in found.params.values()):,} numbers")
+    say(f"layout    {found.naming.layout}: {network}")
+    say(f"matched   {len(found.params)} parameters, {sum(each.size for each in found.params.values()):,} numbers")
     for what, listed in (("missing", found.missing), ("reset", found.reset), ("unused", found.unused)):
-        print(f"{what:9} {summary(listed, most=8) or 'nothing'}")
+        say(f"{what:9} {summary(listed, most=8) or 'nothing'}")
     for note in imported.notes:
-        print(f"note      {note}")
-    print(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB")
+        say(f"note      {note}")
+    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB")
     if imported.kind == "network" and not (found.missing or found.reset):
-        print(f"\nNext:\n  segattn infer {out} IMAGE… --out predictions --overlay")
+        show_next(f"segattn infer {out} IMAGE… --out predictions --overlay")
     else:
-        print(f"\nNext:\n  segattn train --set network.backbone={settings['backbone']} --weights {out} …")
+        show_next(f"segattn train --set network.backbone={settings['backbone']} --weights {out} …")
 
 
 def _described(file: WeightsFile, layout: str) -> dict[str, Any]:
@@ -168,36 +183,35 @@ def _described(file: WeightsFile, layout: str) -> dict[str, Any]:
 
 def _print_file(file: WeightsFile, described: dict[str, Any], everything: bool) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
+    out = console()
     where = f", under {file.wrapper}" if file.wrapper else ""
     counts = Counter(tensor.dtype for tensor in file.tensors.values())
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in counts.items())
     megabytes = file.nbytes / 1e6
-    console.print(f"{file.path}: {file.kind}, {len(file.tensors)} tensors{where} ({dtypes}), {megabytes:.1f} MB")
+    out.print(f"{plain(file.path)}: {file.kind}, {len(file.tensors)} tensors{where} ({dtypes}), {megabytes:.1f} MB")
     if described["layout"]:
         parts = ", ".join(f"{key} {value}" for key, value in described["network"].items())
-        console.print(f"layout {described['layout']}: {parts}", soft_wrap=True)
+        out.print(plain(f"layout {described['layout']}: {parts}"))
     for note in described.get("notes", ()):
-        console.print(note, soft_wrap=True)
+        out.print(plain(note))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("tensor")
     table.add_column("shape" if everything else "tensors", justify="right")
     table.add_column("dtype" if everything else "numbers", justify="right")
     if everything:
         for name, tensor in file.tensors.items():
-            table.add_row(name, "×".join(map(str, tensor.shape)) or "()", tensor.dtype)
+            table.add_row(plain(name), "×".join(map(str, tensor.shape)) or "()", tensor.dtype)
     else:
         modules: dict[str, list[int]] = {}
         for name, tensor in file.tensors.items():
             modules.setdefault(_module(name), []).append(tensor.values.size)
         for module, sizes in modules.items():
-            table.add_row(module, str(len(sizes)), f"{sum(sizes):,}")
-    console.print(table)
+            table.add_row(plain(module), str(len(sizes)), f"{sum(sizes):,}")
+    out.print(table)
     if "problem" in described:
-        print(f"segattn: {described['problem']}", file=sys.stderr)
+        complain(described["problem"])
 
 
 def _module(name: str) -> str:

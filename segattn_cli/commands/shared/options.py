@@ -1,4 +1,4 @@
-"""What ``segattn eval`` and ``segattn infer`` share: how to predict."""
+"""The options that several commands share, each defined once."""
 
 from __future__ import annotations
 
@@ -14,53 +14,112 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
-HOW = "How to predict; by default as in the run's own validation"
+#: Titles of the panels in a command's help.
+CONFIGURATION, DATA, PREDICTION, COMPUTATION, OUTPUT = (
+    "Configuration", "Data set", "Prediction", "Computation", "Output",
+)  # fmt: skip
 
 Run = Annotated[
     Path,
-    typer.Argument(metavar="RUN|CHECKPOINT", help="A run's folder, or a checkpoint.", show_default=False),
+    typer.Argument(
+        metavar="RUN", help="Folder of a run, or a checkpoint file (.safetensors).", show_default=False
+    ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", rich_help_panel=CONFIGURATION, autocompletion=completion.settings,
+        help="Set a key of the configuration, such as network.head=fcn. Can be repeated. The command segattn "
+        "config lists all keys.",
+    ),
+]
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", rich_help_panel=DATA,
+        help="Folder of the data set, or the word scenes for the built-in images. The default is the data set of "
+        "the configuration.",
+    ),
+]
+_FORMAT = typer.Option(
+    metavar="NAME", rich_help_panel=DATA, autocompletion=completion.formats,
+    help="Layout of the data set: auto, camvid, cityscapes, voc, ade20k, coco-stuff, person-part or folder.",
+)
+Format = Annotated[str, _FORMAT]
+ConfiguredFormat = Annotated[str | None, _FORMAT]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, rich_help_panel=DATA, help="Use only the first N images."),
+]
+
 Scales = Annotated[
     str | None,
-    typer.Option(metavar="S,S,…", help="Average over these sizes, such as 0.75,1,1.25.", rich_help_panel=HOW),
+    typer.Option(
+        metavar="S,S,…", rich_help_panel=PREDICTION,
+        help="Average the predictions at these factors of the image size, such as 0.75,1,1.25.",
+    ),
 ]
 Flip = Annotated[
     bool | None,
-    typer.Option("--flip/--no-flip", help="Average with mirrored pictures.", rich_help_panel=HOW),
+    typer.Option(
+        "--flip/--no-flip", rich_help_panel=PREDICTION,
+        help="Average the predictions with those of the mirrored image.",
+    ),
 ]
 Window = Annotated[
     str | None,
-    typer.Option(metavar="H,W|none", help="Slide a window of this size over each picture.", rich_help_panel=HOW),
+    typer.Option(
+        metavar="H,W", rich_help_panel=PREDICTION,
+        help="Predict in sliding windows of this height and width, which limits the memory. The word none turns "
+        "windows off.",
+    ),
 ]
 Stride = Annotated[
     str | None,
     typer.Option(
-        metavar="H,W", help="Step between windows; two thirds of a window if not given.", rich_help_panel=HOW
+        metavar="H,W", rich_help_panel=PREDICTION,
+        help="Distance between windows. The default is two thirds of the window.",
     ),
 ]
 ReducedSize = Annotated[
     str | None,
     typer.Option(
-        "--size",
-        metavar="H,W|none",
-        help="Resize each picture to this first; the result keeps its size.",
-        rich_help_panel=HOW,
+        "--size", metavar="H,W", rich_help_panel=PREDICTION,
+        help="Resize each image to this height and width before the network. Predictions get the size of the "
+        "original image. The word none turns resizing off.",
     ),
 ]
-Backend = Annotated[
-    str, typer.Option(
-        metavar="auto|numpy|cupy|reference", help="Who computes.", rich_help_panel=HOW,
-        autocompletion=completion.backends,
-    ),
-]
+_IMAGE_SIZE = typer.Option("--size", metavar="H,W", help="Height and width of an image, such as 360,480.")
+ImageSize = Annotated[str, _IMAGE_SIZE]
+ConfiguredImageSize = Annotated[str | None, _IMAGE_SIZE]
+ListChoices = Annotated[bool, typer.Option("--list", help="List what can be selected, and exit.")]
 
-Precision = Annotated[
-    str,
+_BACKEND = typer.Option(
+    metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.backends,
+    help="Backend to compute with: auto, numpy, numba, cupy or reference.",
+)
+Backend = Annotated[str, _BACKEND]
+ConfiguredBackend = Annotated[str | None, _BACKEND]
+
+_PRECISION = typer.Option(
+    metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.precisions,
+    help="Precision to compute in: float32, or on a GPU also tf32, float16 or bfloat16.",
+)
+Precision = Annotated[str, _PRECISION]
+ConfiguredPrecision = Annotated[str | None, _PRECISION]
+
+Force = Annotated[
+    bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace output files that exist.")
+]
+JsonFile = Annotated[
+    Path | None,
     typer.Option(
-        metavar="NAME", help="What a GPU computes in: float32, tf32, float16 or bfloat16.", rich_help_panel=HOW,
-        autocompletion=completion.precisions,
+        "--json", metavar="FILE", rich_help_panel=OUTPUT,
+        help="Write all results to FILE as JSON. With -, print the JSON instead of the tables.",
     ),
 ]
+PrintJson = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON instead of text.")]
 
 
 def open_predictor(

@@ -18,17 +18,17 @@ QUIET = 5.0
 
 def follow(
     events: Iterable[Event], unit: str, note: Callable[[Any], str], *,
-    show: Callable[[Event], object] = lambda event: None, total: int | None = None,
+    show: Callable[[Event], object] = lambda event: None, each: bool = False, total: int | None = None,
 ) -> Event:
     """Go through ``events``, show each, and return the last one.
 
-    A progress bar follows the events that have ``done`` and ``total``, counted in ``unit``, with their ``note``
-    beside it. With ``total``, there are so many events, and each is one more.
+    A progress bar counts ``unit``, with a ``note`` beside it. It follows the events that have ``done`` and
+    ``total``; with ``each``, every event is one more, of ``total`` if that is known.
     """
     with progress(unit) as advance:
         for number, event in enumerate(events, start=1):
             show(event)
-            done = number if total is not None else getattr(event, "done", None)
+            done = number if each else getattr(event, "done", None)
             if done is not None:
                 advance(done, getattr(event, "total", total), printable(note(event)))
     return event

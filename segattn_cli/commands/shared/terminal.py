@@ -1,25 +1,51 @@
-"""Lines for a terminal, which obeys more than letters."""
+"""Text for people: wrapped at words on a terminal, and never in a file or a pipe."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from segattn_cli.errors import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from segattn_cli.data.listing import LeftOut
+
+#: A width that no table or sentence reaches.
+UNWRAPPED = 100_000
+
+
+def console() -> Console:
+    """Standard output for tables and markup."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
+
+
+def plain(text: object) -> str:
+    """``text`` as it is, for a :func:`console`: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape(printable(str(text)))
 
 
 def say(line: str) -> None:
-    """A result, on standard output."""
-    print(printable(line), flush=True)
+    """Print a result on standard output."""
+    _print(line, sys.stdout)
 
 
-def remark(sentence: str) -> None:
-    """What a person watching may want to know, on standard error."""
-    print(printable(sentence), file=sys.stderr, flush=True)
+def show_next(*commands: str) -> None:
+    """Print the ``commands`` that may come next, each on one line, so that they can be copied."""
+    print("\nNext:", *(printable(f"  {each}") for each in commands), sep="\n", flush=True)
+
+
+def remark(line: str) -> None:
+    """Print on standard error what is no result."""
+    _print(line, sys.stderr)
 
 
 def remark_left_out(left_out: Iterable[LeftOut]) -> None:
@@ -32,5 +58,13 @@ def remark_left_out(left_out: Iterable[LeftOut]) -> None:
 
 
 def complain(sentence: str) -> None:
-    """What went wrong, on standard error."""
-    print(printable(f"segattn: {sentence}"), file=sys.stderr, flush=True)
+    """Print what went wrong on standard error."""
+    _print(f"segattn: {sentence}", sys.stderr)
+
+
+def _print(line: str, stream: TextIO) -> None:
+    line = printable(line)
+    if stream.isatty():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    print(line, file=stream, flush=True)

@@ -32,7 +32,7 @@ def rows(*cases: Any, **options: Any) -> list[Row]:
 def test_a_row_for_each_work_with_the_keys_of_the_contract(toy, toy_case) -> None:
     found = events(toy_case({"plain": lambda: toy("theirs")}))
     started, forward, backward = found
-    assert (started.number, started.total, started.case.title) == (0, 1, "toy 2×3")
+    assert (started.done, started.total, started.case.title) == (0, 1, "toy 2×3")
     assert [forward.work, backward.work] == ["forward", "backward"]
     assert set(forward.as_json()) >= CONTRACT
     assert json.loads(json.dumps(forward.as_json(), allow_nan=False))["peer"] == "torch plain"

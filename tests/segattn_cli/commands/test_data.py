@@ -18,7 +18,7 @@ class TestSample:
         out = tmp_path / "new" / "samples"
         options = ("--count", 5, "--size", "24,32", "--seed", 3, "--split", "val")
         done = cli("data", "sample", "scenes", "--out", out, *options)
-        assert (done.code, done.out) == (0, f"{out}: 5 pictures, 8 classes\n")
+        assert (done.code, done.out) == (0, f"{out}: 5 images, 8 classes\n")
         assert sorted(path.name for path in out.iterdir()) == ["classes.txt", "images", "masks"]
         scenes = open_dataset("scenes", split="val", scenes=SceneOptions(count=5, size=(24, 32), seed=3))
         back = open_dataset(out, split="all")
@@ -104,7 +104,7 @@ class TestCheck:
         assert done.code == 0
         assert f"{root} (folder)" in done.out
         assert "8 of 24×32" in done.out
-        assert "All 10 pictures and their masks can be used." in done.out
+        assert "All 10 images and their masks can be used." in done.out
         for name in ("sky", "building", "plaza"):
             assert name in done.out
         assert "val/" in done.err  # progress
@@ -179,7 +179,7 @@ class TestCheck:
         done = cli("data", "check", tmp_path)
         assert done.code == 0
         assert "! train: The masks have 255, which the original ones have not" in done.out
-        assert "! All 1 pictures and their masks can be read; are they the right ones?" in done.out
+        assert "! All 1 images and their masks can be read; are they the right ones?" in done.out
         assert "Never in train: wall, " in done.out
         assert ", cabinet, " in done.out
         assert "and 129 more. What is absent" in done.out
@@ -192,7 +192,7 @@ class TestCheck:
                 Image.new(mode, (8, 6), value if mode == "L" else "grey").save(path)
         done = cli("data", "check", tmp_path)
         assert "! test: The masks of test are dummies" in done.out
-        assert "✓ All 2 pictures and their masks can be used." in done.out
+        assert "✓ All 2 images and their masks can be used." in done.out
 
     def test_one_split(self, cli: Callable, root: Path) -> None:
         report = json.loads(cli("data", "check", root, "--split", "val", "--json", "-").out)

@@ -111,7 +111,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(cli: Any, from_here: Any, tm
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=300)  # the server stays silent for longer
     assert process.returncode == 130
-    assert f"What came so far is kept. Go on with: segattn data download camvid --out {out}" in said
+    assert f"The files so far are kept. Continue with: segattn data download camvid --out {out}" in said
     assert "Traceback" not in said
     from_here.misbehave = lambda handler, path: False
     result = cli(*arguments)

@@ -104,7 +104,7 @@ def test_a_run_and_a_checkpoint(cli: Callable, run: Path, tmp_path: Path) -> Non
 def test_without_the_data_it_says_for_how_many_classes(cli: Callable) -> None:
     done = cli("summary", "attention-to-scale-vgg16-voc", "--json", "-")
     assert (done.code, json.loads(done.out)["parameters"]) == (ExitCode.OK, 34_663_256)
-    assert done.err.endswith("The cost is for 21 classes; --classes K changes that.\n")
+    assert done.err.endswith("The cost is for 21 classes; --classes changes that.\n")
     done = cli("summary", "attention-to-scale-vgg16-voc", "--classes", 5, "--json", "-")
     assert (done.err, json.loads(done.out)["classes"]) == ("", 5)
 

@@ -151,7 +151,7 @@ def test_asked_to_stop_it_saves_and_exits_with_130(tmp_path, number):
         rest = process.stderr.read()
     assert process.returncode == ExitCode.INTERRUPTED
     assert "Stopping after this step" in rest
-    assert f"Saved. Go on with: segattn train --resume --out {run}" in rest
+    assert f"Saved. Continue with: segattn train --resume --out {run}" in rest
     assert "Traceback" not in rest
     step = load_checkpoint(run / "last.safetensors").metadata["progress"]["step"]
     assert step >= 1
