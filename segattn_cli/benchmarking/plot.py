@@ -7,8 +7,9 @@ from itertools import groupby
 from pathlib import Path
 
 from segattn_cli.benchmarking.comparison import Row
-from segattn_cli.rendering.charts import LINES, hex_colour, save
-from segattn_cli.rendering.overlays import PALE_INK, PAPER
+from segattn_cli.files import write_atomically
+from segattn_cli.rendering.png import figure_png
+from segattn_cli.rendering.style import LINES, PALE_INK, PAPER, hex_colour
 
 #: Where ours is faster, and where the peer is: blue and orange, which colour-blind readers tell apart.
 FASTER, SLOWER = LINES[0], LINES[1]
@@ -50,7 +51,7 @@ def draw_ratios(rows: Sequence[Row], path: str | Path) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("our time / the peer's: blue is faster, orange slower (in brackets: our time and the peer's)")
-    save(figure, path)
+    write_atomically(Path(path), figure_png(figure))
 
 
 def _seconds(seconds: float) -> str:

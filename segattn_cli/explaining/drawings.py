@@ -6,8 +6,6 @@ cividis, the same to every kind of colour vision, from 0 to a number that stands
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,9 @@ import numpy as np
 from segattn_cli.explaining.channels import SAME, ChannelView
 from segattn_cli.explaining.explanation import Experiment, Explanation, ScaleView
 from segattn_cli.explaining.positions import PositionView
-from segattn_cli.rendering.charts import hex_colour
-from segattn_cli.rendering.overlays import INK, PALE_INK, PAPER, draw_overlay, png_bytes
+from segattn_cli.rendering.overlays import draw_overlay
+from segattn_cli.rendering.png import figure_png, image_png
+from segattn_cli.rendering.style import INK, PALE_INK, PAPER, hex_colour, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +57,7 @@ def drawings(
     found: Explanation, classes: Sequence[str], palette: np.ndarray, points: Sequence[Point] = ()
 ) -> Iterator[Drawing]:
     """Every map of an explanation; ``points`` (x, y) are pixels of the picture's own size, and may lie outside."""
-    yield "prediction", png_bytes(draw_overlay(found.picture, found.label, palette, classes))
+    yield "prediction", image_png(draw_overlay(found.picture, found.label, palette, classes))
     for point in dict.fromkeys(points):
         shares = found.shares_of(point)
         if shares is not None:
@@ -98,7 +97,7 @@ def _whole(found: Explanation, view: PositionView) -> Iterator[Drawing]:
     )
     yield f"position-gate{suffix}", _heat(
         found, view.shares, "How much position attention adds to the features",
-        f"‖α·S·D‖ / ‖A‖ at each pixel, {_percent(view.share)} over all · {_circumstances(found, view)}",
+        f"‖α·S·D‖ / ‖A‖ at each pixel, {percent(view.share)} over all · {_circumstances(found, view)}",
         "share of the features' size",
     )
 
@@ -119,10 +118,10 @@ def _channel_map(found: Explanation, view: ChannelView) -> bytes:
     axes.set_ylabel("row = query channel, adds to 1", fontsize=9)
     _titled(
         axes, "Whom each channel attends to",
-        f"form “{view.form}” · β = {_figure(view.gate)}, ‖β·X·A‖ / ‖A‖ = {_percent(view.share)}"
+        f"form “{view.form}” · β = {_figure(view.gate)}, ‖β·X·A‖ / ‖A‖ = {percent(view.share)}"
         f"{_at_scale(found, view.scale)}\nchannels in an order that puts similar maps side by side",
     )
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _features(found: Explanation, view: ChannelView) -> bytes:
@@ -135,7 +134,7 @@ def _features(found: Explanation, view: ChannelView) -> bytes:
     for axes, channel in zip(panels.flat, shown, strict=False):
         values = view.features[:, :, channel]
         axes.imshow(values, cmap="cividis", vmin=0, vmax=values.max() or 1, extent=_extent(found))
-        text = f"channel {channel}: 0 to {_figure(values.max())}, {_percent(changed[channel])}"
+        text = f"channel {channel}: 0 to {_figure(values.max())}, {percent(changed[channel])}"
         axes.set_title(text, loc="left", fontsize=8, color=hex_colour(INK))
     for axes in panels.flat:
         axes.axis("off")
@@ -145,7 +144,7 @@ def _features(found: Explanation, view: ChannelView) -> bytes:
         "what dark and bright stand for, and at how many of the pixels the class changes without the channel",
         x=0.01, ha="left", fontsize=8, color=hex_colour(PALE_INK),
     )
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _weights(found: Explanation, view: ScaleView, weights: np.ndarray) -> Iterator[Drawing]:
@@ -161,10 +160,10 @@ def _weights(found: Explanation, view: ScaleView, weights: np.ndarray) -> Iterat
     rgb = np.array([[int(colour[n : n + 2], 16) for n in (1, 3, 5)] for colour in colours], np.uint8)
     axes.imshow(rgb[winner], alpha=STRENGTH, extent=_extent(found))
     _frame_cells(axes, found, winner.shape)
-    names = [f"scale {s:g}: {_percent(float((winner == n).mean()))}" for n, s in enumerate(view.scales)]
+    names = [f"scale {s:g}: {percent(float((winner == n).mean()))}" for n, s in enumerate(view.scales)]
     _legend(axes, colours, names)
     _titled(axes, "Which scale weighs most", "the scale with the largest weight at each pixel")
-    yield "scale-winner", _png(figure)
+    yield "scale-winner", figure_png(figure)
 
 
 def _experiment(
@@ -180,13 +179,13 @@ def _experiment(
         axes.contour(*centres, changed, [0.5], colors="black", linewidths=0.7)
     counts = np.bincount(experiment.label[changed], minlength=len(classes))
     order = [int(index) for index in (-counts).argsort(kind="stable")[:NAMED_CLASSES] if counts[index]]
-    names = [f"now {classes[index]}: {_percent(counts[index] / changed.size)}" for index in order]
+    names = [f"now {classes[index]}: {percent(counts[index] / changed.size)}" for index in order]
     _legend(axes, [hex_colour(tuple(palette[index])) for index in order], names)
-    share = _percent(float(changed.mean()))
+    share = percent(float(changed.mean()))
     said = f"{share} of the pixels change their class" if changed.any() else "no pixel changes its class"
     title = f"{experiment.title[0].upper()}{experiment.title[1:]}: {said}"
     _titled(axes, title, f"{experiment.what} · the network is not trained anew")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _heat(
@@ -208,7 +207,7 @@ def _heat(
             axes.add_patch(Rectangle(corner, *cell, fill=False, color=colour, linewidth=thickness, clip_on=False))
     _colour_bar(figure, axes, drawn, unit)
     _titled(axes, title, note)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _over_picture(found: Explanation, *, pale: bool = False) -> tuple[Figure, Axes]:
@@ -305,23 +304,3 @@ def _figure(value: float) -> str:
     ('0', '−0.0123', '2700')
     """
     return f"{value:.4g}".replace("-", "−") if abs(value) >= 1000 else f"{value:.3g}".replace("-", "−")
-
-
-def _percent(share: float) -> str:
-    """
-    >>> _percent(0.1234), _percent(0.0001), _percent(0)
-    ('12.3 %', '< 0.1 %', '0.0 %')
-    """
-    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _png(figure: Figure) -> bytes:
-    """``figure`` as a PNG: by Agg, without pyplot and its global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class in a script without a font
-        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", pad_inches=0.15)
-    return buffer.getvalue()

@@ -18,7 +18,8 @@ from PIL import Image
 from backends import BackendError
 from segattn_cli.data.images import read_image
 from segattn_cli.errors import DataError, OutputError
-from segattn_cli.rendering.overlays import PAPER, LegendEntry, draw_legend
+from segattn_cli.rendering.overlays import LegendEntry, draw_legend
+from segattn_cli.rendering.style import PAPER
 from segattn_cli.runs import Model
 
 #: The endings by which videos are known.

@@ -5,7 +5,6 @@ Colours are safe for colour-blind readers: those of Okabe and Ito for lines, civ
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segattn_cli.files import write_atomically
-from segattn_cli.rendering.overlays import INK, PALE_INK, PAPER
+from segattn_cli.rendering.png import figure_png
+from segattn_cli.rendering.style import INK, LINES, PALE_INK, PAPER, hex_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Above so many classes, the cells of a confusion matrix are too small for numbers.
 MOST_NUMBERS = 30
-#: Okabe and Ito's colours for lines on white; yellow is left out, black stands for totals.
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[float] = ()) -> None:
@@ -59,7 +56,7 @@ def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[f
         lower["mean weight of each scale"].plot(epochs, values, color=colour, label=label)
     for name, axes in lower.items():
         _finish(axes, name)
-    save(figure, path)
+    write_atomically(Path(path), figure_png(figure))
 
 
 def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
@@ -89,7 +86,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
             if share >= 0.5:
                 ink = "black" if share > 55 else "white"
                 axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=9)
-    save(figure, path)
+    write_atomically(Path(path), figure_png(figure))
 
 
 def _read_events(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -157,22 +154,3 @@ def _finish(axes: Axes, title: str, **legend: Any) -> None:
     for line in axes.lines:
         if np.size(line.get_xdata()) == 1:
             line.set_marker("o")
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write ``figure`` as a PNG: by Agg, without pyplot and its global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
-    write_atomically(Path(path), buffer.getvalue())
-
-
-def hex_colour(colour: tuple[int, int, int]) -> str:
-    """As Matplotlib wants a colour.
-
-    >>> hex_colour((255, 0, 16))
-    '#ff0010'
-    """
-    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,12 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.palettes import colourise
 from segattn_cli.files import write_atomically
+from segattn_cli.rendering.png import image_png
+from segattn_cli.rendering.style import INK, PALE_INK, PAPER, percent
 
 #: Pictures below this size are enlarged for people to see.
 SMALL = 360
-PAPER = (250, 250, 248)
-INK = (38, 38, 42)
-PALE_INK = (120, 120, 126)
 
 
 class LegendEntry(NamedTuple):
@@ -101,14 +99,7 @@ def draw_predictions(
         draw.text((margin + 3 * cell + 2 * gap, top + 4), _how_right(truth, found), PALE_INK, font, anchor="ra")
         top += caption
     sheet.paste(legend, (0, top))
-    write_atomically(Path(path), png_bytes(sheet))
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    """``picture`` as the content of a PNG file."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+    write_atomically(Path(path), image_png(sheet))
 
 
 def legend_entries(
@@ -137,7 +128,7 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
     placed = []
     x, y = margin, round(0.7 * size)
     for entry in entries:
-        share = "" if entry.share is None else f"  {_percent(entry.share)}"
+        share = "" if entry.share is None else f"  {percent(entry.share)}"
         length = chip + 0.5 * size + font.getlength(entry.name + share)
         if x > margin and x + length > width - margin:
             x, y = margin, y + line
@@ -173,11 +164,7 @@ def _how_right(truth: np.ndarray, prediction: np.ndarray) -> str:
     counted = truth != IGNORE_LABEL
     if not counted.any():
         return "nothing labelled"
-    return f"{_percent(float((truth == prediction)[counted].mean()))} of the pixels right"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{percent(float((truth == prediction)[counted].mean()))} of the pixels right"
 
 
 @cache

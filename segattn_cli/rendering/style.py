@@ -1,0 +1,27 @@
+"""Colours of charts and overlays, and how fractions are written."""
+
+from __future__ import annotations
+
+PAPER = (250, 250, 248)
+INK = (38, 38, 42)
+PALE_INK = (120, 120, 126)
+#: The colours of Okabe and Ito for lines on white; yellow is left out, black is for totals.
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+
+
+def hex_colour(colour: tuple[int, int, int]) -> str:
+    """A colour as Matplotlib takes it.
+
+    >>> hex_colour((255, 0, 16))
+    '#ff0010'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage; one that would round to 0 and is not 0 is written as ``< 0.1 %``.
+
+    >>> percent(0.1234), percent(0.0001), percent(0)
+    ('12.3 %', '< 0.1 %', '0.0 %')
+    """
+    return "< 0.1 %" if 0 < fraction < 0.0005 else f"{100 * fraction:.1f} %"
