@@ -1,9 +1,9 @@
-"""``segattn data``: draw pictures to try things on, and look whether a data set can be trained on."""
+"""``segattn data``: draw images to try things on, and look whether a data set can be trained on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,16 @@ from segattn_cli.commands.data_download import download
 from segattn_cli.commands.data_import import import_annotations
 from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.json import show_and_write
-from segattn_cli.commands.shared.options import DATA, OUTPUT, Force, Format, ImageSize, JsonFile
+from segattn_cli.commands.shared.options import (
+    DATA,
+    OUTPUT,
+    Force,
+    Format,
+    ImageSize,
+    IntensityOption,
+    JsonFile,
+    ValFraction,
+)
 from segattn_cli.commands.shared.output_paths import require_empty, require_parent
 from segattn_cli.commands.shared.terminal import console, plain, say
 from segattn_cli.errors import DataError, ExitCode, UsageError
@@ -25,13 +34,11 @@ if TYPE_CHECKING:
     from segattn_cli.data import Dataset
     from segattn_cli.data.inspect import SplitReport
 
-#: How many problems of a split are printed one by one.
+#: Number of kinds of problems of a split that are printed.
 SHOWN_PROBLEMS = 20
-#: How many of the classes that never occur are named.
-SHOWN_CLASSES = 20
-#: How many sizes of pictures a split's row mentions.
+#: Number of sizes that a split's row mentions.
 SHOWN_SIZES = 3
-#: Splits that consist of others: checked only on demand, for their pictures would be read twice.
+#: Splits that consist of others: checked only on demand, for their images would be read twice.
 UNIONS = ("trainval", "all", "default")
 
 app = typer.Typer(help="Create, import, check and download data sets.", no_args_is_help=True, cls=Group)
@@ -80,7 +87,7 @@ def sample(
         raise UsageError("--size wants height and width, such as 96,128.")
     require_empty(out, force=force)
     dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
-    with progress("pictures") as advance:
+    with progress("images") as advance:
         for done, name in enumerate(write_folder(dataset, out), start=1):
             advance(done, count, name)
     say(f"{out}: {count} images, {len(dataset.classes)} classes")
@@ -101,49 +108,84 @@ def check(
         ),
     ] = None,
     json_file: JsonFile = None,
+    val_fraction: ValFraction = None,
+    intensity: IntensityOption = "depth",
 ) -> None:
     """Check a data set before training.
 
-    Every image and mask is read. The tables show the number and the sizes of the
-    images in each split, the frequency of each class, the fraction of ignored
-    pixels, and class weights that would balance the classes. Every file that
-    cannot be used is listed, and the exit code is then 4.
+    Every image and mask is read. The output says what the values of the masks
+    stand for, and why. The tables show the number and the sizes of the images in
+    each split, the frequency of each class, the fraction of ignored pixels, and
+    class weights that would balance the classes. Files that are left out are
+    counted. Every reason for which training would fail is listed, and the exit
+    code is then 4.
 
     \b
     Examples:
       segattn data check CamVid
       segattn data check VOC2012 --split train --split val --json voc.json
+      segattn data check mine --val 0.2
     """
-    from segattn_cli.data.formats.recognition import resolve_format, splits_of
+    from segattn_cli.commands.shared.options import parse_intensity
+    from segattn_cli.data.formats.recognition import decision_of, resolve_format, splits_of
+    from segattn_cli.data.review import review, warnings_of
     from segattn_cli.training.class_weights import balance
 
     require_parent(json_file)
     resolved = resolve_format(source, format)
     found = splits_of(source, format=resolved)
+    holds_out = val_fraction is not None and "train" in found and "val" not in found
+    if holds_out:
+        found = (*found, "val")
     splits = split or [each for each in found if each not in UNIONS] or list(found)
     if not splits:
         raise DataError(f"{source} has no split of the format {resolved}: is it in another?")
 
-    reports, dataset = _inspect(source, resolved, splits)
-    trained = next((each for each in reports if each.split == "train"), reports[0])
+    how = {"val_fraction": val_fraction, "intensity": parse_intensity(intensity)}
+    reports, dataset = _inspect(source, format, splits, how)
+    by_split = {report.split: report for report in reports}
+    trained = by_split.get("train", reports[0])
     weights = balance(list(trained.pixels)) if len(trained.pixels) else None
-    failed = any(report.problems for report in reports)
     classes = dataset.classes if dataset else ()
+    verdict = review(by_split.get("train"), by_split.get("val"), classes)
+    refusals = [*verdict.refusals, *_no_validation(source, split, found)]
+    failed = bool(refusals) or any(report.problems for report in reports)
+    warnings = [*(each for report in reports for each in warnings_of(report)), *verdict.warnings]
     everything = {
         "source": source,
         "format": resolved,
         "passed": not failed,
         "classes": classes,
+        "decided": decision_of(dataset) if dataset else None,
         "class_weights": weights and {"split": trained.split, "median-frequency": weights},
         "splits": {report.split: report.as_dict(classes) for report in reports},
+        "refusals": refusals,
+        "warnings": warnings,
     }
     title = f"{source} ({resolved})"
-    show_and_write(everything, json_file, lambda: _print(title, reports, dataset, trained, weights))
+    show_and_write(
+        everything, json_file, lambda: _print(title, reports, dataset, trained, weights, refusals, warnings)
+    )
     if failed:
         raise typer.Exit(ExitCode.DATA)
 
 
-def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[SplitReport], Dataset | None]:
+def _no_validation(source: str, asked: list[str] | None, found: Sequence[str]) -> list[str]:
+    """Why ``train`` would refuse a data set that has nothing to validate on."""
+    from segattn_cli.data.splits import require_split
+
+    if asked or "train" not in found:
+        return []
+    try:
+        require_split("val", found, Path(source))
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _inspect(
+    source: str, format: str, splits: Sequence[str], how: dict[str, Any]
+) -> tuple[list[SplitReport], Dataset | None]:
     """A report on each split, and one that could be opened; progress on stderr."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import open_dataset
@@ -153,35 +195,38 @@ def _inspect(source: str, format: str, splits: Sequence[str]) -> tuple[list[Spli
     errors: dict[str, DataError] = {}
     for split in splits:
         try:
-            opened[split] = open_dataset(source, format=format, split=split, partial=True)
+            opened[split] = open_dataset(source, format=format, split=split, partial=True, **how)
         except DataError as error:
             errors[split] = error
     dataset = next(iter(opened.values()), None)
     done, total = 0, sum(map(len, opened.values()))
     reports = []
-    with progress("pictures") as advance:
+    with progress("images") as advance:
         for split in splits:
             if split in errors:
                 reports.append(report_unopened(split, len(dataset.classes) if dataset else 0, errors[split]))
                 continue
-            pictures = []
-            for picture in inspect(opened[split]):
-                pictures.append(picture)
+            images = []
+            for image in inspect(opened[split]):
+                images.append(image)
                 done += 1
-                advance(done, total, f"{split}/{picture.name}")
-            reports.append(summarise_split(opened[split], pictures))
+                advance(done, total, f"{split}/{image.name}")
+            reports.append(summarise_split(opened[split], images))
     return reports, dataset
 
 
 def _print(
-    title: str,
-    reports: Sequence[SplitReport],
-    dataset: Dataset | None,
-    trained: SplitReport,
-    weights: Sequence[float] | None,
+    title: str, reports: Sequence[SplitReport], dataset: Dataset | None, trained: SplitReport,
+    weights: Sequence[float] | None, refusals: Sequence[str], warnings: Sequence[str],
 ) -> None:
+    from segattn_cli.data.formats.recognition import decision_of
+    from segattn_cli.data.inspect import summarise_problems
+    from segattn_cli.data.review import left_out_of
+
     out = console()
     out.print(f"[bold]{plain(title)}[/]")
+    if dataset is not None and decision_of(dataset):
+        out.print(plain(decision_of(dataset)))
     out.print(_splits(reports))
     if dataset is not None:
         out.print(_classes(reports, dataset, trained, weights))
@@ -191,20 +236,24 @@ def _print(
             "train with --set 'loss.class_weights=\"median-frequency\"'.",
         )
     for report in reports:
-        for problem in report.problems[:SHOWN_PROBLEMS]:
-            out.print(f"[red]✗[/] {plain(report.split)}: {plain(problem)}")
-        if len(report.problems) > SHOWN_PROBLEMS:
-            more = len(report.problems) - SHOWN_PROBLEMS
+        sentences = summarise_problems(report.problems)
+        for sentence in sentences[:SHOWN_PROBLEMS]:
+            out.print(f"[red]✗[/] {plain(report.split)}: {plain(sentence)}")
+        if len(sentences) > SHOWN_PROBLEMS:
+            more = len(sentences) - SHOWN_PROBLEMS
             out.print(f"  … and {more} more in {plain(report.split)}; --json FILE has all.")
-    for warning in _warnings(reports, dataset, trained):
-        out.print(f"[yellow]![/] {plain(warning)}")
-    problems = sum(len(report.problems) for report in reports)
+    for sentence in refusals:
+        out.print(f"[red]✗[/] {plain(sentence)}")
+    for sentence in (*left_out_of(reports), *warnings):
+        out.print(f"[yellow]![/] {plain(sentence)}")
+    problems = sum(len(report.problems) for report in reports) + len(refusals)
     if problems:
         out.print(f"[red]✗[/] {problems} problem{'s' * (problems > 1)}: training would fail.")
         return
     images = sum(report.images for report in reports)
-    # A test split whose truth the benchmark keeps is wholly void, and as it should be.
-    if any(report.mistakes for report in reports if report.unlabelled_images < report.images):
+    # A test split whose truth the benchmark keeps has no labelled pixel, and that is as it should be.
+    labelled = [report for report in reports if report.unlabelled_images < report.images]
+    if any(report.turned_alone or report.mistakes for report in labelled):
         out.print(f"[yellow]![/] All {images} images and their masks can be read; are they the right ones?")
     else:
         out.print(f"[green]✓[/] All {images} images and their masks can be used.")
@@ -217,15 +266,15 @@ def _splits(reports: Sequence[SplitReport]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for heading in ("pictures", "problems", "void"):
+    for heading in ("images", "problems", "void"):
         table.add_column(heading, justify="right")
     table.add_column("sizes (height×width)")
     for report in reports:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
             sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
-        void = f"{100 * report.ignored_fraction:.1f} %" if len(report.pixels) else ""
-        table.add_row(Text(report.split), str(report.images), str(len(report.problems)), void, ", ".join(sizes))
+        ignored = f"{100 * report.ignored_fraction:.1f} %" if len(report.pixels) else ""
+        table.add_row(Text(report.split), str(report.images), str(len(report.problems)), ignored, ", ".join(sizes))
     return table
 
 
@@ -244,7 +293,7 @@ def _classes(
     shown = [report for report in reports if len(report.pixels)]
     for report in shown:
         table.add_column(f"{report.split}\nshare", justify="right")
-    table.add_column(f"{trained.split}\npictures", justify="right")
+    table.add_column(f"{trained.split}\nimages", justify="right")
     table.add_column("\nweight", justify="right")
     shares = [_percent(report.class_pixels) for report in shown]
     present = (trained.pixels > 0).sum(0)
@@ -259,27 +308,3 @@ def _classes(
 def _percent(pixels: np.ndarray) -> list[str]:
     total = max(1, pixels.sum())
     return [f"{100 * count / total:.2f} %" for count in pixels]
-
-
-def _warnings(reports: Sequence[SplitReport], dataset: Dataset | None, trained: SplitReport) -> list[str]:
-    """What a training survives, but hardly anybody wants."""
-    from segattn_cli.data.listing import summarise_left_out
-
-    found = [
-        f"Void everywhere: {report.unlabelled_images} of the {report.images} pictures of {report.split}."
-        for report in reports
-        if report.unlabelled_images
-    ]
-    found += [f"{report.split}: {mistake}" for report in reports for mistake in report.mistakes]
-    clauses = {report.split: "; ".join(summarise_left_out(report.left_out)) for report in reports}
-    if len(set(clauses.values())) == 1 < len(clauses):  # the splits lie in the same folders
-        clauses = {"every split": next(iter(clauses.values()))}
-    found += [f"{split}: left out are {clause}." for split, clause in clauses.items() if clause]
-    if dataset is not None and len(trained.pixels):
-        counts = zip(dataset.classes, trained.class_pixels, strict=True)
-        absent = [name for name, count in counts if not count]
-        if absent:
-            if len(absent) > SHOWN_CLASSES:
-                absent[SHOWN_CLASSES:] = [f"and {len(absent) - SHOWN_CLASSES} more"]
-            found.append(f"Never in {trained.split}: {', '.join(absent)}. What is absent cannot be learnt.")
-    return found

@@ -19,6 +19,7 @@ from segattn_cli.commands.shared.options import (
     ConfiguredPrecision,
     Data,
     Settings,
+    ValFraction,
 )
 from segattn_cli.commands.shared.terminal import complain, console, plain, remark, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
@@ -48,6 +49,20 @@ def train(
         int | None,
         typer.Option(metavar="N", rich_help_panel=CONFIGURATION, help="Seed for all random numbers."),
     ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=CONFIGURATION, help="Number of passes over the data set."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=CONFIGURATION, help="Number of images in a batch."),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE", rich_help_panel=CONFIGURATION, help="Learning rate at the start of the schedule."
+        ),
+    ] = None,
     max_steps: Annotated[
         int | None,
         typer.Option(
@@ -63,6 +78,7 @@ def train(
     ] = None,
     data: Data = None,
     format: ConfiguredFormat = None,
+    val: ValFraction = None,
     backend: ConfiguredBackend = None,
     precision: ConfiguredPrecision = None,
     out: Annotated[
@@ -97,7 +113,8 @@ def train(
       segattn train --preset danet-resnet18-camvid --data CamVid
       segattn train --preset danet-resnet50-cityscapes --weights resnet50.pth
       segattn train --backend cupy --precision float16
-      segattn train --set network.head=fcn --set training.epochs=2 --dry-run
+      segattn train --data photos --val 0.2 --epochs 50 --batch-size 4 --lr 0.005
+      segattn train --set network.head=fcn --epochs 2 --dry-run
       segattn train my.toml --set optimiser.learning_rate=0.003 --seed 1
       segattn train --resume --out runs/first
     """
@@ -112,9 +129,13 @@ def train(
     if data is not None and format is None:
         format = "auto"  # a preset's format is that of its own data
     named = {
+        "training.epochs": epochs, "training.batch_size": batch_size, "optimiser.learning_rate": lr,
         "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
+        "data.val_fraction": val,
         "network.weights": weights, "training.backend": backend, "training.precision": precision,
     }
+    if epochs is not None and max_steps is None:
+        named["training.max_steps"] = "none"  # a preset's may not win over what was asked
     overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
     config = load_config(source, [*(settings or ()), *overrides], preset=preset)
     if dry_run:

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from segattn_cli.errors import printable
 from segattn_cli.prediction.evaluation import Evaluated
 from segattn_cli.training import (
     Event,
@@ -40,7 +41,7 @@ def display() -> Iterator[Callable[[Event], None]]:
         def show(event: Event) -> None:
             line = dashboard.update(event)
             if line:
-                live.console.print(line, soft_wrap=True)
+                live.console.print(line, soft_wrap=True, markup=False)
 
         yield show
 
@@ -115,11 +116,13 @@ def milestone(event: Event) -> str:
     """The line that an event is worth in either display, or nothing."""
     if isinstance(event, RunStarted):
         start = f"from step {event.step} " if event.step else ""
-        return (
+        line = (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
             f"classes; {event.steps} steps {start}with {event.backend}{_in(event.precision)}"
             f"{_first_use(event.backend)}"
         )
+        data = [event.data, *(f"! {warning}" for warning in event.warnings)]
+        return "\n".join(printable(each) for each in (line, *filter(None, data)))
     if isinstance(event, WeightsLoaded):
         return weights_line(event)
     if isinstance(event, Validated):

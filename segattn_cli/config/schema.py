@@ -53,6 +53,10 @@ class DataSection:
             the size of the labels.
         train_split: name of the split to train on.
         val_split: name of the split to validate on.
+        val_fraction: where the data set has a split ``train`` and no ``val``: the fraction of ``train`` that is
+            held out as ``val``, chosen by the names of the images.
+        intensity: how grey of more than 8 bits is read: ``depth`` by the depth of the file (16 bits: 0 to 65535),
+            ``range`` by the smallest and largest value of each file, which floating-point and signed values need.
         workers: number of threads that load and augment images during the computation.
     """
 
@@ -61,6 +65,8 @@ class DataSection:
     size: Size | None = None
     train_split: str = "train"
     val_split: str = "val"
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    intensity: Literal["depth", "range"] = "depth"
     workers: Count = 2
     scenes: ScenesSection = ScenesSection()
 

@@ -66,6 +66,11 @@ class ClassList:
     values: Mapping[int, int]  # the class of each value that masks may hold; 255 is ignored
     colours: Mapping[Colour, int]  # the value of each colour that the list gives
 
+    @property
+    def counts_from_0(self) -> bool:
+        """Whether value k of a mask is class k, and 255 alone is ignored."""
+        return dict(self.values) == {value: value for value in (*range(len(self.names)), IGNORE_LABEL)}
+
     def with_values(self, values: Mapping[int, int]) -> ClassList:
         """The same classes in masks of other values, of which 255 is always ignored."""
         return replace(self, values={IGNORE_LABEL: IGNORE_LABEL, **values})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from segattn_cli.data.class_files import ClassList
-from segattn_cli.data.images import Decoded, decode_image, resize_image, resize_label
+from segattn_cli.data.images import Decoded, Intensity, decode_image, read_header, resize_image, resize_label
 from segattn_cli.data.listing import NO_IMAGE, REPEATED, LeftOut, Listing
 from segattn_cli.data.lists import Row
 from segattn_cli.data.masks import IGNORE_LABEL, read_mask
@@ -57,21 +58,40 @@ class Pair(NamedTuple):
     mask: Path
 
 
+class Problem(NamedTuple):
+    """Why a file cannot be used."""
+
+    path: Path
+    sentence: str
+
+    @property
+    def kind(self) -> str:
+        """The sentence without what belongs to this file alone: names and numbers."""
+        sentence = self.sentence
+        for name in (str(self.path), self.path.name, self.path.stem):
+            sentence = sentence.replace(name, "…")
+        return re.sub(r"\S*/\S*|\d+", "…", sentence)
+
+
 @dataclass(frozen=True)
 class Files:
     """What a split consists of on disk, and what of it cannot be taken."""
 
     pairs: tuple[Pair, ...]
-    missing: tuple[str, ...] = ()  # a sentence for each image without a mask and each row that names no file
+    missing: tuple[Problem, ...] = ()  # images without a mask, and rows that name no file
     left_out: tuple[LeftOut, ...] = ()
+    origin: str = ""  # what decided on the split: "drawn from the names", "train.txt"
 
     def require_complete(self) -> None:
         """Raise :class:`DataError` for the first thing that is missing; its notes name the others."""
         if not self.missing:
             return
-        error = DataError(self.missing[0])
-        for sentence in self.missing[1:]:
-            error.add_note(sentence)
+        total = len(self.pairs) + len(self.missing)
+        first = self.missing[0].sentence
+        several = f" In all, {len(self.missing)} of {total} cannot be used." if len(self.missing) > 1 else ""
+        error = DataError(first + several)
+        for problem in self.missing[1:]:
+            error.add_note(problem.sentence)
         raise error
 
 
@@ -82,6 +102,7 @@ class FileDataset:
     Args:
         class_list: the classes, and what the values and colours of the masks mean. Any other value is an error.
         size: resize to this (H, W) on loading, images bilinearly and masks by nearest neighbour.
+        intensity: how grey of more than 8 bits is read; see :func:`segattn_cli.data.images.decode_image`.
     """
 
     name: str
@@ -91,6 +112,7 @@ class FileDataset:
     files: Files
     size: tuple[int, int] | None = None
     ignore_label: int = IGNORE_LABEL
+    intensity: Intensity = "depth"
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -117,18 +139,39 @@ class FileDataset:
         Raises:
             DataError: for unreadable files, a mask of another size than its image, and values that are no class.
         """
-        pair = self.pairs[index]
-        decoded, label = decode_image(pair.image), read_mask(pair.mask, self.class_list.colours)
-        image = decoded.image
-        if image.shape[:2] != label.shape:
-            raise DataError(_other_size(pair, decoded, label))
-        label = self._classes_of(label, pair.mask)
+        decoded, mask = self.read(index)
+        image, label = decoded.image, self.classes_of(mask, self.pairs[index].mask)
         if self.size is not None and self.size != label.shape:
             image, label = resize_image(image, self.size), resize_label(label, self.size)
         return Sample(image, label, self.name_of(index))
 
-    def _classes_of(self, mask: np.ndarray, path: Path) -> np.ndarray:
-        """The class of each value of ``mask`` (H, W)."""
+    def read(self, index: int, *, header_only: bool = False) -> tuple[Decoded, np.ndarray]:
+        """The image as it was decoded, and the values of its mask ``(H, W)`` as they stand in the file.
+
+        With ``header_only``, the pixels of the image are left out: they are empty. Raises as :meth:`load` does,
+        but for values that are no class.
+        """
+        pair = self.pairs[index]
+        mask = read_mask(pair.mask, self.class_list.colours)
+        if header_only:
+            header = read_header(pair.image)
+            size = header.size
+            notes = (f"turned by its EXIF orientation ({header.orientation})",) if header.orientation > 1 else ()
+            decoded = Decoded(np.zeros((0, 0, 3), np.uint8), header.stored, notes)
+        else:
+            decoded = decode_image(pair.image, intensity=self.intensity)
+            size = decoded.image.shape[:2]
+        if size != mask.shape:
+            raise DataError(_other_size(pair, size, decoded.stored, mask.shape))
+        return decoded, mask
+
+    def part(self, split: str, names: Collection[str], origin: str) -> FileDataset:
+        """The pairs whose images have these names, as another split."""
+        pairs = tuple(pair for index, pair in enumerate(self.pairs) if self.name_of(index) in names)
+        return replace(self, split=split, files=replace(self.files, pairs=pairs, origin=origin))
+
+    def classes_of(self, mask: np.ndarray, path: Path) -> np.ndarray:
+        """The class of each value of ``mask`` (H, W); raises :class:`DataError` for a value that no class has."""
         unknown = -1
         table = np.full(256, unknown, np.int16)
         table[list(self.class_list.values)] = list(self.class_list.values.values())
@@ -141,7 +184,7 @@ class FileDataset:
         """The sentence about values that no class has."""
         listed = ", ".join(str(value) for value in wrong[:5]) + (", …" if wrong.size > 5 else "")
         count = len(self.classes)
-        allowed = _ranges(self.class_list.values)
+        allowed = value_ranges(self.class_list.values)
         sentence = f"{path} holds the value {listed} but there are {count} classes ({allowed})"
         if set(wrong.tolist()) == {count} and mask.min() >= 1:
             return (
@@ -151,10 +194,10 @@ class FileDataset:
         return f"{sentence}: mend the mask, or name the missing classes."
 
 
-def _ranges(values: Mapping[int, int]) -> str:
+def value_ranges(values: Mapping[int, int]) -> str:
     """The values of classes, for a message.
 
-    >>> _ranges({0: 0, 1: 1, 2: 2, 255: 255}), _ranges({0: 0, 5: 1, 11: 255, 255: 255})
+    >>> value_ranges({0: 0, 1: 1, 2: 2, 255: 255}), value_ranges({0: 0, 5: 1, 11: 255, 255: 255})
     ('0–2, 255 = ignored', '0, 5, 11 and 255 = ignored')
     """
     used = sorted(value for value, index in values.items() if index != IGNORE_LABEL)
@@ -165,11 +208,13 @@ def _ranges(values: Mapping[int, int]) -> str:
     return f"{spans}, {' and '.join(map(str, ignored))} = ignored"
 
 
-def _other_size(pair: Pair, decoded: Decoded, label: np.ndarray) -> str:
-    """The sentence about a mask of another size than its image."""
-    (h, w), (mask_h, mask_w) = decoded.image.shape[:2], label.shape
+def _other_size(
+    pair: Pair, size: tuple[int, ...], stored: tuple[int, int], mask_size: tuple[int, ...]
+) -> str:
+    """The sentence about a mask of another size (H, W) than its image."""
+    (h, w), (mask_h, mask_w) = size, mask_size
     sizes = f"{pair.mask} is {mask_w}×{mask_h} but its image {pair.image} is {w}×{h} (width×height)"
-    if decoded.stored == label.shape:
+    if stored == mask_size:
         return (
             f"{sizes} once its EXIF orientation has turned it: the mask was drawn on the image as it is stored. "
             "Turn the mask as well, or remove the orientation from the image."
@@ -202,14 +247,13 @@ def match_masks(
     matched = {name: mask_of(name, path, masks.images, endings) for name, path in images.images.items()}
     wanted = list(matched) if chosen is None else list(chosen)
     pairs = [Pair(images.images[name], mask) for name in wanted if (mask := matched[name]) is not None]
-    lacking = [f"{images.images[name]} has no mask {mask_folder / name}{endings[0]}.png"
-               for name in wanted if matched[name] is None]
-    missing = [f"{sentence}." for sentence in lacking]
-    if lacking:
-        missing[0] = (
-            f"{lacking[0]} ({len(lacking)} of {len(wanted)} images have none): add the masks or take the images "
-            "away."
+    missing = [
+        Problem(
+            image,
+            f"{image} has no mask {mask_folder / name}{endings[0]}.png: add it or take the image away.",
         )
+        for name in wanted if matched[name] is None and (image := images.images[name])
+    ]  # fmt: skip
     used = set(matched.values())
     spare = [LeftOut(path, NO_IMAGE) for path in masks.images.values() if path not in used]
     return Files(tuple(pairs), tuple(missing), (*images.left_out, *masks.left_out, *spare))
@@ -236,15 +280,14 @@ def listed_files(
     pairs, missing = [], []
     for row in rows:
         image, mask = find(row)
-        if image is None or (mask is None and row.mask is not None):
-            written = row.image if image is None else row.mask
-            missing.append(
-                f"{list_path} names {written}, which is nowhere below {root}: mend the list or add the file."
-            )
-        elif mask is None:
-            mask_name = f"{mask_folder}/{image.stem}.png"
-            missing.append(f"{list_path} names {row.image}, but there is no mask {mask_name}: add it.")
-        else:
+        if image is not None and mask is not None:
             pairs.append(Pair(image, mask))
+            continue
+        if image is not None and row.mask is None:
+            what = f"names {row.image}, but there is no mask {mask_folder}/{image.stem}.png: add it."
+        else:
+            nowhere = row.image if image is None else row.mask
+            what = f"names {nowhere}, which is nowhere below {root}: mend the list or add the file."
+        missing.append(Problem(Path(row.image), f"{list_path} {what}"))
     repeated = [LeftOut(pair.image, REPEATED) for pair, count in Counter(pairs).items() if count > 1]
-    return Files(tuple(pairs), tuple(missing), tuple(repeated))
+    return Files(tuple(pairs), tuple(missing), tuple(repeated), list_path.name)

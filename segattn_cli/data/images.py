@@ -52,6 +52,21 @@ class Decoded(NamedTuple):
     notes: tuple[str, ...]  # "turned by its EXIF orientation (6)", "has 4 bands; …": no file names, no full stops
 
 
+class Header(NamedTuple):
+    """What the beginning of an image's file says."""
+
+    size: tuple[int, int]  # (H, W) as a screen shows it
+    stored: tuple[int, int]  # (H, W) before it is turned
+    orientation: int  # of EXIF or TIFF, 1 to 8; 1 is upright
+
+
+def read_header(path: Path) -> Header:
+    """Read the size and the orientation of an image without its pixels; raises :class:`DataError`."""
+    with opened(path, None) as file:
+        stored, orientation = stored_size(file), orientation_of(file)
+        return Header(stored[::-1] if orientation >= 5 else stored, stored, orientation)
+
+
 def read_image(
     source: str | Path | bytes, name: str | None = None, *, intensity: Intensity = "depth",
     max_pixels: int | None = None,

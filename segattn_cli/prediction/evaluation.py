@@ -80,7 +80,8 @@ def open_data_of(
     count = config.scenes.train if split == config.train_split else config.scenes.val
     dataset = open_dataset(
         data or config.source, format=format or ("auto" if data else config.format), split=split,
-        scenes=SceneOptions(count, config.scenes.size),
+        scenes=SceneOptions(count, config.scenes.size), val_fraction=None if data else config.val_fraction,
+        intensity=config.intensity,
     )
     if dataset.classes != model.classes:
         raise CheckpointError(

@@ -23,6 +23,8 @@ class RunStarted:
     validation_images: int
     classes: tuple[str, ...]
     scales: tuple[float, ...]
+    data: str = ""  # what the masks are taken to mean, and why
+    warnings: tuple[str, ...] = ()  # what is odd about the data set
 
 
 @dataclass(frozen=True)

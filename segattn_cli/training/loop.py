@@ -21,6 +21,8 @@ from reference.networks import Objective, build_network, is_trained
 from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data import Batch, Loader
+from segattn_cli.data.formats.recognition import decision_of
+from segattn_cli.data.review import review_before_training
 from segattn_cli.errors import ConfigError, DataError, NonFiniteError
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
 from segattn_cli.prediction.predictor import Predictor
@@ -100,6 +102,7 @@ class _Run:
         self.out = out
         self.ops = get_backend(config.training.backend, config.training.precision)
         self.training, self.validation = open_splits(config)
+        self.data_warnings = tuple(review_before_training(self.training, self.validation))
         self.network = build_network(config.network_config(len(self.training.classes)))
         self.differentiator = Differentiator(
             Objective(
@@ -392,6 +395,8 @@ class _Run:
             validation_images=len(self.validation),
             classes=self.training.classes,
             scales=self.network.config.scales,
+            data=decision_of(self.training),
+            warnings=self.data_warnings,
         )
         self.journal.write(started.kind, **asdict(started))
         return started

@@ -24,11 +24,13 @@ def open_splits(config: Config) -> tuple[Dataset, Dataset]:
     data = config.data
     training = open_dataset(
         data.source, format=data.format, split=data.train_split, size=data.size,
-        scenes=SceneOptions(data.scenes.train, data.scenes.size),
+        scenes=SceneOptions(data.scenes.train, data.scenes.size), val_fraction=data.val_fraction,
+        intensity=data.intensity,
     )
     validation = open_dataset(
         data.source, format=data.format, split=data.val_split,
-        scenes=SceneOptions(data.scenes.val, data.scenes.size),
+        scenes=SceneOptions(data.scenes.val, data.scenes.size), val_fraction=data.val_fraction,
+        intensity=data.intensity,
     )
     return training, validation
 

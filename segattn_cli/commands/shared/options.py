@@ -11,6 +11,7 @@ from segattn_cli.commands.shared import completion
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from segattn_cli.data.images import Intensity
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
@@ -48,6 +49,20 @@ _FORMAT = typer.Option(
 )
 Format = Annotated[str, _FORMAT]
 ConfiguredFormat = Annotated[str | None, _FORMAT]
+ValFraction = Annotated[
+    float | None,
+    typer.Option(
+        "--val", metavar="FRACTION", min=0, max=1, rich_help_panel=DATA, show_default=False,
+        help="Where the data set has a split train and no val, hold out this fraction of train as val.",
+    ),
+]
+_INTENSITY = typer.Option(
+    "--intensity", metavar="NAME", rich_help_panel=DATA,
+    help="How grey of more than 8 bits is read: depth, by the depth of the file, or range, by the smallest and the "
+    "largest value of each file.",
+)
+IntensityOption = Annotated[str, _INTENSITY]
+ConfiguredIntensity = Annotated[str | None, _INTENSITY]
 Limit = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, rich_help_panel=DATA, help="Use only the first N images."),
@@ -178,3 +193,12 @@ def parse_scales(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--scales wants factors, such as 0.75,1,1.25; got {text!r}.") from None
+
+
+def parse_intensity(text: str) -> Intensity:
+    """``--intensity``: how grey of more than 8 bits is read."""
+    if text == "depth":
+        return "depth"
+    if text == "range":
+        return "range"
+    raise UsageError(f"--intensity wants depth or range, got {text!r}.")

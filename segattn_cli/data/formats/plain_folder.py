@@ -16,6 +16,7 @@ least one) is ``val`` and the rest ``train``; ``all`` is every image, in the ord
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         files = _listed(root, place, images, masks, lists, split)
     else:
         files = match_masks(images, masks, place.masks, chosen=draw_split(list(images.images), split))
+        files = replace(files, origin="drawn from the names")
     return FileDataset(root.name, "folder", split, classes, files, size)
 
 
@@ -174,7 +176,8 @@ def _listed(root: Path, place: Place, images: Listing, masks: Listing, lists: di
     files = listed_files(lists[split], root, rows[split], find, mask_folder)
     named = {image_of(row.image) for each in rows.values() for row in each}
     unlisted = [LeftOut(path, NOT_LISTED) for path in images.images.values() if path not in named]
-    return Files(files.pairs, files.missing, (*images.left_out, *masks.left_out, *unlisted, *files.left_out))
+    left_out = (*images.left_out, *masks.left_out, *unlisted, *files.left_out)
+    return replace(files, left_out=left_out)
 
 
 def write_folder(dataset: Dataset, out: Path) -> Iterator[str]:

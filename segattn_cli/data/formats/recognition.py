@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -10,9 +11,12 @@ from typing import Protocol
 
 from backends.errors import did_you_mean
 from segattn_cli.data.class_files import find_class_file, read_class_file
-from segattn_cli.data.dataset import Dataset, FileDataset
+from segattn_cli.data.dataset import Dataset, FileDataset, value_ranges
 from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, person_part, plain_folder, voc
+from segattn_cli.data.formats.class_lists import FOLDER
 from segattn_cli.data.formats.scenes import SPLITS, SceneOptions, Scenes
+from segattn_cli.data.images import Intensity
+from segattn_cli.data.splits import draw_split
 from segattn_cli.errors import ConfigError, DataError
 
 
@@ -35,6 +39,12 @@ LAYOUTS: dict[str, Layout] = {
     "folder": plain_folder,
 }
 FORMATS = ("auto", "scenes", *LAYOUTS)
+#: How files are called in known data sets whose masks hold other values than the indices of the classes.
+SHIFTED_NAMES = {"ade20k": r"ADE_(train|val|test)_\d+", "coco-stuff": r"(COCO_\w+_)?\d{12}"}
+#: And in others.
+KNOWN_NAMES = {
+    "camvid": r"(\d{4}[A-Z]\w|Seq05VD)_f?\d+", "voc": r"\d{4}_\d{6}|\d{6}", "person-part": r"\d{4}_\d{6}",
+}  # fmt: skip
 
 
 def open_dataset(
@@ -45,6 +55,8 @@ def open_dataset(
     size: tuple[int, int] | None = None,
     scenes: SceneOptions | None = None,
     partial: bool = False,
+    val_fraction: float | None = None,
+    intensity: Intensity = "depth",
 ) -> Dataset:
     """Open one split of a data set.
 
@@ -59,6 +71,9 @@ def open_dataset(
         scenes: size, number and seed of ``scenes``.
         partial: whether images without masks and rows of lists that name no file are left to
             ``FileDataset.files.missing``, for a check that reports all that is wrong.
+        val_fraction: where the data set has a split ``train`` and no ``val``: the fraction of ``train`` that is
+            ``val``; chosen by the names as :func:`segattn_cli.data.splits.draw_split` does.
+        intensity: how grey of more than 8 bits is read; see :func:`segattn_cli.data.images.decode_image`.
 
     Raises:
         ConfigError: for an unknown format.
@@ -72,15 +87,46 @@ def open_dataset(
     resolved = resolve_format(source, format)
     if resolved == "scenes":
         return Scenes(split, scenes or SceneOptions(), size)
-    dataset = LAYOUTS[resolved].open_split(Path(source), split, size)
-    class_file = find_class_file(Path(source))
-    if class_file is not None and resolved != "folder":  # which takes its classes from there anyway
-        dataset = replace(dataset, class_list=read_class_file(class_file))
+    root, layout = Path(source), LAYOUTS[resolved]
+    known = layout.splits(root)
+    holds_out = val_fraction is not None and "val" not in known and "train" in known and split in ("train", "val")
+    dataset = replace(layout.open_split(root, "train" if holds_out else split, size), intensity=intensity)
+    own = find_class_file(root)
+    if resolved != "folder":  # which takes its classes from there anyway
+        if own is not None:
+            dataset = replace(dataset, class_list=read_class_file(own))
+        elif format == "auto":
+            _refuse_other_classes(dataset, root)
+    if holds_out and val_fraction is not None:
+        names = [dataset.name_of(index) for index in range(len(dataset))]
+        chosen = draw_split(names, split, val_fraction)
+        dataset = dataset.part(split, set(chosen), f"{val_fraction:g} of train held out as val, by the names")
     if not partial:
         dataset.files.require_complete()
     if not len(dataset) and not dataset.files.missing:
         raise DataError(f"The split {split!r} of {source} is empty: it needs at least one image.")
     return dataset
+
+
+def _refuse_other_classes(dataset: FileDataset, root: Path) -> None:
+    """Refuse a data set of its own in the folders of a known one whose masks do not count from 0.
+
+    Tutorials advise these folders for any data: every label would be off by one, or ignored.
+    """
+    pattern = SHIFTED_NAMES.get(dataset.format)
+    if pattern is None or not dataset.pairs:
+        return
+    if not _any_name_fits(dataset, pattern):
+        raise DataError(
+            f"{root} has the folders of {dataset.format}, but no file is called as there ({dataset.name_of(0)}), "
+            f"and no list names its classes: write a classes.txt into {root}, one name per line in the order "
+            f"of the mask values from 0; or insist on the {len(dataset.classes)} classes of {dataset.format} by "
+            f"--format {dataset.format} (data.format)."
+        )
+
+
+def _any_name_fits(dataset: FileDataset, pattern: str) -> bool:
+    return any(re.fullmatch(pattern, dataset.name_of(index)) for index in range(len(dataset)))
 
 
 def splits_of(source: str | Path, *, format: str = "auto") -> tuple[str, ...]:
@@ -155,4 +201,30 @@ def mistakes_of(dataset: Dataset) -> list[str]:
     The module of a layout may have a function ``mistakes(dataset)``, which may read the masks.
     """
     find = getattr(LAYOUTS.get(dataset.format), "mistakes", None)
-    return [] if find is None else find(dataset)
+    if not isinstance(dataset, FileDataset) or is_own(dataset):
+        return []
+    sentences = [] if find is None else find(dataset)
+    pattern = {**SHIFTED_NAMES, **KNOWN_NAMES}.get(dataset.format)
+    if pattern is not None and len(dataset) and not _any_name_fits(dataset, pattern):
+        sentences.append(
+            f"No file is called as in the data set that the layout {dataset.format} is known for "
+            f"({dataset.name_of(0)}), yet its {len(dataset.classes)} classes are taken: are they yours? Name your "
+            "own in a classes.txt."
+        )
+    return sentences
+
+
+def decision_of(dataset: Dataset) -> str:
+    """What the masks are taken to mean, and why, in one line; nothing for what is drawn."""
+    if not isinstance(dataset, FileDataset):
+        return ""
+    classes = dataset.class_list
+    source = classes.source if is_own(dataset) else f"the list that the layout {dataset.format} is known for"
+    values = "values as in the masks" if classes.counts_from_0 else f"mask values {value_ranges(classes.values)}"
+    origin = f"; {dataset.split}: {dataset.files.origin}" if dataset.files.origin else ""
+    return f"classes: {len(classes.names)} from {source}, {values}{origin}"
+
+
+def is_own(dataset: FileDataset) -> bool:
+    """Whether the folder itself names its classes."""
+    return Path(dataset.class_list.source).parent != FOLDER

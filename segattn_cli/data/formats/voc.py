@@ -13,6 +13,7 @@ Layout: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from segattn_cli.data.dataset import FileDataset, Files, listed_files, match_masks, raw_values
@@ -24,6 +25,7 @@ from segattn_cli.errors import DataError
 
 _IMAGES, _MASKS, _AUGMENTED = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
 _LISTS = Path("ImageSets", "Segmentation")
+_DRAWN = "drawn from the names"
 _WHOLE = "default"  # CVAT's list of everything
 
 
@@ -96,6 +98,7 @@ def _drawn(root: Path, split: str) -> Files:
         names = [name_key(pair.image.stem) for pair in files.pairs]
         chosen = set(draw_split(names, split))
         pairs = tuple(pair for pair, name in zip(files.pairs, names, strict=True) if name in chosen)
-        return Files(pairs, files.missing, files.left_out)
+        return Files(pairs, files.missing, files.left_out, _DRAWN)
     images, masks = list_images(root / _IMAGES), list_images(root / _MASKS)
-    return match_masks(images, masks, root / _MASKS, chosen=draw_split(list(images.images), split))
+    files = match_masks(images, masks, root / _MASKS, chosen=draw_split(list(images.images), split))
+    return replace(files, origin=_DRAWN)

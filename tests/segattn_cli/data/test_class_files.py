@@ -12,6 +12,7 @@ from PIL import Image
 
 from segattn_cli.data import open_dataset
 from segattn_cli.data.class_files import CLASS_FILES, ClassList, find_class_file, read_class_file
+from segattn_cli.data.formats.recognition import mistakes_of
 from segattn_cli.errors import DataError
 
 IGNORED = {255: 255}
@@ -122,7 +123,11 @@ def test_a_folders_own_list_is_believed_over_its_layouts(ade: tuple[Path, np.nda
     assert dataset.classes == names
     np.testing.assert_array_equal(dataset.load(0).label, mask)
     (root / name).unlink()
-    np.testing.assert_array_equal(open_dataset(root).load(0).label, np.where(mask, mask - 1, 255))
+    with pytest.raises(DataError, match=r"ade20k, but no file is called as there .* write a classes.txt"):
+        open_dataset(root)
+    insisted = open_dataset(root, format="ade20k")
+    np.testing.assert_array_equal(insisted.load(0).label, np.where(mask, mask - 1, 255))
+    assert "No file is called as in the data set" in mistakes_of(insisted)[0]
 
 
 def test_cvats_masks_in_colour_in_the_folders_of_voc(tmp_path: Path) -> None:

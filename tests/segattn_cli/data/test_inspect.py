@@ -42,10 +42,10 @@ def test_every_bad_file_is_reported_and_the_rest_counted(root: Path, save_pair: 
     save_pair(root / "other.png", root / "masks/train/c.png", np.zeros((9, 9), np.uint8))
     Image.new("RGB", (4, 3), (9, 8, 7)).save(root / "masks/train/d.png")
     report = report_on(root)
-    named = [problem.split("train/")[1].split()[0] for problem in report.problems]
+    named = [problem.sentence.split("train/")[1].split()[0] for problem in report.problems]
     assert named == ["a.png", "b.png", "c.png", "d.png"]
     for problem, wanted in zip(report.problems, ("no image", "is empty", "9×9", "in colour"), strict=True):
-        assert wanted in problem
+        assert wanted in problem.sentence
     assert len(report.pixels) == 1
     assert report.images == 5
 
@@ -69,5 +69,7 @@ def test_for_json(root: Path) -> None:
         "wholly_void": 0,
         "problems": [],
         "mistakes": [],
+        "values": [0, 1, 2, 255],
+        "notes": {},
         "left_out": [],
     }

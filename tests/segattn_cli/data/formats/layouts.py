@@ -74,9 +74,9 @@ def coco_stuff(root: Path, values: tuple[int, ...] = (0, 10, 12, 181, 255), endi
 
 
 def camvid(root: Path) -> Path:
-    for split in ("train", "val", "test"):
-        picture(root / split / f"{split}.png")
-        mask(root / f"{split}annot" / f"{split}.png", 0, 10, 11)
+    for number, split in enumerate(("train", "val", "test")):
+        picture(root / split / f"0001TP_00669{number}.png")
+        mask(root / f"{split}annot" / f"0001TP_00669{number}.png", 0, 10, 11)
     return root
 
 
