@@ -1,4 +1,4 @@
-"""Ways to execute the ops of :mod:`reference.ops`: ``get_backend("numpy")`` and its kin.
+"""Backends, which execute the ops of :mod:`reference.ops`: ``get_backend("numpy")`` and others.
 
 >>> ops = get_backend("numpy")
 >>> ops.name

@@ -4,11 +4,12 @@ A backend is a module (or any object) with these attributes. Networks receive on
 else, so the same network runs on every backend.
 
 Layout is channels last: ``(B, H, W, C)`` for maps, ``(B, N, C)`` for tokens, ``(kh, kw, C_in, C_out)`` for the
-weights of a convolution. Every op is pure: it changes no argument, keeps no state and draws no random numbers.
-``y, cache = op(x, ...)`` and ``dx, ... = op_backward(dy, cache)``; a gradient has the shape and the dtype of what
-it belongs to. All arrays have one dtype, but beside float16 and bfloat16 what has one value a channel or is a
-single number is float32: biases, all that a batch norm has beside its maps, class weights, gates, losses. The
-formulas stand in the docstrings of :mod:`reference.ops`, which every backend must agree with.
+weights of a convolution. Every op is pure: it changes no argument, holds no state and draws no random numbers; only
+the updates, at the end, change their arguments. ``y, cache = op(x, ...)`` and ``dx, ... = op_backward(dy, cache)``;
+a gradient has the shape and the dtype of its tensor. All arrays have one dtype, except that beside float16 and
+bfloat16, vectors (one value a channel) and scalars are float32: biases, the parameters and statistics of a batch
+norm, class weights, gates, losses. The docstrings of :mod:`reference.ops`, with which every backend must agree,
+have the formulas.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 #: An array of the backend: ``numpy.ndarray`` or ``cupy.ndarray``.
 Array = Any
-#: What an op keeps for its backward pass: a NamedTuple private to the backend.
+#: What an op saves for its backward pass: a NamedTuple private to the backend.
 Cache = Any
 ChannelForm = Literal["released", "paper"]
 #: In what a network computes. ``tf32``: float32 whose products may round their factors to 10 bits of mantissa.
@@ -26,7 +27,7 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 
 
 class Ops(Protocol):
-    """What every backend offers."""
+    """The ops of a backend."""
 
     name: str
 
@@ -86,7 +87,7 @@ class Ops(Protocol):
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Cache]: ...
     def linear_backward(self, dy: Array, cache: Cache) -> tuple[Array, Array, Array | None]: ...
 
-    def dropout(self, x: Array, keep: Array, *, rate: float) -> tuple[Array, Cache]: ...
+    def dropout(self, x: Array, mask: Array, *, rate: float) -> tuple[Array, Cache]: ...
     def dropout_backward(self, dy: Array, cache: Cache) -> Array: ...
 
     # Probabilities, labels and the loss

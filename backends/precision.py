@@ -1,4 +1,4 @@
-"""In which dtype a network computes, and what of it stays float32."""
+"""The dtypes of a network in each precision: maps and weights have its dtype, vectors stay float32."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def array_dtype(precision: str) -> np.dtype:
 
 @cache
 def vector_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of what has one value a channel, and of single numbers, beside maps of ``dtype``.
+    """The dtype of vectors (one value a channel) and of scalars beside maps of ``dtype``.
 
     Backends also accumulate in it: float32 beside float16 and bfloat16, else ``dtype`` itself.
 
@@ -39,7 +39,7 @@ def vector_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def cast(array: Array, dtype: np.dtype) -> Array:
-    """``array`` as it stands beside maps of ``dtype``; what holds no floats, and None, as they are.
+    """``array`` in the dtype that it has beside maps of ``dtype``; integers and None do not change.
 
     >>> half = np.dtype("float16")
     >>> cast(np.ones((2, 3)), half).dtype, cast(np.ones(3), half).dtype, cast(np.ones(3, int), half).dtype
@@ -51,12 +51,12 @@ def cast(array: Array, dtype: np.dtype) -> Array:
 
 
 def is_floating(array: Any) -> bool:
-    """Whether it is an array of floats; NumPy itself does not know that bfloat16 are."""
+    """Whether ``array`` has a floating dtype; of bfloat16, NumPy does not say so."""
     return hasattr(array, "dtype") and (array.dtype.kind == "f" or array.dtype.name == "bfloat16")
 
 
 def cast_weights(params: Mapping[str, Array], dtype: np.dtype) -> dict[str, Array]:
-    """Weights, which have two axes or more, in ``dtype``; what has one value a channel, and gates, as they are.
+    """Weights, which have two axes or more, in ``dtype``; vectors and gates do not change.
 
     >>> params = {"conv.weight": np.ones((1, 1, 3, 8), "float32"), "conv.bias": np.ones(8, "float32")}
     >>> {name: value.dtype.name for name, value in cast_weights(params, np.dtype("float16")).items()}

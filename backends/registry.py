@@ -1,4 +1,4 @@
-"""Which backends there are, and how each is found; nothing is imported before it is asked for."""
+"""The names of the backends; a backend is imported when it is first asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import cast
 from backends.contract import PRECISIONS, Ops
 from backends.errors import BackendError, NotInstalled, did_you_mean
 
-#: Name → module. ``auto`` is no backend of its own: it chooses one of these.
+#: Name → module. ``auto`` chooses one of these.
 BACKENDS = {
     "reference": "backends.reference",
     "numpy": "backends.numpy",
@@ -22,10 +22,10 @@ BACKENDS = {
 def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
-    ``auto`` takes ``cupy`` where a device answers, else ``numba`` where that is installed, else ``numpy``; the
-    ``name`` of what comes back says which, and the log of this module why. ``cupy:1`` is the backend on the second
-    device. ``precision`` is one of :data:`~backends.contract.PRECISIONS`; only ``cupy`` has more than float32.
-    Raises :class:`BackendError` for an unknown name and for what this machine cannot run.
+    ``auto`` takes ``cupy`` if a device can be used, else ``numba`` if it is installed, else ``numpy``; the ``name``
+    of the result says which, and the log of this module why. ``cupy:1`` is the backend on the second device.
+    ``precision`` is one of :data:`~backends.contract.PRECISIONS`; only ``cupy`` has more than float32. Raises
+    :class:`BackendError` for an unknown name and for what this machine cannot run.
 
     >>> get_backend("reference").name
     'reference'
@@ -40,11 +40,11 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
         importlib.import_module("backends.cupy.device").select_device(index, precision)
         return cast(Ops, ops)
     if name in BACKENDS and index:
-        raise BackendError(f"The backend {name} has no devices to choose from: leave :{index} away.")
+        raise BackendError(f"The backend {name} has no devices to choose from: leave out :{index}.")
     if name in BACKENDS and precision != "float32":
         raise BackendError(
             f"The backend {name} computes in float32, not in {precision}, which needs a GPU: choose the backend "
-            "cupy, or leave the precision away."
+            "cupy, or leave out the precision."
         )
     if name not in BACKENDS:
         known = [*BACKENDS, "auto"]
@@ -53,8 +53,8 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
 
 
 def _best() -> Ops:
-    """What ``auto`` takes; where CuPy is installed and cannot run, the log says why."""
-    why = ""
+    """The backend that ``auto`` takes; if CuPy is installed and cannot run, the log says why."""
+    reason = ""
     for preferred in ("cupy", "numba", "numpy"):
         try:
             ops = get_backend(preferred)
@@ -63,11 +63,11 @@ def _best() -> Ops:
             if preferred == "numpy":
                 raise
             if preferred == "cupy" and not isinstance(error, NotInstalled):
-                why = f" {error}"
-    _tell(f"The backend is {ops.name}, by auto.{why}")
+                reason = f" {error}"
+    _log_once(f"The backend is {ops.name}, by auto.{reason}")
     return ops
 
 
-@cache  # once is enough
-def _tell(sentence: str) -> None:
+@cache
+def _log_once(sentence: str) -> None:
     logging.getLogger(__name__).info(sentence)

@@ -1,12 +1,12 @@
-"""The ops on an NVIDIA GPU: products by cuBLAS and cuDNN where they win, all else by ``kernels/*.cu``.
+"""The ops on an NVIDIA GPU: products by cuBLAS, some convolutions by cuDNN, the rest by ``kernels/*.cu``.
 
 The functions, their arguments and their errors are those of :mod:`reference.ops`; arrays are ``cupy.ndarray``,
-float32, float64, float16 or bfloat16. What is different:
+float32, float64, float16 or bfloat16. The differences:
 
-- Nothing waits for the device: a call returns when its kernels are queued. So the *values* of labels are not
-  looked at; a label that is neither a class nor ignored makes the loss NaN instead of raising.
+- Calls return when their kernels are queued, without waiting for the device. So the *values* of labels are not
+  checked: a label that is neither a class nor ignored makes the loss NaN instead of raising.
 - Results are the same from run to run: no kernel adds with float atomics.
-- float32 is float32: products use no TF32 unless :func:`backends.cupy.gemm.allow_tf32` says so.
+- Products in float32 do not use TF32 unless :func:`backends.cupy.gemm.allow_tf32` allows it.
 - Position attention holds blocks of rows, never an N×N matrix; see :mod:`backends.cupy.position_attention`.
 """
 

@@ -1,4 +1,4 @@
-"""How arrays get to the device, back, and next to each other."""
+"""Arrays: to the device, from it, and joined."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backends.cupy.checks import checked
 
 
 def asarray(x: Any, dtype: Any = None) -> cupy.ndarray:
-    """Bring ``x`` to the device; Python's floats become float32, arrays keep their dtype unless one is given.
+    """Copy ``x`` to the device; Python's floats become float32, the dtype of arrays changes only if one is given.
 
-    The host waits for nothing: CuPy copies ``x`` to pinned memory, which it keeps until the device has read it, and
-    queues the transfer on the stream that computes. So ``x`` may change as soon as this returns, and no kernel can
-    read too early. A stream of its own would let the transfer run beside the step before; but memory that CuPy's
-    pool gives back may still be read by queued kernels, for which that stream would have to wait.
+    The host does not wait: CuPy copies ``x`` to pinned memory, holds that until the device has read it, and queues
+    the transfer on the stream that computes. So ``x`` may change as soon as this returns, and no kernel reads too
+    early. On a stream of its own, the transfer could run beside the previous step; but queued kernels may still
+    read memory that CuPy's pool hands out again, and that stream would have to wait for them.
     """
     if dtype is None and not hasattr(x, "dtype"):
         x = np.asarray(x)
@@ -27,12 +27,12 @@ def asarray(x: Any, dtype: Any = None) -> cupy.ndarray:
 
 
 def to_numpy(x: cupy.ndarray) -> np.ndarray:
-    """Fetch ``x``; this waits until it is computed."""
+    """Copy ``x`` to the host, once it is computed."""
     return cupy.asnumpy(x)
 
 
 def synchronize() -> None:
-    """Wait until the device has done all that was asked of it."""
+    """Wait until the device has finished all queued work."""
     cupy.cuda.get_current_stream().synchronize()
 
 
@@ -43,6 +43,6 @@ def concatenate(arrays: Sequence[cupy.ndarray]) -> cupy.ndarray:
 
 
 def stack(arrays: Sequence[cupy.ndarray]) -> cupy.ndarray:
-    """Put S arrays of one shape ``(…)`` on top of each other: ``(S, …)``."""
+    """Join S arrays of one shape ``(…)`` along a new first axis: ``(S, …)``."""
     named = {f"arrays[{n}]": (array, "...") for n, array in enumerate(arrays)}
     return cupy.stack(checked("stack", **named))

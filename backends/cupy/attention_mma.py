@@ -1,9 +1,9 @@
-"""Position attention of float16 and bfloat16: kernels around cuBLAS's three large products.
+"""Position attention in float16 and bfloat16: kernels between three large products of cuBLAS.
 
 =======================  ==============================  ==========================================================
 what                     how                             memory
 =======================  ==============================  ==========================================================
-log Σ exp of each row    a pass over query and key       (B, N), kept
+log Σ exp of each row    a pass over query and key       (B, N), cached
 rows of the map          another, into a block           (rows, N), then its product with the values
 dattention = dy·valueᵀ   a product, into a block         (rows, N)
 δ of each row            a pass over query, key, block   (rows,)
@@ -12,10 +12,10 @@ dquery                   another; the block becomes the  sums in float32, then t
                          map
 =======================  ==============================  ==========================================================
 
-Each pass computes the energies anew, from 64 channels where the products have 512: that costs less than to write
-them down. On the way back ``δ = Σ_j attention·dattention`` of a row is summed up from the block itself. It is
-``Σ_c dy·y``, too, almost for nothing (Dao et al., FlashAttention, NeurIPS 2022, equation 4); but its rounding and
-that of dattention then do not cancel in rows that attend to one pixel alone, as those of a trained DANet may.
+Each pass computes the energies again, from 64 channels where the products have 512: that costs less than to store
+them. In the backward pass, ``δ = Σ_j attention·dattention`` of a row is a sum over the block itself. It is equal to
+``Σ_c dy·y``, which is much cheaper (Dao et al., FlashAttention, NeurIPS 2022, equation 4), but whose rounding does
+not cancel that of dattention in rows that attend to a single pixel, as those of a trained DANet may.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reference.ops.checks import OpError
 _FILE = "attention_mma.cu"
 _TILE, _THREADS = 64, 128  # as in the kernels
 _MOST_CHANNELS = 128  # of query and key
-_BLOCKS = 1024  # of threads that fill a card; half as many where each leaves sums of its own behind
+_BLOCKS = 1024  # of threads that fill a GPU; half as many if each writes sums of its own
 
 
 def forward(query: cupy.ndarray, key: cupy.ndarray, value: cupy.ndarray, y: cupy.ndarray) -> cupy.ndarray:
@@ -80,10 +80,10 @@ def backward(
     room = max(scratch_bytes() - sums_bytes, scratch_bytes() // 2)
     height = block_height(pixels, room // (columns * query.itemsize))
     query_parts = _parts(_tiles(height), tiles, _BLOCKS // 2)
-    scratch = cupy.empty((height, columns), query.dtype)  # first: it fits into what the way forward has left
+    scratch = cupy.empty((height, columns), query.dtype)  # first: it fits into what the forward pass has freed
     dkeys = cupy.empty((key_parts, pixels, channels), np.float32)
     dqueries = cupy.empty((query_parts * height * channels,), np.float32)
-    kept = cupy.empty(value.shape[1:], np.float32)  # dvalue, while blocks add to it
+    dvalues = cupy.empty(value.shape[1:], np.float32)  # of an image, while blocks add to it
     dquery, dkey, dvalue = (cupy.empty(array.shape, array.dtype) for array in (query, key, value))
     deltas, delta = cupy.empty((query_parts * height,), np.float32), cupy.empty((height,), np.float32)
     for image in range(batch):
@@ -107,9 +107,9 @@ def backward(
             )
             _sum_parts(dqueries, dquery[image, rows], query_parts)
             # y = attention @ value
-            gemm(block.T, dy[image, rows], kept, accumulate=later)  # block is attention by now
+            gemm(block.T, dy[image, rows], dvalues, accumulate=later)  # the block holds the attention by now
         _sum_parts(dkeys, dkey[image], key_parts)
-        dvalue[image] = kept
+        dvalue[image] = dvalues
     return dquery, dkey, dvalue
 
 
@@ -133,7 +133,7 @@ def _tiles(rows: int) -> int:
 
 
 def _parts(tiles: int, longest: int, blocks: int = _BLOCKS) -> int:
-    """In how many parts the other axis, of ``longest`` tiles, is cut, so that ``tiles`` tiles make ``blocks``."""
+    """The number of parts of the other axis, of ``longest`` tiles, with which ``tiles`` tiles make ``blocks``."""
     return max(1, min(longest, blocks // tiles))
 
 

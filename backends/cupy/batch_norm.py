@@ -14,7 +14,7 @@ from reference.ops.checks import OpError
 
 class BatchNormCache(NamedTuple):
     x: cupy.ndarray  # (B, H, W, C)
-    y: cupy.ndarray | None  # (B, H, W, C), positive where a ReLU lets the gradient pass; without residual x tells
+    y: cupy.ndarray | None  # (B, H, W, C), the ReLU's output with a residual; without one, it follows from x
     scale: cupy.ndarray  # (C,)
     shift: cupy.ndarray  # (C,)
     mean: cupy.ndarray  # (C,)
@@ -58,7 +58,7 @@ def batch_norm_relu(
     training: bool,
     eps: float = 1e-5,
 ) -> tuple[cupy.ndarray, BatchNormCache]:
-    """``y = relu(batch_norm(x) + residual)``: one pass over memory for the statistics, one for all the rest."""
+    """``y = relu(batch_norm(x) + residual)``: one pass over memory for the statistics, one for the rest."""
     return _forward("batch_norm_relu", x, scale, shift, mean, variance, residual, training, eps, relu=True)
 
 
@@ -95,7 +95,7 @@ def _forward(
     y = cupy.empty(x.shape, x.dtype)
     across = _Across.of(x)
     launch(
-        "batch_norm.cu", f"batch_norm<{across.types}>", across.walkers, across.block,
+        "batch_norm.cu", f"batch_norm<{across.types}>", across.grid, across.block,
         x, scale, shift, mean, variance, residual, y, across.pixels, across.channels, float(eps), relu,
     )
     return y, BatchNormCache(
@@ -127,7 +127,7 @@ def _backward(
     dx = cupy.empty(x.shape, x.dtype)
     dresidual = cupy.empty(x.shape, x.dtype) if has_residual else None
     launch(
-        "batch_norm.cu", f"batch_norm_backward<{across.types}>", across.walkers, across.block,
+        "batch_norm.cu", f"batch_norm_backward<{across.types}>", across.grid, across.block,
         x, y, dy, scale, shift, mean, variance, dshift, dscale, dx, dresidual,
         pixels, channels, eps, training, relu,
     )
@@ -153,11 +153,11 @@ def _moments(x: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
 
 
 class _Across(NamedTuple):
-    """How threads are laid over maps ``(B, H, W, C)``: neighbours over the channels, the rest over the pixels."""
+    """The layout of threads over maps ``(B, H, W, C)``: neighbours over channels, the rest over pixels."""
 
     pixels: int
     channels: int
-    types: str  # the arguments of a template: type and width of what a thread reads at once
+    types: str  # the arguments of a template: type, and number of values that a thread reads at once
     blocks: int  # side by side, to cover the channels
     block: tuple[int, int]
 
@@ -172,6 +172,6 @@ class _Across(NamedTuple):
         return cls(x.size // channels, channels, f"{c_type(x)}, {width}", blocks, (lanes, 256 // lanes))
 
     @property
-    def walkers(self) -> tuple[int, int]:
-        """The grid of a kernel whose blocks walk over the pixels."""
+    def grid(self) -> tuple[int, int]:
+        """The grid of a kernel whose blocks loop over the pixels."""
         return self.blocks, max(1, min(-(-self.pixels // self.block[1]), BLOCKS // self.blocks))

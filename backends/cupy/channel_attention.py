@@ -1,4 +1,4 @@
-"""Channel attention: the map is only C×C, so it is held whole."""
+"""Channel attention, with the whole C×C map in memory."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def channel_attention_backward(dy: cupy.ndarray, cache: ChannelAttentionCache) -
     dy = checked_gradient("channel_attention_backward", dy, x.shape, x.dtype)
     denergy = cupy.empty(attention.shape, vector_dtype(x.dtype))
     # y = x @ attention.mT
-    gemm(dy.transpose(0, 2, 1), x, denergy)  # still dattention
+    gemm(dy.transpose(0, 2, 1), x, denergy)  # so far dattention
     softmax_rows_backward(attention.astype(denergy.dtype, copy=False), denergy, denergy, sign=sign)
-    both = denergy + denergy.transpose(0, 2, 1)  # (B, C, C): x is query and key of the energy
+    both = denergy + denergy.transpose(0, 2, 1)  # (B, C, C): x is query and key
     both = both.astype(x.dtype, copy=False)
     dx = cupy.empty(x.shape, x.dtype)
     gemm(dy, attention, dx)

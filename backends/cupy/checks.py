@@ -1,4 +1,4 @@
-"""The checks of :mod:`reference.ops.checks`, and that an array is one that our kernels can read."""
+"""The checks of :mod:`reference.ops.checks`, and of what our kernels can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backends.precision import vector_dtype
 from reference.ops.checks import OpError, check_arrays, check_gradient, is_vector
 from reference.ops.softmax_cross_entropy import check_label_shape
 
-#: What the kernels are instantiated for: dtype → type in CUDA C++.
+#: The dtypes of the kernels → their types in CUDA C++.
 C_TYPES = {
     np.dtype(np.float32): "float",
     np.dtype(np.float64): "double",
@@ -22,18 +22,18 @@ C_TYPES = {
 
 
 def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
-    """Check the arrays as ``check_arrays`` does and give them back contiguous, None for those left out.
+    """Check the arrays as ``check_arrays`` does and return them contiguous, None for those left out.
 
-    A vector beside float16 or bfloat16 maps comes back as float32. What has passed once is not looked at again:
-    a step asks hundreds of times for the same shapes.
+    A vector beside float16 or bfloat16 maps is returned as float32. Shapes and dtypes that have passed are not
+    checked again: a step has hundreds of calls with the same ones.
     """
     given = [array for array, _ in arrays.values()]
-    seen = (op, *[array if array is None else (type(array), *_signature(array)) for array in given])
-    if seen not in _passed:
+    signature = (op, *[array if array is None else (type(array), *_signature(array)) for array in given])
+    if signature not in _passed:
         _check(op, arrays)
-        if len(_passed) == _REMEMBERED:  # pictures of very many sizes
+        if len(_passed) == _REMEMBERED:  # images of very many sizes
             _passed.clear()
-        _passed.add(seen)
+        _passed.add(signature)
     maps = given[0].dtype
     return [array if array is None else _ready(array, axes, maps) for array, axes in arrays.values()]
 
@@ -63,14 +63,14 @@ def _ready(array: cupy.ndarray, axes: str, maps: np.dtype) -> cupy.ndarray:
 
 
 def checked_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> cupy.ndarray:
-    """Check ``dy`` as ``check_gradient`` does and give it back contiguous."""
+    """Check ``dy`` as ``check_gradient`` does and return it contiguous."""
     check_gradient(op, dy, shape, dtype)
     _check_on_device(op, "dy", dy)
     return dy if dy.flags.c_contiguous else cupy.ascontiguousarray(dy)
 
 
 def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray:
-    """Labels as int32, of ``shape``; their values stay unseen, since looking at them would wait for the device."""
+    """Labels as int32, of ``shape``; their values are not checked, which would wait for the device."""
     check_label_shape(op, labels, shape)
     _check_on_device(op, "labels", labels)
     return cupy.ascontiguousarray(labels, dtype=cupy.int32)

@@ -1,23 +1,24 @@
-"""Two-dimensional convolution by matrix products: which ones is chosen here and nowhere else.
+"""Two-dimensional convolution by matrix products, and the choice between them.
 
 A 1×1 convolution of stride 1 is one product. Any other is a product and a move of data, in one order or the other.
-What lies between the two, a row of *columns* for each pixel, is most of the traffic, so the narrower columns win:
+The intermediate result, a row of *columns* for each pixel, is most of the traffic, so the narrower columns are
+chosen:
 
 ================  =======================================  =============================  =====================
                   forward                                  backward                       columns
 ================  =======================================  =============================  =====================
-gather first      gather what each output pixel sees,      the same, transposed: product  (pixels, kh·kw·Ci)
+gather first      gather the pixels under each window,     the same, transposed: product  (pixels, kh·kw·Ci)
                   multiply by the weights                  first, then each input pixel
                                                            collects
 product first     multiply each input pixel by all taps'   the same, transposed: gather   (pixels, kh·kw·Co)
 (stride 1 only)   weights, each output pixel collects      dy once, for both products
 ================  =======================================  =============================  =====================
 
-Strides, padding and dilation only change what is gathered or collected. Columns exist for as many pixels at a time
-as fit into :data:`SCRATCH_BYTES`.
+Strides, padding and dilation change only which pixels are gathered or collected. Columns are computed for as many
+pixels at a time as fit into :data:`SCRATCH_BYTES`.
 
-Where the matrix units compute (float16, bfloat16, TF32) and cuDNN's frontend is installed, cuDNN does what is more
-than one product: it keeps columns on chip. In plain float32 the products above are faster.
+In float16, bfloat16 and TF32, which use the matrix units, cuDNN computes the convolutions that need more than one
+product, if its frontend is installed: its columns stay on the chip. In float32 the products above are faster.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Conv2dCache(NamedTuple):
     stride: int
     padding: int
     dilation: int
-    packed: cupy.ndarray | None = None  # (Co, kh, kw, Ci): the weight as cuDNN reads it, where it is cuDNN's
+    packed: cupy.ndarray | None = None  # (Co, kh, kw, Ci): the weight as cuDNN reads it, if cuDNN computes
 
 
 class Conv2dReluCache(NamedTuple):
@@ -68,7 +69,7 @@ class Taps(NamedTuple):
     dilation: int
 
     def reversed(self) -> Taps:
-        """Whose taps, at stride 1, lie on the pixels that have this one under a tap."""
+        """The taps that, at stride 1, lie on the pixels whose windows have this pixel under a tap."""
         return self._replace(padding=-self.padding, dilation=-self.dilation)
 
 
@@ -118,13 +119,13 @@ def conv2d_backward(
         by_tap = by_input.reshape(inputs, taps.kh, taps.kw, outputs).transpose(1, 2, 0, 3)
         dweight = cupy.ascontiguousarray(by_tap, x.dtype)
     else:
-        total = cupy.empty(weight.shape, vector_dtype(x.dtype))  # of all blocks, float32 where they are shorter
+        total = cupy.empty(weight.shape, vector_dtype(x.dtype))  # of all blocks, at least float32
         for first, columns in _blocks(dy, weight.size // outputs):
             dy_rows = _rows(dy)[first : first + len(columns)]
             _gather(x, columns, size, taps, first)
             gemm(columns.T, dy_rows, _rows(total), accumulate=first > 0)
             if dx is not None:
-                gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in their place
+                gemm(dy_rows, _rows(weight).T, columns)  # their gradient, in the same memory
                 _collect(columns, dx, size, taps, first)
         dweight = total.astype(x.dtype, copy=False)
     # y += bias
@@ -157,33 +158,33 @@ def conv2d_relu(
 def conv2d_relu_backward(
     dy: cupy.ndarray, cache: Conv2dReluCache, *, needs_dx: bool = True
 ) -> tuple[cupy.ndarray | None, cupy.ndarray, cupy.ndarray | None, cupy.ndarray | None]:
-    """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, ``dbias`` and ``dresidual``, None where there is none."""
+    """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, ``dbias`` and ``dresidual``, or None."""
     dtotal = relu_backward(dy, cache.relu)
     return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
 
 
 def engine() -> str:
-    """Who convolves where more than one product is needed: ``"cuDNN 9.19"``, or ``"products"``."""
+    """What computes convolutions of more than one product: ``"cuDNN 9.19"``, or ``"products"``."""
     return f"cuDNN {version}" if (version := cudnn.version()) else "products"
 
 
 def _convolve(
     op: str, x: cupy.ndarray, weight: cupy.ndarray, has_bias: bool, stride: int, padding: int, dilation: int
 ) -> tuple[cupy.ndarray, Conv2dCache]:
-    """Without the bias."""
+    """The convolution without its bias."""
     size = _output_size(op, x.shape[1:3], weight.shape[:2], stride, padding, dilation)
-    kept = Conv2dCache(x, weight, has_bias, stride, padding, dilation)
+    cache = Conv2dCache(x, weight, has_bias, stride, padding, dilation)
 
-    taps = _taps(kept)
+    taps = _taps(cache)
     inputs, outputs = weight.shape[2:]
     y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
     if _is_pointwise(taps):
         gemm(_rows(x), _rows(weight), _rows(y))
-    elif _is_cudnns(x):
+    elif _uses_cudnn(x):
         packed = cupy.empty((outputs, taps.kh, taps.kw, inputs), x.dtype)
         _transpose(weight.reshape(-1, outputs), packed.reshape(outputs, -1))
         cudnn.convolve(x, packed, y, *taps[2:])
-        kept = kept._replace(packed=packed)
+        cache = cache._replace(packed=packed)
     elif taps.stride == 1 and outputs < inputs:
         by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
         for first, columns in _blocks(x, by_input.shape[1]):
@@ -193,7 +194,7 @@ def _convolve(
         for first, columns in _blocks(y, weight.size // outputs):
             _gather(x, columns, size, taps, first)
             gemm(columns, _rows(weight), _rows(y)[first : first + len(columns)])
-    return y, kept
+    return y, cache
 
 
 @lru_cache(maxsize=None, typed=True)
@@ -205,7 +206,7 @@ def _output_size(
     return output_size(op, size, window, stride=stride, padding=padding, dilation=dilation)
 
 
-def _is_cudnns(x: cupy.ndarray) -> bool:
+def _uses_cudnn(x: cupy.ndarray) -> bool:
     on_matrix_units = x.dtype.name in HALVES or (tf32_allowed() and x.itemsize == 4)
     return on_matrix_units and cudnn.version() is not None
 
@@ -224,9 +225,9 @@ def _rows(array: cupy.ndarray) -> cupy.ndarray:
 
 
 def _blocks(image: cupy.ndarray, width: int) -> Iterator[tuple[int, cupy.ndarray]]:
-    """Columns for the pixels of ``image``: whole images at a time where one fits, or parts of one.
+    """Columns for the pixels of ``image``: of whole images at a time if one fits, else of parts of one.
 
-    Yields the first pixel and the uninitialised columns ``(pixels, width)``, always the same memory.
+    Yields the first pixel and the uninitialised columns ``(pixels, width)``, which share their memory.
     """
     batch, one_image = len(image), image.shape[1] * image.shape[2]
     fitting = max(SCRATCH_BYTES // (width * image.itemsize), 1)
@@ -246,10 +247,10 @@ def _transpose(matrix: cupy.ndarray, out: cupy.ndarray) -> None:
 
 
 def _gather(image: cupy.ndarray, columns: cupy.ndarray, grid: tuple[int, int], taps: Taps, first: int) -> None:
-    """Row n of the columns is what pixel ``first + n`` of the grid sees of the image, tap after tap."""
+    """Row n of the columns has the pixels of the image under the window of pixel ``first + n``, tap after tap."""
     _, height, width, channels = image.shape
     copied = c_type(image)
-    if channels * image.itemsize % 16 == 0:  # a copy of 16 bytes a thread
+    if channels * image.itemsize % 16 == 0:  # a thread copies 16 bytes
         copied, channels = "uint4", channels * image.itemsize // 16
     launch(
         "conv2d.cu", f"gather<{copied}>", *lines(len(columns) * taps.kh * taps.kw, channels),
@@ -258,9 +259,9 @@ def _gather(image: cupy.ndarray, columns: cupy.ndarray, grid: tuple[int, int], t
 
 
 def _collect(columns: cupy.ndarray, image: cupy.ndarray, grid: tuple[int, int], taps: Taps, first: int) -> None:
-    """The transpose of :func:`_gather`: every pixel of the image sums what the grid's pixels saw of it.
+    """The transpose of :func:`_gather`: a pixel of the image is the sum of the columns' values for it.
 
-    Blocks come in order. Where they cut images in parts, the first one clears the image and each adds its share.
+    Blocks come in order. If they are parts of images, the first one clears the image and each adds its part.
     """
     _, height, width, channels = image.shape
     pixels = grid[0] * grid[1]

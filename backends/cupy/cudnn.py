@@ -1,8 +1,8 @@
-"""Convolution by cuDNN, through its frontend (the extra ``cudnn``): which of cuDNN's algorithms, and their calls.
+"""Convolution by cuDNN, through its frontend (the extra ``cudnn``): the choice of an algorithm, and its calls.
 
-cuDNN's graphs are built once for each shape and kept. Of the algorithms that give the same bits every time, the one
-that cuDNN's heuristic puts first is taken, unless it turns out to be slow: see :func:`_choose`. Maps are as
-everywhere here, weights are packed as ``(Co, kh, kw, Ci)``.
+A graph is built once for each shape. Of the deterministic algorithms, the first by cuDNN's heuristic is used,
+unless it turns out to be slow: see :func:`_choose`. Maps are ``(B, H, W, C)``, weights are packed as ``(Co, kh, kw,
+Ci)``.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import cupy
 
 Kind = Literal["convolve", "input gradient", "weight gradient"]
 
-#: The most memory that an algorithm may work in.
+#: The largest workspace of an algorithm.
 WORKSPACE_BYTES = 256 * 2**20
 _CANDIDATES = 4  # algorithms that are timed
-_MUCH_SLOWER = 1.25  # than the fastest of them: a heuristic's choice is not taken then
+_MUCH_SLOWER = 1.25  # than the fastest of them: the heuristic's choice is not used then
 _ROUNDS = 3
 
 
 @cache
 def version() -> str | None:
-    """The version of cuDNN, such as ``"9.19"``; None where cuDNN or its frontend is not installed."""
+    """The version of cuDNN, such as ``"9.19"``; None if cuDNN or its frontend is not installed."""
     try:
         import cudnn
 
         number = cudnn.backend_version()
-    except Exception:  # of many kinds: no package, no library, a library that does not fit
+    except Exception:  # of many types: no package, no library, an incompatible library
         return None
     return f"{number // 10000}.{number // 100 % 100}"
 
@@ -122,15 +122,15 @@ def _build(
 
 
 def _choose(graph: Any, pointers: dict[int, int]) -> _Plan:
-    """The algorithm that the heuristic puts first, of those that are not much slower than the fastest.
+    """The first algorithm by the heuristic that is not much slower than the fastest.
 
-    The rule is lenient so that it chooses the same one each time: sums in another order have other last bits.
+    The rule is lenient so that each run chooses the same one: sums in another order differ in their last bits.
     """
     plans = []
     for index in range(graph.get_execution_plan_count()):
         try:
             graph.build_plan_at_index(index)
-        except Exception:  # cuDNN offers what it then cannot do
+        except Exception:  # cuDNN offers some algorithms that it cannot build
             continue
         plans.append(_Plan(graph, index, graph.get_workspace_size_plan_at_index(index)))
         if len(plans) == _CANDIDATES:
@@ -142,7 +142,7 @@ def _choose(graph: Any, pointers: dict[int, int]) -> _Plan:
 
 
 def _milliseconds(plan: _Plan, pointers: dict[int, int]) -> float:
-    """The quickest of some runs, after one that warms up."""
+    """The shortest of some runs, after a warm-up."""
     times = []
     for _ in range(1 + _ROUNDS):
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
@@ -160,7 +160,7 @@ def _handle() -> int:
 
 @cache
 def _handle_of(device: int) -> int:
-    """cuDNN's state on a device; it works on the stream that is current now, CuPy's default."""
+    """cuDNN's handle of a device, on the current stream, which is CuPy's default."""
     import cudnn
 
     handle: int = cudnn.create_handle()
@@ -169,7 +169,7 @@ def _handle_of(device: int) -> int:
 
 
 def _dim(array: cupy.ndarray) -> list[int]:
-    """Its axes in cuDNN's order: channels second."""
+    """The shape in cuDNN's order: channels second."""
     batch, height, width, channels = array.shape
     return [batch, channels, height, width]
 

@@ -1,4 +1,4 @@
-"""Whether this machine can run the backend, and if not, what to do about it."""
+"""Checks that this machine can run the backend, with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _INSTEAD = "or choose the backend numpy, which computes in float32"
 
 
 def require_device() -> None:
-    """Return where CuPy is installed and a device answers; raise :class:`BackendError` otherwise."""
+    """Raise :class:`BackendError` unless CuPy is installed and finds a device."""
     try:
         import cupy
         import ml_dtypes  # noqa: F401
     except ImportError as error:
         raise NotInstalled(
             f"The cupy backend needs CuPy and ml_dtypes ({_first_line(error)}): install them with pip install "
-            f"'.[cupy]', {_INSTEAD}."
+            f"'segattn[cupy]', {_INSTEAD}."
         ) from error
     try:
         cupy.cuda.runtime.getDeviceCount()
@@ -34,15 +34,15 @@ def require_device() -> None:
     except ImportError as error:
         raise BackendError(
             "The cupy backend found CuPy without CUDA's libraries (cuBLAS): install them with "
-            f"pip install '.[cupy]', {_INSTEAD}."
+            f"pip install 'segattn[cupy]', {_INSTEAD}."
         ) from error
 
 
 def select_device(index: str, precision: str) -> None:
     """Use the device ``index`` (of ``cupy:index``; "" for the current one) in ``precision`` from now on.
 
-    Raises :class:`BackendError` for an index that is no device, for a device that is too full, too old or in use
-    by another process alone, and for a precision that it cannot do.
+    Raises :class:`BackendError` for an index without a device, for a device that is too full, too old or used
+    exclusively by another process, and for a precision that it does not support.
     """
     import cupy
 
@@ -51,18 +51,18 @@ def select_device(index: str, precision: str) -> None:
 
     try:
         _require(cupy, index, precision)
-        limit_memory()  # which makes the device's context, if that is not there yet
+        limit_memory()  # which creates the device's context
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(_sentence(error.status, _driver_version(cupy), str(error))) from error
     allow_tf32(precision == "tf32")
 
 
 def describe() -> dict[str, str]:
-    """The current device, what it computes in, and by what; for people to read, after :func:`select_device`."""
+    """Facts about the current device, in words; after :func:`select_device`."""
     import cupy
 
     from backends.cupy.conv2d import engine
-    from backends.cupy.memory import in_words
+    from backends.cupy.memory import format_bytes
 
     runtime, device = cupy.cuda.runtime, cupy.cuda.Device()
     name = runtime.getDeviceProperties(device.id)["name"].decode()
@@ -73,7 +73,8 @@ def describe() -> dict[str, str]:
     return {
         "device": f"cupy:{device.id} of {runtime.getDeviceCount()}, {name}",
         "compute capability": _dotted(capability),
-        "memory": f"{in_words(free)} of {in_words(total)} free" + (f", limit {in_words(limit)}" if limit else ""),
+        "memory": f"{format_bytes(free)} of {format_bytes(total)} free"
+        + (f", limit {format_bytes(limit)}" if limit else ""),
         "CUDA": f"driver {_cuda(runtime.driverGetVersion())}, runtime {_cuda(runtime.runtimeGetVersion())}",
         "CuPy": cupy.__version__,
         "precisions": ", ".join(_precisions(capability)),
@@ -90,7 +91,7 @@ def _precisions(capability: int) -> tuple[str, ...]:
 
 
 def _require(cupy: Any, index: str, precision: str) -> None:
-    """Use a device, if it is there and can do what is wanted of it."""
+    """Use a device, if it exists and supports the precision."""
     if index:
         count = cupy.cuda.runtime.getDeviceCount()
         if not index.isdecimal() or int(index) >= count:
@@ -107,16 +108,16 @@ def _require(cupy: Any, index: str, precision: str) -> None:
 
 
 def _require_compiler(cupy: Any, capability: int) -> None:
-    """Each CUDA compiles for the cards of some years; what is older would fail at the first kernel."""
+    """Check that this CUDA compiles for the GPU: on an older one, the first kernel would fail."""
     nvrtc = getattr(cupy.cuda, "nvrtc", None)
-    if nvrtc is None:  # what stands in for CuPy has none
+    if nvrtc is None:  # the tests' stand-in for CuPy has none
         return
     try:
         oldest = min(nvrtc.getSupportedArchs())
     except (RuntimeError, ImportError) as error:
         raise BackendError(
-            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with pip install '.[cupy]', "
-            f"{_INSTEAD}."
+            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with "
+            f"pip install 'segattn[cupy]', {_INSTEAD}."
         ) from error
     if capability < oldest:
         raise BackendError(
@@ -128,12 +129,12 @@ def _require_compiler(cupy: Any, capability: int) -> None:
 def _driver_version(cupy: Any) -> int:
     try:
         return int(cupy.cuda.runtime.driverGetVersion())
-    except Exception:  # the question fails in many ways where there is no driver
+    except Exception:  # of many types if there is no driver
         return 0
 
 
 def _sentence(status: int, driver: int, message: str) -> str:
-    """What is wrong and the way out, from CUDA's status and the CUDA version that the driver supports (0: none).
+    """The problem and its remedy, from CUDA's status and the CUDA version that the driver supports (0: none).
 
     >>> _sentence(100, 13000, "cudaErrorNoDevice")
     'The cupy backend found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES, or choose the backend \
@@ -149,9 +150,9 @@ numpy, which computes in float32.'
     elif status == _NO_DEVICE:
         problem = "found no CUDA device: check nvidia-smi and CUDA_VISIBLE_DEVICES"
     elif status == _NO_MEMORY:
-        problem = "found no room on the GPU to begin with: end what else uses it (nvidia-smi lists that)"
+        problem = "found too little free memory on the GPU: end other processes that use it (see nvidia-smi)"
     elif status == _UNAVAILABLE:
-        problem = "found a GPU that another process has to itself: wait for that one, or choose another, as cupy:1"
+        problem = "found a GPU that another process uses exclusively: wait for it, or choose another GPU, as cupy:1"
     else:
         problem = f"cannot use the CUDA device ({_first_line(message)}): check nvidia-smi"
     return f"The cupy backend {problem}, {_INSTEAD}."

@@ -20,7 +20,7 @@ _TYPES = {
     np.dtype(ml_dtypes.bfloat16): _BFLOAT16,
 }
 
-#: 0 and 1 in the type to compute in, which cuBLAS reads by address.
+#: 0 and 1 in the type to compute in; cuBLAS reads them from their address.
 _FACTORS = {compute: np.array([0, 1], dtype) for compute, dtype in ((_FLOAT, "float32"), (_DOUBLE, "float64"))}
 _ADDRESSES = {compute: (pair.ctypes.data, pair.ctypes.data + pair.itemsize) for compute, pair in _FACTORS.items()}
 
@@ -28,7 +28,7 @@ _tf32 = False
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Whether float32 products may round their factors to TF32 (10 bits of mantissa): off at first."""
+    """Set whether float32 products may round their factors to TF32 (10 bits of mantissa); at first they may not."""
     global _tf32
     _tf32 = allowed
 
@@ -40,9 +40,9 @@ def tf32_allowed() -> bool:
 def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: bool = False) -> cupy.ndarray:
     """``out = a·b``, or ``out += a·b``: ``(M, K)``, ``(K, N)`` → ``(M, N)``; sums are taken in float32 at least.
 
-    ``a`` and ``b`` have one dtype; ``out`` has it, too, or float32 where it is shorter. ``a`` and ``b`` may be
-    transposed views, and rows or columns cut from a larger matrix, as ``out`` may be; nothing is copied.
-    With a further axis in front, ``(B, M, K)`` and so on, they are B products in one call.
+    ``a`` and ``b`` have one dtype, and so has ``out``, or float32 if theirs has 16 bits. ``a`` and ``b`` may be
+    transposed views, and all three may be rows or columns of a larger matrix; nothing is copied. With a further
+    axis in front, ``(B, M, K)`` and so on, B products are computed in one call.
     """
     m, k = a.shape[-2:]
     n = b.shape[-1]
@@ -53,7 +53,7 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
         compute, (zero, one) = _COMPUTE_FLOAT, _ADDRESSES[_FLOAT]
         if _tf32 and kind == _FLOAT:
             compute = _COMPUTE_TF32
-    # cuBLAS is column-major: it sees our matrices transposed, and outᵀ = bᵀ·aᵀ.
+    # cuBLAS is column-major, so our matrices are transposed to it: outᵀ = bᵀ·aᵀ.
     (op_a, *at_a), (op_b, *at_b), (_, *at_out) = _layout(a), _layout(b), _layout(out)
     common = get_cublas_handle(), op_b, op_a, n, m, k, one
     factors = b.data.ptr, kind, *at_b, a.data.ptr, kind, *at_a
@@ -66,9 +66,9 @@ def gemm(a: cupy.ndarray, b: cupy.ndarray, out: cupy.ndarray, *, accumulate: boo
 
 
 def _layout(matrix: cupy.ndarray) -> tuple[int, ...]:
-    """Whether a row-major reader must transpose, and the distance between its rows (or columns) in elements.
+    """Whether a row-major reader must transpose, and the distance of rows (or columns) in elements.
 
-    Of several matrices the distance between them comes last.
+    For several matrices, the distance between them comes last.
     """
     size = matrix.itemsize
     rows, columns = matrix.shape[-2:]

@@ -1,4 +1,4 @@
-"""From scores to labels."""
+"""The labels that a network predicts, from its scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a ``.cu`` file to a kernel that runs: compiled once by NVRTC, then kept by CuPy on disk and here."""
+"""Compile the kernels of a ``.cu`` file, once by NVRTC (CuPy caches them on disk), and launch them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from cupy.cuda import driver
 from backends.cupy.checks import C_TYPES
 
 KERNELS = Path(__file__).parent / "kernels"
-#: Blocks of 256 threads that keep the largest card busy; more only repeat what each does at its start.
+#: Blocks of 256 threads that occupy the largest GPU; more would only repeat the work at the start of each.
 BLOCKS = 1024
 
 
 def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run ``kernel``, an instantiation such as ``"softmax_rows<float, 32>"``, of ``kernels/file``.
 
-    Arrays must be contiguous: a kernel sees no strides. Integers are passed as ``int``, floats as ``double``,
+    Arrays must be contiguous, since a kernel gets no strides. Integers are passed as ``int``, floats as ``double``,
     ``numpy.int64`` as ``long long``, None as a null pointer.
     """
     start(_compile(file, kernel), grid, block, arguments)
 
 
 def start(function: int, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-    """Queue a kernel by its handle. CuPy's own way costs the host several times as much, mostly for the numbers."""
+    """Queue a kernel by its handle. CuPy's own call takes the host several times as long, mostly for numbers."""
     kinds = tuple(map(type, arguments))
     try:
         slots = _slots.of[kinds]
@@ -42,7 +42,7 @@ def start(function: int, grid: tuple[int, ...], block: tuple[int, ...], argument
 
 
 class _Slots:
-    """Where the arguments of a launch lie for the driver, 8 bytes each; it has read them when it returns."""
+    """The arguments of a launch in memory, 8 bytes each; the driver has read them when the call returns."""
 
     def __init__(self, kinds: tuple[type, ...]) -> None:
         self.fill = struct.Struct("<" + "".join([_FORMATS.get(kind, "Q") for kind in kinds])).pack_into
@@ -52,7 +52,7 @@ class _Slots:
         self.address = int(self._addresses.ctypes.data)
 
 
-#: How an argument of a type lies in its slot; all others are arrays or None, and addresses.
+#: The format of an argument in its slot, by type; all others are arrays or None, stored as addresses.
 _FORMATS = {bool: "i4x", int: "i4x", float: "d", np.int64: "q"}
 
 
@@ -65,14 +65,14 @@ _slots = _SlotsOfThread()
 
 
 def c_type(array: cupy.ndarray) -> str:
-    """The type of its elements in CUDA C++."""
+    """The type of the elements in CUDA C++."""
     return C_TYPES[array.dtype]
 
 
 def lines(count: int, width: int) -> tuple[tuple[int], tuple[int, int]]:
-    """Grid and block where each of ``count`` lines of ``width`` values has a row of threads, 256 a block.
+    """Grid and block with a row of threads for each of ``count`` lines of ``width`` values, 256 threads a block.
 
-    A warp a line, so that what it works out about its line serves several values; more where lines are few.
+    A row is a warp, so that a thread computes several values of its line; more threads if there are few lines.
     """
     across = 1
     while across < min(width, 256) and (across < 32 or count * across < 2**18):
@@ -82,15 +82,15 @@ def lines(count: int, width: int) -> tuple[tuple[int], tuple[int, int]]:
 
 
 def vector_width(values: int, itemsize: int) -> int:
-    """How many neighbours make 16 bytes, what a thread reads best; 1 where they do not divide ``values``."""
+    """The number of values in 16 bytes, which a thread reads fastest; 1 if it does not divide ``values``."""
     width = 16 // itemsize
     return width if values % width == 0 else 1
 
 
 def chunks(pixels: int, blocks: int) -> tuple[int, int]:
-    """How many chunks to sum ``pixels`` in, and how many pixels each has, where ``blocks`` cover the channels.
+    """The number of chunks to sum ``pixels`` in and the pixels of each, if ``blocks`` cover the channels.
 
-    Together they fill half a GPU: the fewer they are, the sooner are their sums summed.
+    Together they fill half a GPU: with fewer chunks, their sums are added up sooner.
     """
     wanted = max(1, min(BLOCKS // 2 // blocks, _ceil(pixels, 32)))
     per_chunk = _ceil(pixels, wanted)
@@ -98,7 +98,7 @@ def chunks(pixels: int, blocks: int) -> tuple[int, int]:
 
 
 def source(file: str) -> str:
-    """The text of a file with its headers: CuPy's cache of compiled kernels does not look into them."""
+    """The text of a file with its headers, which CuPy's cache of compiled kernels does not read."""
     text = _read("common.cuh") + _read(file)
     return re.sub(r'#include "(\w+\.cuh)"\n', lambda header: _read(header[1]), text)
 
@@ -113,7 +113,7 @@ def _read(file: str) -> str:
 
 @cache
 def _compile(file: str, kernel: str) -> int:
-    """The handle of a kernel, on the one device that a process uses."""
+    """The handle of a kernel on the device of this process."""
     module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=(kernel,))
     _modules.append(module)
     handle: int = module.get_function(kernel).kernel.ptr

@@ -1,4 +1,4 @@
-"""The memory of the device: how much there is, how much may be taken, and what to do when it is not enough."""
+"""The memory of the device: its size, its limit, and errors when it is not enough."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import cupy
 
 from backends.errors import BackendError
 
-#: Environment variable → the most that CuPy's pool may take: ``8GB``, ``500MB``, or ``50%`` of the device.
+#: Environment variable for the limit of CuPy's memory pool: ``8GB``, ``500MB``, or ``50%`` of the device.
 LIMIT = "SEGATTN_GPU_MEMORY"
-#: Less than this is not enough for the libraries themselves.
+#: The libraries alone need about as much.
 LEAST_FREE = 300 * 10**6
 _UNITS = {"GB": 10**9, "MB": 10**6, "%": 0}
 
 
 def free_bytes() -> int:
-    """What this process could still take on the current device, as it was when this was first asked.
+    """The memory that this process could allocate on the current device when this was first called.
 
-    Asked once, so that how an op cuts its work, and with it the last bits of its results, stay the same.
+    The answer does not change, so that the blocks of an op, and with them the last bits of its results, do not
+    either.
     """
     return _free_bytes(cupy.cuda.get_device_id())
 
@@ -33,16 +34,16 @@ def _free_bytes(device: int) -> int:
 
 
 def limit_memory() -> None:
-    """Hold CuPy's pool to :data:`LIMIT`, where that is set. Raises :class:`BackendError`.
+    """Limit CuPy's pool to :data:`LIMIT`, if that is set.
 
-    Also where the device has too little memory free to begin with.
+    Raises :class:`BackendError` if the limit is no size, or if the device has too little free memory.
     """
     free, total = cupy.cuda.runtime.memGetInfo()
     pool = cupy.get_default_memory_pool()
     if free + pool.total_bytes() < LEAST_FREE:
         raise BackendError(
-            f"The GPU has {in_words(free)} of its {in_words(total)} free, too little to begin with: end what else "
-            "uses it (nvidia-smi lists that), or choose the backend numpy, which computes in float32."
+            f"The GPU has {format_bytes(free)} of its {format_bytes(total)} free, which is too little: end other "
+            "processes that use it (see nvidia-smi), or choose the backend numpy, which computes in float32."
         )
     if text := os.environ.get(LIMIT):
         limit = parse_limit(text, total)
@@ -64,29 +65,29 @@ def parse_limit(text: str, total: int) -> int:
     except (ValueError, KeyError, OverflowError):
         bytes_ = 0
     if bytes_ <= 0:
-        raise BackendError(f"{LIMIT} is {text!r}, and wants a size such as 8GB, 500MB or 50%.")
+        raise BackendError(f"{LIMIT} is {text!r}, wants a size such as 8GB, 500MB or 50%.")
     return bytes_
 
 
 def out_of_memory(error: Exception) -> str:
-    """What CuPy or a library of CUDA could not get, and from how much: a clause, to which the way out is added."""
+    """A clause that says how much memory was missing, and of how much; the caller adds the remedy."""
     try:
         free, total = cupy.cuda.runtime.memGetInfo()
-    except cupy.cuda.runtime.CUDARuntimeError:  # so full that it has no context
+    except cupy.cuda.runtime.CUDARuntimeError:  # the device is so full that it has no context
         return str(error)
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit()
-    wanted = getattr(error, "_size", 0)
-    allowed = f", of the {in_words(limit)} that {LIMIT} allows" if limit else ""
+    missing = getattr(error, "_size", 0)
+    allowed = f", of the {format_bytes(limit)} that {LIMIT} allows" if limit else ""
     return (
-        f"the GPU could not give {in_words(wanted) + ' more' if wanted else 'more'}: segattn holds "
-        f"{in_words(pool.used_bytes())}{allowed}, and {in_words(free)} of {in_words(total)} are free"
+        f"the GPU could not allocate {format_bytes(missing) + ' more' if missing else 'more'}: segattn holds "
+        f"{format_bytes(pool.used_bytes())}{allowed}, and {format_bytes(free)} of {format_bytes(total)} are free"
     )
 
 
-def in_words(size: int) -> str:
+def format_bytes(size: int) -> str:
     """
-    >>> in_words(7_900_000_000), in_words(350_000_000)
+    >>> format_bytes(7_900_000_000), format_bytes(350_000_000)
     ('7.9 GB', '350 MB')
     """
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"

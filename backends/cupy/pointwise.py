@@ -1,4 +1,4 @@
-"""Ops of one value at a time: ReLU, dropout and DANet's gate; and what follows a product or a convolution."""
+"""Elementwise ops: ReLU, dropout and DANet's gate; and the epilogue of products and convolutions."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def relu_backward(dy: cupy.ndarray, cache: ReluCache) -> cupy.ndarray:
 
 
 class DropoutCache(NamedTuple):
-    keep: cupy.ndarray  # boolean, broadcasts to x
+    mask: cupy.ndarray  # boolean, broadcasts to x
     rate: float
     x_shape: tuple[int, ...]
     dtype: np.dtype
 
 
-def dropout(x: cupy.ndarray, keep: cupy.ndarray, *, rate: float) -> tuple[cupy.ndarray, DropoutCache]:
-    """``y = x / (1 − rate)`` where ``keep``, 0 elsewhere."""
+def dropout(x: cupy.ndarray, mask: cupy.ndarray, *, rate: float) -> tuple[cupy.ndarray, DropoutCache]:
+    """``y = x / (1 − rate)`` where ``mask`` is True, 0 elsewhere."""
     (x,) = checked("dropout", x=(x, "..."))
-    check_mask("dropout", keep, x.shape)
+    check_mask("dropout", mask, x.shape)
     if not 0 <= rate < 1:
         raise OpError(f"dropout: rate is {rate}, wants at least 0 and less than 1.")
-    return _mask(x, keep, rate), DropoutCache(keep, float(rate), x.shape, x.dtype)
+    return _masked(x, mask, rate), DropoutCache(mask, float(rate), x.shape, x.dtype)
 
 
 def dropout_backward(dy: cupy.ndarray, cache: DropoutCache) -> cupy.ndarray:
     """From ``dy``: ``dx``; the op is its own transpose."""
-    return _mask(checked_gradient("dropout_backward", dy, cache.x_shape, cache.dtype), cache.keep, cache.rate)
+    return _masked(checked_gradient("dropout_backward", dy, cache.x_shape, cache.dtype), cache.mask, cache.rate)
 
 
 class GatedResidualCache(NamedTuple):
@@ -88,7 +88,7 @@ def finish(
     *,
     relu: bool = False,
 ) -> cupy.ndarray:
-    """``out = relu(z + bias + residual)``, each where it is wanted, in one pass; ``out`` may be ``z``."""
+    """``out = relu(z + bias + residual)``, each of them if given, in one pass; ``out`` may be ``z``."""
     width, groups, *shape = _groups(z, whole_rows=bias is not None)
     channels = z.shape[-1] if z.ndim else 1
     launch(
@@ -104,16 +104,16 @@ def _gated(x: cupy.ndarray | None, update: cupy.ndarray, gate: cupy.ndarray) -> 
     return y
 
 
-def _mask(x: cupy.ndarray, keep: cupy.ndarray, rate: float) -> cupy.ndarray:
-    keep = cupy.ascontiguousarray(cupy.broadcast_to(keep, x.shape))
+def _masked(x: cupy.ndarray, mask: cupy.ndarray, rate: float) -> cupy.ndarray:
+    mask = cupy.ascontiguousarray(cupy.broadcast_to(mask, x.shape))
     y = cupy.empty(x.shape, x.dtype)
     width, groups, *shape = _groups(x)
-    launch("pointwise.cu", f"masked<{c_type(x)}, {width}>", *shape, x, keep, y, groups, 1.0 - rate)
+    launch("pointwise.cu", f"masked<{c_type(x)}, {width}>", *shape, x, mask, y, groups, 1.0 - rate)
     return y
 
 
 def _groups(array: cupy.ndarray, *, whole_rows: bool = False) -> tuple[int, np.int64, tuple[int], tuple[int]]:
-    """Neighbours that a thread takes, how many such groups there are, and the grid and block for them."""
+    """The neighbouring values of a thread, the number of such groups, and the grid and block for them."""
     width = vector_width(array.shape[-1] if whole_rows else array.size, array.itemsize)
     groups = array.size // width
     return width, np.int64(groups), (-(-groups // 256),), (256,)

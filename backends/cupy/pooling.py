@@ -13,7 +13,7 @@ from backends.cupy.launch import c_type, launch, lines
 from reference.ops.checks import OpError, check_integers
 from reference.ops.windows import output_size
 
-_LARGEST_WINDOW = 255  # the winning tap is kept in 16 bits
+_LARGEST_WINDOW = 255  # the winning tap is stored in 16 bits
 
 
 class MaxPool2dCache(NamedTuple):
@@ -50,7 +50,7 @@ def max_pool2d(
 
 
 def max_pool2d_backward(dy: cupy.ndarray, cache: MaxPool2dCache) -> cupy.ndarray:
-    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``; a pixel collects from the windows that it won."""
+    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``, for each pixel the sum over the windows that it won."""
     winner, (batch, height, width, channels), dtype, window, stride, padding = cache
     dy = checked_gradient("max_pool2d_backward", dy, winner.shape, dtype)
     dx = cupy.empty((batch, height, width, channels), dtype)
@@ -77,8 +77,8 @@ def global_mean_pool(x: cupy.ndarray) -> tuple[cupy.ndarray, GlobalMeanPoolCache
 
 
 def global_mean_pool_backward(dy: cupy.ndarray, cache: GlobalMeanPoolCache) -> cupy.ndarray:
-    """From ``dy (B, C)``: ``dx (B, H, W, C)``, an equal share for every pixel."""
+    """From ``dy (B, C)``: ``dx (B, H, W, C)``, spread equally over the pixels."""
     batch, height, width, channels = cache.x_shape
     dy = checked_gradient("global_mean_pool_backward", dy, (batch, channels), cache.dtype)
-    share = (dy / (height * width))[:, None, None, :]
-    return cupy.ascontiguousarray(cupy.broadcast_to(share, cache.x_shape))  # (B, H, W, C)
+    dpixel = (dy / (height * width))[:, None, None, :]
+    return cupy.ascontiguousarray(cupy.broadcast_to(dpixel, cache.x_shape))  # (B, H, W, C)

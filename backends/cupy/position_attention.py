@@ -1,11 +1,10 @@
-"""Position attention in blocks of rows: at no time is there an N×N matrix, in no dtype.
+"""Position attention in blocks of rows, without ever holding an N×N matrix.
 
-What lies between the large products depends on the dtype; either way one block of rows of the map at a time is
-made, used and forgotten, and made again on the way back. Blocks share :func:`scratch_bytes`, so memory grows with N
-and never with N².
+One block of rows of the map is computed at a time, used and dropped, and computed again in the backward pass.
+Blocks use :func:`scratch_bytes`, so memory grows with N and not with N². The kernels depend on the dtype:
 
-- float32 and float64: a block of energies, ``rows × N``, is a product of its own; kernels turn it into
-  probabilities in place and, on the way back, probabilities and their gradient into the gradient of the energies.
+- float32 and float64: a block of energies, ``rows × N``, is a product; kernels turn it into probabilities in place
+  and, in the backward pass, probabilities and their gradient into the gradient of the energies.
 - float16 and bfloat16: energies are float32 and never leave a multiprocessor:
   :mod:`~backends.cupy.attention_mma`.
 """
@@ -29,7 +28,7 @@ class PositionAttentionCache(NamedTuple):
     query: cupy.ndarray  # (B, N, D)
     key: cupy.ndarray  # (B, N, D)
     value: cupy.ndarray  # (B, N, C)
-    lse: cupy.ndarray | None = None  # (B, N), log2 Σ exp(energy) of each row, float32; of 16 bits only
+    lse: cupy.ndarray | None = None  # (B, N), log2 Σ exp(energy) of each row, float32; for 16 bits only
 
 
 def position_attention(
@@ -68,8 +67,8 @@ def position_attention_backward(
         for rows in row_blocks(pixels, len(first_scratch)):
             count, later = rows.stop - rows.start, rows.start > 0
             # attention = softmax(query @ key.mT), y = attention @ value
-            attention = gemm(query[image, rows], key[image].T, first_scratch[:count])  # (rows, N), still the energy
-            denergy = gemm(dy[image, rows], value[image].T, second_scratch[:count])  # still dattention
+            attention = gemm(query[image, rows], key[image].T, first_scratch[:count])  # (rows, N), so far energy
+            denergy = gemm(dy[image, rows], value[image].T, second_scratch[:count])  # so far dattention
             launch("position_attention.cu", kernel, (count,), (512,), attention, denergy, pixels)
             gemm(attention.T, dy[image, rows], dvalue[image], accumulate=later)
             # energy = query @ key.mT
@@ -79,7 +78,7 @@ def position_attention_backward(
 
 
 def _scratch(query: cupy.ndarray, *, blocks: int) -> cupy.ndarray:
-    """Room for ``blocks`` blocks ``(rows, N)``, as many rows as fit, all blocks of nearly the same height."""
+    """Memory for ``blocks`` blocks ``(rows, N)`` of as many rows as fit; blocks have nearly the same height."""
     pixels = query.shape[1]
     height = block_height(pixels, scratch_bytes() // (blocks * pixels * query.itemsize))
     return cupy.empty((blocks, height, pixels), query.dtype)

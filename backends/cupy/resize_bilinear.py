@@ -34,7 +34,7 @@ def resize_bilinear(
 
 
 def resize_bilinear_backward(dy: cupy.ndarray, cache: ResizeBilinearCache) -> cupy.ndarray:
-    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``; an input pixel collects what it gave."""
+    """From ``dy (B, H', W', C)``: ``dx (B, H, W, C)``, the weighted sums of dy."""
     (batch, height, width, channels), dtype, size, align_corners = cache
     dy = checked_gradient("resize_bilinear_backward", dy, (batch, *size, channels), dtype)
     # y = _along(y, 2, size[1])
@@ -44,7 +44,7 @@ def resize_bilinear_backward(dy: cupy.ndarray, cache: ResizeBilinearCache) -> cu
 
 
 def _along(x: cupy.ndarray, axis: int, size: int, align_corners: bool, *, adjoint: bool = False) -> cupy.ndarray:
-    """Interpolate one axis to ``size``; the adjoint takes an output's gradient back to ``size`` inputs."""
+    """Interpolate one axis to ``size``; the adjoint maps the gradient of an output to that of ``size`` inputs."""
     before = x.shape[axis]
     if before == size:
         return x

@@ -1,4 +1,4 @@
-"""How many rows of an attention's map are made at a time."""
+"""The blocks of rows of an attention's map."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 from backends.cupy.memory import free_bytes
 
-#: What the blocks of a map may take in all; at N = 9216 in float32 that is a quarter of one N×N matrix.
+#: Memory for the blocks of a map together; at N = 9216 in float32 it is a quarter of one N×N matrix.
 SCRATCH_BYTES = 96 * 10**6
 
 
 def scratch_bytes() -> int:
-    """:data:`SCRATCH_BYTES`, or less where a card is nearly full: a quarter of what is free."""
+    """:data:`SCRATCH_BYTES`, or a quarter of the free memory if that is less."""
     return min(SCRATCH_BYTES, max(free_bytes() // 4, 2**20))
 
 
 def block_height(pixels: int, fitting: int) -> int:
-    """The height of blocks of nearly the same height, of which at most ``fitting`` rows are made at a time.
+    """The height of blocks of at most ``fitting`` rows, which have nearly the same height.
 
     >>> block_height(9216, 2604), block_height(9216, 100_000), block_height(9, 0)
     (2304, 9216, 1)

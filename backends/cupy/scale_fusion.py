@@ -17,11 +17,11 @@ _MOST_SCALES = 32  # a lane of a warp each
 
 class ScaleFusionCache(NamedTuple):
     scores: cupy.ndarray  # (S, B, H, W, K)
-    weights: cupy.ndarray  # (B, H, W, S), float32 where scores are shorter
+    weights: cupy.ndarray  # (B, H, W, S), at least float32
 
 
 def scale_fusion(scores: cupy.ndarray, scale_logits: cupy.ndarray) -> tuple[cupy.ndarray, ScaleFusionCache]:
-    """Every pixel mixes the score maps of all scales, by a softmax over the scales."""
+    """The sum of the score maps of all scales, weighted by a softmax over the scales."""
     scores, scale_logits = checked(
         "scale_fusion", scores=(scores, "S B H W K"), scale_logits=(scale_logits, "B H W S")
     )
@@ -65,7 +65,7 @@ def scale_max(scores: cupy.ndarray) -> tuple[cupy.ndarray, ScaleMaxCache]:
 
 
 def scale_max_backward(dy: cupy.ndarray, cache: ScaleMaxCache) -> cupy.ndarray:
-    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets all of it."""
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets the whole gradient."""
     dy = checked_gradient("scale_max_backward", dy, cache.winner.shape, cache.dtype)
     scales = cupy.arange(cache.scales).reshape(-1, 1, 1, 1, 1)
     return cupy.where(cache.winner == scales, dy, 0).astype(dy.dtype, copy=False)  # (S, B, H, W, K)
@@ -77,14 +77,14 @@ class ScaleMeanCache(NamedTuple):
 
 
 def scale_mean(scores: cupy.ndarray) -> tuple[cupy.ndarray, ScaleMeanCache]:
-    """Every scale has the same weight everywhere."""
+    """Every scale has the same weight at every pixel."""
     (scores,) = checked("scale_mean", scores=(scores, "S B H W K"))
     mean = scores.mean(axis=0, dtype=vector_dtype(scores.dtype)).astype(scores.dtype, copy=False)
     return mean, ScaleMeanCache(scores.shape, scores.dtype)
 
 
 def scale_mean_backward(dy: cupy.ndarray, cache: ScaleMeanCache) -> cupy.ndarray:
-    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``, an equal share for every scale."""
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``, spread equally over the scales."""
     scales, *y_shape = cache.scores_shape
     dy = checked_gradient("scale_mean_backward", dy, tuple(y_shape), cache.dtype)
     return cupy.ascontiguousarray(cupy.broadcast_to(dy / scales, cache.scores_shape))

@@ -9,7 +9,7 @@ import cupy
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch
 
-_A_WARP_ENDS = 512  # rows that are longer get a block of their own
+_LONGEST_OF_A_WARP = 512  # a longer row has a block of threads
 _REGISTERS = 32  # of 4 bytes, in which a thread may hold its part of a row
 
 
@@ -39,7 +39,7 @@ def softmax_rows(x: cupy.ndarray, out: cupy.ndarray, *, sign: int = 1) -> cupy.n
 
 
 def _values_per_thread(x: cupy.ndarray, threads: int) -> int:
-    """How many values of a row of ``x`` each of its threads holds, in steps of 4; 0 where they are too many."""
+    """The number of values of a row of ``x`` in each of its threads, a multiple of 4; 0 if they are too many."""
     values = -(-x.shape[-1] // (4 * threads)) * 4
     return values if values * x.itemsize <= 4 * _REGISTERS else 0
 
@@ -55,6 +55,6 @@ def softmax_rows_backward(y: cupy.ndarray, dy: cupy.ndarray, out: cupy.ndarray, 
 def _rows(x: cupy.ndarray) -> tuple[int, int, tuple[int], tuple[int, int]]:
     width = x.shape[-1]
     rows = x.size // width
-    if width <= _A_WARP_ENDS:
+    if width <= _LONGEST_OF_A_WARP:
         return rows, width, (-(-rows // 8),), (32, 8)
     return rows, width, (rows,), (512, 1)

@@ -1,4 +1,4 @@
-"""Cross-entropy of a softmax, averaged over the pixels that have a label."""
+"""Cross-entropy of a softmax, averaged over the labelled pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SoftmaxCrossEntropyCache(NamedTuple):
     logits: cupy.ndarray  # (…, K)
     labels: cupy.ndarray  # (…), int32
     class_weights: cupy.ndarray | None  # (K,)
-    share: cupy.ndarray  # () float32 where logits are shorter, one over the sum of weights; 0 where no pixel counts
+    scale: cupy.ndarray  # (), at least float32: one over the sum of weights; 0 if all pixels are ignored
     ignore_label: int
 
 
@@ -29,7 +29,7 @@ def softmax_cross_entropy(
     ignore_label: int = 255,
     class_weights: cupy.ndarray | None = None,
 ) -> tuple[cupy.ndarray, SoftmaxCrossEntropyCache]:
-    """The mean, over counted pixels, of minus the log-probability of the true class.
+    """The mean, over labelled pixels, of minus the log-probability of the true class.
 
     A label that is neither a class nor ignored makes the loss NaN: raising would have to wait for the device.
     """
@@ -51,14 +51,14 @@ def softmax_cross_entropy(
 
 
 def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCrossEntropyCache) -> cupy.ndarray:
-    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of prediction minus truth."""
-    logits, labels, class_weights, share, ignore_label = cache
+    """From the scalar ``dloss``: ``dlogits (…, K)``, prediction minus truth, times the weight of the pixel."""
+    logits, labels, class_weights, scale, ignore_label = cache
     classes = logits.shape[-1]
     rows = logits.size // classes
     dlogits = cupy.empty(logits.shape, logits.dtype)
-    dshare = (dloss * share).astype(share.dtype, copy=False)
+    dscaled = (dloss * scale).astype(scale.dtype, copy=False)
     launch(
         "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // _ROWS),), (_LANES, _ROWS),
-        logits, labels, class_weights, dshare, dlogits, rows, classes, ignore_label,
+        logits, labels, class_weights, dscaled, dlogits, rows, classes, ignore_label,
     )
     return dlogits

@@ -1,4 +1,4 @@
-"""What follows the backward pass, for all parameters at once: a launch where one each would be hundreds."""
+"""The updates of all parameters in one launch, where one for each would be hundreds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sgd_update(
 def move_towards(
     targets: Sequence[cupy.ndarray], sources: Sequence[cupy.ndarray], weights: Sequence[float], *, apply: Any = True
 ) -> None:
-    """Move each target a share of the way to its source, in place."""
+    """Move each target towards its source, in place."""
     table, blocks = _table("move_towards", [targets, sources], weights)
     if not blocks:
         return
@@ -67,7 +67,7 @@ def move_towards(
 def _table(
     op: str, columns: Sequence[Sequence[cupy.ndarray]], *numbers: Sequence[float]
 ) -> tuple[cupy.ndarray, int]:
-    """What the kernels read, in words of 8 bytes, and the blocks that it takes; arrays that change come first."""
+    """The table that the kernels read, in words of 8 bytes, and the number of blocks; changed arrays come first."""
     counts = [len(each) for each in (*columns, *numbers)]
     count = counts[0]
     if counts != [count] * len(counts):
@@ -97,7 +97,7 @@ def _dtype(op: str, arrays: Sequence[cupy.ndarray]) -> np.dtype:
 
 
 def _scalar(value: Any, dtype: Any) -> cupy.ndarray | None:
-    """A number that a kernel reads on the device; None for the one that changes nothing."""
+    """A number that a kernel reads on the device; None for 1 or True, which change nothing."""
     if isinstance(value, cupy.ndarray):
         return value.astype(dtype, copy=False)
     return None if value is True or value == 1 else cupy.asarray(np.array(value, dtype))

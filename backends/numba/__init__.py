@@ -1,4 +1,4 @@
-"""The fast CPU backend with its loops compiled: the ``numpy`` backend's ops, but those where Numba pays."""
+"""The fast CPU backend with compiled loops: the ``numpy`` backend's ops, except those that Numba makes faster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from backends.errors import BackendError
 try:
     import numba  # noqa: F401
 except ImportError as error:
-    raise BackendError("The backend numba needs Numba: install it with pip install '.[numba]'.") from error
+    raise BackendError("The backend numba needs Numba: install it with pip install 'segattn[numba]'.") from error
 
 # isort: split
 from backends.numpy import *  # noqa: F403

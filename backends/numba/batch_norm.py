@@ -85,7 +85,7 @@ def _measure(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _normalise(
     cache: BatchNormCache, shift: np.ndarray, residual: np.ndarray | None, *, relu: bool
 ) -> np.ndarray:
-    """``scale · (x − mean) · rstd + shift``, plus the residual, and no less than 0."""
+    """``scale · (x − mean) · rstd + shift``, plus the residual, and rectified if ``relu``."""
     x = cache.x
     y = np.empty(x.shape, x.dtype)
     none = np.empty((0, x.shape[3]), x.dtype)
@@ -100,7 +100,7 @@ def _normalise(
 def _differentiate(
     dy: np.ndarray, cache: BatchNormCache, y: np.ndarray | None, *, has_residual: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """``dx, dscale, dshift, dresidual``; where ``y`` is given, dy counts where it is positive."""
+    """``dx, dscale, dshift, dresidual``; if ``y`` is given, dy is used where y is positive."""
     x, scale, mean, _, rstd, training = cache
     none = np.empty((0, x.shape[3]), x.dtype)
     pixels, gradient = _pixels(x), _pixels(dy)

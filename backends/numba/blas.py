@@ -1,6 +1,6 @@
-"""Matrix products inside compiled loops: the BLAS of SciPy, called at its address.
+"""Matrix products inside compiled loops: the BLAS of SciPy, called by its address.
 
-``np.dot`` in compiled code takes neither rows of a wider matrix nor a result to add to; gemm takes both.
+``np.dot`` in compiled code accepts neither rows of a wider matrix nor a result to add to; gemm accepts both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from backends.numpy.threads import blas_libraries
 
 for _name in ("sgemm", "dgemm"):
     llvmlite.binding.add_symbol(f"segattn_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
-blas_libraries.cache_clear()  # there is one more now
+blas_libraries.cache_clear()  # SciPy's has been loaded since
 
 _POINTERS: Any = types.void(*[types.uintp] * 13)
 _sgemm: Any = types.ExternalFunction("segattn_sgemm", _POINTERS)
@@ -26,16 +26,16 @@ _dgemm: Any = types.ExternalFunction("segattn_dgemm", _POINTERS)
 
 @numba.njit(cache=True, error_model="numpy")
 def multiply(a, b, c, add):
-    """``c = a·b``, or ``c += a·b`` to ``add``, for ``a (M, K)``, ``b (K, N)``, ``c (M, N)``.
+    """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, ``b (K, N)``, ``c (M, N)``.
 
-    ``a`` and ``b`` have rows that lie whole in memory, or columns (a transposed view); ``c`` has rows. All are
-    float32 or all float64.
+    The rows of ``c`` are contiguous, as are the rows of ``a`` and ``b`` or their columns (of a transposed view).
+    All are float32 or all float64.
     """
-    # BLAS counts in columns: it is asked for cᵀ = bᵀ·aᵀ.
+    # BLAS is column-major: it computes cᵀ = bᵀ·aᵀ.
     item = c.itemsize
-    b_turned, b_step = _layout(b, item)
-    a_turned, a_step = _layout(a, item)
-    codes = np.array([b_turned, a_turned], np.uint8)
+    b_transposed, b_step = _layout(b, item)
+    a_transposed, a_step = _layout(a, item)
+    codes = np.array([b_transposed, a_transposed], np.uint8)
     sizes = np.array([b.shape[1], a.shape[0], a.shape[1], b_step, a_step, max(c.strides[0] // item, 1)], np.int32)
     factors = np.array([1, add], c.dtype)  # alpha, beta
     code, size, factor = codes.ctypes.data, sizes.ctypes.data, factors.ctypes.data
@@ -51,7 +51,7 @@ def multiply(a, b, c, add):
 
 @numba.njit(cache=True)
 def _layout(x, item):
-    """Whether ``x`` lies in memory by columns, as BLAS's letter, and the step between its rows or columns."""
+    """BLAS's letter for whether ``x`` is stored by columns, and the step between its rows or columns."""
     if x.strides[1] == item or x.shape[1] == 1:
         return ord("N"), max(x.strides[0] // item, x.shape[1])
     return ord("T"), max(x.strides[1] // item, x.shape[0])

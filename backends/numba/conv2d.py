@@ -1,4 +1,4 @@
-"""Convolution in the same three ways as the ``numpy`` backend, each in compiled loops that finish their outputs."""
+"""Convolution by the same three algorithms as in the ``numpy`` backend, in compiled loops with their epilogue."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from backends.numba import patches, products, winograd
 from backends.numba.elementwise import relu_backward
 from backends.numba.finish import Finish
-from backends.numpy.conv2d import Ways, differentiate, is_pointwise, windows_of
+from backends.numpy.conv2d import Algorithms, differentiate, is_pointwise, windows_of
 from reference.ops.conv2d import Conv2dCache, check_conv2d
 from reference.ops.conv2d_relu import Conv2dReluCache
 from reference.ops.relu import ReluCache
 
-WAYS = Ways(products, winograd, patches)
+ALGORITHMS = Algorithms(products, winograd, patches)
 
 
 def conv2d(
@@ -34,7 +34,7 @@ def conv2d_backward(
     dy: np.ndarray, cache: Conv2dCache, *, needs_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """See :func:`reference.ops.conv2d_backward`."""
-    return differentiate(WAYS, dy, cache, needs_dx)
+    return differentiate(ALGORITHMS, dy, cache, needs_dx)
 
 
 def conv2d_relu(

@@ -1,4 +1,4 @@
-"""exp of numbers up to 0, in a form that the compiler turns into vector instructions; in float64 the usual one."""
+"""exp of numbers up to 0, in float32 in a form that the compiler vectorises, in float64 the usual one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG2_E, _LN2 = np.float32(1.44269504), math.log(2)
 _P_0, _P_1, _P_2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _P_3, _P_4, _P_5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_LEAST = np.float32(-87.3)  # below, the result is 0: the true one is no normal float32
+_LEAST = np.float32(-87.3)  # below, the result is 0: the exact one is no normal float32
 
 
 def exp_up_to_zero(x):

@@ -1,4 +1,4 @@
-"""What is done to an output while it is in the cache: a bias and a residual are added, and it is rectified."""
+"""The epilogue of a product: bias, residual and ReLU, applied while the output is in the cache."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Finish(NamedTuple):
 
     bias: np.ndarray  # (Co,)
     residual: np.ndarray  # (pixels, Co), or no pixels
-    least: np.floating  # −∞ leaves everything as it is
+    least: np.floating  # 0 rectifies, −∞ does not
 
     @classmethod
     def of(
         cls, weight: np.ndarray, bias: np.ndarray | None = None, residual: np.ndarray | None = None, *,
         relu: bool = False,
     ) -> Finish:
-        """For the outputs of ``weight (…, Co)``."""
+        """The epilogue of a product with ``weight (…, Co)``."""
         outputs, dtype = weight.shape[-1], weight.dtype
         return cls(
             np.zeros(outputs, dtype) if bias is None else np.require(bias, requirements=["C", "W"]),
@@ -38,7 +38,7 @@ class Finish(NamedTuple):
 
 @inner
 def finish_pixel(z, pixel, first, finish, y):
-    """``y (C,)`` from ``z (C,)``: the channels from ``first`` on of a pixel; both may be the same memory."""
+    """``y (C,)`` from ``z (C,)``, the channels from ``first`` on of a pixel; both may be the same memory."""
     bias, residual, least = finish
     part = bias[first : first + len(z)]
     if len(residual) > 0:

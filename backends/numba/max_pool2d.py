@@ -1,4 +1,4 @@
-"""Max pooling: one byte for each output says which tap won."""
+"""Max pooling; a byte for each output is the tap that won."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions of any kind as products with patches; :mod:`backends.numpy.patches` says what a patch is."""
+"""Convolutions of any kind as products with patches, as :mod:`backends.numpy.patches` defines them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from backends.numba.products import add_transposed
 from backends.numba.windows import carve
 from backends.numpy.windows import Windows
 
-#: Values in the patches of a block, and in those of a part of the batch when the weights get their gradient.
+#: Values in the patches of a block, and in those of a part of the batch for the gradient of the weights.
 _VALUES, _GRADIENT_VALUES = 1 << 18, 1 << 22
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows) -> np.ndarray:
-    """Convolve ``x (B, H, W, Ci)`` with ``weight (kh, kw, Ci, Co)``: ``(B, H', W', Co)``, finished."""
+    """Convolve ``x (B, H, W, Ci)`` with ``weight (kh, kw, Ci, Co)``: ``(B, H', W', Co)``, with the epilogue."""
     length, outputs = int(np.prod(weight.shape[:3])), weight.shape[3]
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
@@ -29,7 +29,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows
 def input_gradient(
     dy: np.ndarray, weight: np.ndarray, x_shape: tuple[int, ...], windows: Windows
 ) -> np.ndarray:
-    """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, where the gradients of all patches are added up."""
+    """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the sum of the gradients of all patches."""
     length = int(np.prod(weight.shape[:3]))
     dx = np.empty(x_shape, dy.dtype)
     values = -(-windows.size[1] * length // windows.stride)  # for each row of the image
@@ -63,7 +63,7 @@ def _steps(windows: Windows) -> tuple[int, int, int]:
 
 
 def _rows(height: int, values: int, most: int) -> int:
-    """Rows of a block with at most so many values, or one; blocks are of about equal size."""
+    """Rows of a block with at most ``most`` values, at least one; blocks have about the same size."""
     rows = max(1, min(height, most // values))
     return -(-height // -(-height // rows))
 
@@ -101,7 +101,7 @@ def _input_gradient(dy, weight, taps, steps, cut, memory, dx):
         image, first = block // blocks, block % blocks * cut
         part = dx[image, first : first + cut]
         part[:] = 0
-        # The rows of windows that see any of these rows; neighbouring blocks share some of them.
+        # The rows of windows over any of these rows; neighbouring blocks share some of them.
         top = max(0, -((dilation * (taps[0] - 1) - first - padding) // stride))
         bottom = min(windows, (first + len(part) - 1 + padding) // stride + 1)
         if bottom <= top:
@@ -142,9 +142,9 @@ def _copy_row(image, taps, steps, row, patches):
         for i in range(taps[0]):
             r = stride * row - padding + dilation * i
             if dilation == 1 and 0 <= r < height and 0 <= left <= width - taps[1]:  # one piece of the row
-                seen, part = image[r].reshape(-1)[left * channels :], patch[i * length :]
+                line, part = image[r].reshape(-1)[left * channels :], patch[i * length :]
                 for k in range(length):
-                    part[k] = seen[k]
+                    part[k] = line[k]
                 continue
             for j in range(taps[1]):
                 q = left + dilation * j

@@ -1,4 +1,4 @@
-"""Position attention in tiles of queries × keys; :mod:`backends.numpy.position_attention` tells the method."""
+"""Position attention in tiles of queries × keys, by the method of :mod:`backends.numpy.position_attention`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from reference.ops.checks import check_arrays, check_gradient
 
 #: Queries and keys of a tile.
 _QUERIES, _KEYS = 256, 512
-#: Values in the parts of dquery that wait for being summed up.
-_WAITING = 1 << 23
+#: Values in the parts of dquery that are summed together.
+_PARTS = 1 << 23
 
 
 def position_attention(
@@ -40,7 +40,7 @@ def position_attention_backward(
     dquery, dkey, dvalue = (np.zeros(x.shape, x.dtype) for x in (query, key, value))
     _, pixels, inner_channels = query.shape
     keys = min(_KEYS, pixels)
-    together = max(1, min(-(-pixels // keys), _WAITING // query[0].size))
+    together = max(1, min(-(-pixels // keys), _PARTS // query[0].size))
     parts = np.empty((together, pixels, inner_channels), query.dtype)
     memory = scratch(_QUERIES * (2 * _KEYS + value.shape[2] + 1), value.dtype)
     for image in range(len(query)):
@@ -58,7 +58,7 @@ def _attend(query, key, value, queries, keys, memory, y, maximum, total):
     for block in prange(batch * blocks):
         image, first = block // blocks, block % blocks * queries
         last = min(first + queries, pixels)
-        mine = memory[get_thread_id()]
+        buffer = memory[get_thread_id()]
         out = y[image, first:last]
         out[:] = 0
         largest, sums = maximum[image, first:last], total[image, first:last]
@@ -66,16 +66,16 @@ def _attend(query, key, value, queries, keys, memory, y, maximum, total):
         sums[:] = 0
         for start in range(0, pixels, keys):
             stop = min(start + keys, pixels)
-            energy, _ = carve(mine, 0, (last - first, stop - start))
+            energy, _ = carve(buffer, 0, (last - first, stop - start))
             blas.multiply(query[image, first:last], key[image, start:stop].T, energy, False)
             for row in range(last - first):
                 before = largest[row]
                 largest[row] = max(before, _largest(energy[row]))
-                kept = exp_up_to_zero(before - largest[row])  # of what was gathered with a smaller maximum
-                sums[row] = kept * sums[row] + _exponentiate(energy[row], largest[row])
-                if kept != 1:
+                rescale = exp_up_to_zero(before - largest[row])  # sums so far were taken with a smaller maximum
+                sums[row] = rescale * sums[row] + _exponentiate(energy[row], largest[row])
+                if rescale != 1:
                     for c in range(channels):
-                        out[row, c] *= kept
+                        out[row, c] *= rescale
             blas.multiply(energy, value[image, start:stop], out, True)
         for row in range(last - first):
             for c in range(channels):
@@ -93,14 +93,14 @@ def _differentiate(
         for member in prange(members):
             start = (group + member) * keys
             stop = min(start + keys, pixels)
-            mine = memory[get_thread_id()]
+            buffer = memory[get_thread_id()]
             for first in range(0, pixels, queries):
                 last = min(first + queries, pixels)
-                weights, end = carve(mine, 0, (last - first, stop - start))
-                denergy, end = carve(mine, end, (last - first, stop - start))
-                dy_rows, end = carve(mine, end, (last - first, channels))
-                means, end = carve(mine, end, (last - first,))
-                # attention = exp(energy − maximum) / total: the division is done on the rows of dy
+                weights, end = carve(buffer, 0, (last - first, stop - start))
+                denergy, end = carve(buffer, end, (last - first, stop - start))
+                dy_rows, end = carve(buffer, end, (last - first, channels))
+                means, end = carve(buffer, end, (last - first,))
+                # attention = exp(energy − maximum) / total: the division is applied to the rows of dy
                 for row in range(last - first):
                     mean = dy.dtype.type(0)
                     for c in range(channels):
@@ -112,7 +112,7 @@ def _differentiate(
                     _exponentiate(weights[row], maximum[first + row])
                 # y = attention @ value
                 blas.multiply(weights.T, dy_rows, dvalue[start:stop], True)
-                blas.multiply(dy_rows, value[start:stop].T, denergy, False)  # first dattention
+                blas.multiply(dy_rows, value[start:stop].T, denergy, False)  # so far dattention
                 # attention = softmax(energy)
                 for row in range(last - first):
                     for k in range(stop - start):

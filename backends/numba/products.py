@@ -1,4 +1,4 @@
-"""Products of tall matrices, cut into blocks for the threads."""
+"""Products of tall matrices, in blocks for the threads."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from backends.numba import blas
 from backends.numba.compile import inner, kernel
 from backends.numba.finish import Finish, finish_pixel
 
-#: BLAS is quicker on large blocks, threads want many: four are the fewest, eight those of this size.
+#: Multiply-adds of a large block: BLAS is faster on large blocks, but there are at least four for the threads.
 _LARGE = 1 << 28
-#: Values in a result that are few enough to be summed up once for each block of rows.
+#: Values in a result that is small enough to be summed once for each block of rows.
 _FEW = 1 << 18
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
-    """``x (M, K) · weight (K, N)``, finished: ``(M, N)``; the weight may be a transposed view."""
+    """``x (M, K) · weight (K, N)`` and the epilogue: ``(M, N)``; the weight may be a transposed view."""
     y = np.empty((len(x), weight.shape[1]), x.dtype)
-    turned = weight.strides[0] < weight.strides[1]
-    _multiply(x, weight.T if turned else weight, turned, finish is not None, finish or Finish.of(weight), y)
+    transposed = weight.strides[0] < weight.strides[1]
+    _multiply(x, weight.T if transposed else weight, transposed, finish is not None, finish or Finish.of(weight), y)
     return y
 
 
@@ -40,13 +40,13 @@ def add_transposed(x: np.ndarray, y: np.ndarray, product: np.ndarray) -> None:
 
 @inner
 def _blocks(length, multiply_adds):
-    """How many blocks to cut a ``length`` into."""
+    """The number of blocks along an axis of this ``length``."""
     wanted = min(max(4, multiply_adds // _LARGE), max(8, multiply_adds // (4 * _LARGE)))
     return min(wanted, -(-length // 64))
 
 
 @kernel
-def _multiply(x, weight, turned, finishes, finish, y):
+def _multiply(x, weight, transposed, finishes, finish, y):
     rows, columns = y.shape
     longer = max(rows, columns)
     blocks = _blocks(longer, x.size * columns)
@@ -54,7 +54,7 @@ def _multiply(x, weight, turned, finishes, finish, y):
         first, last = block * longer // blocks, (block + 1) * longer // blocks
         top, bottom = (first, last) if rows >= columns else (0, rows)
         left, right = (0, columns) if rows >= columns else (first, last)
-        if turned:
+        if transposed:
             blas.multiply(x[top:bottom], weight.T[:, left:right], y[top:bottom, left:right], False)
         else:
             blas.multiply(x[top:bottom], weight[:, left:right], y[top:bottom, left:right], False)

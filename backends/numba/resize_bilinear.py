@@ -1,4 +1,4 @@
-"""Bilinear resizing: every output pixel from four pixels; backward, a row at a time."""
+"""Bilinear resizing: an output pixel from four input pixels; backward, a row at a time."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _collect(dy, rows, first, last, columns, memory, dx):
     zero, one = dx.dtype.type(0), dx.dtype.type(1)
     for out in prange(batch * height):
         image, r = out // height, out % height
-        # What the rows of dy give to this row, still in their own columns.
+        # The sum of the rows of dy for this row, in the columns of dy.
         dmixed = memory[get_thread_id()][: dy.shape[2]]
         dmixed[:] = 0
         for row in range(first[r], last[r]):
@@ -88,9 +88,9 @@ def _collect(dy, rows, first, last, columns, memory, dx):
                 dmixed[k] += weight * given[k]
         dx[image, r] = 0
         for q in range(len(before)):
-            left, right, share = dx[image, r, before[q]], dx[image, r, after[q]], fraction[q]
+            left, right, weight = dx[image, r, before[q]], dx[image, r, after[q]], fraction[q]
             given = dmixed[q * channels : (q + 1) * channels]
             for c in range(channels):
-                left[c] += (one - share) * given[c]
+                left[c] += (one - weight) * given[c]
             for c in range(channels):
-                right[c] += share * given[c]
+                right[c] += weight * given[c]

@@ -1,4 +1,4 @@
-"""Fusion by attention: each pixel's softmax over the scales and its mix of scores, in one pass."""
+"""Fusion by attention: the softmax over the scales and the weighted sum of scores, in one pass."""
 
 from __future__ import annotations
 

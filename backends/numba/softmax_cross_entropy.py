@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy in one pass over blocks of pixels, turned so that neighbours in memory are pixels."""
+"""Softmax and cross-entropy in one pass over blocks of pixels, transposed: the pixels of a class are contiguous."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _PIXELS = 256
 
 class SoftmaxCrossEntropyCache(NamedTuple):
     logits: np.ndarray  # (…, K)
-    targets: np.ndarray  # (pixels,), int64: kernels are compiled for that alone
-    class_weights: np.ndarray  # (K,), divided by the weights of all pixels
+    targets: np.ndarray  # (pixels,), int64, the dtype for which kernels are compiled
+    class_weights: np.ndarray  # (K,), divided by the sum of the weights of all pixels
     ignore_label: int
 
 
@@ -72,8 +72,8 @@ def _add_losses(logits, labels, ignore_label, weights, memory, losses):
     for block in prange(len(losses)):
         first = block * _PIXELS
         part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
-        mine = memory[get_thread_id()]
-        largest, total = _exponentiate(part, mine)
+        buffer = memory[get_thread_id()]
+        largest, total = _exponentiate(part, buffer)
         loss = 0.0
         for p in range(len(targets)):
             if targets[p] != ignore_label:
@@ -88,25 +88,25 @@ def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
     for block in prange(-(-len(logits) // _PIXELS)):
         first = block * _PIXELS
         part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
-        mine = memory[get_thread_id()]
-        dpixel, total = _exponentiate(part, mine)
+        buffer = memory[get_thread_id()]
+        dpixel, total = _exponentiate(part, buffer)
         for p in range(len(targets)):
-            counted = targets[p] != ignore_label
-            dpixel[p] = dweights[targets[p]] if counted else 0
+            labelled = targets[p] != ignore_label
+            dpixel[p] = dweights[targets[p]] if labelled else 0
             total[p] = dpixel[p] / total[p]
         for k in range(classes):
             for p in range(len(targets)):
-                mine[k * _PIXELS + p] *= total[p]
+                buffer[k * _PIXELS + p] *= total[p]
         for p in range(len(targets)):
             for k in range(classes):
-                dlogits[first + p, k] = mine[k * _PIXELS + p]
+                dlogits[first + p, k] = buffer[k * _PIXELS + p]
             if targets[p] != ignore_label:
                 dlogits[first + p, targets[p]] -= dpixel[p]
 
 
 @inner
 def _exponentiate(logits, memory):
-    """``exp(logits − their maximum)`` of some pixels, turned: ``memory (K, _PIXELS)``; the maxima and the sums."""
+    """Write ``exp(logits − maximum)``, transposed, to ``memory (K, _PIXELS)``; return the maxima and the sums."""
     pixels, classes = logits.shape
     for k in range(classes):
         for p in range(pixels):

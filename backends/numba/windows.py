@@ -1,4 +1,4 @@
-"""Parts of padded images, copied to where loops need no more care of the borders."""
+"""Copies of parts of padded images, on which loops need not check borders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from backends.numba.compile import inner
 
 @inner
 def copy_window(image, top, left, out):
-    """Copy what ``image (H, W, C)`` shows from pixel ``(top, left)`` on to ``out (h, w, C)``; 0 outside of it."""
+    """Copy ``image (H, W, C)`` from pixel ``(top, left)`` on to ``out (h, w, C)``, with 0 outside of the image."""
     height, width, channels = image.shape
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -22,7 +22,7 @@ def copy_window(image, top, left, out):
 
 @inner
 def carve(memory, first, shape):
-    """The part of a row of ``memory`` from ``first`` on as an array of ``shape``, and where it ends."""
+    """The part of ``memory`` from ``first`` on as an array of ``shape``, and the end of it."""
     size = 1
     for length in shape:
         size *= length

@@ -4,14 +4,14 @@ Four outputs y of a filter with three taps g need six products of inputs d, not 
 
 .. math:: y = A^T \left[ (G g) \odot (B^T d) \right]
 
-Along rows and columns, a tile of 4×4 outputs needs 36 products instead of 144. With channels these are products of
-matrices that have a row for each tile: BLAS does four times less. The matrices follow from six points at which the
+Along rows and columns, a tile of 4×4 outputs needs 36 products instead of 144. With channels, these are products of
+matrices with a row for each tile: BLAS computes four times less. The matrices follow from six points at which the
 polynomials of filter and inputs are multiplied; 0, 1, −1, 1/2, −2 and ∞ lose the fewest digits (Barabasz, Anderson,
 Soodhalter and Gregg, ACM TOMS 2020). In float32 the error is below 5e-6 of the largest output.
 
 Some rows of tiles at a time go through three steps, each on all threads: inputs are combined along the columns of
-tiles and then along the rows; the 36 products are left to BLAS; and these are combined into outputs. With dilation
-d, the pixels of a tile are d apart, and d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of
+tiles and then along the rows; BLAS computes the 36 products; and these are combined into outputs. With dilation d,
+the pixels of a tile are d apart, and d × d tiles interleave: tile row t starts at row ``4d·(t // d) + t % d`` of
 the outputs, and columns likewise.
 """
 
@@ -26,25 +26,25 @@ from backends.numba.finish import Finish, finish_pixel
 from backends.numba.windows import carve
 from backends.numpy import winograd
 
-#: About so many tiles are computed at a time, if their combined inputs and outputs are no fewer and no more values.
+#: Tiles computed at a time, about, within these numbers of values of their combined inputs and outputs.
 _TILES, _FEWEST, _MOST = 256, 1 << 21, 1 << 23
 
 
 def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int) -> bool:
-    """Whether this convolution can be computed here and is quicker for it, borders of tiles included."""
+    """Whether this convolution can be computed here and is faster so, borders of tiles included."""
     return winograd.pays(x_shape, weight_shape, stride, padding, dilation, tile=4)
 
 
 def convolve(
     x: np.ndarray, weight: np.ndarray, finish: Finish, *, padding: int, dilation: int
 ) -> np.ndarray:
-    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, finished."""
+    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, with the epilogue."""
     return _convolve(x, weight, finish, padding, dilation, False)
 
 
 def input_gradient(dy: np.ndarray, weight: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
     """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the convolution of dy with the flipped taps."""
-    finish = Finish.of(weight[0, 0].T)  # adds nothing
+    finish = Finish.of(weight[0, 0].T)  # which changes nothing
     return _convolve(dy, weight, finish, 2 * dilation - padding, dilation, True)
 
 
@@ -76,7 +76,7 @@ def _convolve(
 
 
 def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:
-    """How many bands of ``4·dilation`` rows of outputs are computed at a time, and their combined values."""
+    """The number of bands of ``4·dilation`` rows of outputs computed at a time, and their combined values."""
     bands, columns = -(-y.shape[1] // (4 * dilation)), -(-y.shape[2] // (4 * dilation)) * dilation
     values = 36 * dilation * columns * (channels + y.shape[3])
     most = min(max(_FEWEST, _TILES * 36 * (channels + y.shape[3])), _MOST)
@@ -91,7 +91,7 @@ def _memory(y: np.ndarray, channels: int, dilation: int) -> np.ndarray:
     return scratch((6 * width + 1) * max(channels, outputs) + 24 * outputs, y.dtype)
 
 
-# The filter in one dimension. Constants are exact in float32 and make no float64 of it, as Python's own would.
+# The filter in one dimension. The constants are exact float32, so that results in float32 do not become float64.
 
 _1_8, _1_4, _1_2, _3_2, _2, _5_2, _3, _4, _8, _15, _16 = np.array(
     [0.125, 0.25, 0.5, 1.5, 2, 2.5, 3, 4, 8, 15, 16], np.float32

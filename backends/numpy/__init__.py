@@ -1,4 +1,4 @@
-"""The fast CPU backend: the reference's ops, but those that BLAS, blocks and threads speed up are overridden."""
+"""The fast CPU backend: the reference's ops, except those that BLAS, blocks and threads speed up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Batch normalisation, with or without a residual and ReLU, in as few passes over memory as there can be.
+"""Batch normalisation, with or without a residual and ReLU, in the fewest passes over memory.
 
-Forward, one pass measures the batch and one normalises it; backward, one pass sums and one computes dx. Within a
-pass each block of pixels goes through all steps while it is in the cache.
+Forward, one pass computes the statistics and one normalises; backward, one pass computes the sums and one dx.
+Within a pass, each block of pixels goes through all steps while it is in the cache.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _statistics(
 
 
 def _measure(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of each channel, in one pass: exact for blocks, then of blocks."""
+    """Mean and biased variance of each channel, in one pass: of each block, then of all blocks together."""
     blocks = _blocks(x)
     counts = np.array([[block.length] for block in blocks])
     means = np.empty((len(blocks), x.shape[-1]))
@@ -120,7 +120,7 @@ def _measure(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _normalise(
     cache: BatchNormCache, shift: np.ndarray, residual: np.ndarray | None = None, *, relu: bool = False
 ) -> np.ndarray:
-    """``scale · (x − mean) · rstd + shift``, plus the residual, and no less than 0."""
+    """``scale · (x − mean) · rstd + shift``, plus the residual, and rectified if ``relu``."""
     x, gain = cache.x, cache.scale * cache.rstd
     y = np.empty(x.shape, x.dtype)
     zeros = np.zeros_like(shift)
@@ -133,7 +133,7 @@ def _normalise(
         if residual is not None:
             out += block.of(residual)
         if relu:
-            np.maximum(out, block.row(zeros), out=out)  # a row is quicker than the scalar 0
+            np.maximum(out, block.row(zeros), out=out)  # faster than with the scalar 0
 
     for_each(normalise, _blocks(x))
     return y
@@ -171,17 +171,17 @@ def _input_gradient(
     def differentiate(block: Block) -> None:
         np.multiply(block.of(dy), block.row(gain), out=block.of(dx))
         if cache.training:
-            lost = block.of(cache.x) - block.row(cache.mean)
-            lost *= block.row(slope)
-            lost += block.row(offset)
-            block.of(dx)[...] -= lost
+            removed = block.of(cache.x) - block.row(cache.mean)
+            removed *= block.row(slope)
+            removed += block.row(offset)
+            block.of(dx)[...] -= removed
 
     for_each(differentiate, _blocks(dy))
     return dx
 
 
 class Block(NamedTuple):
-    """Some pixels of a map, several of them in a row, since NumPy wants long rows."""
+    """Some pixels of a map, several of them in a row, since NumPy is faster on long rows."""
 
     pixels: slice
     fold: int
@@ -191,7 +191,7 @@ class Block(NamedTuple):
         return self.pixels.stop - self.pixels.start
 
     def of(self, x: np.ndarray) -> np.ndarray:
-        """Its part of a contiguous map ``x (B, H, W, C)``: a view ``(length / fold, fold·C)``."""
+        """The block's part of a contiguous map ``x (B, H, W, C)``: a view ``(length / fold, fold·C)``."""
         channels = x.shape[-1]
         return x.reshape(-1, channels)[self.pixels].reshape(-1, self.fold * channels)
 

@@ -39,7 +39,7 @@ def channel_attention_backward(dy: np.ndarray, cache: ChannelAttentionCache) -> 
 def attend(
     products: Any, x: np.ndarray, form: Literal["released", "paper"]
 ) -> tuple[np.ndarray, ChannelAttentionCache]:
-    """The op with the large products of the module ``products``."""
+    """The op, whose large products are computed by the module ``products``."""
     check_arrays("channel_attention", x=(x, "B N C"))
     if form not in SIGNS:
         raise OpError(f"channel_attention: form is {form!r}, wants one of {', '.join(SIGNS)}.")
@@ -59,7 +59,7 @@ def differentiate(products: Any, dy: np.ndarray, cache: ChannelAttentionCache) -
     dattention = np.stack([products.multiply_transposed(*image) for image in zip(dy, x, strict=True)])  # (B, C, C)
     # attention, softmax_cache = softmax(sign * energy)
     denergy = sign * softmax_backward(dattention, softmax_cache)  # (B, C, C)
-    # energy = x.T @ x: as a query and as a key, x meets the energy's gradient and its transpose
+    # energy = x.T @ x: x is a query and a key
     symmetric = denergy + denergy.mT
     dx = np.empty(x.shape, x.dtype)
     for image, (values, queries) in enumerate(zip(softmax_cache.y, symmetric, strict=True)):

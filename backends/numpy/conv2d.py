@@ -1,4 +1,4 @@
-"""Convolution by matrix products, in one of three ways, each with its blocks on all threads."""
+"""Convolution by matrix products: pointwise, by Winograd's filtering, or by patches; blocks on all threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reference.ops.sums import channel_sum
 from reference.ops.windows import output_size
 
 
-class Ways(NamedTuple):
+class Algorithms(NamedTuple):
     """The modules that compute the three kinds of convolution."""
 
     products: Any
@@ -24,7 +24,7 @@ class Ways(NamedTuple):
     patches: Any
 
 
-WAYS = Ways(products, winograd, patches)
+ALGORITHMS = Algorithms(products, winograd, patches)
 
 
 def conv2d(
@@ -38,8 +38,8 @@ def conv2d(
 ) -> tuple[np.ndarray, Conv2dCache]:
     """See :func:`reference.ops.conv2d`.
 
-    1×1 windows are one product of pixels and weights; 3×3 windows of stride 1 go by Winograd's filtering where that
-    is less work; all others by patches.
+    1×1 windows are one product of pixels and weights; 3×3 windows of stride 1 use Winograd's filtering if that is
+    less work; all others use patches.
 
     >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1)), padding=1)
     >>> y[0, :, :, 0]
@@ -63,14 +63,14 @@ def conv2d(
 def conv2d_backward(
     dy: np.ndarray, cache: Conv2dCache, *, needs_dx: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
-    """See :func:`reference.ops.conv2d_backward`; padded copies and patches of x are made again.
+    """See :func:`reference.ops.conv2d_backward`; padded copies and patches of x are computed again.
 
     >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1)), padding=1)
     >>> dx, dweight, dbias = conv2d_backward(np.ones_like(y), cache)
     >>> dx[0, 1, 1, 0], dweight[1, 1, 0, 0]
     (np.float64(9.0), np.float64(9.0))
     """
-    return differentiate(WAYS, dy, cache, needs_dx)
+    return differentiate(ALGORITHMS, dy, cache, needs_dx)
 
 
 def conv2d_relu(
@@ -104,9 +104,9 @@ def conv2d_relu_backward(
 
 
 def differentiate(
-    ways: Ways, dy: np.ndarray, cache: Conv2dCache, needs_dx: bool
+    algorithms: Algorithms, dy: np.ndarray, cache: Conv2dCache, needs_dx: bool
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
-    """The backward pass, by other modules, too, that compute the three kinds."""
+    """The backward pass with these algorithms."""
     x, weight, has_bias, stride, padding, dilation = cache
     windows = windows_of(cache)
     check_gradient("conv2d_backward", dy, (len(x), *windows.size, weight.shape[3]), x.dtype)
@@ -115,20 +115,20 @@ def differentiate(
     if is_pointwise(cache):
         dpixels = dy.reshape(-1, dy.shape[3])
         pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
-        dweight = ways.products.multiply_transposed(pixels, dpixels)[None, None]
+        dweight = algorithms.products.multiply_transposed(pixels, dpixels)[None, None]
         if needs_dx:
-            dx = ways.products.multiply(dpixels, weight[0, 0].T).reshape(len(x), *windows.size, -1)
+            dx = algorithms.products.multiply(dpixels, weight[0, 0].T).reshape(len(x), *windows.size, -1)
             if stride > 1:
-                dx, seen = np.zeros(x.shape, x.dtype), dx
-                dx[:, ::stride, ::stride] = seen
-    elif ways.winograd.pays(x.shape, weight.shape, stride, padding, dilation):
-        dweight = ways.winograd.weight_gradient(x, dy, padding=padding, dilation=dilation)
+                dx, dsampled = np.zeros(x.shape, x.dtype), dx
+                dx[:, ::stride, ::stride] = dsampled
+    elif algorithms.winograd.pays(x.shape, weight.shape, stride, padding, dilation):
+        dweight = algorithms.winograd.weight_gradient(x, dy, padding=padding, dilation=dilation)
         if needs_dx:
-            dx = ways.winograd.input_gradient(dy, weight, padding=padding, dilation=dilation)
+            dx = algorithms.winograd.input_gradient(dy, weight, padding=padding, dilation=dilation)
     else:
-        dweight = ways.patches.weight_gradient(x, dy, weight.shape, windows)
+        dweight = algorithms.patches.weight_gradient(x, dy, weight.shape, windows)
         if needs_dx:
-            dx = ways.patches.input_gradient(dy, weight, x.shape, windows)
+            dx = algorithms.patches.input_gradient(dy, weight, x.shape, windows)
     return dx, dweight, channel_sum(dy) if has_bias else None
 
 

@@ -1,4 +1,4 @@
-"""Max pooling, in blocks of rows; which tap won is found again on the way back."""
+"""Max pooling, in blocks of rows; the backward pass determines the winning taps again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _VALUES = 1 << 17
 
 
 class MaxPool2dCache(NamedTuple):
-    x: np.ndarray  # (B, H, W, C), alive anyway
-    y: np.ndarray  # (B, H', W', C), alive anyway
+    x: np.ndarray  # (B, H, W, C), in memory anyway
+    y: np.ndarray  # (B, H', W', C), in memory anyway
     windows: Windows
 
 
@@ -39,7 +39,7 @@ def max_pool2d(x: np.ndarray, *, window: int, stride: int, padding: int = 0) -> 
     def compute(rows: Rows) -> None:
         largest = y[rows.image, rows.first : rows.last]
         largest[:] = -np.inf
-        for under_tap in windows.under_taps(windows.seen(x, rows, outside=-np.inf)):
+        for under_tap in windows.under_taps(windows.region(x, rows, outside=-np.inf)):
             np.maximum(largest, under_tap, out=largest)
 
     for_each(compute, rows_of(len(y), size[0], _VALUES // y[0, 0].size))
@@ -62,14 +62,14 @@ def max_pool2d_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     def compute(rows: Rows) -> None:
         over = windows.over(rows)
         part = over.image, slice(over.first, over.last)
-        waiting = np.ones(y[part].shape, bool)  # windows whose winner has not been met
-        dseen = windows.unseen(over, x.shape[3], x.dtype)
-        seen = windows.seen(x, over, outside=-np.inf)
-        for under_tap, dunder_tap in zip(windows.under_taps(seen), windows.under_taps(dseen), strict=True):
-            won = (under_tap == y[part]) & waiting
-            waiting &= ~won
+        undecided = np.ones(y[part].shape, bool)  # windows without a winner so far
+        dregion = windows.zero_region(over, x.shape[3], x.dtype)
+        region = windows.region(x, over, outside=-np.inf)
+        for under_tap, dunder_tap in zip(windows.under_taps(region), windows.under_taps(dregion), strict=True):
+            won = (under_tap == y[part]) & undecided
+            undecided &= ~won
             dunder_tap += dy[part] * won
-        windows.crop(dseen, over, dx, rows)
+        windows.crop(dregion, over, dx, rows)
 
     for_each(compute, rows_of(len(x), x.shape[1], _VALUES // x[0, 0].size))
     return dx

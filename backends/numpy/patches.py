@@ -1,7 +1,7 @@
 """Convolutions of any kind: patches times weights, a block of rows at a time.
 
-A patch is what one window sees, laid out as a row of ``kh·kw·Ci`` values, so that a block of outputs is one matrix
-product. The patches of a whole image would take kh·kw times its memory; those of a block stay in the cache.
+A patch is a row of the ``kh·kw·Ci`` values under one window, so that a block of outputs is one matrix product. The
+patches of a whole image would take kh·kw times its memory; those of a block stay in the cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from backends.numpy.windows import Rows, Windows, rows_of
 
 #: Values in the patches of a block.
 _VALUES = 1 << 19
-#: With fewer channels than this, gradients are added up plane by plane, so that NumPy's inner loop is long.
+#: With fewer channels than this, gradients are summed plane by plane, so that NumPy's inner loop is long.
 _FEW_CHANNELS = 16
 
 
@@ -37,7 +37,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, windows
 def input_gradient(
     dy: np.ndarray, weight: np.ndarray, x_shape: tuple[int, ...], windows: Windows
 ) -> np.ndarray:
-    """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, where the gradients of all patches are added up."""
+    """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the sum of the gradients of all patches."""
     *_, channels, outputs = weight.shape
     matrix = weight.reshape(-1, outputs)  # (kh·kw·Ci, Co)
     dx = np.empty(x_shape, dy.dtype)
@@ -49,10 +49,10 @@ def input_gradient(
         rows_of_dy = dy[over.image, over.first : over.last].reshape(-1, outputs)
         dpatches = (matrix @ rows_of_dy.T).T if planar else rows_of_dy @ matrix.T
         by_tap = dpatches.reshape(-1, windows.size[1], np.prod(windows.taps), channels)
-        seen = windows.unseen(over, channels, dy.dtype, planar)
-        for tap, under_tap in enumerate(windows.under_taps(seen)):
+        dregion = windows.zero_region(over, channels, dy.dtype, planar)
+        for tap, under_tap in enumerate(windows.under_taps(dregion)):
             under_tap += by_tap[:, :, tap]
-        windows.crop(seen, over, dx, rows)
+        windows.crop(dregion, over, dx, rows)
 
     for_each(compute, _blocks(len(dx), dx.shape[1:3], max(1, len(matrix) // windows.stride**2)))
     return dx
@@ -73,11 +73,11 @@ def weight_gradient(
 
 def _patches(x: np.ndarray, rows: Rows, windows: Windows) -> np.ndarray:
     """``(rows·W', kh·kw·Ci)``."""
-    seen = windows.seen(x, rows)
-    _, row, column, channel = seen.strides
+    region = windows.region(x, rows)
+    _, row, column, channel = region.strides
     stride, dilation = windows.stride, windows.dilation
     patches = as_strided(
-        seen,
+        region,
         (rows.last - rows.first, windows.size[1], *windows.taps, x.shape[3]),
         (stride * row, stride * column, dilation * row, dilation * column, channel),
         writeable=False,

@@ -1,8 +1,8 @@
-"""Position attention in tiles of queries × keys: the N×N attention is nowhere in memory.
+"""Position attention in tiles of queries × keys, without ever holding the N×N attention.
 
-The softmax of a row is gathered from tile to tile (Milakov and Gimelshein, 2018) and computed again on the way
-back (FlashAttention, Dao et al., 2022), from each row's maximum and sum. These are its log-sum-exp in two parts:
-added up in float32, a large maximum would swallow the digits of the other.
+The softmax of a row is accumulated tile by tile (Milakov and Gimelshein, 2018) and computed again in the backward
+pass (FlashAttention, Dao et al., 2022), from each row's maximum and sum. These are the two parts of its
+log-sum-exp: their sum in float32 would lose digits where the maximum is large.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def position_attention(
             before = rows_maximum.copy()
             np.maximum(before, energy.max(axis=1, keepdims=True), out=rows_maximum)
             weights = np.exp(np.subtract(energy, rows_maximum, out=energy), out=energy)
-            kept = np.exp(before - rows_maximum)  # of what was gathered with a smaller maximum
-            rows_total *= kept
+            rescale = np.exp(before - rows_maximum)  # sums so far were taken with a smaller maximum
+            rows_total *= rescale
             rows_total += weights.sum(axis=1, keepdims=True)
-            y_rows *= kept
+            y_rows *= rescale
             y_rows += weights @ value[rows[0], keys]
         y_rows /= rows_total
 
@@ -68,8 +68,8 @@ def position_attention_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`reference.ops.position_attention_backward`.
 
-    The softmax takes off dattention its mean under each row of the attention. Since ``y = attention @ value``, that
-    mean is ``dy·y``: no second walk over the keys is needed.
+    The softmax's derivative subtracts from dattention its mean under each row of the attention. Since
+    ``y = attention @ value``, that mean is ``dy·y``, and no second pass over the keys is needed.
 
     >>> zeros = np.zeros((1, 2, 3))
     >>> y, cache = position_attention(zeros, zeros, np.array([[[1.0], [2.0]]]))
@@ -87,19 +87,19 @@ def _backward(
     dy: np.ndarray, query: np.ndarray, key: np.ndarray, value: np.ndarray, y: np.ndarray, maximum: np.ndarray,
     total: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients for one image. One thread owns some keys; what they give to all queries is added up."""
+    """The gradients for one image. A thread has some of the keys; their gradients of all queries are summed."""
     dkey, dvalue = np.zeros(key.shape, key.dtype), np.zeros(value.shape, value.dtype)
 
     def differentiate(keys: slice) -> tuple[np.ndarray]:
         dquery = np.empty(query.shape, query.dtype)
         for rows in _cut(len(query), _QUERIES):
-            # attention = exp(energy − maximum) / total: the division is done on the rows of dy
+            # attention = exp(energy − maximum) / total: the division is applied to the rows of dy
             dy_rows = dy[rows] / total[rows]  # (queries, C)
             energy = query[rows] @ key[keys].T  # (queries, keys)
             weights = np.exp(np.subtract(energy, maximum[rows], out=energy), out=energy)
             # y = attention @ value
             dvalue[keys] += weights.T @ dy_rows
-            denergy = dy_rows @ value[keys].T  # first dattention
+            denergy = dy_rows @ value[keys].T  # so far dattention
             # attention = softmax(energy)
             denergy -= (dy_rows * y[rows]).sum(axis=1, keepdims=True)
             denergy *= weights

@@ -22,7 +22,7 @@ def relu(x: np.ndarray) -> tuple[np.ndarray, ReluCache]:
     check_arrays("relu", x=(x, "..."))
     y = np.empty(x.shape, x.dtype)
     values, out = x.reshape(-1), y.reshape(-1)
-    zeros = np.zeros(min(_BLOCK, x.size), x.dtype)  # quicker than the scalar 0
+    zeros = np.zeros(min(_BLOCK, x.size), x.dtype)  # faster than with the scalar 0
 
     def compute(block: slice) -> None:
         part = values[block]

@@ -1,4 +1,4 @@
-"""Bilinear resizing as products with the two interpolation matrices, of which a block of rows only needs a band."""
+"""Bilinear resizing as products with the two interpolation matrices, of which a block of rows needs only a band."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.n
 
 
 def _apply(vertical: np.ndarray, horizontal: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``vertical · x · horizontalᵀ`` for each channel, in the order that makes the smaller map between."""
+    """``vertical · x · horizontalᵀ`` for each channel, in the order with the smaller intermediate map."""
     if len(vertical) > x.shape[1]:
         return _mix_rows(vertical, _mix_columns(horizontal, x))
     return _mix_columns(horizontal, _mix_rows(vertical, x))
@@ -56,8 +56,8 @@ def _mix_rows(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
         weights = matrix[rows.first : rows.last]
         used = np.flatnonzero(weights.any(axis=0))
         band = slice(used[0], used[-1] + 1) if used.size else slice(0, 1)
-        seen, out = x[rows.image, band], y[rows.image, rows.first : rows.last]
-        np.matmul(weights[:, band], seen.reshape(len(seen), -1), out=out.reshape(len(out), -1))
+        inputs, out = x[rows.image, band], y[rows.image, rows.first : rows.last]
+        np.matmul(weights[:, band], inputs.reshape(len(inputs), -1), out=out.reshape(len(out), -1))
 
     for_each(mix, rows_of(len(x), len(matrix), _VALUES // y[0, 0].size))
     return y

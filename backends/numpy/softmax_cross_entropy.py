@@ -1,7 +1,7 @@
 """Softmax and cross-entropy in one pass over blocks of pixels.
 
-A block is turned so that classes are rows: maxima and sums over a dozen classes are then a dozen operations on long
-rows, not one short loop for every pixel.
+A block is transposed, so that classes are rows: maxima and sums over a dozen classes are then a dozen operations on
+long rows in place of a short loop for each pixel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _VALUES = 1 << 17
 class SoftmaxCrossEntropyCache(NamedTuple):
     logits: np.ndarray  # (…, K)
     labels: np.ndarray  # (…)
-    class_weights: np.ndarray  # (K,), divided by the weights of all pixels
+    class_weights: np.ndarray  # (K,), divided by the sum of the weights of all pixels
     ignore_label: int
 
 
@@ -45,10 +45,10 @@ def softmax_cross_entropy(
     cache = SoftmaxCrossEntropyCache(logits, labels, weights / ((counts @ weights) or 1), ignore_label)
 
     def add(pixels: slice) -> tuple[np.ndarray]:
-        shifted, target, share = _block(cache, pixels)
+        shifted, target, weight = _block(cache, pixels)
         z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
         log_sum_exp = np.log(np.exp(shifted, out=shifted).sum(axis=0))
-        return ((share * (log_sum_exp - z_target)).sum(dtype=np.float64),)
+        return ((weight * (log_sum_exp - z_target)).sum(dtype=np.float64),)
 
     (loss,) = sum_over(add, _blocks(logits))
     return np.asarray(loss, logits.dtype), cache
@@ -67,8 +67,8 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
     dlogits = np.empty(logits.shape, logits.dtype)
 
     def differentiate(pixels: slice) -> None:
-        shifted, target, share = _block(cache, pixels)
-        dpixel = logits.dtype.type(dloss) * share
+        shifted, target, weight = _block(cache, pixels)
+        dpixel = logits.dtype.type(dloss) * weight
         dshifted = np.exp(shifted, out=shifted)
         dshifted *= dpixel / dshifted.sum(axis=0)
         dshifted[target, np.arange(len(target))] -= dpixel
@@ -79,14 +79,13 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
 
 
 def _block(cache: SoftmaxCrossEntropyCache, pixels: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits less each pixel's maximum ``(K, pixels)``; targets and shares ``(pixels,)``, 0 where ignored."""
+    """Logits minus each pixel's maximum ``(K, pixels)``; targets and weights ``(pixels,)``, 0 where ignored."""
     shifted = np.array(cache.logits.reshape(-1, cache.logits.shape[-1])[pixels].T, order="C")
     shifted -= shifted.max(axis=0)
     labels = cache.labels.reshape(-1)[pixels]
-    counted = labels != cache.ignore_label
-    target = np.where(counted, labels, 0)
-    share = cache.class_weights[target] * counted
-    return shifted, target, share
+    labelled = labels != cache.ignore_label
+    target = np.where(labelled, labels, 0)
+    return shifted, target, cache.class_weights[target] * labelled
 
 
 def _blocks(logits: np.ndarray) -> list[slice]:

@@ -1,9 +1,9 @@
-"""Threads: NumPy's elementwise work runs on one core, so each op splits its work into blocks for a small pool.
+"""Threads: NumPy's elementwise operations use one core, so ops cut their arrays into blocks for several threads.
 
-Every block is computed by one thread from start to end, its matrix products included: meanwhile BLAS is held to
-one thread, because its threads and ours on the same cores would only wait for each other. Blocks are cut by the
-shapes alone, never by the number of threads, and sums over blocks are taken in the order of the blocks; so a
-result does not depend on how many threads there are, nor on which is the quickest.
+Each block is computed by one thread, its matrix products included. Meanwhile BLAS is limited to one thread, because
+its threads and ours would wait for each other on the same cores. The blocks depend on the shapes alone and sums
+over blocks are taken in the order of the blocks, so a result does not depend on the number of threads or on their
+timing.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _chosen: int | None = None
 
 
 def thread_count() -> int:
-    """How many threads an op may use: ``set_thread_count``, else ``SEGATTN_THREADS``, else what BLAS would use.
+    """The number of threads of an op: ``set_thread_count``, else ``SEGATTN_THREADS``, else that of BLAS.
 
-    BLAS uses the cores that this process may run on, or fewer where ``OMP_NUM_THREADS`` and its kin say so.
-    A BLAS that cannot be asked, as Apple's, counts as one that uses all cores.
+    BLAS uses the cores that this process may run on, or fewer with ``OMP_NUM_THREADS`` and the like. A BLAS that
+    does not report its number, as Apple's, counts as one that uses all cores.
     """
     return _chosen or _from_environment()
 
 
 def set_thread_count(count: int | None) -> None:
-    """Use ``count`` threads from now on; None goes back to what the environment says.
+    """Use ``count`` threads from now on; with None, the environment decides again.
 
     >>> set_thread_count(1)
     >>> thread_count()
@@ -58,14 +58,14 @@ def for_each(task: Callable[[Block], object], blocks: Iterable[Block]) -> None:
             for block in pending:
                 task(block)
         except BaseException:
-            for _ in pending:  # leave nothing to the others
+            for _ in pending:  # the other threads find nothing to do
                 pass
             raise
 
     helpers = min(thread_count(), len(blocks)) - 1
     with blas_libraries().limit(limits=1):
         pool = _pool(thread_count())
-        # The helpers work in copies of the caller's context, where np.errstate keeps its settings.
+        # The helpers run in copies of the caller's context, which has the settings of np.errstate.
         others = [pool.submit(copy_context().run, work) for _ in range(helpers)]
         try:
             work()
@@ -78,7 +78,7 @@ def for_each(task: Callable[[Block], object], blocks: Iterable[Block]) -> None:
 def sum_over(task: Callable[[Block], tuple[Any, ...]], blocks: Iterable[Block]) -> tuple[Any, ...]:
     """Add up the tuples of arrays ``task(block)``, computed on all threads, in the order of the blocks.
 
-    A thread that is ahead waits for its turn, so only one tuple for each thread is in memory.
+    A thread that is ahead waits for its turn, so that only one tuple for each thread is in memory.
 
     >>> sum_over(lambda block: (block, 1), [10, 20, 30])
     (60, 3)
@@ -100,7 +100,7 @@ def sum_over(task: Callable[[Block], tuple[Any, ...]], blocks: Iterable[Block]) 
                 turn.notify_all()
         except BaseException:  # Ctrl-C too, which may come while the main thread waits or adds
             with turn:
-                done = -1  # lets the waiting threads go
+                done = -1  # ends the waiting
                 turn.notify_all()
             raise
 

@@ -7,12 +7,12 @@ Two outputs y of a filter with three taps g need four products of inputs d, not 
           v = (d_0 - d_2,\; d_1 + d_2,\; d_2 - d_1,\; d_3 - d_1), \quad
           u = (g_0,\; \tfrac{g_0 + g_1 + g_2}{2},\; \tfrac{g_0 - g_1 + g_2}{2},\; g_2)
 
-Along rows and columns, a tile of 2×2 outputs then needs 16 products instead of 36. With channels these are
-products of matrices that have a row for each tile: BLAS does 2.25 times less, for a few additions per pixel. As
-only sums, differences and halves enter, float32 loses about one bit.
+Along rows and columns, a tile of 2×2 outputs then needs 16 products instead of 36. With channels, these are
+products of matrices with a row for each tile: BLAS computes 2.25 times less, for a few additions per pixel. Since
+the transforms have only sums, differences and halves, float32 loses about one bit.
 
-Dilation d interleaves d × d images. Nothing is shuffled for that: seen as ``(tiles, 2, d)`` along each axis, the
-padded image shows all their tiles at once, and along the columns d joins the channels in memory.
+Dilation d interleaves d × d images. No pixels are moved for that: reshaped to ``(tiles, 2, d)`` along each axis,
+the padded image has the tiles of all of them, and along the columns, d and the channels are one axis in memory.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # u = 
 _GG = np.kron(_G, _G)  # (16, 9): along rows and columns
 _FLIPPED = (3, 1, 2, 0)  # u of the flipped taps is u in this order
 
-#: A block has about so many tiles: enough rows for quick products, few enough that it stays in the cache.
+#: Tiles in a block, about: enough rows for fast products, few enough to stay in the cache.
 _TILES, _VALUES = 512, 1 << 17
-#: So many values of x and dy together are transformed at a time for the gradient of the weights.
+#: Values of x and dy together that are transformed at a time for the gradient of the weights.
 _GRADIENT_VALUES = 1 << 22
 
 
@@ -79,11 +79,11 @@ class Tiling(NamedTuple):
         ]
 
     def cut(self, x: np.ndarray, block: Block, *, padding: int = 0, margin: int = 0) -> np.ndarray:
-        """What ``block`` sees of ``x``, padded: ``(images, rows + margin, 2, d, columns + margin, 2, d·C)``."""
+        """The part of ``x`` in ``block``, padded: ``(images, rows + margin, 2, d, columns + margin, 2, d·C)``."""
         d = self.dilation
         rows, columns = block.last - block.first + margin, self.columns + margin
-        seen = window(x[block.images], 2 * d * block.first - padding, -padding, 2 * d * rows, 2 * d * columns)
-        return seen.reshape(len(seen), rows, 2, d, columns, 2, d * x.shape[3])
+        part = window(x[block.images], 2 * d * block.first - padding, -padding, 2 * d * rows, 2 * d * columns)
+        return part.reshape(len(part), rows, 2, d, columns, 2, d * x.shape[3])
 
 
 def pays(
@@ -95,9 +95,9 @@ def pays(
     *,
     tile: int = 2,
 ) -> bool:
-    """Whether this convolution can be computed here and is quicker for it, borders of tiles included.
+    """Whether this convolution can be computed here and is faster so, borders of tiles included.
 
-    Tiles have ``tile`` × ``tile`` outputs. Where ``SEGATTN_WINOGRAD`` is 0 in the environment, nothing pays.
+    Tiles have ``tile`` × ``tile`` outputs. If ``SEGATTN_WINOGRAD`` is 0 in the environment, the answer is no.
     """
     if weight_shape[:2] != (3, 3) or stride != 1 or padding > 2 * dilation or min(weight_shape[2:]) < 32:
         return False
@@ -140,7 +140,7 @@ def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: in
 
 
 def _add_weight_gradient(du: np.ndarray, d: np.ndarray, e: np.ndarray, i: int) -> None:
-    """Add to ``du[i]`` what the tiles ``d`` of x and ``e`` of dy contribute: ``Σ v·dm``, over tiles."""
+    """Add the contribution of the tiles ``d`` of x and ``e`` of dy to ``du[i]``: ``Σ v·dm``, over tiles."""
     columns = _input_columns(_input(i, d[:, :-1, 0], d[:, :-1, 1], d[:, 1:, 0], d[:, 1:, 1]))
     dm_row = _output_gradient(i, e[:, :, 0], e[:, :, 1])
     v = np.empty(columns[0].shape, d.dtype)

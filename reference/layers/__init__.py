@@ -1,4 +1,4 @@
-"""What holds parameters and wires ops: convolutions, residual blocks, the attention modules."""
+"""Layers, which give ops their parameters: convolutions, residual blocks, the attention modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two attention modules of DANet (Fu et al., CVPR 2019, sections 3.2 and 3.3), each behind its gate."""
+"""The two attention modules of DANet (Fu et al., CVPR 2019, sections 3.2 and 3.3), each with its gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reference.layers.linear import Linear
 
 
 class PositionAttention(Layer):
-    """Every pixel looks at every pixel: equations 1 and 2 of the paper, figure 3(A).
+    """Every pixel attends to every pixel: equations 1 and 2 of the paper, figure 3(A).
 
     ============================  ========  =====================================================
     in the paper                  here      shape, with N = H·W
@@ -19,7 +19,7 @@ class PositionAttention(Layer):
     B, C, D, three convolutions   query,    (B, N, C/8), (B, N, C/8) and (B, N, C); the paper's text has C
                                   key,      channels for all three, the authors' code C/8 for two
                                   value
-    S = softmax(B·Cᵀ)             –         (N, N), which no fast backend ever holds
+    S = softmax(B·Cᵀ)             –         (N, N), which no fast backend holds as a whole
     E = α·(S·D) + A               y         (B, N, C)
     α, 0 at the start             gate      ()
     ============================  ========  =====================================================
@@ -33,7 +33,7 @@ class PositionAttention(Layer):
         self.key = Linear(f"{name}.key", channels, inner)
         self.value = Linear(f"{name}.value", channels, channels)
 
-    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+    def initial_values(self, seed: int | None) -> dict[str, np.ndarray]:
         return {self.gate: np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:
@@ -60,10 +60,10 @@ class PositionAttention(Layer):
 
 
 class ChannelAttention(Layer):
-    """Every channel looks at every channel: equations 3 and 4 of the paper, figure 3(B).
+    """Every channel attends to every channel: equations 3 and 4 of the paper, figure 3(B).
 
-    No convolution comes before it. ``form`` chooses the paper's map, ``X = softmax(Aᵀ·A)``, or the one of the
-    released code, a softmax of the negated energy, which makes the *least* similar channels weigh most.
+    No convolution comes before it. ``form`` chooses the map: the paper's, ``X = softmax(Aᵀ·A)``, or that of the
+    released code, a softmax of the negated energy, which gives the *least* similar channels the largest weights.
     ``E = β·(X·A) + A``, and the gate β is 0 at the start.
     """
 
@@ -72,7 +72,7 @@ class ChannelAttention(Layer):
         self.attended = f"{name}.attended"
         self.form = form
 
-    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+    def initial_values(self, seed: int | None) -> dict[str, np.ndarray]:
         return {self.gate: np.zeros((), np.float32)}
 
     def forward(self, x: Array, ctx: Context) -> Array:

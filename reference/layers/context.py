@@ -1,7 +1,7 @@
-"""What one pass through a network carries beside its input.
+"""The context of one pass through a network.
 
-Layers hold no state. All that a pass needs or leaves behind is in its :class:`Context`: the ops to compute with,
-the parameters, and the caches. The forward pass saves each cache by name, ``ctx.save(name, op(…))``, and the
+Layers hold no state. What a pass needs and what it leaves is in its :class:`Context`: the ops to compute with, the
+parameters, and the caches. The forward pass saves each cache by name, ``ctx.save(name, op(…))``, and the
 backward pass takes it back by the same name, ``op_backward(dy, ctx.saved(name))``: each line of a backward names
 the forward line that it differentiates, and the last to be saved must be the first to be taken back.
 """
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Array = Any
-#: ``draw_mask(name, shape, rate)`` gives the boolean array of what a dropout keeps.
+#: ``draw_mask(name, shape, rate)`` is the mask of a dropout, whose values are True with probability ``1 − rate``.
 DrawMask = Callable[[str, tuple[int, ...], float], Array]
-#: ``observe(name, array)`` sees every named tensor in the order in which it is computed.
+#: ``observe(name, array)`` is called with every named tensor, in the order in which they are computed.
 Observe = Callable[[str, Array], None]
 
 
 @dataclass(frozen=True)
 class BatchStatistics:
-    """Mean and biased variance of one batch, per channel, and the number of values that they were taken over."""
+    """Mean and biased variance of one batch, per channel, and the number of values that they are taken over."""
 
     mean: Array  # (C,)
     variance: Array  # (C,)
@@ -36,11 +36,11 @@ class BatchStatistics:
         BatchStatistics(mean=1.0, variance=2.0, count=4)
         """
         count = self.count + other.count
-        here, there = self.count / count, other.count / count
-        apart = self.mean - other.mean
+        a, b = self.count / count, other.count / count
+        difference = self.mean - other.mean
         return BatchStatistics(
-            here * self.mean + there * other.mean,
-            here * self.variance + there * other.variance + here * there * apart * apart,
+            a * self.mean + b * other.mean,
+            a * self.variance + b * other.variance + a * b * difference * difference,
             count,
         )
 
@@ -84,9 +84,9 @@ class Context:
     _saved: list[tuple[str, Any]] = field(default_factory=list, repr=False)
 
     def save(self, name: str, result: tuple[Array, Any]) -> Array:
-        """Save the cache of ``y, cache = op(…)`` as ``name`` and return ``y``, which observers see by that name.
+        """Save the cache of ``y, cache = op(…)`` as ``name`` and return ``y``, which is observed by that name.
 
-        When there will be no backward pass, the cache is dropped at once.
+        Without ``save_for_backward``, the cache is dropped at once.
         """
         y, cache = result
         if self.save_for_backward:
@@ -141,19 +141,19 @@ class Context:
             self.scope = outer
 
     def measure(self, norm: str, mean: Array, variance: Array, count: int) -> None:
-        """Note what the batch norm ``norm`` measured; a norm that several scales share pools its samples."""
+        """Record the batch statistics of the norm ``norm``; those of several scales are pooled."""
         measured = BatchStatistics(mean, variance, count)
-        known = self.statistics.get(norm)
-        self.statistics[norm] = measured if known is None else known.pooled(measured)
+        before = self.statistics.get(norm)
+        self.statistics[norm] = measured if before is None else before.pooled(measured)
 
     def accumulate(self, name: str, gradient: Array | None) -> None:
-        """Add to the gradient of the parameter ``name``, which observers see as ``d name``.
+        """Add ``gradient`` to that of the parameter ``name``; it is observed as ``d name``.
 
-        A parameter that is used several times (the weights that all scales share) collects the sum.
+        The gradient of a parameter that is used several times, as by several scales, is the sum.
         """
         if gradient is None:
             return
         if self.observe is not None:
             self.observe(f"d {scoped_name(self.scope, name)}", gradient)
-        known = self.gradients.get(name)
-        self.gradients[name] = gradient if known is None else known + gradient
+        before = self.gradients.get(name)
+        self.gradients[name] = gradient if before is None else before + gradient

@@ -1,4 +1,4 @@
-"""Convolutions, alone and with a batch norm: the layers that backbones and heads are made of."""
+"""Convolutions, alone, with a ReLU, and with a batch norm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reference.layers.initial import he_fan_in, he_fan_out
 
 
 class Conv(Layer):
-    """A convolution that keeps the size at stride 1: its padding is ``dilation·(kernel − 1)/2``.
+    """A convolution that preserves the size at stride 1: its padding is ``dilation·(kernel − 1)/2``.
 
     Parameters: ``name.weight (k, k, C_in, C_out)`` and, with ``bias``, ``name.bias (C_out,)``.
     """
@@ -25,14 +25,14 @@ class Conv(Layer):
         self.bias = bias
         self.init = init
 
-    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+    def initial_values(self, seed: int | None) -> dict[str, np.ndarray]:
         params = {f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape)}
         if self.bias:
             params[f"{self.name}.bias"] = np.zeros(self.shape[-1], np.float32)
         return params
 
     def weights(self, ctx: Context) -> tuple[Array, Array | None]:
-        """The weight and the bias; a folded batch norm leaves one, too."""
+        """The weight and the bias, which also a folded batch norm leaves."""
         return ctx.params[f"{self.name}.weight"], ctx.params.get(f"{self.name}.bias")
 
     def forward(self, x: Array, ctx: Context) -> Array:
@@ -66,13 +66,13 @@ class ConvRelu(Layer):
 
 
 class ConvNorm(Layer):
-    """Convolution, batch norm and, if wanted, ReLU; a residual is added between the norm and the ReLU.
+    """Convolution, batch norm and, optionally, ReLU; a residual is added between the norm and the ReLU.
 
     Parameters: ``conv.weight``, and ``norm.weight``, ``norm.bias``, ``norm.running_mean``, ``norm.running_var``
     ``(C_out,)``, with the names ``conv`` and ``norm`` given separately, because torchvision's do not nest.
 
-    Where the parameters of the norm are absent, it has been folded into the convolution for inference, and only
-    the sum and the ReLU are left to do: see :meth:`fold`.
+    If the parameters of the norm are absent, it has been folded into the convolution for inference, and only the
+    sum and the ReLU are left to compute: see :meth:`fold`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ConvNorm(Layer):
             conv, in_channels, out_channels, kernel, stride=stride, dilation=dilation, bias=False, init=he_fan_out
         )
 
-    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+    def initial_values(self, seed: int | None) -> dict[str, np.ndarray]:
         channels = self.conv.shape[-1]
         return {
             f"{self.norm}.weight": np.ones(channels, np.float32),
@@ -96,7 +96,7 @@ class ConvNorm(Layer):
 
     def forward(self, x: Array, ctx: Context, residual: Array | None = None) -> Array:
         if f"{self.norm}.weight" not in ctx.params:
-            return self._folded(x, residual, ctx)
+            return self._forward_folded(x, residual, ctx)
         y = self.conv.forward(x, ctx)
         norm = [ctx.params[f"{self.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
         if self.relu:
@@ -108,7 +108,7 @@ class ConvNorm(Layer):
         return ctx.save(self.norm, (y, cache))
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> tuple[Array, Array | None]:
-        """Returns ``dx`` (None where it is not needed) and the gradient of the residual (None without one)."""
+        """Return ``dx`` (None if it is not needed) and the gradient of the residual (None without one)."""
         if self.relu:
             dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.saved(self.norm))
         else:
@@ -117,7 +117,7 @@ class ConvNorm(Layer):
         ctx.accumulate(f"{self.norm}.bias", dshift)
         return self.conv.backward(dy, ctx, needs_dx=needs_dx), dresidual
 
-    def _folded(self, x: Array, residual: Array | None, ctx: Context) -> Array:
+    def _forward_folded(self, x: Array, residual: Array | None, ctx: Context) -> Array:
         if ctx.save_for_backward:
             raise ValueError(
                 f"{self.norm} is folded into {self.conv.name} for inference: a backward pass needs the parameters "
@@ -129,7 +129,7 @@ class ConvNorm(Layer):
         return ctx.save(self.norm, ctx.ops.conv2d_relu(x, weight, bias, residual, **self.conv.geometry))
 
     def fold(self, params: dict[str, Array], eps: float = 1e-5) -> None:
-        """Replace, in the dict ``params``, the norm by a scaled weight and a bias of the convolution.
+        """Replace the norm, in the dict ``params``, by a scaled weight and a bias of the convolution.
 
         At inference the norm is ``(z − mean)·a + shift`` with ``a = scale/√(variance + eps)`` for each channel of
         ``z = conv(x, weight)``, which is ``conv(x, weight·a) + (shift − mean·a)``.

@@ -1,4 +1,4 @@
-"""Linear maps of pixels (a 1×1 convolution is one), dropout, and the two together as a classifier."""
+"""Linear maps of pixels (1×1 convolutions), dropout, and the two together as a classifier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Linear(Layer):
         self.shape = (in_channels, out_channels)
         self.init = init
 
-    def own_parameters(self, seed: int | None) -> dict[str, np.ndarray]:
+    def initial_values(self, seed: int | None) -> dict[str, np.ndarray]:
         return {
             f"{self.name}.weight": draw(self.init, seed, f"{self.name}.weight", self.shape),
             f"{self.name}.bias": np.zeros(self.shape[-1], np.float32),
@@ -35,7 +35,7 @@ class Linear(Layer):
 
 
 class Dropout(Layer):
-    """Drops values, or with ``channels`` whole channels of an image, while the context draws masks."""
+    """Dropout of values, or with ``channels`` of whole channels; it does nothing if the context draws no masks."""
 
     def __init__(self, name: str, rate: float, *, channels: bool = False) -> None:
         self.name = name
@@ -56,7 +56,7 @@ class Dropout(Layer):
 
 
 class Classifier(Layer):
-    """Drops whole channels, then maps each pixel's features to one score a class: the end of a DANet branch."""
+    """Dropout of whole channels, then one score a class from each pixel's features: the end of a DANet branch."""
 
     def __init__(self, name: str, in_channels: int, classes: int, *, rate: float = 0.1) -> None:
         self.dropout = Dropout(f"{name}.dropout", rate, channels=True)

@@ -1,4 +1,4 @@
-"""The two residual blocks of ResNet (He et al., CVPR 2016, figure 5), with dilation in place of stride."""
+"""The two residual blocks of ResNet (He et al., CVPR 2016, figure 5), with dilation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from reference.layers.convolution import ConvNorm
 
 
 class ResidualBlock(Layer):
-    """``y = relu(convolutions(x) + shortcut(x))``; the last convolution's norm adds the shortcut and rectifies.
+    """``y = relu(convolutions(x) + shortcut(x))``; the last convolution's layer adds the shortcut and rectifies.
 
-    The shortcut is ``x`` itself, or a 1×1 convolution and norm where the size or the channels change.
+    The shortcut is ``x``, or a 1×1 convolution and norm of ``x`` if the size or the number of channels changes.
     """
 
     def __init__(self, name: str, convolutions: list[ConvNorm], *, stride: int) -> None:

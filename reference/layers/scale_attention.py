@@ -1,4 +1,4 @@
-"""The small network that decides, at each pixel, which scale to believe (Chen et al., CVPR 2016, section 3.1)."""
+"""The small network that predicts the weight of each scale at each pixel (Chen et al., CVPR 2016, section 3.1)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from reference.layers.linear import Dropout, Linear
 class ScaleAttention(Layer):
     """Features of all scales, concatenated → conv 3×3, ReLU, dropout 0.5 → conv 1×1 → one logit a scale.
 
-    The last convolution starts at zero, so training starts from equal weights: mean fusion. The first starts at
-    random; were both zero, neither would ever get a gradient.
+    The last convolution starts at zero, so training starts from equal weights, which is mean fusion. The first
+    starts at random: if both were zero, neither would ever get a gradient.
     """
 
     def __init__(self, name: str, in_channels: int, channels: int, scales: int) -> None:
@@ -31,7 +31,7 @@ class ScaleAttention(Layer):
         return self.conv2.forward(x, ctx)  # (B, h, w, S)
 
     def backward(self, dlogits: Array, ctx: Context) -> list[Array]:
-        """Returns the gradient of each scale's features."""
+        """Return the gradient of each scale's features."""
         dx = self.conv2.backward(dlogits, ctx)
         dx = self.dropout.backward(dx, ctx)
         dx = self.conv1.backward(dx, ctx)

@@ -1,8 +1,8 @@
-"""Attention to Scale (Chen et al., CVPR 2016, figure 2): one network sees the image at several sizes.
+"""Attention to Scale (Chen et al., CVPR 2016, figure 2): one network runs on the image at several sizes.
 
 The same backbone and head, with the same weights, give features ``F^s`` and scores ``f^s`` for every scale s.
 Both are resized to the grid of scale 1. From the features, a small network predicts a weight for each scale at
-each pixel, and the weights blend the scores (equations 1 and 2):
+each pixel, and the fused scores are the weighted sum (equations 1 and 2):
 
     g_{i,c} = Σ_s w_i^s · f_{i,c}^s,    w_i^s = exp(h_i^s) / Σ_t exp(h_i^t)
 
@@ -21,7 +21,7 @@ from reference.networks.single_scale import Network, SingleScale
 
 
 class AttentionToScale(Network):
-    """A single-scale network, run at every scale, and the fusion of what it says."""
+    """A single-scale network, run at every scale, and the fusion of its scores."""
 
     def __init__(self, config: NetworkConfig, trunk: SingleScale) -> None:
         self.config = config
@@ -75,7 +75,7 @@ class AttentionToScale(Network):
                 self.trunk.head_backward(dfeatures[s], dheads[s], ctx)
 
     def _at_scale(self, images: Array, scale: float, ctx: Context) -> Array:
-        """The image resized by ``scale``; nothing is kept, since nobody asks for the image's gradient."""
+        """The image resized by ``scale``; no cache is saved, since the gradient of the image is not needed."""
         if scale == 1:
             return images
         _, height, width, _ = images.shape
@@ -104,7 +104,7 @@ class AttentionToScale(Network):
         return ctx.save("fused", ctx.ops.scale_fusion(stacked, logits)), scale_weights
 
     def _fuse_backward(self, dfused: Array, ctx: Context) -> tuple[Array, list[Array | None]]:
-        """The gradients of the stacked scores and of each scale's features (None where these do not fuse)."""
+        """The gradients of the stacked scores and of each scale's features (None if these are not fused)."""
         if self.scale_attention is None:
             is_max = self.config.fusion == "max"
             fuse_backward = ctx.ops.scale_max_backward if is_max else ctx.ops.scale_mean_backward
@@ -117,10 +117,10 @@ class AttentionToScale(Network):
         return dstacked, dfeatures
 
     def _classify_scales(self, maps: list[Array], ctx: Context) -> Array:
-        """Which scale each score map came from, by its mean over the pixels: ``(S + 1, B, S + 1)`` logits.
+        """Logits ``(S + 1, B, S + 1)`` of the scale that each score map came from, by its mean over the pixels.
 
-        Map 0 is the fused one; the others are at their own resolution. This head is how some readers understood
-        the paper's "extra supervision"; it is not in the paper.
+        Map 0 is the fused one; the others have their own resolution. Some readers understood the paper's "extra
+        supervision" as such a head; it is not in the paper.
         """
         assert self.scale_classifier is not None
         pooled, caches = zip(*(ctx.ops.global_mean_pool(x) for x in maps), strict=True)  # (B, K) each
@@ -128,7 +128,7 @@ class AttentionToScale(Network):
         return self.scale_classifier.forward(x, ctx)
 
     def _classify_scales_backward(self, dlogits: Array, ctx: Context) -> list[Array | None]:
-        """The gradient of each map; None where the classifier is a probe, which does not train the maps."""
+        """The gradient of each map; None if the classifier is a probe, which does not train the maps."""
         assert self.scale_classifier is not None
         dpooled = self.scale_classifier.backward(dlogits, ctx)  # (S + 1, B, K)
         caches = ctx.saved("scale_classifier.pool")

@@ -1,4 +1,4 @@
-"""From a configuration to a network."""
+"""Build a network from its configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference.networks.vgg import VGG16
 
 
 def build_network(config: NetworkConfig) -> Network:
-    """The network that ``config`` describes; it holds names and shapes, no arrays.
+    """The network that ``config`` describes. It holds names and shapes, no arrays.
 
     >>> network = build_network(NetworkConfig(classes=7, backbone="tiny", head="dual", scales=(1.0, 0.5)))
     >>> params = network.initialise(seed=0)

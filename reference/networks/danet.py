@@ -1,8 +1,8 @@
 """The heads of DANet (Fu et al., CVPR 2019, figure 2): dual attention, and each attention alone.
 
 A branch is conv 3×3 to a quarter of the channels, its attention, and a second conv 3×3, both with norm and ReLU.
-The two branches share nothing; their outputs are summed, and three classifiers score the sum and each branch:
-three losses in training, of which only the sum's map predicts.
+The two branches share no weights. Their outputs are summed, and three classifiers score the sum and each branch:
+training has three losses, prediction uses the scores of the sum.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class AttentionBranch(Layer):
 
 
 def position_branch(name: str, in_channels: int, channels: int) -> AttentionBranch:
-    """The branch in which every pixel looks at every pixel."""
+    """The branch of position attention."""
     return AttentionBranch(name, in_channels, channels, PositionAttention(name, channels))
 
 
 def channel_branch(name: str, in_channels: int, channels: int, form: str) -> AttentionBranch:
-    """The branch in which every channel looks at every channel."""
+    """The branch of channel attention."""
     return AttentionBranch(name, in_channels, channels, ChannelAttention(name, form))
 
 
 class SingleAttentionHead(Layer):
-    """One branch and its classifier: the rows "position" and "channel" of the paper's ablation."""
+    """One branch and its classifier: the rows PAM and CAM of the paper's ablation."""
 
     def __init__(self, name: str, branch: AttentionBranch, channels: int, classes: int) -> None:
         self.channels = channels
@@ -65,7 +65,7 @@ class SingleAttentionHead(Layer):
 
 
 class DualAttentionHead(Layer):
-    """Both branches and their sum; with ``auxiliaries``, the scores of each branch as well."""
+    """Both branches and their sum; with ``auxiliaries`` also the scores of each branch."""
 
     def __init__(self, name: str, in_channels: int, channels: int, classes: int, channel_form: str) -> None:
         self.channels = channels

@@ -13,7 +13,7 @@ from reference.networks.outputs import HeadOutputs, Scores
 class LargeFOVHead(Layer):
     """conv 3×3 with dilation 12, conv 1×1, both with ReLU and dropout 0.5, then the classifier.
 
-    The features that the scale attention sees are fc7's.
+    The scale attention takes the features of fc7.
     """
 
     def __init__(self, name: str, in_channels: int, channels: int, classes: int) -> None:

@@ -1,13 +1,13 @@
-"""The training objective: a weighted sum of cross-entropies over everything that a network says.
+"""The training objective: a weighted sum of the cross-entropies of a network's outputs.
 
 ======================  =====================================================================================
-part                    where it comes from
+part                    cross-entropy of
 ======================  =====================================================================================
-main                    the map that predicts: of the head, or fused over the scales
-position, channel       DANet's two further losses, one a branch (section 3.4); with scales, their mean over these
-auxiliary               of the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4); with scales, the mean
-scale 1, scale 0.5, …   extra supervision of Attention to Scale (section 3.2): one loss a scale
-scale classifier        which scale a map came from; a variant described by readers, not in the paper
+main                    the scores that predict: the head's, or fused over the scales
+position, channel       the branches of DANet (section 3.4); with scales, the mean over these
+auxiliary               the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4); with scales, the mean
+scale 1, scale 0.5, …   each scale: the extra supervision of Attention to Scale (section 3.2)
+scale classifier        the scale that a map came from; described by readers of the paper, not in it
 ======================  =====================================================================================
 
 Score maps are resized to the labels, never labels to the maps.
@@ -49,7 +49,7 @@ class LossWeights:
 
 
 class Loss(NamedTuple):
-    """The total, the parts that it sums (before their weights), and what the network said."""
+    """The total, the parts that it sums (before their weights), and the outputs of the network."""
 
     total: Array  # ()
     parts: dict[str, Array]  # each ()
@@ -60,10 +60,10 @@ class Objective:
     """The loss of a network on a batch, and its gradients.
 
     Args:
-        network: what :func:`~reference.networks.build.build_network` returned.
+        network: as :func:`~reference.networks.build.build_network` returns it.
         weights: of the parts.
         class_weights: one weight a class, or None.
-        ignore_label: the label that no loss counts.
+        ignore_label: pixels with this label have no part in the loss.
     """
 
     def __init__(

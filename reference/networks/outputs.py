@@ -1,4 +1,4 @@
-"""What heads and networks return. A gradient has the type of what it belongs to, with None where there is none."""
+"""The outputs of heads and networks. Their gradients have the same types, with None where there is no gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Array = Any
 
 
 class Scores(NamedTuple):
-    """The score maps of one scale, each ``(B, h, w, K)``; None where the network has no such part.
+    """The score maps of one scale, each ``(B, h, w, K)``; None if the network has no such part.
 
     Only the loss uses the auxiliaries, which are all but ``main``.
     """
@@ -19,7 +19,7 @@ class Scores(NamedTuple):
     auxiliary: Array | None = None  # of the auxiliary head
 
     def parts(self) -> list[tuple[str, Array]]:
-        """The maps that are there, with their names, in the order in which a network computes them.
+        """The name and the map of each part that is not None, in the order in which a network computes them.
 
         >>> Scores("f", channel="g").parts()
         [('main', 'f'), ('channel', 'g')]
@@ -32,14 +32,14 @@ class Scores(NamedTuple):
 
 
 class HeadOutputs(NamedTuple):
-    """What a head makes of the features of one image at one scale."""
+    """The features and scores of a head, at one scale."""
 
-    features: Array  # (B, h, w, C), what the main classifier sees
+    features: Array  # (B, h, w, C), the input of the main classifier
     scores: Scores
 
 
 class Outputs(NamedTuple):
-    """What a network makes of a batch of images; every map is on the grid of scale 1."""
+    """The outputs of a network for a batch of images; every map is on the grid of scale 1."""
 
     main: Array  # (B, h, w, K), the scores that predict: the head's, or fused over the scales
     scales: list[Scores]  # the scores at each scale, in the order of ``NetworkConfig.scales``

@@ -1,7 +1,7 @@
-"""Dilated ResNets: the last stages keep their resolution and widen their view by dilation instead.
+"""Dilated ResNets: the last stages have dilations in place of strides.
 
-He et al., CVPR 2016, with the dilations of DANet's authors: where a stage gives up its stride, its first 3×3
-convolution keeps the dilation of the stage before, and all others double it. Names are torchvision's.
+He et al., CVPR 2016, with the dilations of DANet's authors: in a stage without its stride, the first 3×3
+convolution has the dilation of the stage before, and all others twice that. Names are torchvision's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.layers.residual import BasicBlock, Bottleneck
 
-#: Name → kind of block, and how many of them each of the four stages has.
+#: Name → kind of block, and the number of blocks in each of the four stages.
 DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
@@ -72,11 +72,11 @@ class ResNet(Layer):
         return self.forward_layer4(self.forward_to_layer3(x, ctx), ctx)
 
     def backward(self, dy: Array, ctx: Context) -> None:
-        """The gradients of the parameters; nobody asks for the image's."""
+        """The gradients of the parameters; that of the image is not needed."""
         self.backward_from_layer3(self.backward_layer4(dy, ctx), ctx)
 
     def forward_to_layer3(self, x: Array, ctx: Context) -> Array:
-        """Everything before the last stage: what an auxiliary head sees."""
+        """All stages before the last, whose output an auxiliary head takes."""
         for conv in self.stem:
             x = conv.forward(x, ctx)
         x = ctx.save(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))

@@ -1,4 +1,4 @@
-"""A network that sees the image once: a backbone and a head."""
+"""Networks of one scale: a backbone and a head."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from reference.networks.resnet import ResNet
 
 
 class Network(Layer):
-    """What the two kinds of network share."""
+    """The base of networks of one scale and of several."""
 
     config: NetworkConfig
     #: What stands before the names of each scale's tensors: ``("scale 1", "scale 0.5")``, ``("",)`` with one scale.
     scopes: tuple[str, ...]
 
     def forward(self, images: Array, ctx: Context, *, auxiliaries: bool = True) -> Outputs:
-        """Score maps of ``images (B, H, W, 3)``; without ``auxiliaries`` only what predicts is computed."""
+        """The outputs for ``images (B, H, W, 3)``; without ``auxiliaries``, only those that prediction needs."""
         raise NotImplementedError
 
     def backward(self, doutputs: Outputs, ctx: Context) -> None:
-        """The gradients of all parameters, into ``ctx.gradients``, from those of the outputs."""
+        """Add the gradients of all parameters to ``ctx.gradients``, from those of the outputs."""
         raise NotImplementedError
 
     def predict(self, images: Array, ctx: Context) -> Array:
@@ -34,7 +34,7 @@ class Network(Layer):
         return self.forward(images, ctx, auxiliaries=False).main
 
     def predict_with_weights(self, images: Array, ctx: Context) -> tuple[Array, Array | None]:
-        """As :meth:`predict`, with the weight of each scale at each pixel ``(B, h, w, S)``, None without them."""
+        """As :meth:`predict`, with the weight ``(B, h, w, S)`` of each scale, None unless attention fuses."""
         outputs = self.forward(images, ctx, auxiliaries=False)
         return outputs.main, outputs.scale_weights
 
@@ -65,7 +65,7 @@ class SingleScale(Network):
         self.head_backward(None, dscores._replace(main=add(doutputs.main, dscores.main)), ctx)
 
     def head_forward(self, images: Array, ctx: Context, *, auxiliaries: bool) -> HeadOutputs:
-        """Features and scores: what several scales are fused from."""
+        """Features and scores, from which several scales are fused."""
         return self.head.forward(self.backbone.forward(images, ctx), ctx, auxiliaries=auxiliaries)
 
     def head_backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> None:
@@ -73,9 +73,9 @@ class SingleScale(Network):
 
 
 class SingleScaleWithAuxiliary(SingleScale):
-    """The same with a second head on layer3 of a ResNet, which only training listens to.
+    """The same with a second head on layer3 of a ResNet, for training only.
 
-    Zhao et al., PSPNet, CVPR 2017, section 4: a loss in mid-network, weighted 0.4, helps deep backbones to learn.
+    Zhao et al., PSPNet, CVPR 2017, section 4: a loss in mid-network, weighted 0.4, helps to train deep backbones.
     """
 
     def __init__(self, config: NetworkConfig, backbone: ResNet, head: Any, auxiliary_head: FCNHead) -> None:

@@ -27,7 +27,7 @@ class Tiny(Layer):
         return x
 
     def backward(self, dy: Array, ctx: Context) -> None:
-        """The gradients of the parameters; nobody asks for the image's."""
+        """The gradients of the parameters; that of the image is not needed."""
         first, *others = self.convolutions
         for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)

@@ -1,6 +1,6 @@
-"""VGG-16 as DeepLab-LargeFOV uses it (Chen et al., ICLR 2015), the trunk of Attention to Scale.
+"""VGG-16 as DeepLab-LargeFOV uses it (Chen et al., ICLR 2015), the backbone of Attention to Scale.
 
-The last two pools keep their resolution, and the convolutions after the fourth have dilation 2: output stride 8.
+The last two pools have stride 1, and the convolutions after the fourth have dilation 2: output stride 8.
 DeepLab's fc6 to fc8 are the head :class:`reference.networks.largefov.LargeFOVHead`.
 """
 
@@ -10,7 +10,7 @@ from reference.layers.base import Array, Layer
 from reference.layers.context import Context
 from reference.layers.convolution import ConvRelu
 
-#: Stage → convolutions, channels, dilation, stride of the pool behind it.
+#: Of each stage: number of convolutions, channels, dilation, stride of the pool after it.
 STAGES = ((2, 64, 1, 2), (2, 128, 1, 2), (3, 256, 1, 2), (3, 512, 1, 1), (3, 512, 2, 1))
 
 
@@ -38,7 +38,7 @@ class VGG16(Layer):
         return x
 
     def backward(self, dy: Array, ctx: Context) -> None:
-        """The gradients of the parameters; nobody asks for the image's."""
+        """The gradients of the parameters; that of the image is not needed."""
         first = self.convolutions[0][0]
         for stage, convolutions in reversed(list(enumerate(self.convolutions, 1))):
             dy = ctx.ops.max_pool2d_backward(dy, ctx.saved(f"{self.name}.pool{stage}"))

@@ -1,4 +1,4 @@
-"""How arrays get into a backend, out of it, and next to each other."""
+"""Arrays: into a backend, out of it, and joined."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reference.ops.checks import check_arrays
 
 
 def asarray(x: Any, dtype: Any = None) -> np.ndarray:
-    """Make ``x`` an array, of ``dtype`` where one is given.
+    """``x`` as an array, of ``dtype`` if one is given.
 
-    Otherwise arrays keep theirs, integers and booleans stay what they are, and Python's floats become float32.
+    Otherwise an array's dtype does not change; Python's integers and booleans stay such, its floats become float32.
 
     >>> asarray([1, 2]).dtype.kind, asarray([1.5, 2]).dtype, asarray(np.zeros(2)).dtype
     ('i', dtype('float32'), dtype('float64'))
@@ -25,12 +25,12 @@ def asarray(x: Any, dtype: Any = None) -> np.ndarray:
 
 
 def to_numpy(x: np.ndarray) -> np.ndarray:
-    """Give back a NumPy array; here that is what ``x`` is."""
+    """``x`` as a NumPy array, which in this backend it is already."""
     return np.asarray(x)
 
 
 def synchronize() -> None:
-    """Wait until all computation is done; NumPy never leaves any running."""
+    """Wait until all computation is done; NumPy computes at once, so there is nothing to wait for."""
 
 
 def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -44,7 +44,7 @@ def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Put S arrays of one shape ``(…)`` on top of each other: ``(S, …)``.
+    """Join S arrays of one shape ``(…)`` along a new first axis: ``(S, …)``.
 
     >>> stack([np.zeros((1, 2)), np.ones((1, 2))]).shape
     (2, 1, 2)

@@ -74,13 +74,13 @@ def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarr
 
         dx = γ / √(σ² + ε) · (dy − mean(dy) − x̂ · mean(dy · x̂))
 
-    with means over the M pixels: dy loses all that a shift or a scaling of the channel could explain, since the
-    op would undo both. With given statistics only the first of the three is there.
+    with means over the M pixels: what a shift or a scaling of the channel would cause is subtracted from dy, since
+    the op undoes both. With given statistics, only the first of the three is there.
 
     >>> x, one, zero = np.arange(4.0).reshape(1, 2, 2, 1), np.ones(1), np.zeros(1)
     >>> y, cache = batch_norm(x, one, zero, zero, one, training=True)
     >>> dx, dscale, dshift = batch_norm_backward(np.ones_like(y), cache)
-    >>> np.abs(dx).max(), dshift  # a constant dy asks for a shift of the channel, which x cannot cause
+    >>> np.abs(dx).max(), dshift  # a constant dy is a shift of the channel, which x cannot cause
     (np.float64(0.0), array([4.]))
     """
     x, scale, mean, _, rstd, training = cache
@@ -103,7 +103,7 @@ def check_batch_norm(
     op: str, x: Any, scale: Any, shift: Any, mean: Any, variance: Any, residual: Any = None, *, training: bool,
     eps: float,
 ) -> None:
-    """Check the arguments of a batch norm, fused or not; the running averages only where they are used."""
+    """Check the arguments of a batch norm, fused or not; the running averages only if they are used."""
     check_arrays(
         op,
         x=(x, "B H W C"),

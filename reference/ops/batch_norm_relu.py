@@ -35,10 +35,10 @@ def batch_norm_relu(
     training: bool,
     eps: float = 1e-5,
 ) -> tuple[np.ndarray, BatchNormReluCache]:
-    """``y = relu(batch_norm(x) + residual)``: the end of a residual block (He et al., 2016), or of a plain layer.
+    """``y = relu(batch_norm(x) + residual)``: the end of a residual block (He et al., 2016), or of a simple layer.
 
-    The arithmetic is that of :func:`batch_norm` and :func:`relu`. It is one op since a fast backend can make one
-    pass over memory of what takes three here.
+    The arithmetic is that of :func:`batch_norm` and :func:`relu`. It is one op so that a fast backend can do in one
+    pass over memory what takes three here.
 
     Shapes: ``x`` and ``residual (B, H, W, C)``, all others ``(C,)``, of one floating dtype → ``(B, H, W, C)``.
     Caches what its parts cache; ``cache.mean`` and ``cache.variance`` are those of the batch norm. Raises

@@ -32,8 +32,8 @@ def channel_attention(
     attention belongs to one query channel j and sums to 1.
 
     That is the form ``paper``. The authors' code has ``softmax(rowmax(energy) − energy)``: the form ``released``.
-    Softmax does not see what is added to a whole row, so ``rowmax`` changes neither the result nor the gradient,
-    and what remains is ``softmax(−energy)``: the channels least like the query weigh most.
+    Adding a constant to a row does not change its softmax, so ``rowmax`` affects neither the result nor the
+    gradient, and what remains is ``softmax(−energy)``: the channels least like the query have the largest weights.
 
     Shapes: ``x (B, N, C)`` of any floating dtype → ``(B, N, C)``. Caches x and the ``(C, C)`` attention. Raises
     :class:`OpError` for other shapes or dtypes and for an unknown form.
@@ -62,7 +62,7 @@ def channel_attention(
 def channel_attention_backward(dy: np.ndarray, cache: ChannelAttentionCache) -> np.ndarray:
     """From ``dy (B, N, C)``: ``dx (B, N, C)``, the sum of what x does as values, as queries and as keys.
 
-    >>> y, cache = channel_attention(np.zeros((1, 1, 2)))  # nothing to tell channels apart: each gathers the mean
+    >>> y, cache = channel_attention(np.zeros((1, 1, 2)))  # all channels are alike: each gathers the mean
     >>> channel_attention_backward(np.array([[[4.0, 0.0]]]), cache)
     array([[[2., 2.]]])
     """

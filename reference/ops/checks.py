@@ -1,7 +1,6 @@
-"""What every op checks before it computes; an :class:`OpError` names the op, what it got and what it wants.
+"""The checks that ops share; an :class:`OpError` names the op, what it got and what it wants.
 
-The checks only look at ``shape`` and ``dtype`` (and at the values of labels), so the arrays of any backend pass
-through them.
+They read ``shape`` and ``dtype`` only, so they work on the arrays of any backend.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ HALVES = ("float16", "bfloat16")
 
 
 class OpError(ValueError):
-    """An op was given what it cannot compute with."""
+    """An argument of an op has a wrong type, shape, dtype or value."""
 
 
 def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
     """Check that each array has the axes written beside it, and that all have one floating dtype.
 
-    Beside float16 and bfloat16, vectors and single numbers may be float32: what holds one value a channel stays
-    exact. An axis has one size throughout and is never empty. ``...`` at the front stands for any number of axes,
-    the same ones wherever it stands. An array that is ``None`` was left out by the caller and is skipped.
+    Beside float16 and bfloat16, vectors (one value a channel) and scalars may be float32. An axis has the same size
+    in all arrays and is never empty. ``...`` at the front stands for any number of axes, the same in all arrays. An
+    array that is ``None`` was left out by the caller and is skipped.
 
     >>> import numpy as np
     >>> x, weight = np.zeros((2, 5, 3)), np.zeros((3, 4))
@@ -46,10 +45,10 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
             raise OpError(f"{op}: {name} is a {type(array).__name__}, wants an array: asarray makes one.")
         if 0 in array.shape:
             raise OpError(f"{op}: {name} is empty, with shape {array.shape}; no axis of it may be 0.")
-        found = _sizes(array.shape, _names(axes))
-        if found is None or any(sizes.get(axis, n) != n for axis, n in found.items()):
+        own_sizes = _sizes(array.shape, _names(axes))
+        if own_sizes is None or any(sizes.get(axis, n) != n for axis, n in own_sizes.items()):
             raise OpError(f"{op}: {name} has shape {array.shape}, wants ({_wanted(axes, sizes)}).")
-        sizes |= found
+        sizes |= own_sizes
 
     (first, (reference, _)), *others = given.items()
     if reference.dtype.kind != "f" and reference.dtype.name != "bfloat16":
@@ -62,7 +61,7 @@ def check_arrays(op: str, **arrays: tuple[Any, str]) -> None:
 
 @cache
 def is_vector(axes: str) -> bool:
-    """Whether the axes are those of one value a channel, or of a single number.
+    """Whether the axes are those of one value a channel, or of a scalar.
 
     >>> is_vector("C"), is_vector(""), is_vector("..."), is_vector("B N C")
     (True, True, False, False)
@@ -76,7 +75,7 @@ def _names(axes: str) -> list[str]:
 
 
 def _sizes(shape: tuple[int, ...], axes: list[str]) -> dict[str, Any] | None:
-    """The size of each axis, or None where the number of axes is wrong."""
+    """The size of each axis, or None if the number of axes is wrong."""
     leading = len(shape) - len(axes)
     if axes[:1] == ["..."] and leading >= -1:
         return {"...": shape[: leading + 1], **dict(zip(axes[1:], shape[leading + 1 :], strict=True))}

@@ -34,13 +34,13 @@ def conv2d(
         y[h, w] = Σ_ij x_padded[h·stride + i·dilation, w·stride + j·dilation] · weight[i, j] + bias
 
     where a pixel x[h, w] is a row of Ci values and weight[i, j] a Ci × Co matrix. The sum over the taps (i, j) is
-    the loop below: each tap is one matrix product with all the pixels that it sees. Dilation spreads the taps;
-    DeepLab and DANet use it to widen the view of a layer where others would stride.
+    the loop below: each tap is one matrix product with all pixels under it. Dilation spreads the taps; DeepLab and
+    DANet use it in place of a stride to enlarge the receptive field of a layer.
 
     Shapes: ``x (B, H, W, Ci)``, ``weight (kh, kw, Ci, Co)``, ``bias (Co,)`` → ``(B, H', W', Co)`` with
     ``H' = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1``, all of one floating dtype.
 
-    Caches the input, which is some layer's output and alive anyway, and no copies of its windows.
+    Caches the input, which is another layer's output and in memory anyway, and no copies of its windows.
 
     Raises :class:`OpError` for shapes or dtypes that do not fit, a stride or dilation below 1, and an image that
     is smaller, with its padding, than one window.
@@ -71,7 +71,7 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
     """From ``dy (B, H', W', Co)``: ``dx``, ``dweight``, and ``dbias`` or None; each tap's product, transposed.
 
-    A network's first convolution has no use for ``dx``, the gradient of the image: without ``needs_dx`` it is None.
+    A network's first convolution does not need ``dx``, the gradient of the image: without ``needs_dx`` it is None.
 
     >>> y, cache = conv2d(np.ones((1, 3, 3, 1)), np.ones((2, 2, 1, 1)))
     >>> dx, dweight, dbias = conv2d_backward(np.ones_like(y), cache)

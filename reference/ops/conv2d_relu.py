@@ -28,8 +28,8 @@ def conv2d_relu(
 ) -> tuple[np.ndarray, Conv2dReluCache]:
     """``y = relu(conv2d(x) + residual)``: a layer of VGG, and at inference, where its norm is folded, of a ResNet.
 
-    The arithmetic is that of :func:`conv2d` and :func:`relu`. It is one op since a fast backend can add and rectify
-    while an output is still in the cache.
+    The arithmetic is that of :func:`conv2d` and :func:`relu`. It is one op so that a fast backend can add and
+    rectify while the output is in the CPU's cache.
 
     Shapes: those of :func:`conv2d`, and ``residual (B, H', W', Co)``. Caches what its parts cache. Raises
     :class:`OpError` for shapes or dtypes that do not fit.

@@ -10,18 +10,18 @@ from reference.ops.checks import OpError, check_arrays, check_gradient
 
 
 class DropoutCache(NamedTuple):
-    keep: np.ndarray  # boolean, broadcasts to x
+    mask: np.ndarray  # boolean, broadcasts to x
     rate: float
     x_shape: tuple[int, ...]
     dtype: np.dtype
 
 
-def dropout(x: np.ndarray, keep: np.ndarray, *, rate: float) -> tuple[np.ndarray, DropoutCache]:
-    """``y = x / (1 − rate)`` where ``keep``, 0 elsewhere: the expectation of y is x, so inference does nothing.
+def dropout(x: np.ndarray, mask: np.ndarray, *, rate: float) -> tuple[np.ndarray, DropoutCache]:
+    """``y = x / (1 − rate)`` where ``mask`` is True, 0 elsewhere. The expectation of y is x.
 
-    ``keep`` is boolean and broadcasts to ``x``, of any shape and floating dtype: a mask of shape ``(B, 1, 1, C)``
+    ``mask`` is boolean and broadcasts to ``x``, of any shape and floating dtype: a mask of shape ``(B, 1, 1, C)``
     drops whole channels. The op draws no random numbers, so that a pass can be repeated exactly; each value of
-    ``keep`` should be True with probability ``1 − rate``. Caches the mask.
+    ``mask`` should be True with probability ``1 − rate``. Caches the mask.
 
     Raises :class:`OpError` for a mask that is not boolean or does not broadcast, and a rate outside [0, 1).
 
@@ -30,12 +30,12 @@ def dropout(x: np.ndarray, keep: np.ndarray, *, rate: float) -> tuple[np.ndarray
     array([2., 0., 6.])
     """
     check_arrays("dropout", x=(x, "..."))
-    check_mask("dropout", keep, x.shape)
+    check_mask("dropout", mask, x.shape)
     if not 0 <= rate < 1:
         raise OpError(f"dropout: rate is {rate}, wants at least 0 and less than 1.")
 
-    y = np.where(keep, x / (1 - float(rate)), 0)
-    return y, DropoutCache(keep, float(rate), x.shape, x.dtype)
+    y = np.where(mask, x / (1 - float(rate)), 0)
+    return y, DropoutCache(mask, float(rate), x.shape, x.dtype)
 
 
 def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
@@ -46,19 +46,19 @@ def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
     array([4., 0., 4., 0.])
     """
     check_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
-    # y = np.where(keep, x / (1 - rate), 0)
-    return np.where(cache.keep, dy / (1 - cache.rate), 0)
+    # y = np.where(mask, x / (1 - rate), 0)
+    return np.where(cache.mask, dy / (1 - cache.rate), 0)
 
 
-def check_mask(op: str, keep: Any, shape: tuple[int, ...]) -> None:
-    """Check that ``keep`` is boolean and broadcasts to ``shape``.
+def check_mask(op: str, mask: Any, shape: tuple[int, ...]) -> None:
+    """Check that ``mask`` is boolean and broadcasts to ``shape``.
 
     >>> check_mask("dropout", np.ones((2, 1, 1, 8), bool), (2, 5, 5, 4))
     Traceback (most recent call last):
-    reference.ops.checks.OpError: dropout: keep has shape (2, 1, 1, 8), wants one that broadcasts to (2, 5, 5, 4).
+    reference.ops.checks.OpError: dropout: mask has shape (2, 1, 1, 8), wants one that broadcasts to (2, 5, 5, 4).
     """
-    if not hasattr(keep, "shape") or keep.dtype.kind != "b":
-        raise OpError(f"{op}: keep is {getattr(keep, 'dtype', type(keep).__name__)}, wants an array of bool.")
-    pairs = zip(reversed(keep.shape), reversed(shape), strict=False)
-    if len(keep.shape) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
-        raise OpError(f"{op}: keep has shape {keep.shape}, wants one that broadcasts to {shape}.")
+    if not hasattr(mask, "shape") or mask.dtype.kind != "b":
+        raise OpError(f"{op}: mask is {getattr(mask, 'dtype', type(mask).__name__)}, wants an array of bool.")
+    pairs = zip(reversed(mask.shape), reversed(shape), strict=False)
+    if len(mask.shape) > len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise OpError(f"{op}: mask has shape {mask.shape}, wants one that broadcasts to {shape}.")

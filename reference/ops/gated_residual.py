@@ -1,4 +1,4 @@
-"""The gate through which DANet lets attention in (Fu et al., CVPR 2019, equations 2 and 4)."""
+"""The gated residual of DANet's attention modules (Fu et al., CVPR 2019, equations 2 and 4)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class GatedResidualCache(NamedTuple):
 
 
 def gated_residual(x: np.ndarray, update: np.ndarray, gate: np.ndarray) -> tuple[np.ndarray, GatedResidualCache]:
-    """Add what the attention gathered, times one learned number. ::
+    """Add the result of an attention, times one learned scalar. ::
 
         E_j = α Σ_i s_ji D_i + A_j        (2)
         E_j = β Σ_i x_ji A_i + A_j        (4)
 
-    A is ``x``, the sum is ``update``, and α or β is ``gate``. It starts at 0: at first the network is the one
-    without attention.
+    A is ``x``, the sum is ``update``, and α or β is ``gate``. The gate starts at 0, so training starts from the
+    network without attention.
 
     Shapes: ``x`` and ``update`` of any one shape, ``gate ()``, of one floating dtype. Caches the update and the
     gate. Raises :class:`OpError` for shapes or dtypes that do not fit.
@@ -41,7 +41,7 @@ def gated_residual_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """From ``dy``: ``dx`` and ``dupdate`` of the same shape, and ``dgate ()``.
 
-    While the gate is 0 the attention below it gets no gradient, but the gate itself does: it opens first.
+    While the gate is 0, the attention below it gets no gradient, but the gate does: it is trained first.
 
     >>> y, cache = gated_residual(np.zeros(2), np.array([10.0, 20.0]), np.array(0.0))
     >>> gated_residual_backward(np.array([1.0, 2.0]), cache)

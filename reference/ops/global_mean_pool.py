@@ -31,7 +31,7 @@ def global_mean_pool(x: np.ndarray) -> tuple[np.ndarray, GlobalMeanPoolCache]:
 
 
 def global_mean_pool_backward(dy: np.ndarray, cache: GlobalMeanPoolCache) -> np.ndarray:
-    """From ``dy (B, C)``: ``dx (B, H, W, C)``, an equal share for every pixel.
+    """From ``dy (B, C)``: ``dx (B, H, W, C)``, spread equally over the pixels.
 
     >>> y, cache = global_mean_pool(np.zeros((1, 2, 2, 1)))
     >>> global_mean_pool_backward(np.ones((1, 1)), cache).ravel()

@@ -1,4 +1,4 @@
-"""From scores to labels: what a network predicts."""
+"""The labels that a network predicts, from its scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def label_map(scores: np.ndarray) -> np.ndarray:
 
         label = argmax_k score_k
 
-    The first of equals wins, and a NaN over every number. It has no derivative, and keeps no cache.
+    On a tie the first wins; a NaN wins over every number. The op has no derivative and no cache.
 
     Shapes: ``scores (…, K)`` of any floating dtype, at most 256 classes → ``(…)`` uint8. Raises :class:`OpError`.
 
@@ -27,6 +27,6 @@ def label_map(scores: np.ndarray) -> np.ndarray:
 
 
 def check_classes(classes: int) -> None:
-    """Labels are bytes."""
+    """Check that a label fits into a byte."""
     if classes > _MOST_CLASSES:
         raise OpError(f"label_map: scores have {classes} classes, want at most {_MOST_CLASSES}.")

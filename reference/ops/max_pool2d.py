@@ -72,7 +72,7 @@ def max_pool2d_backward(dy: np.ndarray, cache: MaxPool2dCache) -> np.ndarray:
 
 
 def check_max_pool2d(x: Any, *, window: int, stride: int, padding: int) -> None:
-    """Check the arguments of a max pooling; padding as wide as the window could win, and must not."""
+    """Check the arguments of a max pooling. Padding is narrower than the window, so that it never wins."""
     check_arrays("max_pool2d", x=(x, "B H W C"))
     check_integers("max_pool2d", at_least=1, window=window, stride=stride)
     check_integers("max_pool2d", at_least=0, padding=padding)

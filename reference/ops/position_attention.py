@@ -33,8 +33,8 @@ def position_attention(
     Shapes: ``query (B, N, D)``, ``key (B, N, D)``, ``value (B, N, C)`` → ``(B, N, C)``, with N = H·W pixels, all
     of one floating dtype.
 
-    This is the plainest form. It holds the N×N attention from forward to backward: 4 GiB at N = 32,768. The other
-    backends compute the same numbers in blocks of rows and keep one log-sum-exp per row instead.
+    This is the simplest form. It holds the N×N attention from forward to backward: 4 GiB at N = 32,768. The other
+    backends compute the same numbers in blocks of rows and cache one log-sum-exp per row instead.
 
     Raises :class:`OpError` for shapes or dtypes that do not fit.
 
@@ -57,7 +57,7 @@ def position_attention_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """From ``dy (B, N, C)``: ``dquery (B, N, D)``, ``dkey (B, N, D)`` and ``dvalue (B, N, C)``.
 
-    >>> zeros = np.zeros((1, 2, 3))  # nothing to tell pixels apart: each gathers the mean
+    >>> zeros = np.zeros((1, 2, 3))  # all pixels are alike: each gathers the mean
     >>> y, cache = position_attention(zeros, zeros, np.array([[[1.0], [2.0]]]))
     >>> dquery, dkey, dvalue = position_attention_backward(np.array([[[4.0], [0.0]]]), cache)
     >>> dvalue[0, :, 0]

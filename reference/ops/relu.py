@@ -16,7 +16,7 @@ class ReluCache(NamedTuple):
 def relu(x: np.ndarray) -> tuple[np.ndarray, ReluCache]:
     """``y = max(x, 0)``, of any shape and floating dtype.
 
-    Caches the output, which the next layer keeps too: where y is positive, so was x.
+    Caches the output, which the next layer caches, too: y is positive where x was.
 
     >>> y, cache = relu(np.array([-2.0, 0.0, 3.0]))
     >>> y

@@ -22,9 +22,9 @@ def resize_bilinear(
 
         Y = R_H · X · R_Wᵀ
 
-    for each channel. A row of the interpolation matrix R_H ``(H', H)`` holds the two weights with which one output
-    row sees the two input rows beside it: see :func:`interpolation_matrix`. The size is explicit, as factors miss
-    by a pixel, and maps of several scales must meet on one grid.
+    for each channel. A row of the interpolation matrix R_H ``(H', H)`` holds the weights of the two input rows
+    next to one output row: see :func:`interpolation_matrix`. The size is explicit, since a factor can miss it by a
+    pixel, and maps of several scales must have the same grid.
 
     Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, H', W', C)``. Its own size gives back the same values.
     Caches the two matrices, which is all that a linear map's backward pass needs. Raises :class:`OpError` for
@@ -77,9 +77,9 @@ def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np
 
 
 def neighbours(size_in: int, size_out: int, align_corners: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The input samples before and after each output sample, and how far along between them it stands, float64.
+    """The input samples before and after each output sample, and its position between them (0 to 1), float64.
 
-    Output sample o stands at ``o·(size_in − 1) / (size_out − 1)`` with ``align_corners``, where first and last
+    Output sample o is at ``o·(size_in − 1) / (size_out − 1)`` with ``align_corners``, where first and last
     samples of both grids coincide, and otherwise at ``(o + ½)·size_in / size_out − ½``, where pixels are areas
     and the outer edges coincide. Beyond the first and the last input sample the value stays constant.
 

@@ -16,7 +16,7 @@ class ScaleFusionCache(NamedTuple):
 
 
 def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarray, ScaleFusionCache]:
-    """Every pixel mixes the score maps of all scales, by weights that a softmax over the scales gives. ::
+    """The weighted sum of the score maps of all scales; the weights of a pixel are a softmax over the scales. ::
 
         g_ic = Σ_s w_is f_ics                     (1)
         w_is = exp(h_is) / Σ_t exp(h_it)          (2)
@@ -44,12 +44,12 @@ def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarr
 def scale_fusion_backward(dy: np.ndarray, cache: ScaleFusionCache) -> tuple[np.ndarray, np.ndarray]:
     """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)`` and ``dscale_logits (B, H, W, S)``.
 
-    With G = dy = ∂L/∂g, the two steps for the logits come to ::
+    With G = dy = ∂L/∂g, the two steps for the logits give ::
 
         ∂L/∂h_is = w_is Σ_c G_ic (f_ics − g_ic)
 
-    so a scale gains weight where its own scores would lower the loss below that of the fused ones. Over the scales
-    this sums to 0.
+    so a scale gains weight where its scores would give a lower loss than the fused ones. Over the scales this sums
+    to 0.
 
     >>> scores = np.array([1.0, 5.0]).reshape(2, 1, 1, 1, 1)
     >>> y, cache = scale_fusion(scores, np.log([3.0, 1.0]).reshape(1, 1, 1, 2))

@@ -1,4 +1,4 @@
-"""Fusion by the maximum over scales: what Attention to Scale compares with (Chen et al., CVPR 2016)."""
+"""Fusion by the maximum over scales, a baseline of Attention to Scale (Chen et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scale_max(scores: np.ndarray) -> tuple[np.ndarray, ScaleMaxCache]:
 
 
 def scale_max_backward(dy: np.ndarray, cache: ScaleMaxCache) -> np.ndarray:
-    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets all of it.
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``; the scale that won gets the whole gradient.
 
     >>> y, cache = scale_max(np.array([[1.0, 7.0], [5.0, 2.0]]).reshape(2, 1, 1, 1, 2))
     >>> scale_max_backward(np.array([3.0, 4.0]).reshape(1, 1, 1, 2), cache).reshape(2, 2)

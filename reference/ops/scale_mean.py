@@ -1,4 +1,4 @@
-"""Fusion by the mean over scales: what Attention to Scale compares with (Chen et al., CVPR 2016)."""
+"""Fusion by the mean over scales, a baseline of Attention to Scale (Chen et al., CVPR 2016)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ScaleMeanCache(NamedTuple):
 
 
 def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
-    """Every scale has the same weight everywhere: ``g_ic = Σ_s f_ics / S``.
+    """Every scale has the same weight at every pixel: ``g_ic = Σ_s f_ics / S``.
 
     Shapes: ``scores (S, B, H, W, K)`` of any floating dtype → ``(B, H, W, K)``. Caches no values. Raises
     :class:`OpError` for other shapes or dtypes.
@@ -31,7 +31,7 @@ def scale_mean(scores: np.ndarray) -> tuple[np.ndarray, ScaleMeanCache]:
 
 
 def scale_mean_backward(dy: np.ndarray, cache: ScaleMeanCache) -> np.ndarray:
-    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``, an equal share for every scale.
+    """From ``dy (B, H, W, K)``: ``dscores (S, B, H, W, K)``, spread equally over the scales.
 
     >>> y, cache = scale_mean(np.zeros((2, 1, 1, 1, 1)))
     >>> scale_mean_backward(np.ones((1, 1, 1, 1)), cache).ravel()

@@ -18,7 +18,7 @@ def softmax(x: np.ndarray) -> tuple[np.ndarray, SoftmaxCache]:
 
         y_k = exp(x_k) / Σ_l exp(x_l) = exp(x_k − m) / Σ_l exp(x_l − m)
 
-    for any m. With m the maximum of the row no exponential overflows, however large the logits.
+    for any m. With m the maximum of the row, no exponential overflows, however large the logits are.
 
     Shapes: ``x (…, K)`` of any floating dtype → ``(…, K)``. Caches the output. Raises :class:`OpError` for an
     array without values and for other dtypes.
@@ -39,8 +39,8 @@ def softmax_backward(dy: np.ndarray, cache: SoftmaxCache) -> np.ndarray:
 
         ∂y_l/∂x_k = y_l (δ_lk − y_k)     so     dx_k = y_k (dy_k − Σ_l y_l dy_l)
 
-    What is subtracted is the mean of dy under the probabilities y, so each row of dx sums to 0: moving all logits
-    of a row together changes nothing.
+    The subtracted sum is the mean of dy under the probabilities y, so each row of dx sums to 0: adding a constant
+    to a row of logits changes nothing.
 
     >>> y, cache = softmax(np.zeros((1, 2)))
     >>> softmax_backward(np.array([[4.0, 0.0]]), cache)

@@ -1,4 +1,4 @@
-"""The loss of segmentation: cross-entropy of a softmax, averaged over the pixels that have a label."""
+"""The loss of segmentation: cross-entropy of a softmax, averaged over the labelled pixels."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from reference.ops.softmax import softmax
 class SoftmaxCrossEntropyCache(NamedTuple):
     logits: np.ndarray  # (…, K)
     target: np.ndarray  # (…), 0 where ignored
-    share: np.ndarray  # (…), 0 where ignored; sums to 1, or to 0 where no pixel counts
+    weight: np.ndarray  # (…), 0 where ignored; sums to 1, or to 0 where all are ignored
 
 
 def softmax_cross_entropy(
     logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 255, class_weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, SoftmaxCrossEntropyCache]:
-    """The mean, over the counted pixels, of minus the log-probability of the true class. ::
+    """The mean, over the labelled pixels, of minus the log-probability of the true class. ::
 
         L = Σ_i w_t (log Σ_k exp(z_ik) − z_it) / Σ_i w_t
 
-    with logits z and the label t of each pixel i, over all pixels whose label is not ``ignore_label`` (void). Class
-    weights w are 1 unless given. Where no pixel counts, the loss and its gradient are 0: a batch that is all void
-    does no harm.
+    with logits z and the label t of each pixel i, over all pixels whose label is not ``ignore_label``. Class
+    weights w are 1 unless given. If every pixel of a batch is ignored, the loss and its gradient are 0.
 
     Shapes: ``logits (…, K)`` of a floating dtype, ``labels (…)`` of any integer dtype, ``class_weights (K,)`` of
     the dtype of the logits → a 0-d array, in nats.
 
-    Caches the logits and not the probabilities: to compute them again on the way back is cheap, and at the size of
-    the labels they are among the largest arrays of a network.
+    Caches the logits and not the probabilities: these are among the largest arrays of a network, and cheap to
+    compute again in the backward pass.
 
     Raises :class:`OpError` for shapes or dtypes that do not fit, and for a label that is neither a class nor
     ignored.
@@ -45,33 +44,33 @@ def softmax_cross_entropy(
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
     check_labels(op, labels, logits.shape, ignore_label)
 
-    counted = labels != ignore_label  # (…)
-    target = np.where(counted, labels, 0)  # (…)
-    weight = counted.astype(logits.dtype)  # (…)
+    labelled = labels != ignore_label  # (…)
+    target = np.where(labelled, labels, 0)  # (…)
+    weight = labelled.astype(logits.dtype)  # (…)
     if class_weights is not None:
         weight = weight * class_weights[target]
-    share = weight / (weight.sum() or 1)  # (…)
+    weight = weight / (weight.sum() or 1)  # (…)
 
     shifted = logits - logits.max(axis=-1, keepdims=True)  # (…, K)
     log_sum_exp = np.log(np.exp(shifted).sum(axis=-1))  # (…)
     z_target = np.take_along_axis(shifted, target[..., None], axis=-1)[..., 0]  # (…)
-    loss = (share * (log_sum_exp - z_target)).sum()  # ()
-    return np.asarray(loss), SoftmaxCrossEntropyCache(logits, target, share)
+    loss = (weight * (log_sum_exp - z_target)).sum()  # ()
+    return np.asarray(loss), SoftmaxCrossEntropyCache(logits, target, weight)
 
 
 def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCrossEntropyCache) -> np.ndarray:
-    """From the scalar ``dloss``: ``dlogits (…, K)``, each pixel's share of what was predicted minus what is true.
+    """From the scalar ``dloss``: ``dlogits (…, K)``, prediction minus truth, times the weight of the pixel.
 
     >>> loss, cache = softmax_cross_entropy(np.log([[1.0, 3.0]]), np.array([1]))
     >>> softmax_cross_entropy_backward(1.0, cache)
     array([[ 0.25, -0.25]])
     """
-    logits, target, share = cache
+    logits, target, weight = cache
     if np.ndim(dloss) != 0:
         raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
 
-    # loss = (share * (log_sum_exp - z_target)).sum()
-    dpixel = logits.dtype.type(dloss) * share  # (…)
+    # loss = (weight * (log_sum_exp - z_target)).sum()
+    dpixel = logits.dtype.type(dloss) * weight  # (…)
     probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
     truth = target[..., None] == np.arange(logits.shape[-1])  # (…, K), the derivative of z_target
     return dpixel[..., None] * (probability - truth)  # (…, K)

@@ -1,8 +1,8 @@
 """The geometry that convolution and pooling share: a window of taps that slides over a padded image.
 
-A window of ``kh × kw`` taps stands once for every output pixel. Tap ``(i, j)`` of the window that belongs to output
-pixel ``(h, w)`` lies on the padded pixel ``(h·stride + i·dilation, w·stride + j·dilation)``. So all that tap
-``(i, j)`` ever sees is one strided slice of the padded image, of the size of the output.
+There is one window of ``kh × kw`` taps for each output pixel. Tap ``(i, j)`` of the window of output pixel
+``(h, w)`` lies on the padded pixel ``(h·stride + i·dilation, w·stride + j·dilation)``. So the pixels under tap
+``(i, j)`` of all windows are one strided slice of the padded image, of the size of the output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reference.ops.checks import OpError
 def output_size(
     op: str, size: tuple[int, int], window: tuple[int, int], *, stride: int, padding: int, dilation: int = 1
 ) -> tuple[int, int]:
-    """How many windows fit: ``⌊(size + 2·padding − dilation·(window − 1) − 1) / stride⌋ + 1`` along each axis.
+    """Number of windows: ``⌊(size + 2·padding − dilation·(window − 1) − 1) / stride⌋ + 1`` along each axis.
 
     Raises :class:`OpError` where the padded image is smaller than one window.
 
@@ -47,12 +47,12 @@ def under_tap(i: int, j: int, size: tuple[int, int], *, stride: int, dilation: i
 
 
 def pad(x: np.ndarray, padding: int, value: float = 0.0) -> np.ndarray:
-    """Surround each image of ``x`` ``(B, H, W, C)`` by ``padding`` pixels of ``value``."""
+    """Each image of ``x (B, H, W, C)``, surrounded by ``padding`` pixels of ``value``."""
     around = (padding, padding)
     return np.pad(x, ((0, 0), around, around, (0, 0)), constant_values=value)
 
 
 def crop(x_padded: np.ndarray, padding: int) -> np.ndarray:
-    """Take the padding off again; as padding has constant values, this is also the backward pass of :func:`pad`."""
+    """Remove the padding. As it has constant values, this is also the backward pass of :func:`pad`."""
     _, height, width, _ = x_padded.shape
     return x_padded[:, padding : height - padding, padding : width - padding]

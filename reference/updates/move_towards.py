@@ -11,11 +11,11 @@ import numpy as np
 def move_towards(
     targets: Sequence[np.ndarray], sources: Sequence[np.ndarray], weights: Sequence[float], *, apply: Any = True
 ) -> None:
-    """Move each target a share of the way to its source, **in place**. ::
+    """Move each target towards its source, **in place**. ::
 
         target ← (1 − weight)·target + weight·source
 
-    ``weights`` holds one number for each pair. Where ``apply`` is false, which may be an array ``()``, nothing
+    ``weights`` holds one number for each pair. If ``apply``, which may be an array ``()``, is false, nothing
     changes, whatever the sources hold.
 
     >>> mean = np.array([0.0, 4.0])

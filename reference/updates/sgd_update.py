@@ -26,10 +26,11 @@ def sgd_update(
         w ← w − rate·v
 
     ``rates`` and ``decays`` hold one number for each parameter. ``scale`` undoes the scale of the loss and clips;
-    it and ``apply`` may be arrays ``()`` that nobody has looked at yet: where ``apply`` is false, nothing changes,
-    whatever the gradients hold.
+    it and ``apply`` may be arrays ``()``, so that the host need not wait for their values. If ``apply`` is false,
+    nothing changes, whatever the gradients hold.
 
-    Shapes: the three of a kind agree. Parameters and momenta are float32 or float64, gradients may be shorter.
+    Shapes: a parameter, its momentum and its gradient have one shape. Parameters and momenta are float32 or
+    float64; gradients may have 16 bits, too.
 
     >>> w, v = np.array([1.0, 2.0]), np.zeros(2)
     >>> for _ in range(2):

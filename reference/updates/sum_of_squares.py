@@ -1,4 +1,4 @@
-"""How long several arrays are together, as one vector."""
+"""The squared L2 norm of a list of arrays."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def sum_of_squares(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """``Σ x²`` over all values of all arrays, taken in double: the square of the norm of a whole gradient.
+    """``Σ x²`` over all values of all arrays, in float64: of gradients, the square of their norm as one vector.
 
-    Shapes: any, of any floating dtypes → ``()`` float64. Infinite or NaN where any value is.
+    Shapes: any, of any floating dtypes → ``()`` float64. It is not finite if any value is not.
 
     >>> sum_of_squares([np.array([3.0, 0.0], np.float32), np.array(4.0)])
     array(25.)

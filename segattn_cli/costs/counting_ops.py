@@ -175,9 +175,9 @@ class CountingOps:
         self.meter.backward += 2 * x.size * weight.shape[1]  # dx and dweight
         return self._like(x), self._like(weight), None if bias is None else self._like(bias)
 
-    def dropout(self, x: ShapeArray, keep: ShapeArray, *, rate: float) -> tuple[ShapeArray, Any]:
+    def dropout(self, x: ShapeArray, mask: ShapeArray, *, rate: float) -> tuple[ShapeArray, Any]:
         scaled = self._like(x)
-        return self._like(scaled), keep
+        return self._like(scaled), mask
 
     def dropout_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
         scaled = self._like(dy)

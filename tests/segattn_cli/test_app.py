@@ -62,7 +62,7 @@ def test_too_little_memory_on_a_gpu_says_how_much_there_is(monkeypatch, capsys, 
     def fail(prog_name):
         raise error
 
-    memory = types.SimpleNamespace(out_of_memory=lambda error: "the GPU could not give 3 GB more")
+    memory = types.SimpleNamespace(out_of_memory=lambda error: "the GPU could not allocate 3 GB more")
     monkeypatch.setitem(sys.modules, "backends.cupy", types.ModuleType("backends.cupy"))
     monkeypatch.setitem(sys.modules, "backends.cupy.memory", memory)
     monkeypatch.setattr(app, "app", fail)
@@ -70,7 +70,7 @@ def test_too_little_memory_on_a_gpu_says_how_much_there_is(monkeypatch, capsys, 
         app.main()
     assert stopped.value.code == errors.ExitCode.MEMORY
     said = capsys.readouterr().err
-    assert said.startswith("segattn: There is not enough memory (the GPU could not give 3 GB more): lower training")
+    assert said.startswith("segattn: There is not enough memory (the GPU could not allocate 3 GB more): lower")
     assert "--precision float16" in said
     assert said.count("\n") == 1
 
@@ -92,7 +92,7 @@ def test_other_failures_of_a_gpu_are_bugs(monkeypatch, error):
 
 
 def test_what_auto_takes_is_told_once(monkeypatch, capsys):
-    backends.registry._tell.cache_clear()
+    backends.registry._log_once.cache_clear()
     for _ in range(2):
         assert run(monkeypatch, "check", "--backend", "auto", "--op", "relu") == 0
     out, err = capsys.readouterr()

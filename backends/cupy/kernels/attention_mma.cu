@@ -1,6 +1,6 @@
-// Position attention of 16-bit numbers: what lies between its three large products, which are cuBLAS's.
+// Position attention of 16-bit numbers: the kernels between its three large products, which are cuBLAS's.
 //
-// No energy and no gradient of one is ever written: each kernel computes the energies query · key that it needs on the
+// Energies and their gradients are never stored: each kernel computes the energies query · key that it needs on the
 // matrix units, from the few channels of query and key. A block of 128 threads takes tiles of 64 × 64, a warp 16 of the
 // rows; DIM is the number of channels, rounded up to a multiple of 16. Logarithms are to the base 2 inside.
 
@@ -105,7 +105,7 @@ struct Part {
     }
 };
 
-// Runs compute(t, stage) for each tile of a part; while it does, load(t + 1, 1 - stage) is under way, where shared
+// Runs compute(t, stage) for each tile of a part, and load(t + 1, 1 - stage) at the same time, where shared
 // memory has room for two stages.
 template <int STAGES, class Load, class Compute> __device__ void pipeline(Part part, Load load, Compute compute) {
     if (STAGES == 2 && part.begin < part.end) {
@@ -114,12 +114,12 @@ template <int STAGES, class Load, class Compute> __device__ void pipeline(Part p
     }
     for (int t = part.begin; t < part.end; ++t) {
         if (STAGES == 1) {
-            __syncthreads();  // nobody still reads the tile before
+            __syncthreads();  // no thread still reads the previous tile
             load(t, 0);
             end_group();
         }
         wait_for_copies();
-        __syncthreads();  // all copies are there, and everybody has done with the tile before
+        __syncthreads();  // all copies have arrived, and all threads are done with the previous tile
         const int stage = STAGES == 2 ? (t - part.begin) % 2 : 0;
         if (STAGES == 2 && t + 1 < part.end) {
             load(t + 1, 1 - stage);
@@ -228,9 +228,9 @@ attention_rows(const T* query, const T* key, const float* lse, T* attention, int
     pipeline<stages<DIM>()>(Part(n), load, compute);
 }
 
-// delta (gridDim.y × rows) = Σ attention · dattention of each row, over the keys of a part. It is taken from the very
-// dattention (rows × ld), rounded as it is, that it is subtracted from: where a row attends to one pixel alone, nothing
-// is left of the difference, as it should be.
+// delta (gridDim.y × rows) = Σ attention · dattention of each row, over the keys of a part. It is computed from the
+// same rounded dattention (rows × ld) from which it is subtracted: in a row that attends to a single pixel, the
+// difference is exactly zero, as it should be.
 template <class T, int DIM>
 __global__ void __launch_bounds__(THREADS)
 attention_delta(const T* query, const T* key, const float* lse, const T* dattention, float* delta, int rows, int n, int d,
@@ -317,7 +317,7 @@ attention_dquery(const T* query, const T* key, const float* lse, const float* de
     write_sum<DIM>(sum, dquery + ((long long)blockIdx.y * rows + first) * d, rows - first, d, 0);
 }
 
-// dkey (gridDim.y × n × d), a sum for each part of the rows of query; with accumulate, on top of what it holds.
+// dkey (gridDim.y × n × d), a sum for each part of the rows of query; with accumulate, added to its values.
 template <class T, int DIM>
 __global__ void __launch_bounds__(THREADS)
 attention_dkey(const T* query, const T* key, const float* lse, const float* delta, const T* dattention, float* dkey,

@@ -1,7 +1,7 @@
-// Batch normalisation with what stands around it in a residual block: the residual that is added, and ReLU.
+// Batch normalisation, and the sum with a residual and the ReLU that follow it in a residual block.
 //
-// A thread has V neighbouring channels, which it reads and writes at once, and walks over pixels; a block of 256 threads
-// has blockDim.x such groups of channels and blockDim.y pixels at a time.
+// A thread has V neighbouring channels, which it reads and writes at once, and loops over pixels; a block of 256
+// threads has blockDim.x such groups of channels and blockDim.y pixels at a time.
 
 // Welford's running mean and sum of squared deviations: no digits are lost where the mean is large.
 template <class A> struct Moments {
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(256) batch_moments(const T* x, Acc<T>* partial
     }
 }
 
-// The moments of all chunks together; blocks of (32, 32) threads. What is measured in float16 is kept in float32.
+// The moments of all chunks together; blocks of (32, 32) threads. The statistics of float16 maps are float32.
 template <class A>
 __global__ void __launch_bounds__(1024)
 batch_moments_finish(const A* partial, A* mean, A* variance, int pixels, int channels, int per_chunk, int chunks) {
@@ -95,7 +95,7 @@ batch_moments_finish(const A* partial, A* mean, A* variance, int pixels, int cha
     variance[c] = mine.m2 / A(pixels);
 }
 
-// What the norm does to the values of V channels: (x − mean)·rstd, and that times scale plus shift.
+// The norm of V channels: (x − mean)·rstd, and that times scale plus shift.
 template <class A, int V> struct Norm {
     A mean[V], rstd[V], scale[V], shift[V];
 
@@ -113,8 +113,8 @@ template <class A, int V> struct Norm {
     __device__ A operator()(int i, A x) const { return scale[i] * normalised(i, x) + shift[i]; }
 };
 
-// y = relu((x − mean)·rstd·scale + shift + residual), the residual and the ReLU where they are wanted. With the 1 of its
-// bounds the compiler spills no register to have more blocks at once.
+// y = relu((x − mean)·rstd·scale + shift + residual), the residual and the ReLU optional. With 1 as its launch
+// bound, the compiler does not spill registers to have more blocks at once.
 template <class T, int V>
 __global__ void __launch_bounds__(256, 1)
 batch_norm(const T* x, const Acc<T>* scale, const Acc<T>* shift, const Acc<T>* mean, const Acc<T>* variance,
@@ -139,7 +139,7 @@ batch_norm(const T* x, const Acc<T>* scale, const Acc<T>* shift, const Acc<T>* m
     }
 }
 
-// What ReLU lets through of dy. Where a residual was added, y tells; elsewhere y is absent, and x tells again.
+// dy where the ReLU's output is positive: y if a residual was added; otherwise y is absent, and follows from x.
 template <class T, int V> struct Rectified {
     const Norm<Acc<T>, V>& norm;
     const T* y;

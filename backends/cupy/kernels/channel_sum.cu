@@ -1,5 +1,5 @@
 // Sums over pixels, one for each channel: chunks of pixels first, then the chunks; always in the same order, and in
-// double as in the reference: what cancels in a sum (the gradient of the key's bias does) leaves no more than it must.
+// double as in the reference, so that sums that cancel, as the gradient of the key's bias does, are accurate.
 
 // partial[group, chunk, c] = Σ a or, where b is given, Σ a·b over the chunk's pixels; blocks of (32, 8) threads.
 template <class T>

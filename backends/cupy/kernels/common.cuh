@@ -1,6 +1,6 @@
-// What several kernels share. This text stands before each .cu file when it is compiled.
+// Definitions for several kernels. This text is put before each .cu file when it is compiled.
 //
-// T is the type in memory, Acc<T> the type to compute in, and the type in memory of what has one value a channel.
+// T is the type of maps in memory; Acc<T> is the type to compute in, and of vectors (one value a channel) in memory.
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -9,13 +9,13 @@ template <class T> struct Accumulator { using type = float; };
 template <> struct Accumulator<double> { using type = double; };
 template <class T> using Acc = typename Accumulator<T>::type;
 
-// Sums over pixels are taken in double, where T has the digits that make it worth while.
+// Sums over pixels are taken in double, if the precision of T makes that worth while.
 template <class T> struct Summand { using type = double; };
 template <> struct Summand<__half> { using type = float; };
 template <> struct Summand<__nv_bfloat16> { using type = float; };
 template <class T> using Sum = typename Summand<T>::type;
 
-// V neighbours in memory, read and written at once where they start at a multiple of their size.
+// V neighbours in memory, read and written at once if their address is a multiple of their size.
 template <class T, int V> struct alignas(sizeof(T) * V) Vector { T of[V]; };
 template <int V, class T> __device__ Vector<T, V> load(const T* from) {
     return *reinterpret_cast<const Vector<T, V>*>(from);
@@ -37,7 +37,7 @@ template <int WIDTH, class A> __device__ A row_sum(A v) {
         v += __shfl_xor_sync(0xffffffffu, v, offset);
     if constexpr (WIDTH <= 32) return v;
     __shared__ A parts[(WIDTH + 31) / 32];
-    __syncthreads();  // nobody still reads the parts of an earlier call
+    __syncthreads();  // no thread still reads the parts of an earlier call
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = v;
     __syncthreads();
     v = parts[0];

@@ -1,6 +1,6 @@
-// What a convolution moves before or after its matrix product: a row of columns has one pixel's values, tap after tap.
+// The moves of data before or after the product of a convolution: a row of columns has one pixel's values, tap by tap.
 
-// columns[n, tap, c] = image[what lies under the tap of the grid's pixel first + n, c], 0 outside the image. V is any
+// columns[n, tap, c] = image[pixel under the tap of the grid's pixel first + n, c], 0 outside the image. V is any
 // type of a copy's width.
 template <class V>
 __global__ void gather(const V* image, V* columns, int first, int pixels, int height, int width, int channels,
@@ -17,8 +17,8 @@ __global__ void gather(const V* image, V* columns, int first, int pixels, int he
         columns[row * channels + c] = inside ? seen[c] : V{};
 }
 
-// The transpose: each pixel of the images from first_image on sums what the grid's pixels first ≤ o < first + pixels
-// saw of it; with accumulate, on top of what it holds.
+// The transpose: each pixel of the images from first_image on is the sum over the grid's pixels first ≤ o < first +
+// pixels whose windows it is under; with accumulate, added to its value.
 template <class T>
 __global__ void collect(const T* columns, T* image, int first_image, int images, int first, int pixels, int height,
                         int width, int channels, int grid_height, int grid_width, int kh, int kw, int stride,

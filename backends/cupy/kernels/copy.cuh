@@ -1,6 +1,6 @@
 // Copies from global to shared memory that go on while threads compute.
 
-#ifndef SEGATTN_CUDA_ON_CPU  // the tests without a GPU bring these three themselves
+#ifndef SEGATTN_CUDA_ON_CPU  // the tests without a GPU define these three themselves
 
 // Begins to copy 16 bytes, or to write 16 zeros. Both addresses are multiples of 16.
 __device__ inline void copy_16_bytes(void* shared, const void* global, bool inside) {

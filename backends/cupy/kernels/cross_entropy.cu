@@ -16,7 +16,7 @@ __global__ void cross_entropy(const T* logits, const int* labels, const Acc<T>* 
     using A = Acc<T>;
     A loss = 0, total = 0;
     for (int first = blockIdx.x * ROWS; first < rows; first += gridDim.x * ROWS) {
-        const int row = min(first + int(threadIdx.y), rows - 1);  // all threads of a warp meet in the normaliser
+        const int row = min(first + int(threadIdx.y), rows - 1);  // the normaliser needs all threads of a warp
         const T* z = logits + (long long)row * classes;
         const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
         const int label = labels[row];
@@ -40,7 +40,7 @@ __global__ void cross_entropy(const T* logits, const int* labels, const Acc<T>* 
     partial[gridDim.x + blockIdx.x] = total;
 }
 
-// result[0] = Σ loss / Σ weight, result[1] = 1 / Σ weight; both 0 where no pixel counts. One block of 256 threads.
+// result[0] = Σ loss / Σ weight, result[1] = 1 / Σ weight; both 0 if all pixels are ignored. One block of 256 threads.
 template <class A> __global__ void cross_entropy_finish(const A* partial, A* result, int blocks) {
     A loss = 0, total = 0;
     for (int i = threadIdx.x; i < blocks; i += 256) {
@@ -54,18 +54,18 @@ template <class A> __global__ void cross_entropy_finish(const A* partial, A* res
     result[1] = total == 0 ? A(0) : 1 / total;
 }
 
-// dlogits = dshare · weight · (softmax(z) − [k is the target])
+// dlogits = dscaled · weight · (softmax(z) − [k is the target])
 template <class T>
 __global__ void cross_entropy_backward(const T* logits, const int* labels, const Acc<T>* class_weights,
-                                       const Acc<T>* dshare, T* dlogits, int rows, int classes, int ignore) {
+                                       const Acc<T>* dscaled, T* dlogits, int rows, int classes, int ignore) {
     using A = Acc<T>;
     const int wanted = blockIdx.x * ROWS + threadIdx.y, row = min(wanted, rows - 1);
     const T* z = logits + (long long)row * classes;
     const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
     if (wanted >= rows) return;
     const int label = labels[row];
-    const A weight = label_weight(label, classes, ignore, class_weights), share = *dshare * weight;
+    const A weight = label_weight(label, classes, ignore, class_weights), dpixel = *dscaled * weight;
     T* dz = dlogits + (long long)row * classes;
     for (int k = threadIdx.x; k < classes; k += LANES)
-        dz[k] = T(weight == 0 ? A(0) : share * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));
+        dz[k] = T(weight == 0 ? A(0) : dpixel * (exp(A(z[k]) - norm.max) / norm.sum - A(k == label)));
 }

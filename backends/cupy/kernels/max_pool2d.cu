@@ -13,7 +13,7 @@ __global__ void max_pool2d(const T* x, T* y, unsigned short* winner, int pixels,
         for (int i = max(0, -top); i < min(window, height - top); ++i)
             for (int j = max(0, -left); j < min(window, width - left); ++j) {
                 const T v = image[((long long)(top + i) * width + left + j) * channels + c];
-                // The first in row order on a tie; NaN beats every number.
+                // On a tie the first in row order wins; NaN wins over every number.
                 if (won < 0 || v > best || (v != v && best == best)) {
                     best = v;
                     won = i * window + j;
@@ -24,7 +24,7 @@ __global__ void max_pool2d(const T* x, T* y, unsigned short* winner, int pixels,
     }
 }
 
-// Each input pixel collects from the windows that it won.
+// The gradient of an input pixel is the sum over the windows that it won.
 template <class T>
 __global__ void max_pool2d_backward(const T* dy, const unsigned short* winner, T* dx, int pixels, int height,
                                     int width, int channels, int out_height, int out_width, int window, int stride,

@@ -1,7 +1,7 @@
 // Products of small tiles of 16-bit numbers on the matrix units, by all 32 threads of a warp together.
 //
-// Who holds what (PTX ISA, "Matrix Fragments for mma.m16n8k16"): of an 8×8 tile, thread l has columns 2·(l % 4) and the
-// next of row l / 4, two numbers in one register.
+// The values of each thread (PTX ISA, "Matrix Fragments for mma.m16n8k16"): of an 8×8 tile, thread l has columns
+// 2·(l % 4) and the next of row l / 4, two numbers in one register.
 
 template <class T> __device__ unsigned pack(float low, float high);
 template <> __device__ inline unsigned pack<__half>(float low, float high) {
@@ -21,7 +21,7 @@ template <> __device__ inline float2 unpack<__nv_bfloat16>(unsigned both) {
     return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&both));
 }
 
-#ifndef SEGATTN_CUDA_ON_CPU  // the tests without a GPU bring these three themselves
+#ifndef SEGATTN_CUDA_ON_CPU  // the tests without a GPU define these three themselves
 
 // d (16×8) += a (16×16) · b (16×8).
 template <class T> __device__ void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]);

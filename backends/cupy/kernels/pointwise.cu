@@ -1,8 +1,8 @@
-// One value after the other: V neighbours a thread, of `groups` such groups.
+// Elementwise ops: V neighbouring values a thread, of `groups` such groups.
 
 __device__ inline long long group() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
 
-// y = max(z + bias + residual, 0): each of them where it is wanted. bias has one value a channel; y may be z.
+// y = max(z + bias + residual, 0), each of them optional. bias has one value a channel; y may be z.
 template <class T, int V>
 __global__ void finish(const T* z, const Acc<T>* bias, const T* residual, T* y, long long groups, int channels, int relu) {
     using A = Acc<T>;
@@ -10,7 +10,7 @@ __global__ void finish(const T* z, const Acc<T>* bias, const T* residual, T* y, 
     if (group() >= groups) return;
     const Vector<T, V> values = load<V>(z + at);
     const Vector<T, V> added = residual ? load<V>(residual + at) : Vector<T, V>();
-    const int c = int(at % channels);  // V divides the channels where there is a bias
+    const int c = int(at % channels);  // V divides the channels if there is a bias
     Vector<T, V> result;
 #pragma unroll
     for (int i = 0; i < V; ++i) {
@@ -33,17 +33,17 @@ template <class T, int V> __global__ void relu_backward(const T* y, const T* dy,
     store(dx + at, result);
 }
 
-// y = x / kept where keep, else 0.
+// y = x / (1 − rate) where the mask is true, else 0; the caller gives 1 − rate.
 template <class T, int V>
-__global__ void masked(const T* x, const bool* keep, T* y, long long groups, double kept) {
+__global__ void masked(const T* x, const bool* mask, T* y, long long groups, double divisor) {
     using A = Acc<T>;
     const long long at = group() * V;
     if (group() >= groups) return;
     const Vector<T, V> values = load<V>(x + at);
-    const Vector<bool, V> kept_ones = load<V>(keep + at);
+    const Vector<bool, V> is_kept = load<V>(mask + at);
     Vector<T, V> result;
 #pragma unroll
-    for (int i = 0; i < V; ++i) result.of[i] = T(kept_ones.of[i] ? A(values.of[i]) / A(kept) : A(0));
+    for (int i = 0; i < V; ++i) result.of[i] = T(is_kept.of[i] ? A(values.of[i]) / A(divisor) : A(0));
     store(y + at, result);
 }
 

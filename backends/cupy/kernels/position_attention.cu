@@ -1,8 +1,8 @@
-// The softmax of a block of attention's rows on the way back, fused with its derivative.
+// The softmax of a block of attention's rows in the backward pass, fused with its derivative.
 
 // energy → attention = softmax(energy), and dattention → denergy = attention · (dattention − Σ attention·dattention),
-// both in place, a block of WIDTH threads a row. Recomputing the normaliser costs nothing: the row is read for the sum
-// in any case.
+// both in place, a block of WIDTH threads a row. Recomputing the normaliser is free: the row is read for the sum
+// anyway.
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(WIDTH) attention_rows_backward(T* energy, T* dattention, int n) {
     using A = Acc<T>;

@@ -1,6 +1,6 @@
 // Linear interpolation along one axis: arrays are (outer, size, inner), a block has blockDim.y lines of inner values.
 
-struct Tap { int before, after; double fraction; };  // where an output sample stands among the input samples
+struct Tap { int before, after; double fraction; };  // the position of an output sample among the input samples
 
 // ratio is the distance of two output samples in input samples.
 __device__ inline Tap tap_of(int o, int in, double ratio, int align_corners) {
@@ -24,7 +24,7 @@ __global__ void interpolate(const T* x, T* y, int outer, int in, int out, int in
                                            after * A(image[(long long)tap.after * inner + i]));
 }
 
-// The transpose: each input sample collects from the output samples that lie within one input step of it.
+// The transpose: an input sample is the weighted sum of the output samples within one input step of it.
 template <class T>
 __global__ void interpolate_backward(const T* dy, T* dx, int outer, int in, int out, int inner, double ratio,
                                      int align_corners) {
@@ -35,7 +35,7 @@ __global__ void interpolate_backward(const T* dy, T* dx, int outer, int in, int 
     const double step = ratio > 0 ? 1 / ratio : out;
     const double from = align_corners ? (at - 1) * step : (at - 0.5) * step - 0.5;
     const double to = align_corners ? (at + 1) * step : (at + 1.5) * step - 0.5;
-    const int first = max(int(floor(from)) - 1, 0);  // one more on each side: rounding must lose none
+    const int first = max(int(floor(from)) - 1, 0);  // one more on each side, so that rounding skips none
     const int last = in == 1 || at == in - 1 ? out - 1 : min(int(ceil(to)) + 1, out - 1);
     const T* image = dy + (long long)(line / in) * out * inner;
     for (int i = threadIdx.x; i < inner; i += blockDim.x) {

@@ -7,7 +7,7 @@ __global__ void __launch_bounds__(WIDTH == 32 ? 256 : WIDTH)
 softmax_rows(const T* x, T* y, int rows, int n, int sign) {
     using A = Acc<T>;
     const int row = blockIdx.x * blockDim.y + threadIdx.y;
-    if (row >= rows) return;  // whole warps, or the whole block: nobody waits for them
+    if (row >= rows) return;  // whole warps, or the whole block, for which no thread waits
     x += (long long)row * n;
     y += (long long)row * n;
     if constexpr (VALUES == 0) {

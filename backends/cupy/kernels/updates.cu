@@ -1,4 +1,4 @@
-// What is done to all parameters at once. Each block of 256 threads takes CHUNK values of one of many arrays.
+// Updates of all parameters in one launch. Each block of 256 threads takes CHUNK values of one of many arrays.
 
 constexpr int CHUNK = 8192;
 

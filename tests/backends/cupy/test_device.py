@@ -49,7 +49,7 @@ def without(monkeypatch):
 
 
 def test_without_cupy(without):
-    assert "pip install '.[cupy]'" in without(None)
+    assert "pip install 'segattn[cupy]'" in without(None)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_without_cupy(without):
         (100, 13000, "found no CUDA device"),
         (35, 12040, "found a driver for CUDA 12.4, which is older than its CuPy needs: update the NVIDIA driver"),
         (35, 0, "found no NVIDIA driver"),
-        (2, 13000, "found no room on the GPU to begin with: end what else uses it"),
-        (46, 13000, "found a GPU that another process has to itself"),
+        (2, 13000, "found too little free memory on the GPU: end other processes"),
+        (46, 13000, "found a GPU that another process uses exclusively"),
         (999, 13000, r"cannot use the CUDA device (status 999)"),
     ],
 )
@@ -145,18 +145,18 @@ def test_a_device_is_used_in_a_precision(machine, index, precision):
         ),
         (
             {"compiler": False}, "", "float32",
-            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with pip install '.[cupy]', "
-            f"{INSTEAD}",
+            "The cupy backend found CuPy without CUDA's compiler (NVRTC): install it with "
+            f"pip install 'segattn[cupy]', {INSTEAD}",
         ),
         (
             {"alone": True}, "0", "float32",
-            "The cupy backend found a GPU that another process has to itself: wait for that one, or choose "
-            f"another, as cupy:1, {INSTEAD}",
+            "The cupy backend found a GPU that another process uses exclusively: wait for it, or choose "
+            f"another GPU, as cupy:1, {INSTEAD}",
         ),
         (
             {"fails": 2}, "", "float32",
-            "The cupy backend found no room on the GPU to begin with: end what else uses it (nvidia-smi lists "
-            f"that), {INSTEAD}",
+            "The cupy backend found too little free memory on the GPU: end other processes that use it (see "
+            f"nvidia-smi), {INSTEAD}",
         ),
     ],
 )  # fmt: skip
@@ -176,7 +176,7 @@ def test_a_device_is_described(machine, monkeypatch):
     runtime.runtimeGetVersion = lambda: 13020
     runtime.memGetInfo = lambda: (10 * 10**9, 16 * 10**9)
     runtime.getDeviceProperties = lambda index: {"name": b"Card"}
-    sys.modules["backends.cupy.memory"].in_words = lambda size: f"{size // 10**9} GB"
+    sys.modules["backends.cupy.memory"].format_bytes = lambda size: f"{size // 10**9} GB"
     monkeypatch.setitem(sys.modules, "backends.cupy.conv2d", types.SimpleNamespace(engine=lambda: "products"))
     assert device.describe() == {
         "device": "cupy:1 of 2, Card",
@@ -194,7 +194,7 @@ def test_a_device_is_described(machine, monkeypatch):
 def test_auto_tells_why_a_card_is_left_unused(without, caplog):
     caplog.set_level(logging.INFO, "backends.registry")
     without(fake_cupy(35, 12040))
-    backends.registry._tell.cache_clear()
+    backends.registry._log_once.cache_clear()
     taken = [get_backend("auto").name for _ in range(2)]
     (line,) = caplog.messages  # once
     assert line.startswith(f"The backend is {taken[0]}, by auto. The cupy backend found a driver for CUDA 12.4")
@@ -203,7 +203,7 @@ def test_auto_tells_why_a_card_is_left_unused(without, caplog):
 def test_auto_takes_no_notice_of_what_is_not_installed(without, caplog):
     caplog.set_level(logging.INFO, "backends.registry")
     without(None)
-    backends.registry._tell.cache_clear()
+    backends.registry._log_once.cache_clear()
     taken = get_backend("auto").name
     assert caplog.messages == [f"The backend is {taken}, by auto."]
 

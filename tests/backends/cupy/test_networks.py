@@ -53,8 +53,8 @@ class Problem:
 
     def run_with(self, ops, params, dtype):
         def draw_mask(name, shape, rate):
-            keep = np.random.default_rng(zlib.crc32(name.encode())).random(shape) >= rate
-            return ops.asarray(keep)
+            mask = np.random.default_rng(zlib.crc32(name.encode())).random(shape) >= rate
+            return ops.asarray(mask)
 
         ctx = Context(ops, params, save_for_backward=True, batch_statistics=True, draw_mask=draw_mask)
         loss = self.objective.forward(ops.asarray(self.images, dtype), ops.asarray(self.labels), ctx)

@@ -9,10 +9,10 @@ from reference.ops import OpError, dropout, dropout_backward
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 1, 1, 5), (5,), ()])
 def test_against_loops(shape, rng):
     x, dy = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 3, 4, 5))
-    keep = np.asarray(rng.random(shape) < 0.6)
-    y, cache = dropout(x, keep, rate=0.4)
+    mask = np.asarray(rng.random(shape) < 0.6)
+    y, cache = dropout(x, mask, rate=0.4)
     dx = dropout_backward(dy, cache)
-    everywhere = np.broadcast_to(keep, x.shape)
+    everywhere = np.broadcast_to(mask, x.shape)
     for index in np.ndindex(x.shape):
         assert y[index] == (x[index] / 0.6 if everywhere[index] else 0)
         assert dx[index] == (dy[index] / 0.6 if everywhere[index] else 0)
@@ -41,20 +41,20 @@ def test_a_rate_of_numpy_does_not_promote():
 
 
 @pytest.mark.parametrize(
-    ("keep", "rate", "message"),
+    ("mask", "rate", "message"),
     [
-        (np.ones((2, 3)), 0.5, r"keep is float64, wants an array of bool\."),
-        ([True, True, False], 0.5, r"keep is list, wants an array of bool\."),
+        (np.ones((2, 3)), 0.5, r"mask is float64, wants an array of bool\."),
+        ([True, True, False], 0.5, r"mask is list, wants an array of bool\."),
         (np.ones((2, 1), bool), 0.5, None),
-        (np.ones((3, 1), bool), 0.5, r"keep has shape \(3, 1\), wants one that broadcasts to \(2, 3\)\."),
-        (np.ones((1, 2, 3), bool), 0.5, r"keep has shape \(1, 2, 3\), wants one that broadcasts to \(2, 3\)\."),
+        (np.ones((3, 1), bool), 0.5, r"mask has shape \(3, 1\), wants one that broadcasts to \(2, 3\)\."),
+        (np.ones((1, 2, 3), bool), 0.5, r"mask has shape \(1, 2, 3\), wants one that broadcasts to \(2, 3\)\."),
         (np.ones((2, 3), bool), 1.0, r"rate is 1\.0, wants at least 0 and less than 1\."),
         (np.ones((2, 3), bool), -0.1, r"rate is -0\.1, wants at least 0 and less than 1\."),
     ],
 )
-def test_errors(keep, rate, message):
+def test_errors(mask, rate, message):
     if message is None:
-        assert dropout(np.ones((2, 3)), keep, rate=rate)[0].shape == (2, 3)
+        assert dropout(np.ones((2, 3)), mask, rate=rate)[0].shape == (2, 3)
         return
     with pytest.raises(OpError, match=f"^dropout: {message}$"):
-        dropout(np.ones((2, 3)), keep, rate=rate)
+        dropout(np.ones((2, 3)), mask, rate=rate)

@@ -42,8 +42,8 @@ def linear(x, weight, bias=None):
     return F.linear(x, weight.T, bias)
 
 
-def dropout(x, keep, *, rate):
-    return x * keep / (1 - rate)
+def dropout(x, mask, *, rate):
+    return x * mask / (1 - rate)
 
 
 def resize_bilinear(x, size, *, align_corners=False):

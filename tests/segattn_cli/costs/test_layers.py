@@ -34,7 +34,7 @@ def test_layers_add_up_to_the_whole(name: str) -> None:
         assert sum(row.multiply_adds for row in rows if not row.training_only) == whole.multiply_adds
 
 
-def test_a_layer_has_its_own_parameters() -> None:
+def test_a_layer_has_its_initial_values() -> None:
     """A convolution its weight, its norm the rest; the gate belongs to the sum, the attention itself has none."""
     layers = {layer.name: layer for layer in layer_costs(build_network(NETWORKS["resnet18-dual"]), 41, 57)}
     found = {name: (layers[name].parameters, layers[name].statistics) for name in (
