@@ -13,12 +13,14 @@ from backends import BackendError
 from segattn_cli.commands import (
     bench,
     check,
+    config,
     data,
     doctor,
     evaluate,
     explain,
     export,
     infer,
+    presets,
     report,
     summary,
     train,
@@ -48,7 +50,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback(epilog="Start with: segattn train --out RUN")
 def segattn(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version, and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
     gpu_memory: Annotated[
         str | None,
@@ -81,8 +83,10 @@ _PANELS: dict[str, dict[str, Any]] = {
     "Training and prediction": {
         "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
     },
-    "Insight": {"explain": explain.explain, "report": report.report, "summary": summary.summary},
-    "Data and weights": {"data": data.app, "weights": weights.app},
+    "Analysis": {"explain": explain.explain, "report": report.report, "summary": summary.summary},
+    "Configuration, data and weights": {
+        "config": config.config, "presets": presets.app, "data": data.app, "weights": weights.app,
+    },
     "Correctness and speed": {"check": check.check, "bench": bench.bench, "doctor": doctor.doctor},
 }  # fmt: skip
 for _panel, _commands in _PANELS.items():

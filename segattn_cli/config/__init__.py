@@ -1,6 +1,15 @@
 """The configuration of a run: its keys, how files and presets are read, and what is said about mistakes."""
 
-from segattn_cli.config.loading import DEFAULT_PRESET, PRESETS, config_from, described_config, load_config
+from segattn_cli.config.loading import (
+    DEFAULT_PRESET,
+    PRESETS,
+    config_from,
+    described_config,
+    load_config,
+    preset_summary,
+    preset_text,
+    preset_tree,
+)
 from segattn_cli.config.schema import (
     Config,
     DataSection,
@@ -32,4 +41,7 @@ __all__ = [
     "described_config",
     "keys",
     "load_config",
+    "preset_summary",
+    "preset_text",
+    "preset_tree",
 ]

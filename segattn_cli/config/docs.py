@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from segattn_cli.config import Config, Key, keys
+from segattn_cli.config.description import toml_value
 
 BEGIN, END = "<!-- keys: begin -->", "<!-- keys: end -->"
 
@@ -34,11 +35,7 @@ def _about(table: str) -> str:
 
 
 def _default(key: Key) -> str:
-    if key.default is None:
-        return "–"
-    value = list(key.default) if isinstance(key.default, tuple) else key.default
-    text = str(value).lower() if isinstance(value, bool) else str(value).replace("'", '"')
-    return f'`"{text}"`' if isinstance(value, str) else f"`{text}`"
+    return "–" if key.default is None else f"`{toml_value(key.default)}`"
 
 
 if __name__ == "__main__":

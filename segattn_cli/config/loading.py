@@ -45,7 +45,7 @@ def load_config(
     segattn_cli.errors.ConfigError: training.epochs must be greater than or equal to 1, got 0.
     """
     if source is None or str(source) in PRESETS:
-        tree = _preset(preset or str(source or DEFAULT_PRESET))
+        tree = preset_tree(preset or str(source or DEFAULT_PRESET))
     else:
         tree = _file(Path(source), preset)
     for override in overrides:
@@ -68,12 +68,25 @@ def config_from(tree: Mapping[str, Any]) -> Config:
         raise ConfigError(sentence(error)) from None
 
 
-def _preset(name: str) -> dict[str, Any]:
+def preset_text(name: str) -> str:
+    """The file of a preset; its first line is a comment that says what it is. Raises :class:`ConfigError`."""
     if name not in PRESETS:
         hint = did_you_mean(name, PRESETS)
         raise ConfigError(f"There is no preset {name!r}{hint}: choose from {', '.join(PRESETS)}.")
-    text = files("segattn_cli.config").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return {"name": name, **tomllib.loads(text)}
+    return files("segattn_cli.config").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+
+
+def preset_summary(name: str) -> str:
+    """
+    >>> preset_summary("danet-resnet18-camvid")
+    'DANet, ResNet-18 on CamVid, from random weights.'
+    """
+    return preset_text(name).partition("\n")[0].removeprefix("# ")
+
+
+def preset_tree(name: str) -> dict[str, Any]:
+    """What a preset sets, by table and key."""
+    return {"name": name, **tomllib.loads(preset_text(name))}
 
 
 def _file(path: Path, preset: str | None) -> dict[str, Any]:
@@ -87,7 +100,7 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     named = tree.pop("preset", None)
-    base = _preset(preset or str(named)) if preset or named else {}
+    base = preset_tree(preset or str(named)) if preset or named else {}
     return _merged(base, {"name": path.stem, **_placed(tree, path.absolute().parent)})
 
 

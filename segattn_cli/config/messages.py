@@ -23,7 +23,7 @@ def sentence(error: ValidationError) -> str:
     problems = error.errors()
     unknown = [problem["loc"] for problem in problems if problem["type"] in UNKNOWN]
     if unknown:
-        return _unknown_key(".".join(map(str, unknown[0])))
+        return unknown_key(".".join(map(str, unknown[0])))
     sentences = [
         _wrong_value(path, list(each)) for path, each in groupby(problems, lambda problem: _path(problem["loc"]))
     ]
@@ -45,7 +45,8 @@ def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
     return f"{path} must {' or '.join(dict.fromkeys(wanted))}, got {got}"
 
 
-def _unknown_key(path: str) -> str:
+def unknown_key(path: str) -> str:
+    """That there is no key ``path``, and which key may have been meant."""
     known = [key.path for key in keys()]
     tables = list(dict.fromkeys(key.table for key in keys()))
     namesakes = [key.path for key in keys() if key.name == path.rpartition(".")[2]]

@@ -247,7 +247,7 @@ class Key(NamedTuple):
     """What is declared about a key."""
 
     path: str  # "training.epochs"
-    type: Any
+    type: Any  # with the limits of its values
     default: Any
     meaning: str
 
@@ -263,14 +263,14 @@ class Key(NamedTuple):
 def keys() -> tuple[Key, ...]:
     """Every key, table after table.
 
-    >>> next(key for key in keys() if key.name == "flip")
-    Key(path='augmentation.flip', type=<class 'float'>, default=0.5, meaning='probability of a left-right flip.')
+    >>> next((key.path, key.default, key.meaning) for key in keys() if key.name == "flip")
+    ('augmentation.flip', 0.5, 'probability of a left-right flip.')
     """
     return tuple(_keys(Config(), ""))
 
 
 def _keys(section: object, table: str) -> Iterator[Key]:
-    types, meanings = get_type_hints(type(section)), _meanings(type(section))
+    types, meanings = get_type_hints(type(section), include_extras=True), _meanings(type(section))
     for name, default in vars(section).items():
         if not is_dataclass(default):
             yield Key(table + name, types[name], default, meanings[name])

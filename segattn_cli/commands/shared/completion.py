@@ -29,6 +29,13 @@ def presets(incomplete: str) -> list[str]:
     return _starting(incomplete, PRESETS)
 
 
+def keys(incomplete: str) -> list[str]:
+    from segattn_cli.config import keys
+
+    tables = dict.fromkeys(key.table for key in keys() if key.table)
+    return _starting(incomplete, [*tables, *(key.path for key in keys())])
+
+
 def settings(incomplete: str) -> list[str]:
     from segattn_cli.config import keys
 
