@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,7 +27,7 @@ from segattn_cli.commands.shared.options import (
 )
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.terminal import remark
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +101,22 @@ def infer(
             "--attention", rich_help_panel=OUTPUT, help="Write the attention maps, in a folder for each image."
         ),
     ] = False,
+    polygons: Annotated[
+        Literal["coco", "labelme"] | None,
+        typer.Option(
+            help="Write polygons to correct in an annotation tool: COCO JSON for all images, or LabelMe JSON for "
+            "each.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    polygons_tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="PIXELS",
+            help="Simplify the polygons: how far they may be from the edges of the pixels; 0 keeps every label.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 0.0,
     submission: Annotated[
         str | None,
         typer.Option(
@@ -166,14 +182,16 @@ def infer(
       segattn infer runs/first drive.mov --out out
       segattn infer runs/first frames --out out --video drive.mp4 --fps 30
       segattn infer runs/first --watch inbox --out out --overlay --json
+      segattn infer runs/first photos --out out --polygons labelme
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
     from segattn_cli.commands.shared.progress import follow
     from segattn_cli.commands.shared.signals import asked_to_stop, interrupted_by_sigterm
+    from segattn_cli.prediction import polygon_files
     from segattn_cli.prediction.annotate import annotate_clips, is_video, plan_clip_of, plan_clips
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.jobs import plan_outputs
-    from segattn_cli.prediction.segment import segment
+    from segattn_cli.prediction.segment import InputFailed, segment
     from segattn_cli.prediction.video import require_pyav
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
 
@@ -181,12 +199,14 @@ def infer(
         raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
     more = {
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
-        "entropy": entropy, "attention": attention,
+        "entropy": entropy, "attention": attention, "polygons": polygons,
     }
     asked = [kind for kind, wanted in more.items() if wanted]
     benchmark = _submission(submission, asked)
     if probabilities not in (None, "png", "npy"):
         raise UsageError(f"--probabilities wants png or npy, got {probabilities!r}.")
+    if polygons_tolerance and not polygons:
+        raise UsageError("--polygons-tolerance says how exact the outlines of --polygons are: give both.")
     if watch is not None and (inputs or video or submission):
         raise UsageError("--watch takes pictures as they come: leave other inputs, --video and --submission away.")
     if fps is not None and video is None:
@@ -211,9 +231,21 @@ def infer(
     if benchmark is not None:
         benchmark.require_classes(model.classes)
     outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
+    if polygons == "labelme":
+        outputs["polygons"] = polygon_files.labelme(out, polygons_tolerance)
+    coco = out / polygon_files.COCO_FILE if polygons == "coco" else None
+    if coco is not None and coco.exists() and not (force or resume):
+        raise OutputError(f"{coco} exists already: replace it with --force, or choose another --out.")
     places = {kind: output.naming for kind, output in outputs.items()}
     tally = Tally(as_json)
     tally.leave_out(left_out)
+    label_maps: list[tuple[str, Path]] = []
+
+    def show(event: ImageDone | InputSkipped | InputFailed) -> None:
+        tally.show(event)
+        if not isinstance(event, InputFailed):
+            label_maps.append((event.input, event.outputs["label"]))
+
     how = {"resume": resume, "force": force}
     if watch is not None:
         require_watchable(watch, out)
@@ -224,17 +256,20 @@ def infer(
                 watch, out, places, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
             )
             for event in segment(predictor, coming, outputs, model, confidence=as_json):
-                tally.show(event)
+                show(event)
     else:
         jobs = [] if video else plan_outputs(pictures, out, places, **how)
         clips = [plan_clip_of(pictures, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
         with interrupted_by_sigterm():
             if jobs:
                 segmenting = segment(predictor, jobs, outputs, model, confidence=as_json)
-                follow(segmenting, "pictures", _file_name, show=tally.show, each=True, total=len(jobs))
+                follow(segmenting, "pictures", _file_name, show=show, each=True, total=len(jobs))
             if clips:
                 annotating = annotate_clips(predictor, clips, model, opacity=opacity)
                 follow(annotating, "frames", _speed, show=tally.show)
+    if coco is not None and label_maps:
+        polygon_files.write_coco(coco, label_maps, model.classes, polygons_tolerance)
+        remark(f"{coco} has the polygons of {len(label_maps)} images.")
     tally.finish(model.path, predictor.ops.name)
 
 

@@ -33,6 +33,7 @@ class Segmentation:
     prediction: Prediction
     classes: tuple[str, ...]
     palette: np.ndarray  # (K, 3) uint8
+    source: Path | None = None  # its file, if it has one
 
     @property
     def scores(self) -> np.ndarray:

@@ -76,7 +76,10 @@ def _segment(
     image = read_image(job.input.source, job.input.name)
     prediction = predictor.predict(image)
     label = predictor.label_of(prediction)
-    segmentation = Segmentation(job.name, image, label, predictor, prediction, model.classes, model.palette)
+    source = job.input.source if isinstance(job.input.source, Path) else None
+    segmentation = Segmentation(
+        job.name, image, label, predictor, prediction, model.classes, model.palette, source
+    )
     with moved_into_place(job.outputs) as paths:
         for kind, output in outputs.items():
             output.write(paths[kind], segmentation)
