@@ -13,6 +13,7 @@ from segattn_cli.commands.shared.options import (
     OUTPUT,
     Backend,
     ConfiguredFormat,
+    ConfiguredIntensity,
     Data,
     Flip,
     JsonFile,
@@ -24,6 +25,7 @@ from segattn_cli.commands.shared.options import (
     Stride,
     Window,
     open_predictor,
+    parse_intensity,
 )
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
@@ -60,6 +62,7 @@ def evaluate(
     window: Window = None,
     stride: Stride = None,
     size: ReducedSize = None,
+    intensity: ConfiguredIntensity = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
     json_file: JsonFile = None,
@@ -90,7 +93,8 @@ def evaluate(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
         size=size,
     )
-    dataset = open_data_of(model, data, format, split)
+    grey = None if intensity is None else parse_intensity(intensity)
+    dataset = open_data_of(model, data, format, split, grey)
     require_parent(json_file, confusion)
     result = follow(
         evaluate_network(predictor, dataset, limit=limit), "images", lambda event: f"mIoU {event.miou:.3f}"

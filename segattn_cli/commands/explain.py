@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands.shared.options import OUTPUT, Backend, Force, Run
+from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredIntensity, Force, Run, parse_intensity
 from segattn_cli.commands.shared.output_paths import require_empty, require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, remark_left_out, say
-from segattn_cli.errors import ExitCode, UsageError, printable
+from segattn_cli.errors import DataError, ExitCode, UsageError, printable
 
 if TYPE_CHECKING:
     from backends.contract import Ops
+    from segattn_cli.data.images import Intensity
     from segattn_cli.explaining import Explanation
     from segattn_cli.prediction.input_files import InputFile
     from segattn_cli.runs import Model
@@ -63,6 +65,7 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write the arrays to FILE for NumPy (.npz)."),
     ] = None,
+    intensity: ConfiguredIntensity = None,
     force: Force = False,
 ) -> None:
     """Show what a network attends to, on one HTML page.
@@ -95,9 +98,11 @@ def explain(
     remark_left_out(left_out)
     read = [run, *(each.source for each in found if isinstance(each.source, Path))]
     require_untouched([path for path in (out, npz) if path is not None], read)
+    _require_inside(pinned, found)
     ops = get_backend(backend)
     model = open_model(run)
-    explanations, failed = _explain(model, ops, found, max_side)
+    grey = model.config.data.intensity if intensity is None else parse_intensity(intensity)
+    explanations, failed = _explain(model, ops, found, max_side, grey)
     for x, y in pinned:
         for each in explanations:
             height, width = each.own_size
@@ -115,6 +120,22 @@ def explain(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
+def _require_inside(points: list[tuple[int, int]], inputs: list[InputFile]) -> None:
+    """Raise an error for a point that is outside of every image; images that cannot be read say so later."""
+    from segattn_cli.data.images import read_header
+
+    sizes = []
+    for each in inputs:
+        if isinstance(each.source, bytes):
+            return
+        with suppress(DataError):
+            sizes.append(read_header(each.source).size)
+    for x, y in points:
+        if sizes and not any(x < width and y < height for height, width in sizes):
+            listed = ", ".join(f"{width}×{height}" for height, width in dict.fromkeys(sizes))
+            raise UsageError(f"--point {x},{y} is outside of every image (width×height: {listed}).")
+
+
 def _require_apart(places: Mapping[str, Path | None]) -> None:
     """Raise an error where two options name one place, and the later result would replace the earlier."""
     taken: dict[str, str] = {}
@@ -127,12 +148,11 @@ def _require_apart(places: Mapping[str, Path | None]) -> None:
 
 
 def _explain(
-    model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None
+    model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None, intensity: Intensity
 ) -> tuple[list[Explanation], int]:
     """The explanation of every picture that can be used, and how many cannot."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
-    from segattn_cli.errors import DataError
     from segattn_cli.explaining import explain as explain_picture
     from segattn_cli.prediction.jobs import output_names
 
@@ -146,7 +166,7 @@ def _explain(
                 advance(done, len(inputs), printable(f"{name}: {what}"))
 
             try:
-                image = read_image(each.source, each.name)
+                image = read_image(each.source, each.name, intensity=intensity)
                 explanations.append(explain_picture(model, ops, image, name, max_side=max_side, tell=tell))
             except DataError as error:
                 failed += 1

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,8 +16,10 @@ from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.shared.options import (
     OUTPUT,
     Backend,
+    ConfiguredIntensity,
     Flip,
     Force,
+    MaxPixels,
     Precision,
     ReducedSize,
     Run,
@@ -24,6 +27,8 @@ from segattn_cli.commands.shared.options import (
     Stride,
     Window,
     open_predictor,
+    parse_intensity,
+    parse_pixels,
 )
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.terminal import remark
@@ -160,6 +165,8 @@ def infer(
     window: Window = None,
     stride: Stride = None,
     size: ReducedSize = None,
+    intensity: ConfiguredIntensity = None,
+    max_pixels: MaxPixels = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
 ) -> None:
@@ -181,6 +188,7 @@ def infer(
       segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
       segattn infer runs/first drive.mov --out out
       segattn infer runs/first frames --out out --video drive.mp4 --fps 30
+      segattn infer runs/first orthophoto.tif --out out --window 512,512 --max-pixels 400e6
       segattn infer runs/first --watch inbox --out out --overlay --json
       segattn infer runs/first photos --out out --polygons labelme
       cat street.jpg | segattn infer best.safetensors - --out out --scores
@@ -236,6 +244,11 @@ def infer(
     coco = out / polygon_files.COCO_FILE if polygons == "coco" else None
     if coco is not None and coco.exists() and not (force or resume):
         raise OutputError(f"{coco} exists already: replace it with --force, or choose another --out.")
+    segment_jobs = partial(
+        segment, predictor, outputs=outputs, model=model, confidence=as_json,
+        max_pixels=parse_pixels(max_pixels),
+        intensity=model.config.data.intensity if intensity is None else parse_intensity(intensity),
+    )
     places = {kind: output.naming for kind, output in outputs.items()}
     tally = Tally(as_json)
     tally.leave_out(left_out)
@@ -255,15 +268,14 @@ def infer(
             coming = watched_jobs(
                 watch, out, places, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
             )
-            for event in segment(predictor, coming, outputs, model, confidence=as_json):
+            for event in segment_jobs(coming):
                 show(event)
     else:
         jobs = [] if video else plan_outputs(pictures, out, places, **how)
         clips = [plan_clip_of(pictures, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
         with interrupted_by_sigterm():
             if jobs:
-                segmenting = segment(predictor, jobs, outputs, model, confidence=as_json)
-                follow(segmenting, "pictures", _file_name, show=show, each=True, total=len(jobs))
+                follow(segment_jobs(jobs), "pictures", _file_name, show=show, each=True, total=len(jobs))
             if clips:
                 annotating = annotate_clips(predictor, clips, model, opacity=opacity)
                 follow(annotating, "frames", _speed, show=tally.show)

@@ -29,6 +29,7 @@ class Tally:
         self.counts = {"segmented": 0, "skipped": 0, "failed": 0}
         self.broken = False  # whether a video ended before its time
         self.left_out: dict[str, list[str]] = {}  # paths by reason
+        self.notes: dict[str, list[str]] = {}  # images by what a user should know of how they were read
 
     def leave_out(self, left_out: Sequence[LeftOut]) -> None:
         """Say what of the inputs' folders is not taken."""
@@ -51,12 +52,15 @@ class Tally:
             self._video(event)
 
     def _image(self, event: ImageDone) -> None:
+        for note in event.notes:
+            self.notes.setdefault(note, []).append(event.input)
         values = {
             "size": event.size,
             "shares": event.shares,
             "mean_confidence": event.confidence,
             "scale_weights": event.scale_weights,
             "seconds": round(event.seconds, 4),
+            "notes": event.notes,
         }
         line = f"{event.outputs['label']}  {_largest(event.shares)}"
         self._say("segmented", event.input, {**_strings(event.outputs), **values}, line)
@@ -78,13 +82,18 @@ class Tally:
         self._say("segmented", event.input, values, line)
 
     def finish(self, checkpoint: Path, backend: str) -> None:
-        """The last line, and the exit code where something failed."""
+        """The last lines, and the exit code where something failed."""
+        from segattn_cli.data.listing import first_names
+
         if self.as_json:
             summary = {"checkpoint": str(checkpoint), "backend": backend, "left_out": self.left_out}
             print(json.dumps({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
             remark(said or "no input")
+        for note, images in self.notes.items():
+            count = f"{len(images)} image{'s' * (len(images) > 1)}"
+            remark(f"{count} ({first_names(Path(each).name for each in images)}): {note}.")
         failed = self.counts["failed"]
         if failed or self.broken:
             raise typer.Exit(ExitCode.DATA if failed == sum(self.counts.values()) else ExitCode.PARTIAL)

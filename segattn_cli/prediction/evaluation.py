@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
+from segattn_cli.data.images import Intensity
 from segattn_cli.errors import CheckpointError, DataError
 from segattn_cli.prediction.calibration import Calibration
 from segattn_cli.prediction.examples import Example, Examples
@@ -69,7 +70,8 @@ class EvaluationResult:
 
 
 def open_data_of(
-    model: Model, data: str | None = None, format: str | None = None, split: str | None = None
+    model: Model, data: str | None = None, format: str | None = None, split: str | None = None,
+    intensity: Intensity | None = None,
 ) -> Dataset:
     """A split of the data of ``model``, its validation split by default, at its full size; from ``data`` if given.
 
@@ -81,7 +83,7 @@ def open_data_of(
     dataset = open_dataset(
         data or config.source, format=format or ("auto" if data else config.format), split=split,
         scenes=SceneOptions(count, config.scenes.size), val_fraction=None if data else config.val_fraction,
-        intensity=config.intensity,
+        intensity=intensity or config.intensity,
     )
     if dataset.classes != model.classes:
         raise CheckpointError(

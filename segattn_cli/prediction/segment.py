@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.data.images import read_image
+from segattn_cli.data.images import Decoded, Intensity, decode_image
 from segattn_cli.errors import DataError
 from segattn_cli.files import moved_into_place
 from segattn_cli.prediction.jobs import Job
@@ -29,6 +29,7 @@ class ImageDone:
     confidence: dict[str, float] | None  # the mean largest probability where a class is predicted, if asked for
     scale_weights: list[float] | None  # the mean weight of each of the network's scales
     seconds: float
+    notes: tuple[str, ...] = ()  # how the image was read: see `segattn_cli.data.images.Decoded`
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,26 @@ class InputFailed:
 
 def segment(
     predictor: Predictor, jobs: Iterable[Job], outputs: Mapping[str, Output], model: Model, *,
-    confidence: bool = False,
+    confidence: bool = False, intensity: Intensity = "depth", max_pixels: int | None = None,
 ) -> Iterator[ImageDone | InputSkipped | InputFailed]:
     """Do the ``jobs``, with one picture in memory at a time: an event for each.
 
     The outputs of a picture are written beside their places and moved there once they are whole. A picture that
     cannot be read or does not fit into memory is reported, and the rest goes on. Raises :class:`OutputError` where
     an output cannot be written.
+
+    Args:
+        intensity, max_pixels: see :func:`segattn_cli.data.images.decode_image`.
     """
     for job in jobs:
         if job.done:
             yield InputSkipped(job.input.name, job.outputs)
             continue
         try:
-            yield _segment(predictor, job, outputs, model, confidence)
+            decoded = decode_image(
+                job.input.source, job.input.name, intensity=intensity, max_pixels=max_pixels
+            )
+            yield _segment(predictor, job, decoded, outputs, model, confidence)
         except DataError as error:
             yield InputFailed(job.input.name, str(error))
         except MemoryError:
@@ -70,10 +77,10 @@ def segment(
 
 
 def _segment(
-    predictor: Predictor, job: Job, outputs: Mapping[str, Output], model: Model, confidence: bool
+    predictor: Predictor, job: Job, decoded: Decoded, outputs: Mapping[str, Output], model: Model, confidence: bool
 ) -> ImageDone:
     start = time.perf_counter()
-    image = read_image(job.input.source, job.input.name)
+    image = decoded.image
     prediction = predictor.predict(image)
     label = predictor.label_of(prediction)
     source = job.input.source if isinstance(job.input.source, Path) else None
@@ -94,4 +101,5 @@ def _segment(
         confidence=segmentation.confidence_by_class() if confidence else None,
         scale_weights=None if weights is None else weights.tolist(),
         seconds=time.perf_counter() - start,
+        notes=decoded.notes,
     )

@@ -63,6 +63,14 @@ _INTENSITY = typer.Option(
 )
 IntensityOption = Annotated[str, _INTENSITY]
 ConfiguredIntensity = Annotated[str | None, _INTENSITY]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option(
+        "--max-pixels", metavar="N", rich_help_panel=DATA, show_default=False,
+        help="Read images of up to N pixels, such as 400e6. The default is 89 million, because larger files may be "
+        "decompression bombs. Use it with --window.",
+    ),
+]
 Limit = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, rich_help_panel=DATA, help="Use only the first N images."),
@@ -193,6 +201,23 @@ def parse_scales(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--scales wants factors, such as 0.75,1,1.25; got {text!r}.") from None
+
+
+def parse_pixels(text: str | None) -> int | None:
+    """``--max-pixels``.
+
+    >>> parse_pixels("400e6"), parse_pixels(None)
+    (400000000, None)
+    """
+    if text is None:
+        return None
+    try:
+        pixels = int(float(text))
+    except (ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise UsageError(f"--max-pixels wants a number of pixels, such as 400e6; got {text!r}.")
+    return pixels
 
 
 def parse_intensity(text: str) -> Intensity:

@@ -88,11 +88,11 @@ def test_bad_options(cli: Callable, run: Path, photos: Path, options: list, code
     assert says in done.err
 
 
-def test_a_point_outside_is_said(cli: Callable, run: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_point_outside_is_refused(cli: Callable, run: Path, photos: Path, tmp_path: Path) -> None:
     done = cli("explain", run, photos / "a.jpg", "--out", tmp_path / "page.html", "--point", "9999,0")
-    assert done.code == ExitCode.OK
-    assert "segattn: --point 9999,0 is outside of a, " in done.err
-    assert block(tmp_path / "page.html")["images"][0]["points"] == []
+    assert done.code == ExitCode.USAGE
+    assert "--point 9999,0 is outside of every image (width×height: 41×30)." in done.err
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_the_excerpts_are_the_source(repository: Path) -> None:

@@ -140,6 +140,43 @@ def test_it_explains_itself(cli: Callable) -> None:
     assert f"[default: {DEFAULT_OPSET}]" in done.out
 
 
+def _turned(path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)).save(path, "JPEG", exif=exif)
+
+
+def _of_xmp(path: Path) -> None:
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>'
+    )
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 56, 3), np.uint8)).save(
+        path, "JPEG", xmp=xmp.encode()
+    )
+
+
+def _transparent(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(2).integers(0, 255, (40, 56, 4), np.uint8)).save(path, "PNG")
+
+
+def _deep(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(3).integers(0, 65535, (40, 56)).astype(np.uint16)).save(path, "PNG")
+
+
+@pytest.mark.parametrize("save", [_turned, _of_xmp, _transparent, _deep])
+def test_the_example_reads_images_as_infer_does(
+    save: Callable[[Path], None], tmp_path: Path, repository: Path
+) -> None:
+    text = (repository / "docs" / "export.md").read_text(encoding="utf-8")
+    function = re.search(r"def read\(path\):.*?\n\n\n", text, re.DOTALL)
+    assert function
+    names: dict[str, Any] = {"Image": Image, "np": np}
+    exec(function[0], names)
+    save(tmp_path / "image")
+    np.testing.assert_array_equal(names["read"](tmp_path / "image"), read_image(tmp_path / "image"))
+
+
 def test_the_example_of_the_documentation(
     monkeypatch: pytest.MonkeyPatch, cli: Callable, run: Path, photos: Path, tmp_path: Path, repository: Path,
     onnxruntime: Any,

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -373,3 +374,41 @@ def test_links_and_what_is_left_out(cli: Any, run: Path, tmp_path: Path) -> None
     assert "Left out: 1 with another ending than images have (raw.heic)." in done.err
     (paths,) = json.loads(done.out.splitlines()[-1])["summary"]["left_out"].values()
     assert paths == [str(photos / "raw.heic")]
+
+
+def test_notes_on_how_images_were_read(cli: Any, run: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "deep"
+    photos.mkdir()
+    values = np.linspace(0, 4095, 40 * 48).reshape(40, 48).astype(np.uint16)
+    for name in "abc":
+        Image.fromarray(values).save(photos / f"{name}.png")
+    done = cli("infer", run, photos, "--out", tmp_path / "depth", "--json")
+    assert "16 grey levels" in json.loads(done.out.splitlines()[0])["notes"][0]
+    done = cli("infer", run, photos, "--out", tmp_path / "again")
+    assert "3 images (a.png, b.png, c.png): holds 16-bit values up to 4095" in done.err
+    done = cli("infer", run, photos, "--out", tmp_path / "range", "--intensity", "range")
+    assert "16-bit values" not in done.err
+    done = cli("infer", run, photos, "--out", tmp_path / "other", "--intensity", "auto")
+    assert (done.code, "--intensity wants depth or range" in done.err) == (ExitCode.USAGE, True)
+
+
+def test_the_largest_image_is_an_option(cli: Any, run: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "large.png")
+    done = cli("infer", run, tmp_path / "large.png", "--out", tmp_path / "no", "--max-pixels", "3000")
+    assert done.code == ExitCode.DATA
+    assert "allow more with --max-pixels" in done.err
+    arguments = ("--max-pixels", "3072", "--window", "24,24")
+    assert cli("infer", run, tmp_path / "large.png", "--out", tmp_path / "yes", *arguments).code == 0
+    done = cli("infer", run, tmp_path / "large.png", "--out", tmp_path / "yes", "--max-pixels", "many")
+    assert (done.code, "such as 400e6" in done.err) == (ExitCode.USAGE, True)
+
+
+def test_a_fifo_is_read(cli: Any, run: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "image.png")
+    os.mkfifo(tmp_path / "pipe")
+    data = (tmp_path / "image.png").read_bytes()
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(data))
+    writer.start()
+    done = cli("infer", run, tmp_path / "pipe", "--out", tmp_path / "out")
+    writer.join(timeout=10)
+    assert (done.code, written(tmp_path / "out")) == (0, ["pipe.png"])
