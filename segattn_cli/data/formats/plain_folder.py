@@ -25,7 +25,15 @@ from PIL import Image
 
 from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
-from segattn_cli.data.listing import NOT_LISTED, LeftOut, Listing, list_images, name_key, subfolders
+from segattn_cli.data.listing import (
+    NOT_LISTED,
+    LeftOut,
+    Listing,
+    has_image_ending,
+    list_images,
+    name_key,
+    subfolders,
+)
 from segattn_cli.data.lists import Row, Tree, read_rows
 from segattn_cli.data.palettes import write_label_png
 from segattn_cli.data.splits import ALIASES, DRAWN, draw_split, named_splits, require_split, split_name
@@ -52,6 +60,12 @@ class Place(NamedTuple):
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
     return bool(_places(root))
+
+
+def has_masks(root: Path) -> bool:
+    """Whether there is any image where this layout has its masks."""
+    folders = {place.masks for place in _places(root).values() if place.masks.is_dir()}
+    return any(has_image_ending(path.name) for folder in folders for path in folder.iterdir())
 
 
 def splits(root: Path) -> tuple[str, ...]:
