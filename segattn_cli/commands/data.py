@@ -289,12 +289,12 @@ def _classes(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("")
-    table.add_column("class")
+    table.add_column("class", no_wrap=True)  # names are shortened, numbers never
     shown = [report for report in reports if len(report.pixels)]
     for report in shown:
-        table.add_column(f"{report.split}\nshare", justify="right")
-    table.add_column(f"{trained.split}\nimages", justify="right")
-    table.add_column("\nweight", justify="right")
+        table.add_column(f"{plain(report.split)}\nshare", justify="right", no_wrap=True, min_width=8)
+    table.add_column(f"{plain(trained.split)}\nimages", justify="right", no_wrap=True, min_width=6)
+    table.add_column("\nweight", justify="right", no_wrap=True, min_width=6)
     shares = [_percent(report.class_pixels) for report in shown]
     present = (trained.pixels > 0).sum(0)
     for index, (name, colour) in enumerate(zip(dataset.classes, dataset.palette, strict=True)):

@@ -15,6 +15,7 @@ from segattn_cli.explaining.channels import SAME, ChannelView
 from segattn_cli.explaining.experiments import Experiment
 from segattn_cli.explaining.explanation import Explanation, ScaleView
 from segattn_cli.explaining.positions import PositionView
+from segattn_cli.rendering.fonts import writable
 from segattn_cli.rendering.overlays import draw_overlay
 from segattn_cli.rendering.png import figure_png, image_png
 from segattn_cli.rendering.style import INK, PALE_INK, PAPER, hex_colour, percent
@@ -180,7 +181,7 @@ def _experiment(
         axes.contour(*centres, changed, [0.5], colors="black", linewidths=0.7)
     counts = np.bincount(experiment.label[changed], minlength=len(classes))
     order = [int(index) for index in (-counts).argsort(kind="stable")[:NAMED_CLASSES] if counts[index]]
-    names = [f"now {classes[index]}: {percent(counts[index] / changed.size)}" for index in order]
+    names = [f"now {writable(classes[index])}: {percent(counts[index] / changed.size)}" for index in order]
     _legend(axes, [hex_colour(tuple(palette[index])) for index in order], names)
     changes = f"{percent(float(changed.mean()))} of the pixels change their class"
     result = changes if changed.any() else "no pixel changes its class"
