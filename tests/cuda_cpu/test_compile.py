@@ -25,7 +25,7 @@ from .resources import (
     violations,
 )
 
-pytestmark = pytest.mark.cuda_cpu
+pytestmark = [pytest.mark.cuda_cpu, pytest.mark.xdist_group("stand-in")]  # in one process: what it finds is costly
 
 BACKEND = ROOT / "backends" / "cupy"
 FILES = sorted(path.name for path in (BACKEND / "kernels").glob("*.cu"))

@@ -7,7 +7,7 @@ import pytest
 from .extra import needs_extra
 from .launches import WORKERS, run_on_stand_in
 
-pytestmark = [pytest.mark.cuda_cpu, needs_extra]
+pytestmark = [pytest.mark.cuda_cpu, needs_extra, pytest.mark.xdist_group("stand-in")]
 
 
 @pytest.mark.parametrize("worker", range(WORKERS))
