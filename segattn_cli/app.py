@@ -98,7 +98,25 @@ for _panel, _commands in _PANELS.items():
 
 
 def main() -> None:
-    """The console script: any error a user can cause ends in one sentence on stderr and its exit code."""
+    """The console script."""
+    try:
+        try:
+            _run()
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # which Typer makes the exit code of a bug
+                raise end.__context__ from None
+            raise
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # what is still buffered cannot be written either
+            os.dup2(nowhere, stream)
+        sys.exit(int(ExitCode.CLOSED_PIPE))
+
+
+def _run() -> None:
+    """Any error that a user can cause ends in one sentence on stderr and its exit code."""
     try:
         app(prog_name="segattn")
     except SegattnError as error:

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     DISAGREE = 10  # `segattn check`, `bench` or `export --check` found a difference
     MEMORY = 11  # not enough memory, of the machine or of the GPU, for what was asked
     INTERRUPTED = 130  # Ctrl-C
+    CLOSED_PIPE = 141  # the reader of the output ended first, as in `segattn … | head`; 128 + SIGPIPE
 
 
 class SegattnError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import types
 
@@ -105,6 +106,17 @@ def test_the_limit_of_a_gpus_memory_is_for_all_commands(monkeypatch):
     monkeypatch.setenv("SEGATTN_GPU_MEMORY", "1GB")  # which is put back at the end
     assert run(monkeypatch, "--gpu-memory", "50%", "check", "--backend", "numpy", "--op", "relu") == 0
     assert os.environ["SEGATTN_GPU_MEMORY"] == "50%"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+@pytest.mark.parametrize("arguments", [["presets"], ["config"], ["--help"], ["presets", "--help"]], ids=" ".join)
+def test_a_reader_that_has_enough_is_no_bug(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "segattn_cli.app", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (errors.ExitCode.CLOSED_PIPE, b"")
 
 
 def test_codes_are_distinct():
