@@ -52,7 +52,7 @@ test-all: test  ## the tests, and then those that are slow
 	$(TESTS) --dist worksteal -m slow
 
 test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
-	$(TESTS) --dist loadgroup -m cuda_cpu --no-skips tests/cuda_cpu
+	$(TESTS) --dist loadfile -m cuda_cpu --no-skips tests/cuda_cpu
 
 test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU, installs nothing
 	$(PYTHON) -m pytest -m gpu tests/backends/cupy

@@ -15,7 +15,7 @@ from .compiled import BUILD
 from .extra import needs_extra
 from .launches import OWN, ROOT, WORKERS, pytest_on_stand_in
 
-pytestmark = [pytest.mark.cuda_cpu, needs_extra, pytest.mark.xdist_group("mutations")]
+pytestmark = [pytest.mark.cuda_cpu, needs_extra]
 
 MUTATIONS = {
     mutation["breaks"]: mutation
