@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -99,6 +100,9 @@ for _panel, _commands in _PANELS.items():
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a file in another encoding than UTF-8
+            stream.reconfigure(errors="replace")
     try:
         try:
             _run()
@@ -110,8 +114,8 @@ def main() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):  # what is still buffered cannot be written either
-            os.dup2(nowhere, stream)
+        for descriptor in (1, 2):  # what is still buffered cannot be written either
+            os.dup2(nowhere, descriptor)
         sys.exit(int(ExitCode.CLOSED_PIPE))
 
 
