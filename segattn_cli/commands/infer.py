@@ -109,9 +109,9 @@ def infer(
     polygons: Annotated[
         Literal["coco", "labelme"] | None,
         typer.Option(
-            help="Write polygons to correct in an annotation tool: COCO JSON for all images, or LabelMe JSON for "
-            "each.",
-            rich_help_panel=OUTPUT,
+            metavar="NAME", rich_help_panel=OUTPUT,
+            help="Write polygons to correct in an annotation tool: coco (JSON for all images) or labelme (JSON for "
+            "each).",
         ),
     ] = None,
     polygons_tolerance: Annotated[
