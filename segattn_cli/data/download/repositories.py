@@ -85,7 +85,7 @@ class Servers:
     pause: float = 1.0  # seconds before a second attempt; each further one waits twice as long
 
 
-class Entry(NamedTuple):
+class ListedFile(NamedTuple):
     """A file of a data set."""
 
     path: str  # relative to the data set's folder
@@ -96,7 +96,7 @@ class Entry(NamedTuple):
 class Fetched(NamedTuple):
     """A file is complete; ``done`` of ``total`` files are."""
 
-    entry: Entry
+    entry: ListedFile
     was_there: bool
     done: int  # files so far
     total: int
@@ -128,7 +128,7 @@ def download(repository: Repository, out: Path, servers: Servers | None = None) 
         raise OutputError(f"{where} cannot be written: {error.strerror or error}; complete files stay.") from None
 
 
-def listing(repository: Repository, servers: Servers) -> list[Entry]:
+def listing(repository: Repository, servers: Servers) -> list[ListedFile]:
     """The files of the data set in the commit.
 
     Raises :class:`DataError` for a listing whose paths or links lead out of the data set's folder.
@@ -151,7 +151,7 @@ def _read_listing(url: str) -> bytes:
         return read_all(response, LISTING_LIMIT)
 
 
-def _entry(repository: Repository, listed: dict[str, Any]) -> Entry | None:
+def _entry(repository: Repository, listed: dict[str, Any]) -> ListedFile | None:
     """The listed file, if it belongs to the data set; else None."""
     path, mode = listed["path"], listed["mode"]
     if path.startswith("/") or "\\" in path or {"", ".", ".."} & set(path.split("/")):
@@ -163,10 +163,10 @@ def _entry(repository: Repository, listed: dict[str, Any]) -> Entry | None:
         raise ValueError(f"{path!r} is not a plain file, but of mode {mode}")
     if not re.fullmatch("[0-9a-f]{40}", listed["sha"]) or listed["size"] < 0:
         raise ValueError(f"{path!r} has no checksum or size")
-    return Entry(name, listed["sha"], int(listed["size"]))
+    return ListedFile(name, listed["sha"], int(listed["size"]))
 
 
-def _require_room(out: Path, entries: Sequence[Entry]) -> None:
+def _require_room(out: Path, entries: Sequence[ListedFile]) -> None:
     """Raise where ``out`` holds something else, or its disk is too small for the missing files."""
     try:
         holds = any(path.is_file() and not path.name.startswith(".") for path in out.rglob("*"))
@@ -220,7 +220,7 @@ def _in_threads(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Gener
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _fetch(url: str, entry: Entry, path: Path, pause: float, stop: threading.Event) -> tuple[Entry, bool]:
+def _fetch(url: str, entry: ListedFile, path: Path, pause: float, stop: threading.Event) -> tuple[ListedFile, bool]:
     """Download one file; returns whether it was there before."""
     if _is_complete(path, entry):
         return entry, True
@@ -235,14 +235,14 @@ def _fetch(url: str, entry: Entry, path: Path, pause: float, stop: threading.Eve
     raise DataError(f"{url} does not have the checksum {entry.blob} that is listed for it: try again later.")
 
 
-def _is_complete(path: Path, entry: Entry) -> bool:
+def _is_complete(path: Path, entry: ListedFile) -> bool:
     if not path.is_file() or path.stat().st_size != entry.size:
         return False
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == entry.blob
 
 
-def _append(url: str, entry: Entry, partial: Path, stop: threading.Event) -> None:
+def _append(url: str, entry: ListedFile, partial: Path, stop: threading.Event) -> None:
     """Append the missing bytes to ``partial``, which keeps those that arrived when the connection is lost."""
     start = partial.stat().st_size if partial.exists() else 0
     if start == entry.size:
