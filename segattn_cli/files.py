@@ -1,4 +1,4 @@
-"""Writing files and folders completely or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from segattn_cli.errors import OutputError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to the file ``path``: after a crash the file has either the old or the new content.
+    """Make ``data`` the content of the file ``path`` in one step that survives a crash; mode 0644 by umask.
 
-    A pipe or a device is written to directly. Raises :class:`OutputError`, and leaves the old content, where the
-    disk is full or the folder not writable.
+    Raises :class:`OutputError`, and leaves what was there, where the disk is full or the folder not writable.
     """
-    target = Path(os.path.realpath(path))  # a link stays a link
+    target = Path(os.path.realpath(path))  # a link stays one
     partial = target.with_name(f".{target.name}.partial")
     try:
-        if path.exists() and not path.is_file():
+        if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
             path.write_bytes(data)
             return
         with open(partial, "wb") as file:
@@ -41,8 +40,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Write ``folder`` to the disk, without which a rename in it may be lost."""
-    if os.name == "nt":  # folders cannot be opened on Windows
+    """A rename is on the disk only when its folder is."""
+    if os.name == "nt":  # Windows opens no folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -53,17 +52,17 @@ def _flush_folder(folder: Path) -> None:
 
 @contextmanager
 def moved_into_place(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Temporary paths for ``outputs`` in one folder, which replace them when the block ends without an error."""
+    """Temporary places for ``outputs`` in one folder; they are moved there when the block has ended well."""
     folder = next(iter(outputs.values())).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".segattn-", dir=folder) as temporary:
-            paths = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
-            yield paths
+            places = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
+            yield places
             for kind, path in outputs.items():
-                if path.is_dir() and paths[kind].is_dir():  # a file never takes a folder's place
+                if path.is_dir() and places[kind].is_dir():  # a file never takes a folder's place
                     shutil.rmtree(path)
-                paths[kind].replace(path)
+                places[kind].replace(path)
     except (OSError, OutputError) as error:
         cause = error.__cause__ or error
         raise OutputError(

@@ -1,8 +1,10 @@
-"""How a training looks while it runs: alive on a terminal, line by line elsewhere. All on stderr."""
+"""The display of a training: a live table on a terminal, lines elsewhere. All on stderr."""
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,13 +26,13 @@ from segattn_cli.training import (
     WeightsLoaded,
 )
 
-#: Seconds between lines where stderr is no terminal, at least.
+#: Least number of seconds between the lines of steps where stderr is no terminal.
 QUIET = 5.0
 
 
 @contextmanager
 def display() -> Iterator[Callable[[Event], None]]:
-    """What shows an event, in the way that suits stderr."""
+    """A function that shows an event, in the way that suits stderr."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield PlainLines().show
@@ -47,7 +49,7 @@ def display() -> Iterator[Callable[[Event], None]]:
 
 
 class PlainLines:
-    """One line for each thing that is worth one; steps at most every few seconds."""
+    """A line for each milestone and, every few seconds, for a step; the event log has the details."""
 
     def __init__(self) -> None:
         self.started: RunStarted | None = None
@@ -61,14 +63,13 @@ class PlainLines:
             self.silent += event.seconds
             if self.silent >= QUIET or event.step == self.started.steps:
                 self.silent = 0.0
-                figures = "  ".join(f"{title} {text}" for title, text in rows(event, self.started.scales))
-                line = f"step {event.step}/{self.started.steps}  {figures}"
+                line = f"step {event.step}/{self.started.steps}  {essentials(event)}"
         if line:
             print(line, file=sys.stderr, flush=True)
 
 
 class Dashboard:
-    """A bar and a table of the latest figures; validations scroll by above."""
+    """A bar and a table of the latest values; milestones scroll by above."""
 
     def __init__(self) -> None:
         self.progress = Progress(
@@ -80,16 +81,18 @@ class Dashboard:
         self.scales: tuple[float, ...] = ()
         self.latest: StepDone | None = None
         self.best: Validated | None = None
+        self.waiting = "first step"  # the bar says so until there is one
+        self.began = time.monotonic()
 
     def update(self, event: Event) -> str:
-        """Take an event in; returns a line to keep on the screen, or nothing."""
+        """Take an event in; returns a line that stays on the screen, or nothing."""
         if isinstance(event, RunStarted):
-            self.scales = event.scales
+            self.scales, self.began = event.scales, time.monotonic()
+            self.waiting = "compiling" if _compiles(event.backend) else "first step"
             self.progress.update(self.steps, total=event.steps, completed=event.step)
         elif isinstance(event, StepDone):
             self.latest = event
-            left = f"{duration(event.seconds_left)} left"
-            self.progress.update(self.steps, completed=event.step, note=left)
+            self.progress.update(self.steps, completed=event.step, note=_left(event))
             self.progress.update(self.validation, visible=False)
         elif isinstance(event, Evaluated):
             note = f"mIoU {event.miou:.3f}"
@@ -105,30 +108,34 @@ class Dashboard:
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
         if self.latest is not None:
-            for title, figures in rows(self.latest, self.scales):
-                table.add_row(title, figures)
+            for title, values in rows(self.latest, self.scales):
+                table.add_row(title, values)
+        else:
+            note = f"{self.waiting} … {duration(time.monotonic() - self.began)}"
+            self.progress.update(self.steps, note=note)
         if self.best is not None:
-            table.add_row("best mIoU", f"{self.best.miou:.3f} after epoch {self.best.epoch:g}")
+            table.add_row("best mIoU", f"{self.best.miou:.3f} after epoch {_rounded(self.best.epoch)}")
         return Group(table, self.progress)
 
 
 def milestone(event: Event) -> str:
-    """The line that an event is worth in either display, or nothing."""
+    """The line that either display has for an event, or nothing."""
     if isinstance(event, RunStarted):
         start = f"from step {event.step} " if event.step else ""
+        precision = "" if event.precision == "float32" else f" in {event.precision}"
+        compiling = "compiling the loops of numba, which takes minutes, once" if _compiles(event.backend) else ""
         line = (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
-            f"classes; {event.steps} steps {start}with {event.backend}{_in(event.precision)}"
-            f"{_first_use(event.backend)}"
+            f"classes; {event.steps} steps {start}with {event.backend}{precision}"
         )
-        data = [event.data, *(f"! {warning}" for warning in event.warnings)]
-        return "\n".join(printable(each) for each in (line, *filter(None, data)))
+        lines = [line, compiling, event.data, *(f"! {warning}" for warning in event.warnings)]
+        return "\n".join(printable(each) for each in lines if each)
     if isinstance(event, WeightsLoaded):
         return weights_line(event)
     if isinstance(event, Validated):
         best = "  ← best so far" if event.best else ""
-        figures = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
-        return f"epoch {event.epoch:g}  {figures}{best}"
+        metrics = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
+        return f"epoch {_rounded(event.epoch)}  {metrics}{best}"
     if isinstance(event, FileOmitted):
         return f"{event.path} was not written: {event.reason}."
     if isinstance(event, StoppedEarly):
@@ -137,27 +144,39 @@ def milestone(event: Event) -> str:
 
 
 def weights_line(event: WeightsLoaded) -> str:
-    """What a file of weights gave, and what starts at random."""
+    """What was taken from a file of weights, and what starts at random."""
     from segattn_cli.weights import summary
 
-    said = [f"{event.matched} parameters from {event.file} ({event.layout})"]
+    clauses = [f"{event.matched} parameters from {event.file} ({event.layout})"]
     if event.untouched or event.reset:
         random = [*event.untouched, *([summary(event.reset)] if event.reset else [])]
-        said.append(f"{', '.join(random)} start at random")
+        clauses.append(f"{', '.join(random)} start at random")
     if event.unused:
-        said.append(f"unused: {summary(event.unused)}")
-    return "; ".join(said)
+        clauses.append(f"unused: {summary(event.unused)}")
+    return "; ".join(clauses)
+
+
+def essentials(event: StepDone) -> str:
+    """The values of a step that fit into a line."""
+    values = [
+        f"epoch {_rounded(event.epoch)}",
+        f"loss {event.loss:.3f}",
+        *(f"{gate_name(name)[0]} {gate:+.3f}" for name, gate in event.gates.items()),
+        *([_skipped(event.skipped)] if event.skipped else []),
+        f"{event.images_per_second:.1f} images/s",
+        _left(event),
+    ]
+    return "  ".join(value for value in values if value)
 
 
 def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
-    """The figures of a step, titled."""
+    """All values of a step, with titles."""
     table = [
         ("loss", f"{event.loss:.3f} ({', '.join(f'{name} {part:.3f}' for name, part in event.parts.items())})"),
         ("learning rate", f"{event.learning_rate:.2e}"),
         *([("loss scale", _loss_scale(event.loss_scale, event.skipped))] if event.loss_scale is not None else []),
         ("speed", f"{event.images_per_second:.1f} images/s, {event.wait_share:.0%} waiting for data"),
         ("memory", f"{event.memory / 1e6:.0f} MB"),
-        ("left", duration(event.seconds_left)),
     ]
     if event.gates:
         table.append(("gates", ", ".join(f"{gate_name(name)} {gate:+.3f}" for name, gate in event.gates.items())))
@@ -172,7 +191,11 @@ def _loss_scale(scale: float, skipped: int) -> str:
     >>> _loss_scale(65536.0, 0), _loss_scale(16384.0, 2)
     ('65,536', '16,384, 2 steps skipped')
     """
-    return f"{scale:,.0f}" + (f", {skipped} step{'s' * (skipped != 1)} skipped" if skipped else "")
+    return f"{scale:,.0f}" + (f", {_skipped(skipped)}" if skipped else "")
+
+
+def _skipped(steps: int) -> str:
+    return f"{steps} step{'s' * (steps != 1)} skipped"
 
 
 def gate_name(parameter: str) -> str:
@@ -186,22 +209,35 @@ def gate_name(parameter: str) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Minutes and seconds, and hours where there are some; nothing for NaN.
+
+    >>> duration(7.4), duration(192), duration(7620), duration(math.nan)
+    ('0:07', '3:12', '2:07:00', '')
     """
-    >>> duration(7.4), duration(192), duration(7620)
-    ('0:07', '3:12', '2:07:00')
-    """
+    if math.isnan(seconds):
+        return ""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _in(precision: str) -> str:
-    return "" if precision == "float32" else f" in {precision}"
+def _left(event: StepDone) -> str:
+    left = duration(event.seconds_left)
+    return left and f"{left} left"
 
 
-def _first_use(backend: str) -> str:
+def _rounded(epoch: float) -> str:
+    """
+    >>> _rounded(8 / 9), _rounded(24.0)
+    ('0.89', '24')
+    """
+    return f"{round(epoch, 2):g}"
+
+
+def _compiles(backend: str) -> bool:
+    """Whether the first step has to compile the backend's loops."""
     if backend != "numba":
-        return ""
+        return False
     from backends.numba.compile import is_first_use
 
-    return ", whose loops are compiled first, which takes a minute, once" if is_first_use() else ""
+    return is_first_use()

@@ -5,7 +5,6 @@ Colours are safe for colour-blind readers: those of Okabe and Ito for lines, civ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segattn_cli.files import write_atomically
-from segattn_cli.rendering.fonts import writable
 from segattn_cli.rendering.png import figure_png
 from segattn_cli.rendering.style import INK, LINES, PALE_INK, PAPER, hex_colour
+from segattn_cli.runs.events import StepDone, Validated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
 MOST_NUMBERS = 30
 
 
-def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[float] = ()) -> None:
-    """How a training went, from its ``events.jsonl``: a PNG at ``path``.
+def draw_curves(
+    steps: Sequence[StepDone], validations: Sequence[Validated], path: str | Path, *, scales: Sequence[float] = ()
+) -> None:
+    """The curves of a training, from its events: a PNG at ``path``.
 
     Losses by part, the validation's mIoU and pixel accuracy, the learning rate, and, where the network has them,
     the gates and the mean weight of each of the ``scales``. Losses are drawn faintly as they were, and strongly
@@ -33,11 +34,9 @@ def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[f
     """
     from matplotlib.figure import Figure
 
-    steps = _read_events(Path(events_path), "step")
-    validations = _read_events(Path(events_path), "validated")
-    epochs = [step["epoch"] for step in steps]
-    gates = _columns(steps, "gates")
-    weights = np.array([step["scale_weights"] for step in steps if step.get("scale_weights")]).T
+    epochs = [step.epoch for step in steps]
+    gates = _columns([step.gates for step in steps])
+    weights = np.array([step.scale_weights for step in steps if step.scale_weights]).T
     below = ["learning rate"] + ["gates"] * bool(gates) + ["mean weight of each scale"] * bool(weights.size)
 
     figure = Figure((12, 7), layout="constrained", facecolor=hex_colour(PAPER))
@@ -46,7 +45,7 @@ def draw_curves(events_path: str | Path, path: str | Path, *, scales: Sequence[f
     _draw_losses(left, epochs, steps)
     _draw_validations(right, validations)
     lower = dict(zip(below, under.subplots(1, len(below), squeeze=False)[0], strict=True))
-    lower["learning rate"].plot(epochs, [step["learning_rate"] for step in steps], color=LINES[0])
+    lower["learning rate"].plot(epochs, [step.learning_rate for step in steps], color=LINES[0])
     if gates:
         for colour, (name, values) in zip(LINES, gates.items(), strict=False):
             short = name.removeprefix("head.").removesuffix(".gate")
@@ -64,7 +63,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     """A confusion matrix (K, K), rows the truth, as shares of each true class: a PNG at ``path``."""
     from matplotlib.figure import Figure
 
-    count, names = len(classes), [writable(name) for name in classes]
+    count = len(classes)
     truth = matrix.sum(1, keepdims=True)
     shares = np.divide(100 * matrix, truth, out=np.full((count, count), np.nan), where=truth > 0)
     side = 2.4 + 0.44 * count  # inches
@@ -72,8 +71,8 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     axes = figure.add_subplot()
     axes.set_facecolor(hex_colour((226, 226, 222)))  # behind the rows of classes that are not in the truth
     drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
-    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), names)
+    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), classes)
     axes.set(xlabel="prediction", ylabel="truth")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -90,23 +89,18 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     write_atomically(Path(path), figure_png(figure))
 
 
-def _read_events(path: Path, kind: str) -> list[dict[str, Any]]:
-    events = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return [event for event in events if event["event"] == kind]
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """The values of all rows as one array for each of their names."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 
-def _columns(events: Sequence[Mapping[str, Any]], key: str) -> dict[str, np.ndarray]:
-    """The dicts under ``key`` of all events as one array for each of their names."""
-    names = dict.fromkeys(name for event in events for name in event[key])
-    return {name: np.array([event[key].get(name) for event in events], float) for name in names}
-
-
-def _draw_losses(axes: Axes, epochs: Sequence[float], steps: Sequence[Mapping[str, Any]]) -> None:
+def _draw_losses(axes: Axes, epochs: Sequence[float], steps: Sequence[StepDone]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    parts = _columns(steps, "parts")
+    parts = _columns([step.parts for step in steps])
     if len(parts) > 1:
-        parts["total"] = np.array([step["loss"] for step in steps], float)
+        parts["total"] = np.array([step.loss for step in steps])
     window = max(1, len(steps) // 30)
     for number, (name, values) in enumerate(parts.items()):
         colour = hex_colour(INK) if name == "total" else LINES[number % len(LINES)]
@@ -131,15 +125,15 @@ def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:
     return np.array([part.mean() for part in around])
 
 
-def _draw_validations(axes: Axes, validations: Sequence[Mapping[str, Any]]) -> None:
+def _draw_validations(axes: Axes, validations: Sequence[Validated]) -> None:
     if validations:
-        epochs = [event["epoch"] for event in validations]
+        epochs = [event.epoch for event in validations]
         for colour, key, name in ((LINES[0], "miou", "mIoU"), (LINES[1], "pixel_accuracy", "pixel accuracy")):
-            values = [event[key] for event in validations]
+            values = [getattr(event, key) for event in validations]
             axes.plot(epochs, values, "o-", color=colour, markersize=3, label=name)
-        best = max(validations, key=lambda event: event["miou"])
-        label = f"best: {best['miou']:.3f} after epoch {best['epoch']:.3g}"
-        axes.axhline(best["miou"], color=LINES[0], linewidth=0.8, linestyle=":", label=label)
+        best = max(validations, key=lambda event: event.miou)
+        label = f"best: {best.miou:.3f} after epoch {best.epoch:.3g}"
+        axes.axhline(best.miou, color=LINES[0], linewidth=0.8, linestyle=":", label=label)
     axes.set_ylim(0, 1)
     _finish(axes, "validation", loc="lower right")
 

@@ -17,7 +17,7 @@ from segattn_cli.prediction.examples import Example
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 from segattn_cli.rendering import cividis, data_url, pack, render_page
 from segattn_cli.reporting.differences import differences, labels
-from segattn_cli.runs.history import Event, History
+from segattn_cli.runs.history import History
 
 TEMPLATE = Path(__file__).with_name("web") / "report.html.jinja"
 SCRIPTS = (
@@ -84,30 +84,30 @@ def page_data(reports: Sequence[RunReport]) -> dict[str, Any]:
 
 def _run(report: RunReport, name: str) -> dict[str, Any]:
     history = report.history
-    best, started = history.best, history.started[-1] if history.started else {}
+    best, started = history.best, history.started[-1] if history.started else None
     return {
         "name": name,
         "folder": str(history.folder),
         "state": history.state,
         "step": history.step,
         "last_step": history.last_step,
-        "non_finite": history.non_finite and {key: history.non_finite.get(key) for key in ("step", "tensor")},
+        "non_finite": history.non_finite and {"step": history.non_finite.step, "tensor": history.non_finite.tensor},
         "unreadable": history.unreadable,
         "missing": report.missing,
-        "backend": started.get("backend"),
-        "precision": started.get("precision") or "float32",  # of runs from before there were others
-        "skipped": max((event.get("skipped") or 0 for event in history.steps), default=0),
-        "parameters": started.get("parameters"),
+        "backend": started and started.backend,
+        "precision": started.precision if started else "float32",
+        "skipped": max((event.skipped for event in history.steps), default=0),
+        "parameters": started and started.parameters,
         "weights": history.weights and {
-            "file": Path(history.weights.get("file") or "").name,
-            "layout": history.weights.get("layout"),
-            "matched": history.weights.get("matched") or 0,
+            "file": history.weights.file.name,
+            "layout": history.weights.layout,
+            "matched": history.weights.matched,
         },
-        "training_images": started.get("training_images"),
-        "validation_images": started.get("validation_images"),
-        "memory": max((event.get("memory") or 0 for event in history.steps), default=None),
-        "seconds": history.result.get("seconds") if history.result and history.state == "finished" else None,
-        "best": best and {key: best.get(key) for key in ("step", "epoch", "miou", "pixel_accuracy")},
+        "training_images": started and started.training_images,
+        "validation_images": started and started.validation_images,
+        "memory": max((event.memory for event in history.steps), default=None),
+        "seconds": history.result.seconds if history.result and history.state == "finished" else None,
+        "best": best and {key: getattr(best, key) for key in ("step", "epoch", "miou", "pixel_accuracy")},
         "classes": list(history.classes),
         "palette": None if report.palette is None else report.palette.tolist(),
         "steps": _steps(history),
@@ -121,22 +121,22 @@ def _steps(history: History) -> dict[str, Any]:
     """The curves of training, each a list as long as ``epoch``."""
     events = history.steps
     together = max(1, math.ceil(len(events) / MOST_POINTS))
-    scales = (history.started[-1].get("scales") if history.started else None) or ()
+    scales = history.started[-1].scales if history.started else ()
 
     def curve(values: Iterable[Any]) -> list[float | None]:
         return _thinned(list(values), together)
 
     def curves(key: str) -> dict[str, list[float | None]]:
-        columns: list[Event] = [event.get(key) or {} for event in events]
+        columns: list[dict[str, float]] = [getattr(event, key) for event in events]
         names = dict.fromkeys(name for column in columns for name in column)
         return {name: curve(column.get(name) for column in columns) for name in names}
 
-    weights = [event.get("scale_weights") or () for event in events]
+    weights = [event.scale_weights or () for event in events]
     weighed = scales[: max(map(len, weights), default=0)]
     return {
         "together": together,
         **{
-            key: curve(event.get(key) for event in events)
+            key: curve(getattr(event, key) for event in events)
             for key in (
                 "epoch", "loss", "learning_rate", "gradient_norm", "loss_scale", "images_per_second", "wait_share",
             )
@@ -151,13 +151,15 @@ def _steps(history: History) -> dict[str, Any]:
 
 
 def _validations(history: History) -> dict[str, Any]:
-    """The figures of every validation, each a list as long as ``epoch``."""
+    """The metrics of every validation, each a list as long as ``epoch``."""
     events = history.validations
-    figures = {key: [_rounded(event.get(key)) for event in events] for key in ("epoch", "miou", "pixel_accuracy")}
-    return figures | {
+    metrics = {
+        key: [_rounded(getattr(event, key)) for event in events] for key in ("epoch", "miou", "pixel_accuracy")
+    }
+    return metrics | {
         "per_class_iou": {
-            name: [_rounded((event.get("per_class_iou") or {}).get(name)) for event in events]
-            for name in dict.fromkeys(name for event in events for name in event.get("per_class_iou") or ())
+            name: [_rounded(event.per_class_iou.get(name)) for event in events]
+            for name in dict.fromkeys(name for event in events for name in event.per_class_iou)
         }
     }
 
@@ -197,28 +199,27 @@ def _example(example: Example) -> dict[str, Any]:
     }
 
 
-def _thinned(values: Sequence[Any], together: int) -> list[float | None]:
-    """The mean of every ``together`` values, of those that are numbers.
+def _thinned(values: Sequence[float | None], together: int) -> list[float | None]:
+    """The mean of every ``together`` values, of those that are there and finite.
 
     >>> _thinned([1, 2, 3, None, 5], 2)
     [1.5, 3.0, 5.0]
     """
     groups = (values[start : start + together] for start in range(0, len(values), together))
-    return [_rounded(_mean(value for value in group if isinstance(value, int | float))) for group in groups]
+    return [_rounded(_mean(group)) for group in groups]
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return math.fsum(known) / len(known) if known else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else None
 
 
-def _rounded(value: Any) -> float | None:
+def _rounded(value: float | None) -> float | None:
     """
     >>> _rounded(0.123456789), _rounded(float("nan")), _rounded(None)
     (0.12346, None, None)
     """
-    is_number = isinstance(value, int | float | np.floating) and math.isfinite(value)
-    return float(f"{value:.{DIGITS}g}") if is_number else None
+    return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
 
 
 def _json(value: Any) -> Any:

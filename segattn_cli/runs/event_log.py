@@ -1,14 +1,16 @@
-"""``events.jsonl``: one JSON object a line, which never says more than the checkpoints can back."""
+"""The writer of ``events.jsonl``: one JSON object a line. :mod:`segattn_cli.runs.history` reads it."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from segattn_cli.errors import OutputError
+from segattn_cli.runs.events import LoggedEvent
 
 try:
     import fcntl
@@ -16,11 +18,17 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+@cache
+def line_format() -> TypeAdapter[LoggedEvent]:
+    """The format of a line: an event as JSON, whose key ``event`` says which class it has."""
+    return TypeAdapter(Annotated[LoggedEvent, Field(discriminator="event")])
+
+
 class EventLog:
     """An open ``events.jsonl``.
 
-    A run that was killed may have written lines after its last checkpoint; the steps that they tell of will be
-    taken again. So a checkpoint notes how long the file was, and taking up the run cuts it to that ``length``.
+    A run that was killed may have written lines after its last checkpoint, whose steps will be done again. So a
+    checkpoint records the ``length`` of the file, to which it is cut when the run is resumed.
     """
 
     def __init__(self, path: Path, length: int = 0) -> None:
@@ -33,9 +41,9 @@ class EventLog:
         except OSError as error:
             raise self._failed(error) from None
 
-    def write(self, kind: str, **fields: Any) -> None:
-        """Add a line ``{"event": kind, …}``, with ``null`` for NaN and infinities. Raises :class:`OutputError`."""
-        rest = json.dumps(_finite({"event": kind, **fields}), allow_nan=False, default=str).encode() + b"\n"
+    def write(self, event: LoggedEvent) -> None:
+        """Add a line, with ``null`` for NaN and infinities. Raises :class:`OutputError`."""
+        rest = line_format().dump_json(event) + b"\n"
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -43,7 +51,7 @@ class EventLog:
             raise self._failed(error) from None
 
     def length(self) -> int:
-        """How many bytes are safely on the disk, which is all that have been written."""
+        """The number of bytes that are safely on the disk: all that have been written."""
         try:
             os.fsync(self._file.fileno())
             return self._file.seek(0, os.SEEK_END)
@@ -54,7 +62,7 @@ class EventLog:
         self._file.close()
 
     def _lock(self) -> None:
-        """Two trainings in one folder would write into each other's files; the lock goes with the process."""
+        """Keep other trainings out of the folder, until this process ends."""
         if fcntl is None:
             return
         try:
@@ -62,23 +70,10 @@ class EventLog:
         except BlockingIOError:
             self._file.close()
             raise OutputError(
-                f"Another training is at work in {self.path.parent}: wait for it, or choose another --out."
+                f"Another training is running in {self.path.parent}: wait for it, or choose another --out."
             ) from None
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(
             f"{self.path} cannot be written ({error.strerror or error}): make room, then go on with --resume."
         )
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with None for what JSON cannot say: the norm of a skipped step is infinite.
-
-    >>> _finite({"norm": math.inf, "weights": (0.5, math.nan), "step": 3})
-    {'norm': None, 'weights': [0.5, None], 'step': 3}
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value

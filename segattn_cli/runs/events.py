@@ -1,21 +1,30 @@
-"""What a training reports while it runs: a value for each thing that happens, for whoever draws or logs it."""
+"""The events of a training: what happens, as values for whoever displays or logs it.
+
+The event log has a line of JSON for each event of :data:`LoggedEvent`, and these classes are its schema.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+#: A float that may be NaN or infinite, for which JSON has no notation: the log has null, which is read as NaN.
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStarted:
     """Everything is read, checked and built; the first step comes next."""
 
-    kind: ClassVar[str] = "started"
+    event: Literal["started"] = "started"
     out: Path
     backend: str
-    precision: str
-    step: int  # 0, or where the run is taken up
+    precision: str = "float32"
+    step: int  # 0, or the step from which the run is resumed
     steps: int  # of the whole run
     steps_per_epoch: int
     parameters: int  # numbers that are trained
@@ -27,62 +36,70 @@ class RunStarted:
     warnings: tuple[str, ...] = ()  # what is odd about the data set
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightsLoaded:
     """Training starts from a file of weights; comes after :class:`RunStarted`."""
 
-    kind: ClassVar[str] = "weights"
+    event: Literal["weights"] = "weights"
     file: Path
-    layout: str  # whose names it has
+    layout: str  # whose parameter names it has
     matched: int  # parameters that were taken from it
-    untouched: tuple[str, ...]  # parts of the network that it has nothing for, which start at random
-    reset: tuple[str, ...]  # parameters that it has for another number of classes, which start at random
-    unused: tuple[str, ...]  # its tensors that nothing here wants
+    untouched: tuple[str, ...]  # parts of the network for which it has nothing; they start at random
+    reset: tuple[str, ...]  # parameters that it has for another number of classes; they start at random
+    unused: tuple[str, ...]  # tensors of the file that the network does not have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StepDone:
     """One step of the optimiser."""
 
-    kind: ClassVar[str] = "step"
+    event: Literal["step"] = "step"
     step: int  # done so far, this one included
-    epoch: float  # passes over the data set so far
-    loss: float  # the weighted sum of the parts
-    parts: dict[str, float]
-    gradient_norm: float  # before clipping
-    learning_rate: float  # of the backbone's weights
-    gates: dict[str, float]  # learned scalars, by parameter name
-    scale_weights: tuple[float, ...] | None  # mean over the batch's pixels; None without attention to scale
-    seconds: float  # of this step
-    wait_share: float  # of that time, for data
-    images_per_second: float
+    epoch: Number  # passes over the data set so far
+    loss: Number  # the weighted sum of the parts
+    parts: dict[str, Number]
+    gradient_norm: Number  # before clipping
+    learning_rate: Number  # of the backbone's weights
+    gates: dict[str, Number]  # learned scalars, by parameter name
+    scale_weights: tuple[Number, ...] | None  # mean over the batch's pixels; None without attention to scale
+    seconds: Number  # of this step
+    wait_share: Number  # fraction of that time that was spent waiting for data
+    images_per_second: Number
     memory: int  # bytes: the most that the process has held so far
-    seconds_left: float  # of training, without validation
+    seconds_left: Number  # of training, without validation; NaN where it cannot be estimated yet
     loss_scale: float | None = None  # of float16, when this step began
-    skipped: int = 0  # steps whose gradients overflowed float16, so far
+    skipped: int = 0  # steps so far whose gradients overflowed float16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Validated:
     """The network has been evaluated on the validation set."""
 
-    kind: ClassVar[str] = "validated"
+    event: Literal["validated"] = "validated"
     step: int
-    epoch: float
-    miou: float
-    pixel_accuracy: float
-    per_class_iou: dict[str, float | None]  # None for a class that is neither there nor predicted
-    scale_weights: tuple[float, ...] | None
-    gates: dict[str, float]
-    seconds: float
+    epoch: Number
+    miou: Number
+    pixel_accuracy: Number
+    per_class_iou: dict[str, float | None]  # None for a class that is neither in the truth nor predicted
+    scale_weights: tuple[Number, ...] | None
+    gates: dict[str, Number]
+    seconds: Number
     best: bool  # better than every one before
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonFinite:
+    """A step ended the training by a NaN or an infinity."""
+
+    event: Literal["non_finite"] = "non_finite"
+    step: int
+    tensor: str  # the first that is not finite, in the order of computation
 
 
 @dataclass(frozen=True)
 class CheckpointSaved:
     """A checkpoint is safely on the disk."""
 
-    kind: ClassVar[str] = "checkpoint"
     step: int
     path: Path
 
@@ -91,7 +108,6 @@ class CheckpointSaved:
 class FileOmitted:
     """A file of the run's folder was not written; training goes on without it."""
 
-    kind: ClassVar[str] = "omitted"
     path: Path
     reason: str
 
@@ -100,16 +116,14 @@ class FileOmitted:
 class StoppedEarly:
     """No validation was better than the best one for as long as ``training.patience`` allows."""
 
-    kind: ClassVar[str] = "stopped_early"
     step: int
     best_step: int
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """Somebody asked for an end; the step at hand is done and saved."""
+    """The training was asked to stop; the current step is done and saved."""
 
-    kind: ClassVar[str] = "interrupted"
     step: int
     out: Path
 
@@ -118,12 +132,9 @@ class Interrupted:
 class RunFinished:
     """The run's folder is complete."""
 
-    kind: ClassVar[str] = "finished"
     out: Path
-    result: dict[str, Any]  # what result.json holds
+    result: dict[str, Any]  # the content of result.json
 
 
-Event = (
-    RunStarted | WeightsLoaded | StepDone | Validated | CheckpointSaved | FileOmitted | StoppedEarly | Interrupted
-    | RunFinished
-)
+LoggedEvent = RunStarted | WeightsLoaded | StepDone | Validated | NonFinite
+Event = LoggedEvent | CheckpointSaved | FileOmitted | StoppedEarly | Interrupted | RunFinished

@@ -1,71 +1,81 @@
-"""What a run's folder says of how it went: also while it goes on, and after it was killed."""
+"""The history of a run, read from its folder: also while it goes on, and after it was killed."""
 
 from __future__ import annotations
 
-import json
-import sys
+import math
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from segattn_cli import runs
 from segattn_cli.config import Config, config_from
 from segattn_cli.errors import CheckpointError, ConfigError
+from segattn_cli.runs.event_log import line_format
+from segattn_cli.runs.events import LoggedEvent, NonFinite, RunStarted, StepDone, Validated, WeightsLoaded
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-Event = dict[str, Any]
-Check = Callable[[Any], bool]
 #: ``unfinished``: interrupted, killed, or ended by an error.
 State = Literal["finished", "going on", "not finite", "unfinished"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The part of ``result.json`` that says how long the run was."""
+
+    steps: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class History:
-    """A run's configuration and the lines of its ``events.jsonl``, by their kind and in their order."""
+    """A run's configuration and its logged events, by their class and in their order."""
 
     folder: Path
     config: Config
-    started: tuple[Event, ...]  # one for each session
-    weights: Event | None  # of the file that it started from
-    steps: tuple[Event, ...]
-    validations: tuple[Event, ...]
-    non_finite: Event | None  # where it ended by a NaN or an infinity
-    unreadable: int  # lines that are no event, but for a last one that is still being written
-    result: Event | None  # what result.json holds
-    is_locked: bool  # a training is at work in the folder
+    started: tuple[RunStarted, ...]  # one for each session
+    weights: WeightsLoaded | None  # the file from which it started
+    steps: tuple[StepDone, ...]
+    validations: tuple[Validated, ...]
+    non_finite: NonFinite | None  # where a NaN or an infinity ended it
+    unreadable: int  # lines that are no event, except for a last one that is still being written
+    result: RunResult | None
+    is_locked: bool  # a training is running in the folder
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes, or none where the run never started."""
-        return tuple(self.started[-1].get("classes") or ()) if self.started else ()
+        return self.started[-1].classes if self.started else ()
 
     @cached_property
     def step(self) -> int:
         """The last step that is known to be done."""
-        return max((event.get("step") or 0 for event in (*self.started, *self.steps, *self.validations)), default=0)
+        known: list[RunStarted | StepDone | Validated] = [*self.started, *self.steps, *self.validations]
+        return max((event.step for event in known), default=0)
 
     @property
     def last_step(self) -> int | None:
         """The step at which the run ends if nothing stops it."""
-        return self.started[-1].get("steps") if self.started else None
+        return self.started[-1].steps if self.started else None
 
     @property
-    def best(self) -> Event | None:
+    def best(self) -> Validated | None:
         """The validation with the best mIoU, the first of them."""
-        known = [event for event in self.validations if event.get("miou") is not None]
-        return max(known, key=lambda event: event["miou"], default=None)
+        known = [event for event in self.validations if math.isfinite(event.miou)]
+        return max(known, key=lambda event: event.miou, default=None)
 
     @property
     def state(self) -> State:
         """How the run ended, if it did."""
-        if self.result is not None and self.result.get("steps") == self.step:
+        if self.result is not None and self.result.steps == self.step:
             return "finished"
         if self.is_locked:
             return "going on"
@@ -81,22 +91,22 @@ def read_history(folder: Path | str) -> History:
     """
     folder = Path(folder)
     config = _read_config(folder)
-    is_locked = _is_locked(folder / runs.EVENTS)  # first: what ends in between has then written all its lines
+    is_locked = _is_locked(folder / runs.EVENTS)  # first: a run that ends in between has then written all its lines
     events, unreadable = _read_events(folder / runs.EVENTS)
 
-    def of_kind(kind: str) -> tuple[Event, ...]:
-        return tuple(event for event in events if event["event"] == kind)
+    def of_class(wanted: type[T]) -> tuple[T, ...]:
+        return tuple(event for event in events if isinstance(event, wanted))
 
     return History(
         folder=folder,
         config=config,
-        started=of_kind("started"),
-        weights=next(iter(of_kind("weights")), None),
-        steps=of_kind("step"),
-        validations=of_kind("validated"),
-        non_finite=events[-1] if events and events[-1]["event"] == "non_finite" else None,
+        started=of_class(RunStarted),
+        weights=next(iter(of_class(WeightsLoaded)), None),
+        steps=of_class(StepDone),
+        validations=of_class(Validated),
+        non_finite=events[-1] if events and isinstance(events[-1], NonFinite) else None,
         unreadable=unreadable,
-        result=_read_result(folder / runs.RESULT),
+        result=_parse(TypeAdapter(RunResult), _read(folder / runs.RESULT) or b""),
         is_locked=is_locked,
     )
 
@@ -114,20 +124,23 @@ def _read_config(folder: Path) -> Config:
         raise ConfigError(f"{path} is no configuration of this segattn: {error}") from None
 
 
-def _read_events(path: Path) -> tuple[list[Event], int]:
+def _read_events(path: Path) -> tuple[list[LoggedEvent], int]:
     """The events in a file, and how many of its lines are none. What follows the last newline is being written."""
-    lines = (_read(path) or b"").split(b"\n")[:-1]  # there is none where it was killed before it wrote anything
-    events = [event for event in map(_parse, lines) if _fits(event) and isinstance(event.get("event"), str)]
+    lines = (_read(path) or b"").split(b"\n")[:-1]  # no file where the run was killed before it wrote anything
+    events = [event for line in lines if (event := _parse(line_format(), line)) is not None]
     return events, len(lines) - len(events)
 
 
-def _read_result(path: Path) -> Event | None:
-    result = _parse(_read(path) or b"")
-    return result if _fits(result) else None
+def _parse(format: TypeAdapter[T], text: bytes) -> T | None:
+    """The value that ``text`` holds as JSON, or None where it has another format."""
+    try:
+        return format.validate_json(text, strict=True)
+    except ValidationError:
+        return None
 
 
 def _read(path: Path) -> bytes | None:
-    """The content of a file, None where there is none; a pipe, for which one would wait, is none."""
+    """The content of a file, None where there is none; a pipe, which would block, counts as none."""
     try:
         return path.read_bytes() if path.is_file() else None
     except FileNotFoundError:
@@ -136,58 +149,8 @@ def _read(path: Path) -> bytes | None:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _parse(text: bytes) -> Any:
-    """JSON, with ``null`` for NaN and the infinities, which pages do not know; None for what is no JSON."""
-    try:
-        return json.loads(text, parse_constant=lambda name: None)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_number(value: Any) -> bool:
-    """A number that a float can be: JSON's may be larger."""
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _all(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def _named_numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(each is None or _is_number(each) for each in value.values())
-
-
-#: What stands under the keys that a report reads, where it is not null.
-VALUES: dict[str, Check] = {
-    **dict.fromkeys(
-        (
-            "step", "steps", "epoch", "loss", "learning_rate", "gradient_norm", "images_per_second", "wait_share",
-            "seconds", "memory", "miou", "pixel_accuracy", "parameters", "training_images", "validation_images",
-            "matched", "loss_scale", "skipped",
-        ),
-        _is_number,
-    ),
-    **dict.fromkeys(("backend", "precision", "tensor", "file", "layout"), _is_text),
-    **dict.fromkeys(("parts", "gates", "per_class_iou"), _named_numbers),
-    "classes": _all(_is_text),
-    "scales": _all(_is_number),
-    "scale_weights": _all(lambda value: value is None or _is_number(value)),
-}
-
-
-def _fits(value: Any) -> bool:
-    """Whether ``value`` is an object of JSON whose values are what :data:`VALUES` says."""
-    return isinstance(value, dict) and all(
-        value.get(key) is None or check(value[key]) for key, check in VALUES.items()
-    )
-
-
 def _is_locked(path: Path) -> bool:
-    """Whether a training holds the file, which its :class:`~segattn_cli.runs.event_log.EventLog` locks."""
+    """Whether a training holds the lock of its :class:`~segattn_cli.runs.event_log.EventLog`."""
     if fcntl is None or not path.is_file():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Training: :func:`train` yields what happens; each part of a step has a file of its own."""
+"""Training: :func:`train` yields the events; each part of a step has a file of its own."""
 
 from __future__ import annotations
 

@@ -1,26 +1,110 @@
-"""What has to be there before the first step, and is checked then."""
+"""How a run is opened: all that has to be there before the first step is made and checked here."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from backends import get_backend
 from backends.contract import Ops
-from reference.networks import Network
+from backends.precision import array_dtype
+from reference.networks import Network, Objective, build_network
 from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset, SceneOptions, open_dataset
-from segattn_cli.errors import CheckpointError, DataError, OutputError
+from segattn_cli.data.review import review_before_training
+from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
 from segattn_cli.files import write_atomically
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs.checkpoint import load_checkpoint
+from segattn_cli.runs.event_log import EventLog
+from segattn_cli.training.class_weights import class_weights
+from segattn_cli.training.gradients import Differentiator
+from segattn_cli.training.loss_scale import LossScale, Unscaled
 from segattn_cli.training.state import Progress, State
 from segattn_cli.weights import Match, weights_for
 
-#: What a run leaves behind that was killed while it wrote a file.
+#: Files that a run leaves behind which was killed while it wrote them.
 PARTIAL = ".*.partial"
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run that is open. Its ``state``, its ``scaler`` and its ``event_log`` change; the rest does not."""
+
+    config: Config
+    out: Path
+    ops: Ops
+    training: Dataset
+    validation: Dataset
+    data_warnings: tuple[str, ...]
+    network: Network
+    differentiator: Differentiator
+    scaler: LossScale | Unscaled
+    state: State
+    weights: Match | None  # what network.weights gave, where this session starts from them
+    steps: int  # of the whole run
+    steps_per_epoch: int
+    event_log: EventLog
+    started: float  # on time.perf_counter, as if there had been one session
+
+    def predictor(self) -> Predictor:
+        """The predictor of the validations, with the weights of this moment."""
+        return _predictor(self.config, self.out, self.network, self.state, self.validation, self.ops)
+
+
+def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
+    """Open a new run in the folder ``out``, or the one that is there.
+
+    Raises:
+        ConfigError, DataError, BackendError: before ``out`` is made, for what can be known then.
+        OutputError: for a folder that exists already or cannot be written.
+        CheckpointError: for a checkpoint to go on from that is damaged or of something else.
+    """
+    ops = get_backend(config.training.backend, config.training.precision)
+    training, validation = open_splits(config)
+    data_warnings = tuple(review_before_training(training, validation))
+    network = build_network(config.network_config(len(training.classes)))
+    objective = Objective(
+        network, config.loss, class_weights=class_weights(config.loss, training), ignore_label=training.ignore_label
+    )
+    epoch = steps_per_epoch(config, training)
+    steps = config.training.max_steps or config.training.epochs * epoch
+    state, weights = initial_state(config, network, training, ops, out if resume else None)
+    progress = state.progress
+    if progress.step > steps:
+        raise ConfigError(
+            f"The run in {out} is at step {progress.step}, beyond the {steps} steps that are asked for: raise "
+            "training.epochs or training.max_steps."
+        )
+    _predictor(config, out, network, state, validation, ops)  # raises now, not after the first epoch
+    enter_folder(out, config, resume)
+    event_log = EventLog(out / runs.EVENTS, progress.journal)
+    clear_partial_files(out)
+    return TrainingRun(
+        config, out, ops, training, validation, data_warnings, network,
+        Differentiator(
+            objective, ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
+            dtype=array_dtype(config.training.precision),
+        ),
+        LossScale(ops, **progress.loss_scale) if config.training.precision == "float16" else Unscaled(),
+        state, weights, steps, epoch, event_log, started=time.perf_counter() - progress.seconds,
+    )
+
+
+def _predictor(
+    config: Config, out: Path, network: Network, state: State, validation: Dataset, ops: Ops
+) -> Predictor:
+    return Predictor.of(
+        runs.Model(network, state.weights, config, validation.classes, validation.palette, {}, out), ops
+    )
+
+
 def open_splits(config: Config) -> tuple[Dataset, Dataset]:
-    """The data to train and to validate on; the latter keep their own size, for labels are never resized."""
+    """The data to train and to validate on. The latter keep their own size, for labels are never resized."""
     data = config.data
     training = open_dataset(
         data.source, format=data.format, split=data.train_split, size=data.size,
@@ -36,7 +120,7 @@ def open_splits(config: Config) -> tuple[Dataset, Dataset]:
 
 
 def steps_per_epoch(config: Config, training: Dataset) -> int:
-    """How many whole steps the data set is good for. Raises :class:`DataError` for none."""
+    """The number of whole steps in one pass over the data set. Raises :class:`DataError` for none."""
     images = config.training.batch_size * config.optimiser.accumulate
     if len(training) < images:
         raise DataError(
@@ -49,10 +133,10 @@ def steps_per_epoch(config: Config, training: Dataset) -> int:
 def initial_state(
     config: Config, network: Network, training: Dataset, ops: Ops, resumed: Path | None
 ) -> tuple[State, Match | None]:
-    """The state to train from: that of the last checkpoint in the folder ``resumed`` if there is one, else fresh.
+    """The state to train from: that of the last checkpoint in ``resumed`` where there is one, else a new one.
 
-    A fresh one takes what network.weights has for it, which is returned, too. Raises :class:`CheckpointError`
-    where a file does not fit network or classes.
+    A new one takes what network.weights has for it, which is returned, too. Raises :class:`CheckpointError` where
+    a file does not fit network or classes.
     """
     ema = config.training.ema is not None
     path = None if resumed is None else resumed / runs.LAST
@@ -63,13 +147,13 @@ def initial_state(
             fresh |= loaded.params
         return State.of(fresh, Progress(), ops, ema=ema), loaded
     checkpoint = load_checkpoint(path)
-    before, classes, _ = runs.describe_checkpoint(path, checkpoint.metadata)
+    saved, classes, _ = runs.describe_checkpoint(path, checkpoint.metadata)
     if classes != training.classes:
         raise CheckpointError(
             f"{path} was trained on other classes ({', '.join(classes)}) than {training.name} has "
             f"({', '.join(training.classes)}): start anew with another --out."
         )
-    for key, value in before.network.parts().items():
+    for key, value in saved.network.parts().items():
         wanted = getattr(config.network, key)
         if value != wanted:
             raise CheckpointError(
@@ -80,23 +164,25 @@ def initial_state(
         raise CheckpointError(f"{path} is a model without the state of its training, which cannot go on from it.")
     shapes = network.shapes()
     for prefix in ("", runs.MOMENTUM, runs.EMA):
-        found = runs.arrays_under(checkpoint.arrays, prefix)
-        wanted = {name: shapes[name] for name in found if name in shapes} if prefix else shapes
-        runs.require_shapes(path, found, wanted)
+        arrays = runs.arrays_under(checkpoint.arrays, prefix)
+        runs.require_shapes(
+            path, arrays, {name: shapes[name] for name in arrays if name in shapes} if prefix else shapes
+        )
     try:
-        progress = Progress(**checkpoint.metadata["progress"])
-    except TypeError as error:
-        raise CheckpointError(f"{path} does not say how far its training was: {error}.") from None
+        progress = TypeAdapter(Progress).validate_python(checkpoint.metadata["progress"])
+    except ValidationError as error:
+        reason = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
+        raise CheckpointError(f"{path} does not say how far its training was ({reason}).") from None
     return State.of(checkpoint.arrays, progress, ops, ema=ema), None
 
 
 def enter_folder(out: Path, config: Config, resume: bool) -> None:
-    """Make the run's folder and write its configuration; to ``resume``, it has to be there.
+    """Make the run's folder and write its configuration; to ``resume``, the folder has to be there.
 
     Raises :class:`OutputError`, before anything is changed, for a folder that holds something already.
     """
     if resume and not (_exists(out) and (out / runs.CONFIG).is_file()):
-        raise OutputError(f"There is no run in {out} to resume: leave --resume away to start one.")
+        raise OutputError(f"There is no run in {out} to resume: leave out --resume to start one.")
     if not resume and _exists(out) and not (out.is_dir() and set(out.iterdir()) <= set(out.glob(PARTIAL))):
         raise OutputError(f"{out} exists already: go on with its run by --resume, or choose another --out.")
     try:
@@ -107,7 +193,7 @@ def enter_folder(out: Path, config: Config, resume: bool) -> None:
 
 
 def clear_partial_files(out: Path) -> None:
-    """Remove what a run left that was killed while it wrote; nobody else may be at work in ``out``."""
+    """Remove the files of a run that was killed while it wrote them; no other training may run in ``out``."""
     for partial in out.glob(PARTIAL):
         partial.unlink()
 

@@ -1,4 +1,4 @@
-"""All that changes while training: what a checkpoint has to hold."""
+"""All that changes while training: the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import numpy as np
 from backends.contract import Ops
 from reference.networks import is_trained
 from segattn_cli.runs import EMA, MOMENTUM, arrays_under
+from segattn_cli.runs.events import Validated
 
 Array = Any
 
 
 @dataclass
 class Progress:
-    """How far a run is; plain numbers, which stand in a checkpoint's metadata."""
+    """How far a run is; a checkpoint's metadata holds it as JSON."""
 
     step: int = 0  # steps done
     seconds: float = 0.0  # spent on them and on validation
     validated_at: int = -1  # the step of the last validation
-    best: dict[str, Any] | None = None  # the figures of the best validation
-    last: dict[str, Any] | None = None  # and of the last
+    best: Validated | None = None  # the best validation
+    last: Validated | None = None  # the last one
     since_best: int = 0  # validations that were not better
     journal: int = 0  # bytes of events.jsonl
-    loss_scale: dict[str, float] = field(default_factory=dict)  # of LossScale, where there is one
+    loss_scale: dict[str, float] = field(default_factory=dict)  # the arguments of LossScale, where there is one
 
 
 @dataclass
@@ -35,25 +36,29 @@ class State:
 
     params: dict[str, Array]
     momentum: dict[str, Array]
-    average: dict[str, Array] | None  # the EMA, where one is kept
+    average: dict[str, Array] | None  # the moving average of the parameters (EMA), where there is one
     progress: Progress
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], progress: Progress, ops: Ops, *, ema: bool) -> State:
-        """The state in the arrays of a checkpoint; parameters alone make a fresh one."""
+        """The state in the arrays of a checkpoint; parameters alone make a new one."""
 
-        def own(values: Mapping[str, np.ndarray]) -> dict[str, Array]:
+        def copied(values: Mapping[str, np.ndarray]) -> dict[str, Array]:
             return {name: ops.asarray(np.array(value)) for name, value in values.items()}
 
         params = arrays_under(arrays, "")
         zeros = {name: np.zeros_like(value) for name, value in params.items() if is_trained(name)}
-        average = own(params | arrays_under(arrays, EMA)) if ema else None
-        return cls(own(params), own(zeros | arrays_under(arrays, MOMENTUM)), average, progress)
+        average = copied(params | arrays_under(arrays, EMA)) if ema else None
+        return cls(copied(params), copied(zeros | arrays_under(arrays, MOMENTUM)), average, progress)
 
     @property
     def weights(self) -> dict[str, Array]:
-        """What predicts: the average, where one is kept."""
+        """The parameters that predict: the average, where there is one."""
         return self.params if self.average is None else self.average
+
+    def gates(self) -> dict[str, Array]:
+        """The gates among the weights: learned scalars that start at 0."""
+        return {name: value for name, value in self.weights.items() if name.endswith(".gate")}
 
     def arrays(self, ops: Ops) -> dict[str, np.ndarray]:
         """Everything, in NumPy and under the names of a checkpoint."""

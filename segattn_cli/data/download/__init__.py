@@ -1,1 +1,1 @@
-"""Download of data sets: their files, and HTTP requests with retries."""
+"""Downloads of data sets."""

@@ -25,16 +25,8 @@ from PIL import Image
 
 from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
-from segattn_cli.data.listing import (
-    NOT_LISTED,
-    LeftOut,
-    Listing,
-    has_image_ending,
-    list_images,
-    name_key,
-    subfolders,
-)
-from segattn_cli.data.lists import ListRow, Tree, read_rows
+from segattn_cli.data.listing import NOT_LISTED, LeftOut, Listing, list_images, name_key, subfolders
+from segattn_cli.data.lists import Row, Tree, read_rows
 from segattn_cli.data.palettes import write_label_png
 from segattn_cli.data.splits import ALIASES, DRAWN, draw_split, named_splits, require_split, split_name
 from segattn_cli.errors import DataError, OutputError
@@ -50,8 +42,8 @@ _LIST_FOLDERS = ("", "splits", "lists", "ImageSets", "ImageSets/Segmentation", "
 _LIST_ENDINGS = (".txt", ".csv")
 
 
-class SplitFolders(NamedTuple):
-    """The folders of the images and of the masks of a split: one folder where masks are called ``X_mask``."""
+class Place(NamedTuple):
+    """Where the images and the masks of a split lie; both in one folder where masks are called ``X_mask``."""
 
     images: Path
     masks: Path
@@ -59,20 +51,14 @@ class SplitFolders(NamedTuple):
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return bool(_split_folders(root))
-
-
-def has_masks(root: Path) -> bool:
-    """Whether there is any image where this layout has its masks."""
-    mask_folders = {folders.masks for folders in _split_folders(root).values() if folders.masks.is_dir()}
-    return any(has_image_ending(path.name) for folder in mask_folders for path in folder.iterdir())
+    return bool(_places(root))
 
 
 def splits(root: Path) -> tuple[str, ...]:
     """The splits that ``root`` has: folders, lists, or those that are drawn."""
-    folders_of = _split_folders(root)
-    if list(folders_of) != [""]:
-        return tuple(folders_of)
+    places = _places(root)
+    if list(places) != [""]:
+        return tuple(places)
     return tuple(_lists(root)) or DRAWN
 
 
@@ -81,24 +67,24 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     known = splits(root)
     split = split if split in known else split_name(split)
     require_split(split, known, root)
-    folders_of = _split_folders(root)
-    folders = folders_of.get(split) or folders_of[""]
-    class_file = find_class_file(root) or find_class_file(folders.images) or find_class_file(folders.images.parent)
+    places = _places(root)
+    place = places.get(split) or places[""]
+    class_file = find_class_file(root) or find_class_file(place.images) or find_class_file(place.images.parent)
     classes = read_class_file(class_file or root / CLASSES_FILE)
-    if not folders.masks.is_dir():
-        raise DataError(f"{folders.images} has images, but the folder {folders.masks} of their masks is missing.")
-    images, masks = _listings(folders)
-    if split in folders_of:
-        files = match_masks(images, masks, folders.masks)
+    if not place.masks.is_dir():
+        raise DataError(f"{place.images} has images, but the folder {place.masks} of their masks is missing.")
+    images, masks = _listings(place)
+    if split in places:
+        files = match_masks(images, masks, place.masks)
     elif lists := _lists(root):
-        files = _listed(root, folders, images, masks, lists, split)
+        files = _listed(root, place, images, masks, lists, split)
     else:
-        files = match_masks(images, masks, folders.masks, chosen=draw_split(list(images.images), split))
+        files = match_masks(images, masks, place.masks, chosen=draw_split(list(images.images), split))
         files = replace(files, origin="drawn from the names")
     return FileDataset(root.name, "folder", split, classes, files, size)
 
 
-def _split_folders(root: Path) -> dict[str, SplitFolders]:
+def _places(root: Path) -> dict[str, Place]:
     """The folders of each split; of all images, under the name ``""``, where no folders divide them."""
     if not root.is_dir():
         return {}
@@ -111,18 +97,18 @@ def _split_folders(root: Path) -> dict[str, SplitFolders]:
         named = [path for path in parents if split_name(path.name) in ALIASES]
         if named:
             divided = named_splits(named)
-            return {split: SplitFolders(path / images, path / masks) for split, path in divided.items()}
+            return {split: Place(path / images, path / masks) for split, path in divided.items()}
         if len(parents) == 1 and images == "img":  # Supervisely
-            return {"": SplitFolders(parents[0] / images, parents[0] / masks)}
+            return {"": Place(parents[0] / images, parents[0] / masks)}
     beside = {
         name: path for name, path in inside.items() if split_name(name) in ALIASES and _has_masks_beside(path)
     }
     if beside:
-        return {split: SplitFolders(path, path) for split, path in named_splits(beside.values()).items()}
-    return {"": SplitFolders(root, root)} if _has_masks_beside(root) else {}
+        return {split: Place(path, path) for split, path in named_splits(beside.values()).items()}
+    return {"": Place(root, root)} if _has_masks_beside(root) else {}
 
 
-def _divided(images: Path, masks: Path) -> dict[str, SplitFolders]:
+def _divided(images: Path, masks: Path) -> dict[str, Place]:
     """The splits for which ``images`` has folders; all in one where it has none, or images beside them."""
     folders = subfolders(images)
     if not masks.is_dir() and _has_masks_beside(images):
@@ -132,9 +118,9 @@ def _divided(images: Path, masks: Path) -> dict[str, SplitFolders]:
         if (masks / path.name).is_dir() or split_name(name) in ALIASES or not list_images(images).images
     }  # fmt: skip
     if not chosen:
-        return {"": SplitFolders(images, masks)}
+        return {"": Place(images, masks)}
     named = named_splits(chosen.values())
-    return {split: SplitFolders(path, masks / path.name) for split, path in named.items()}
+    return {split: Place(path, masks / path.name) for split, path in named.items()}
 
 
 def _has_masks_beside(folder: Path) -> bool:
@@ -145,11 +131,11 @@ def _has_masks_beside(folder: Path) -> bool:
     )
 
 
-def _listings(folders: SplitFolders) -> tuple[Listing, Listing]:
-    """The images and the masks in ``folders``."""
-    images = list_images(folders.images)
-    if folders.images != folders.masks:
-        return images, list_images(folders.masks)
+def _listings(place: Place) -> tuple[Listing, Listing]:
+    """The images and the masks of a place."""
+    images = list_images(place.images)
+    if place.images != place.masks:
+        return images, list_images(place.masks)
     masks = {
         name: path for name, path in images.images.items()
         if any(name.endswith(end) and name.removesuffix(end) in images.images for end in MASK_ENDINGS[1:])
@@ -169,17 +155,15 @@ def _lists(root: Path) -> dict[str, Path]:
     return {}
 
 
-def _listed(
-    root: Path, folders: SplitFolders, images: Listing, masks: Listing, lists: dict[str, Path], split: str
-) -> Files:
+def _listed(root: Path, place: Place, images: Listing, masks: Listing, lists: dict[str, Path], split: str) -> Files:
     """The pairs that the list of ``split`` names; images that no list names are left out."""
     tree = Tree(root)
-    image_folder, mask_folder = (path.relative_to(root).as_posix() for path in folders)
+    image_folder, mask_folder = (path.relative_to(root).as_posix() for path in place)
 
     def image_of(written: str) -> Path | None:
         return tree.find(written, (image_folder,))
 
-    def find(row: ListRow) -> tuple[Path | None, Path | None]:
+    def find(row: Row) -> tuple[Path | None, Path | None]:
         image = image_of(row.image)
         if row.mask is not None:
             return image, tree.find(row.mask, (mask_folder,))

@@ -198,7 +198,10 @@ def test_lines_that_lack_everything_are_no_obstacle(opened: Callable[..., Any], 
 
 
 def test_weights_to_start_from(opened: Callable[..., Any], tmp_path: Path) -> None:
-    loaded = {"event": "weights", "file": "/a/resnet18.pth", "layout": "torchvision", "matched": 102}
+    loaded = {
+        "event": "weights", "file": "/a/resnet18.pth", "layout": "torchvision", "matched": 102, "untouched": [],
+        "reset": [], "unused": [],
+    }
     page = opened(report(tmp_path / "run", events=[*WHOLE[:1], loaded, *WHOLE[1:]]))
     assert "resnet18.pth" in page.locator("#results").inner_text()
     assert "102 parameters (torchvision)" in page.locator("#results").inner_text()

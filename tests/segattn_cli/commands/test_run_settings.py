@@ -63,7 +63,7 @@ class Recorded(list[dict[str, Any]]):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     """Images are not really predicted; the backend has every precision."""
-    for module in ("backends", "segattn_cli.training.loop"):
+    for module in ("backends", "segattn_cli.training.setup"):
         monkeypatch.setattr(f"{module}.get_backend", lambda *_: backends.reference)
     return Recorded(monkeypatch)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from segattn_cli import app
-from segattn_cli.commands.train_display import QUIET, Dashboard, PlainLines, duration, gate_name
+from segattn_cli.commands.train_display import Dashboard, PlainLines, duration, gate_name, rows
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import ExitCode
 from segattn_cli.runs.checkpoint import load_checkpoint
@@ -51,13 +55,15 @@ def test_a_run_prints_its_result_and_what_comes_next(segattn, tmp_path):
     assert "person" in out
     assert f"segattn eval {run}" in out
     assert f"segattn infer {run} IMAGE… --out predictions --overlay" in out
-    assert "step 1/7  loss " in err
-    assert "step 7/7  loss " in err
-    for title in ("main", "position", "channel", "scale 0.5", "learning rate", "images/s", "memory", "left"):
-        assert title in err
-    assert "gates α (position) " in err
-    assert "scales ×1 0." in err
+    assert "step 1/7  epoch 0.17  loss " in err
+    assert "step 7/7  epoch 1.17  loss " in err
+    steps = [line for line in err.splitlines() if line.startswith("step ")]
+    gates, speed = r"α [+-]0\.\d{3}  β [+-]0\.\d{3}", r"[\d.]+ images/s(  \d:\d\d left)?"
+    for line in steps:
+        assert re.fullmatch(rf"step \d/7  epoch [\d.]+  loss [\d.]+  {gates}  {speed}", line)
+    assert "0:00 left" in steps[-1]
     assert "epoch 1  validation mIoU 0." in err
+    assert "epoch 1.17  validation mIoU 0." in err
     config = tomllib.loads((run / "config.toml").read_text())
     assert config["training"]["seed"] == 3
     assert config["training"]["backend"] == "reference"
@@ -156,7 +162,7 @@ def test_asked_to_stop_it_saves_and_exits_with_130(tmp_path, number):
     step = load_checkpoint(run / "last.safetensors").metadata["progress"]["step"]
     assert step >= 1
     lines = (run / "events.jsonl").read_text().splitlines()
-    assert sum('"event": "step"' in line for line in lines) == step
+    assert sum('"event":"step"' in line for line in lines) == step
 
 
 def test_the_dashboard_shows_every_figure(tmp_path):
@@ -175,7 +181,7 @@ def test_the_dashboard_shows_every_figure(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("skipped", "words"), [(0, "loss scale 65,536  "), (2, "loss scale 65,536, 2 steps skipped  ")]
+    ("skipped", "words"), [(0, ""), (2, "  2 steps skipped  ")]
 )
 def test_half_precision_shows_the_scale_of_the_loss(capsys, tmp_path, skipped, words):
     config = load_config("tiny-scenes", [*(each.removeprefix("--set=") for each in TINY), "training.max_steps=1"])
@@ -187,20 +193,43 @@ def test_half_precision_shows_the_scale_of_the_loss(capsys, tmp_path, skipped, w
     shown = capsys.readouterr().err
     assert "1 steps with cupy in float16\n" in shown
     assert words in shown
+    assert ("skipped" in shown) == bool(skipped)
+    title = ("loss scale", "65,536" + (", 2 steps skipped" if skipped else ""))
+    assert title in rows(replace(step, loss_scale=2.0**16, skipped=skipped), (1.0, 0.5))
+    assert "loss scale" not in dict(rows(step, (1.0, 0.5)))
     lines.show(started)
-    lines.show(replace(step, seconds=QUIET))
-    shown = capsys.readouterr().err
-    assert "loss scale" not in shown
-    assert " in float32" not in shown
+    assert " in float32" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_the_bar_says_what_takes_long_before_the_first_step(tmp_path, monkeypatch, compiles):
+    monkeypatch.setattr("segattn_cli.commands.train_display._compiles", lambda backend: compiles)
+    config = load_config("tiny-scenes", [*(each.removeprefix("--set=") for each in TINY), "training.max_steps=2"])
+    dashboard, clock = Dashboard(), [100.0]
+    monkeypatch.setattr("segattn_cli.commands.train_display.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    events = train(config, tmp_path / "run")
+    dashboard.update(next(events))
+    clock[0] += 83
+    words = "compiling … 1:23" if compiles else "first step … 1:23"
+    assert words in rendered(dashboard)
+    dashboard.update(next(events))
+    assert words not in rendered(dashboard)
+    events.close()
+
+
+def rendered(dashboard):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(dashboard.render())
+    return console.export_text()
 
 
 def test_names_and_times():
     assert gate_name("head.channel.gate") == "β (channel)"
-    assert [duration(seconds) for seconds in (7.4, 192, 7620)] == ["0:07", "3:12", "2:07:00"]
+    assert [duration(seconds) for seconds in (7.4, 192, 7620, math.nan)] == ["0:07", "3:12", "2:07:00", ""]
 
 
 @pytest.mark.parametrize(
-    ("fresh", "words"), [(True, "with numba, whose loops are compiled first"), (False, "with numba\n")]
+    ("fresh", "words"), [(True, "with numba\ncompiling the loops of numba"), (False, "with numba\nstep 1/1")]
 )
 def test_the_first_use_of_numba_says_why_it_waits(segattn, tmp_path, monkeypatch, fresh, words):
     pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")

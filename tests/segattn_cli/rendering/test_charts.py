@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,47 +9,41 @@ import pytest
 
 from segattn_cli.data.images import read_image
 from segattn_cli.errors import OutputError
-from segattn_cli.rendering.charts import draw_confusion, draw_curves
+from segattn_cli.rendering.charts import _moving_mean, draw_confusion, draw_curves
+
+from ..runs.folders import event, step, validated
 
 CLASSES = ("sky", "road", "tree")
-
-
-def events(path: Path, steps: int, *, gates: bool, scales: bool, parts: tuple[str, ...]) -> Path:
-    lines: list[dict[str, Any]] = [{"event": "started", "steps": steps}]
-    for step in range(1, steps + 1):
-        losses = dict.fromkeys(parts, 2.0 / step)
-        lines.append(
-            {
-                "event": "step",
-                "step": step,
-                "epoch": step / 10,
-                "loss": sum(losses.values()),
-                "parts": losses,
-                "learning_rate": 0.01 / step,
-                "gates": {"head.position.gate": 0.01 * step} if gates else {},
-                "scale_weights": [0.7, 0.3] if scales else None,
-            }
-        )
-        if step % 10 == 0:
-            lines.append(
-                {"event": "validated", "step": step, "epoch": step / 10, "miou": 0.5, "pixel_accuracy": 0.8}
-            )
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
 
 
 @pytest.mark.parametrize(
     ("steps", "gates", "scales"), [(0, False, False), (1, False, False), (45, True, False), (45, True, True)]
 )
 def test_curves_of_any_training(tmp_path: Path, steps: int, gates: bool, scales: bool) -> None:
-    parts = ("main", "position") if gates else ("main",)
-    path = events(tmp_path / "events.jsonl", steps, gates=gates, scales=scales, parts=parts)
-    draw_curves(path, tmp_path / "curves.png", scales=(1.0, 0.5))
+    changes: dict[str, Any] = {
+        "gates": {"head.position.gate": 0.01} if gates else {}, "scale_weights": [0.7, 0.3] if scales else None,
+    }
+    done = [event(step(number, epoch=number / 10, **changes)) for number in range(1, steps + 1)]
+    validations = [event(validated(number, 0.5, epoch=number / 10)) for number in range(10, steps + 1, 10)]
+    if not gates:
+        done = [replace(each, parts={"main": each.loss}) for each in done]
+    draw_curves(done, validations, tmp_path / "curves.png", scales=(1.0, 0.5))
     picture = read_image(tmp_path / "curves.png")
     second_line = (np.abs(picture.astype(int) - (213, 94, 0)) < 8).all(-1)  # Okabe and Ito's vermilion
     assert second_line.any() == (gates or scales or steps >= 10)
     lower_right = second_line[picture.shape[0] // 2 :, 2 * picture.shape[1] // 3 :]
     assert lower_right.any() == scales  # the weight of the second scale
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7])
+def test_a_smoothed_curve_ends_where_the_curve_does(window: int) -> None:
+    values = np.arange(30.0) ** 2
+    smooth = _moving_mean(values, window)
+    assert smooth.shape == values.shape
+    before, after = (window - 1) // 2, window // 2
+    for index in (0, 1, 15, 28, 29):
+        around = values[max(0, index - before) : index + after + 1]
+        assert smooth[index] == pytest.approx(around.mean())
 
 
 def test_a_confusion_matrix_shows_shares_of_the_true_class(tmp_path: Path) -> None:

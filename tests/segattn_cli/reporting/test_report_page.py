@@ -13,7 +13,7 @@ from segattn_cli.rendering import unpack
 from segattn_cli.reporting import RunReport, read_history, report_page
 from segattn_cli.reporting.report_page import MOST_POINTS, page_data
 
-from ..runs.folders import WHOLE, run_folder, started, step
+from ..runs.folders import WHOLE, run_folder, started, step, validated
 from .made import evaluation, report
 
 
@@ -60,12 +60,19 @@ def test_half_precision_and_its_skipped_steps(tmp_path: Path) -> None:
     assert before["steps"]["loss_scale"] == [None] * 4
 
 
-def test_lines_that_lack_something_leave_gaps(tmp_path: Path) -> None:
+def test_lines_that_lack_something_are_left_out_and_counted(tmp_path: Path) -> None:
     bare = [{"event": "started"}, {"event": "step", "step": 1}, {"event": "validated", "step": 1}]
     (run,) = page_data([RunReport(read_history(run_folder(tmp_path, bare)))])["runs"]
-    assert run["steps"]["loss"] == [None]
+    assert run["unreadable"] == 3
+    assert run["steps"]["loss"] == run["validations"]["miou"] == []
     assert run["steps"]["parts"] == run["steps"]["scale_weights"] == {}
-    assert run["validations"]["miou"] == [None]
+    assert run["best"] is None
+
+
+def test_numbers_that_are_not_finite_leave_gaps(tmp_path: Path) -> None:
+    events = [started(), step(1, loss=None, parts={"main": None}), validated(1, 0.5) | {"miou": None}]
+    (run,) = page_data([RunReport(read_history(run_folder(tmp_path, events)))])["runs"]
+    assert run["steps"]["loss"] == run["steps"]["parts"]["main"] == run["validations"]["miou"] == [None]
     assert run["best"] is None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from segattn_cli.config import Config, load_config
 from segattn_cli.data.formats.scenes import CLASSES
+from segattn_cli.runs.event_log import line_format
 
 #: Pictures so small that a pass over them takes no time.
 TINY = (
@@ -46,6 +47,11 @@ def validated(number: int, miou: float, classes: Sequence[str] = CLASSES, **chan
         "per_class_iou": {**ious, classes[0]: None}, "scale_weights": [0.75, 0.25], "gates": {}, "seconds": 0.1,
         "best": True, **changes,
     }
+
+
+def event(line: dict[str, Any]) -> Any:
+    """The event that a line holds."""
+    return line_format().validate_json(json.dumps(line), strict=True)
 
 
 #: A run of two epochs that came to its end.

@@ -1,62 +1,92 @@
-"""events.jsonl is cut to what a checkpoint knows of."""
+"""events.jsonl is cut to what a checkpoint knows of, and read as it was written."""
 
 from __future__ import annotations
 
 import json
 import math
 import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from segattn_cli.errors import OutputError
-from segattn_cli.runs.event_log import EventLog
+from segattn_cli.runs.event_log import EventLog, line_format
+from segattn_cli.runs.events import LoggedEvent, NonFinite
+
+from .folders import WHOLE, event, step
+
+LINES = (*WHOLE, {"event": "non_finite", "step": 5, "tensor": "the parameter α"})
+LOADED = {
+    "event": "weights", "file": "/a/resnet18.pth", "layout": "torchvision", "matched": 102, "untouched": ["head"],
+    "reset": [], "unused": ["fc.weight"],
+}
 
 
-def test_lines_after_the_noted_length_are_cut(tmp_path):
+def lines_of(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_event_is_read_as_it_was_written(tmp_path: Path) -> None:
+    events = [event(line) for line in (*LINES, LOADED)]
+    assert {type(each) for each in events} == set(get_args(LoggedEvent))
+    log = EventLog(tmp_path / "events.jsonl")
+    for each in events:
+        log.write(each)
+    log.close()
+    written = (tmp_path / "events.jsonl").read_bytes().splitlines()
+    assert [line_format().validate_json(line, strict=True) for line in written] == events
+    for line, wanted in zip(lines_of(tmp_path / "events.jsonl"), (*LINES, LOADED), strict=True):
+        assert wanted.items() <= line.items()
+        assert next(iter(line)) == "event"
+
+
+def test_lines_after_the_noted_length_are_cut(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    journal = EventLog(path)
-    journal.write("step", step=1, gates={"α": 0.5})
-    length = journal.length()
-    journal.write("step", step=2)
-    journal.close()
+    log = EventLog(path)
+    log.write(event(step(1)))
+    length = log.length()
+    log.write(event(step(2)))
+    log.close()
     with open(path, "ab") as file:
         file.write(b'{"event": "st')  # a kill in the middle of a line
     again = EventLog(path, length)
-    again.write("step", step=2, loss=1.5)
+    again.write(event(step(2, loss=1.5)))
     again.close()
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"event": "step", "step": 1, "gates": {"α": 0.5}},
-        {"event": "step", "step": 2, "loss": 1.5},
-    ]
+    assert [(line["step"], line["loss"]) for line in lines_of(path)] == [(1, 4.0), (2, 1.5)]
 
 
-def test_a_file_that_is_shorter_than_noted_is_not_padded(tmp_path):
+def test_a_file_that_is_shorter_than_noted_is_not_padded(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"event": "step"}\n')
-    journal = EventLog(path, 1000)
-    journal.write("step")
-    journal.close()
-    assert path.read_text() == '{"event": "step"}\n' * 2
+    log = EventLog(path, 1000)
+    log.write(NonFinite(step=1, tensor="the norm"))
+    log.close()
+    assert path.read_text() == '{"event": "step"}\n{"event":"non_finite","step":1,"tensor":"the norm"}\n'
 
 
-def test_what_json_cannot_say_is_null(tmp_path):
-    journal = EventLog(tmp_path / "events.jsonl")
-    journal.write("step", loss=math.nan, parts={"main": -math.inf, "position": 0.5}, scale_weights=(1.0, 0.0))
-    journal.close()
-    assert json.loads((tmp_path / "events.jsonl").read_text()) == {
-        "event": "step", "loss": None, "parts": {"main": None, "position": 0.5}, "scale_weights": [1.0, 0.0],
-    }  # fmt: skip
+def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    parts = {"main": -math.inf, "position": 0.5}
+    log.write(replace(event(step(1)), loss=math.nan, parts=parts, scale_weights=(1.0, math.inf)))
+    log.close()
+    (line,) = lines_of(tmp_path / "events.jsonl")
+    assert (line["loss"], line["parts"], line["scale_weights"]) == (
+        None, {"main": None, "position": 0.5}, [1.0, None],
+    )  # fmt: skip
+    assert math.isnan(event(line).loss)
 
 
-def test_a_full_disk(tmp_path):
+def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         EventLog(tmp_path)
-    journal = EventLog(tmp_path / "events.jsonl")
+    log = EventLog(tmp_path / "events.jsonl")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
         with pytest.raises(OutputError, match=r"File too large.*--resume"):
-            journal.write("step", step=1)
+            log.write(event(step(1)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    journal.close()
+    log.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from segattn_cli.reporting import differences, read_history
 from segattn_cli.reporting.differences import labels
 from segattn_cli.runs.event_log import EventLog
 
-from .folders import WHOLE, config, run_folder, started, step, validated
+from .folders import WHOLE, config, event, run_folder, started, step, validated
 
 
 def test_a_whole_run(tmp_path: Path) -> None:
@@ -22,10 +24,10 @@ def test_a_whole_run(tmp_path: Path) -> None:
     assert found.config == config()
     assert found.state == "finished"
     assert (found.step, found.last_step) == (4, 4)
-    assert [event["step"] for event in found.steps] == [1, 2, 3, 4]
-    assert [event["miou"] for event in found.validations] == [0.25, 0.5]
+    assert [each.step for each in found.steps] == [1, 2, 3, 4]
+    assert [each.miou for each in found.validations] == [0.25, 0.5]
     assert found.best is not None
-    assert found.best["step"] == 4
+    assert found.best.step == 4
     assert found.classes == CLASSES
     assert (found.unreadable, found.non_finite, found.weights) == (0, None, None)
 
@@ -34,16 +36,16 @@ def test_the_first_of_equally_good_validations_is_the_best(tmp_path: Path) -> No
     events = [started(), validated(2, 0.5), validated(4, 0.5), validated(6, 0.25)]
     best = read_history(run_folder(tmp_path, events)).best
     assert best is not None
-    assert best["step"] == 2
+    assert best.step == 2
 
 
 def test_a_run_that_still_goes_on(tmp_path: Path) -> None:
     run = run_folder(tmp_path, WHOLE[:3])
-    journal = EventLog(run / "events.jsonl", (run / "events.jsonl").stat().st_size)
+    log = EventLog(run / "events.jsonl", (run / "events.jsonl").stat().st_size)
     assert read_history(run).state == "going on"
-    journal.write("step", **step(3))
+    log.write(event(step(3)))
     assert read_history(run).step == 3
-    journal.close()
+    log.close()
     assert read_history(run).state == "unfinished"
 
 
@@ -88,15 +90,16 @@ def test_ended_by_what_is_not_finite(tmp_path: Path) -> None:
     end = {"event": "non_finite", "step": 3, "tensor": "head.position.query"}
     found = read_history(run_folder(tmp_path / "a", [*WHOLE[:3], end]))
     assert found.state == "not finite"
-    assert found.non_finite == end
+    assert found.non_finite == event(end)
     resumed = run_folder(tmp_path / "b", [*WHOLE[:3], end, started(step=2), step(3)])
     assert read_history(resumed).state == "unfinished"
 
 
-def test_numbers_that_json_does_not_know_are_none(tmp_path: Path) -> None:
-    line = b'{"event": "step", "step": 5, "loss": NaN, "epoch": Infinity}\n'
-    found = read_history(run_folder(tmp_path, rest=line))
-    assert (found.steps[-1]["loss"], found.steps[-1]["epoch"]) == (None, None)
+def test_numbers_that_json_does_not_know_are_not_finite(tmp_path: Path) -> None:
+    line = json.dumps(step(5, loss=math.nan, epoch=math.inf, gradient_norm=None)).encode() + b"\n"
+    last = read_history(run_folder(tmp_path, rest=line)).steps[-1]
+    assert last.step == 5
+    assert not any(math.isfinite(value) for value in (last.loss, last.epoch, last.gradient_norm))
 
 
 def test_a_file_that_may_not_be_read_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,13 +165,14 @@ def test_labels_tell_apart_what_has_one_name(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     "line",
     [
-        '{"event": "step", "step": "many"}', '{"event": "step", "step": 1e999}', '{"event": ["step"]}',
-        '{"event": "step", "step": 2, "parts": [1, 2]}', '{"event": "validated", "step": 2, "miou": {}}', "[]", "7",
+        json.dumps(step(2) | {"step": "many"}),
+        json.dumps(step(2)).replace('"step": 2', '"step": 1e999'),
+        json.dumps(step(2) | {"event": ["step"]}), json.dumps(step(2) | {"event": "pause"}),
+        json.dumps(step(2, parts=[1, 2])),
+        json.dumps(validated(2, 0.5) | {"miou": {}}), '{"event": "step", "step": 2}', "[]", "7",
     ],
 )
 def test_a_line_that_holds_something_else_is_counted_and_left_out(tmp_path: Path, line: str) -> None:
-    (tmp_path / "config.toml").write_text(load_config("tiny-scenes").as_toml())
-    (tmp_path / "events.jsonl").write_text(f'{{"event": "step", "step": 1, "epoch": 0.1}}\n{line}\n')
-    history = read_history(tmp_path)
+    history = read_history(run_folder(tmp_path, [step(1)], rest=line.encode() + b"\n"))
     assert (len(history.steps), history.validations, history.step) == (1, (), 1)
     assert history.unreadable == 1

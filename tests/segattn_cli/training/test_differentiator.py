@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import reference.ops
+import backends.reference
 from reference.networks import NetworkConfig, Objective, build_network
 from segattn_cli.data import Batch
 from segattn_cli.training.gradients import Differentiator
@@ -39,7 +39,7 @@ def batch(rng, images, void):
 def test_two_batches_are_one_large_one(network, params, rng, monkeypatch, class_weights):
     monkeypatch.setattr(Differentiator, "_draw_mask", lambda self, step, number: None)
     differentiator = Differentiator(
-        Objective(network, class_weights=class_weights), reference.ops, seed=0, batch_statistics=False
+        Objective(network, class_weights=class_weights), backends.reference, seed=0, batch_statistics=False
     )
     a, b = batch(rng, 2, void=3), batch(rng, 1, void=14)
     both = Batch(*(np.concatenate([x, y]) for x, y in zip(a[:2], b[:2], strict=True)), ("a", "b", "c"), 0.0)
@@ -54,7 +54,7 @@ def test_two_batches_are_one_large_one(network, params, rng, monkeypatch, class_
 
 
 def test_the_norm_is_of_all_gradients(network, params, rng):
-    found = Differentiator(Objective(network), reference.ops, 0, True).gradients(params, [batch(rng, 2, 0)], 0)
+    found = Differentiator(Objective(network), backends.reference, 0, True).gradients(params, [batch(rng, 2, 0)], 0)
     everything = np.concatenate([np.ravel(gradient) for gradient in found.gradients.values()])
     assert found.norm == pytest.approx(np.linalg.norm(everything), rel=1e-9)
     assert found.scale_weights is not None
@@ -62,7 +62,7 @@ def test_the_norm_is_of_all_gradients(network, params, rng):
 
 
 def test_void_everywhere_moves_nothing(network, params, rng):
-    differentiator = Differentiator(Objective(network), reference.ops, 0, True)
+    differentiator = Differentiator(Objective(network), backends.reference, 0, True)
     void, some = batch(rng, 1, 16), batch(rng, 1, 0)
     for batches in ([void], [void, void]):
         found = differentiator.gradients(params, batches, 0)
@@ -74,7 +74,7 @@ def test_void_everywhere_moves_nothing(network, params, rng):
 
 def test_a_scale_multiplies_the_gradients_alone(network, params, rng):
     batches = [batch(rng, 2, 3), batch(rng, 1, 0)]
-    differentiator = Differentiator(Objective(network), reference.ops, 0, True)
+    differentiator = Differentiator(Objective(network), backends.reference, 0, True)
     plain = differentiator.gradients(params, batches, 0)
     for scale in (8.0, np.array(8.0)):
         scaled = differentiator.gradients(params, batches, 0, scale=scale)
@@ -87,7 +87,7 @@ def test_a_scale_multiplies_the_gradients_alone(network, params, rng):
 def test_weights_and_images_are_cast_and_what_has_one_value_a_channel_is_not(network, params, rng):
     """In float32, whose ops NumPy has, from float64: the rule is the same."""
     single = {name: value.astype(np.float32) if value.ndim < 2 else value for name, value in params.items()}
-    differentiator = Differentiator(Objective(network), reference.ops, 0, True, dtype=np.dtype(np.float32))
+    differentiator = Differentiator(Objective(network), backends.reference, 0, True, dtype=np.dtype(np.float32))
     found = differentiator.gradients(single, [batch(rng, 2, 3)], 0)
     assert {gradient.dtype for gradient in found.gradients.values()} == {np.dtype(np.float32)}
     assert {name for name, value in params.items() if value.dtype != np.float64} == set()
@@ -95,7 +95,7 @@ def test_weights_and_images_are_cast_and_what_has_one_value_a_channel_is_not(net
 
 def test_masks_depend_on_seed_step_batch_and_name(network):
     def mask(seed=0, step=5, number=0, name="scale 1/head.dropout"):
-        draw = Differentiator(Objective(network), reference.ops, seed, True)._draw_mask(step, number)
+        draw = Differentiator(Objective(network), backends.reference, seed, True)._draw_mask(step, number)
         return draw(name, (40, 50), 0.3)
 
     first = mask()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import reference.ops
+import backends.reference
 from reference.networks import NetworkConfig, Objective, build_network
 from segattn_cli.data import Batch
 from segattn_cli.training.find_nan import first_non_finite
@@ -18,10 +18,10 @@ def nan_in(name):
     """The ops, of which the backward ``name`` returns a NaN in its second gradient."""
 
     def broken(dy, cache):
-        dx, dweight, *rest = getattr(reference.ops, name)(dy, cache)
+        dx, dweight, *rest = getattr(backends.reference, name)(dy, cache)
         return dx, dweight * np.nan, *rest
 
-    return SimpleNamespace(**{**vars(reference.ops), name: broken})
+    return SimpleNamespace(**{**vars(backends.reference), name: broken})
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
@@ -41,7 +41,7 @@ def test_where(rng, where, sentence):
     )
     params = network.initialise(seed=0)
     images = rng.normal(size=(2, 16, 16, 3)).astype(np.float32)
-    ops = reference.ops
+    ops = backends.reference
     if where == "parameter":
         params["backbone.bn3.weight"][1] = np.nan
         images[1] = np.inf

@@ -217,7 +217,7 @@ def test_a_folder_that_exists_is_left_alone(finished, tiny, tmp_path):
 def test_two_trainings_do_not_share_a_folder(tiny, tmp_path):
     first = train(tiny(), tmp_path / "run")
     next(first)
-    with pytest.raises(OutputError, match="Another training is at work in"):
+    with pytest.raises(OutputError, match="Another training is running in"):
         next(train(tiny(), tmp_path / "run", resume=True))
     assert isinstance(list(first)[-1], RunFinished)
 

@@ -8,12 +8,12 @@ from itertools import count
 import numpy as np
 import pytest
 
-import reference.ops
+import backends.reference
 from segattn_cli.errors import NonFiniteError
 from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from segattn_cli.training import StepDone, train
-from segattn_cli.training.figures import numbers
 from segattn_cli.training.loss_scale import GOOD_STEPS, MOST, START, LossScale, Unscaled
+from segattn_cli.training.step import to_numbers
 
 from .unread import device_ops, unread
 
@@ -38,7 +38,7 @@ def outcomes_of(kind, rng):
 
 @pytest.mark.parametrize("kind", ["mixed", "good", "bad first"])
 def test_the_scale_goes_up_and_down_as_the_rule_says(rng, kind):
-    scaler = LossScale(reference.ops)
+    scaler = LossScale(backends.reference)
     outcomes = outcomes_of(kind, rng)
     for wanted in by_hand(outcomes):
         counts = scaler.accept(np.bool_(wanted[0]))
@@ -49,7 +49,7 @@ def test_the_scale_goes_up_and_down_as_the_rule_says(rng, kind):
 
 
 def test_below_one_no_step_counts():
-    scaler = LossScale(reference.ops, scale=2.0)
+    scaler = LossScale(backends.reference, scale=2.0)
     assert [bool(scaler.accept(np.bool_(finite))) for finite in (True, False, True, False, True, True)] == [
         True, False, True, False, False, False,
     ]  # fmt: skip
@@ -57,17 +57,17 @@ def test_below_one_no_step_counts():
 
 
 def test_it_goes_on_from_what_was_kept(rng):
-    whole, first = LossScale(reference.ops), LossScale(reference.ops)
+    whole, first = LossScale(backends.reference), LossScale(backends.reference)
     outcomes = rng.random(5000) > 1 / 1500
     for finite in outcomes:
         whole.accept(finite)
     for finite in outcomes[:2600]:
         first.accept(finite)
-    kept = json.loads(json.dumps(numbers(reference.ops, first.state())))
-    second = LossScale(reference.ops, **kept)
+    kept = json.loads(json.dumps(to_numbers(backends.reference, first.state())))
+    second = LossScale(backends.reference, **kept)
     for finite in outcomes[2600:]:
         second.accept(finite)
-    assert numbers(reference.ops, second.state()) == numbers(reference.ops, whole.state())
+    assert to_numbers(backends.reference, second.state()) == to_numbers(backends.reference, whole.state())
 
 
 def test_nothing_is_waited_for_and_what_was_is_kept():
@@ -78,8 +78,8 @@ def test_nothing_is_waited_for_and_what_was_is_kept():
         scaler.accept(unread(np.bool_(finite)))
     with pytest.raises(AssertionError, match="waited"):
         bool(scaler.scale)
-    assert [numbers(ops, state)["scale"] for state in before] == [START, START, START / 2]
-    assert numbers(ops, scaler.state()) == {"scale": START / 4, "good_steps": 0, "skipped": 2}
+    assert [to_numbers(ops, state)["scale"] for state in before] == [START, START, START / 2]
+    assert to_numbers(ops, scaler.state()) == {"scale": START / 4, "good_steps": 0, "skipped": 2}
 
 
 def test_without_a_scale_nothing_counts_after_the_first_that_is_not_finite():
@@ -96,8 +96,8 @@ def half(tiny, monkeypatch):
     """``half(out, *overrides, largest=…, **how)``: train as in float16, in float32 and with :func:`device_ops`."""
 
     def run(out, *overrides, largest=np.inf, **how):
-        monkeypatch.setattr("segattn_cli.training.loop.get_backend", lambda *_: device_ops(largest))
-        for module in ("training.loop", "prediction.predictor"):
+        monkeypatch.setattr("segattn_cli.training.setup.get_backend", lambda *_: device_ops(largest))
+        for module in ("training.setup", "prediction.predictor"):
             monkeypatch.setattr(f"segattn_cli.{module}.array_dtype", lambda _: np.dtype(np.float32))
         return train(tiny("training.precision=float16", *overrides), out, **how)
 

@@ -62,7 +62,7 @@ def test_nothing_depends_on_it(plain, tiny, tmp_path, read_events, read_every, c
 
 def test_a_step_does_not_wait_for_the_device(plain, tiny, tmp_path, monkeypatch):
     out, events = plain
-    monkeypatch.setattr("segattn_cli.training.loop.get_backend", lambda *_: device_ops())
+    monkeypatch.setattr("segattn_cli.training.setup.get_backend", lambda *_: device_ops())
     read = list(train(tiny(*EVERYTHING), tmp_path / "run", read_every=1000))
     assert steps_of(read) == steps_of(events)
     assert_same_weights(out, tmp_path / "run")
@@ -72,7 +72,7 @@ def test_a_step_does_not_wait_for_the_device(plain, tiny, tmp_path, monkeypatch)
 def test_a_gpu_is_read_as_often_as_it_is_logged(tiny, tmp_path, monkeypatch, backend, together):
     ops = device_ops()
     ops.name = backend
-    monkeypatch.setattr("segattn_cli.training.loop.get_backend", lambda *_: ops)
+    monkeypatch.setattr("segattn_cli.training.setup.get_backend", lambda *_: ops)
     done = []
     monkeypatch.setattr(Differentiator, "gradients", noting(Differentiator.gradients, done.append))
     behind = []
@@ -155,7 +155,7 @@ def test_steps_after_it_change_nothing(tiny, tmp_path, monkeypatch):
         weights[len(names)] = {name: value.copy() for name, value in params.items()}
         return "a tensor"
 
-    monkeypatch.setattr("segattn_cli.training.loop.first_non_finite", remember)
+    monkeypatch.setattr("segattn_cli.training.find_nan.first_non_finite", remember)
     for read_every in (1, 4):
         with pytest.raises(NonFiniteError, match="a tensor"):
             list(train(tiny("training.ema=0.9"), tmp_path / str(read_every), read_every=read_every))
@@ -211,6 +211,6 @@ def test_a_tensor_that_cannot_be_looked_for_costs_no_checkpoint(tiny, tmp_path, 
 
     gradients = poisoned(Differentiator.gradients, at=5)
     monkeypatch.setattr(Differentiator, "gradients", noting(gradients, spoil))
-    with pytest.raises(NonFiniteError, match=r"Step 6 is not finite: .* its pictures cannot be read"):
+    with pytest.raises(NonFiniteError, match=r"Step 6 is not finite: .* its images cannot be read"):
         list(train(config, run, resume=True, read_every=2))
     assert (run / "last.safetensors").read_bytes() == before

@@ -28,7 +28,7 @@ def steps_of(events):
 @pytest.mark.parametrize(("precision", "error"), [("float16", 1e-3), ("bfloat16", 1e-2)])
 def test_training_learns_and_keeps_float32(tiny, tmp_path, monkeypatch, precision, error):
     single = steps_of(train(tiny("training.max_steps=1"), tmp_path / "single"))
-    monkeypatch.setattr("segattn_cli.training.loop.get_backend", lambda *_: Half())
+    monkeypatch.setattr("segattn_cli.training.setup.get_backend", lambda *_: Half())
     events = list(train(tiny(f"training.precision={precision}", "training.ema=0.9"), tmp_path / "half"))
     half = steps_of(events)
     assert half[0].loss == pytest.approx(single[0].loss, abs=error)
