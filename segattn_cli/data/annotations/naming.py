@@ -39,7 +39,7 @@ def complete_splits(splits: Sequence[str | None], names: Sequence[str], fraction
     The draw depends on the names alone; see :func:`~segattn_cli.data.splits.draw_split`.
 
     >>> complete_splits([None, "test", None, None], ["a", "b", "c", "d"], 0.3)
-    ['train', 'test', 'train', 'val']
+    ['train', 'test', 'val', 'train']
     """
     if "val" in splits:
         return [split or "train" for split in splits]

@@ -123,7 +123,7 @@ def fill(ring: np.ndarray, size: tuple[int, int]) -> Region:
     """The pixels of an image of this (H, W) whose centres lie inside of a ring ``(n, 2)``, by the even-odd rule.
 
     >>> fill(np.array([[0, 0], [4, 0], [0, 4]], float), (3, 4)).mask.astype(int).tolist()
-    [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+    [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]]
     """
     start, end = ring, np.roll(ring, -1, axis=0)
     down = (start[:, 1] <= end[:, 1])[:, None]  # an edge runs down, so that both its sides compute the same
