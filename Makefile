@@ -6,7 +6,7 @@ RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
-TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+TESTS := $(BIN)/python -m pytest --numprocesses auto
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
@@ -46,13 +46,13 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
 
 test: $(VENV)/.test  ## run the tests, a process for each core: under 4 minutes on two
-	$(TESTS)
+	$(TESTS) --dist worksteal
 
 test-all: test  ## the tests, and then those that are slow
-	$(TESTS) -m slow
+	$(TESTS) --dist worksteal -m slow
 
 test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
-	$(BIN)/python -m pytest -m cuda_cpu --no-skips tests/cuda_cpu
+	$(TESTS) --dist loadfile -m cuda_cpu --no-skips tests/cuda_cpu
 
 test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU, installs nothing
 	$(PYTHON) -m pytest -m gpu tests/backends/cupy

@@ -23,7 +23,8 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """Return the backend ``name``: ``reference``, ``numpy``, ``numba``, ``cupy``, or ``auto``.
 
     ``auto`` takes ``cupy`` if a device can be used, else ``numba`` if it is installed, else ``numpy``; the ``name``
-    of the result says which, and the log of this module why. ``cupy:1`` is the backend on the second device.
+    of the result says which, and the log of this module why, where there is a GPU. ``cupy:1`` is the backend on
+    the second device.
     ``precision`` is one of :data:`~backends.contract.PRECISIONS`; only ``cupy`` has more than float32. Raises
     :class:`BackendError` for an unknown name and for what this machine cannot run.
 
@@ -64,10 +65,11 @@ def _best() -> Ops:
                 raise
             if preferred == "cupy" and not isinstance(error, NotInstalled):
                 reason = f" {error}"
-    _log_once(f"The backend is {ops.name}, by auto.{reason}")
+    worth_saying = logging.INFO if reason or ops.name == "cupy" else logging.DEBUG
+    _log_once(f"The backend is {ops.name}, by auto.{reason}", worth_saying)
     return ops
 
 
 @cache
-def _log_once(sentence: str) -> None:
-    logging.getLogger(__name__).info(sentence)
+def _log_once(sentence: str, level: int) -> None:
+    logging.getLogger(__name__).log(level, sentence)

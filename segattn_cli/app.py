@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -98,7 +99,28 @@ for _panel, _commands in _PANELS.items():
 
 
 def main() -> None:
-    """The console script: any error a user can cause ends in one sentence on stderr and its exit code."""
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a file in another encoding than UTF-8
+            stream.reconfigure(errors="replace")
+    try:
+        try:
+            _run()
+        except SystemExit as end:
+            if isinstance(end.__context__, BrokenPipeError):  # which Typer makes the exit code of a bug
+                raise end.__context__ from None
+            raise
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):  # what is still buffered cannot be written either
+            os.dup2(nowhere, descriptor)
+        sys.exit(int(ExitCode.CLOSED_PIPE))
+
+
+def _run() -> None:
+    """Any error that a user can cause ends in one sentence on stderr and its exit code."""
     try:
         app(prog_name="segattn")
     except SegattnError as error:

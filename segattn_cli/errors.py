@@ -1,4 +1,4 @@
-"""What can go wrong, each with an exit code of its own and one clear sentence."""
+"""Errors for the user, each kind with an exit code of its own, and the removal of control characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes of ``segattn``; docs/exit-codes.md explains each."""
+    """The exit codes of ``segattn``, which docs/exit-codes.md explains."""
 
     OK = 0
     FAILURE = 1  # something unexpected: a bug
@@ -15,16 +15,17 @@ class ExitCode(IntEnum):
     DATA = 4  # images, labels or data sets that cannot be used
     CHECKPOINT = 5  # a checkpoint that is damaged, foreign, or of another network
     BACKEND = 6  # a backend, device or precision that is unknown or cannot run here
-    OUTPUT = 7  # a place that exists already, cannot be written, or is full
+    OUTPUT = 7  # a file or folder that exists already or cannot be written, or a full disk
     PARTIAL = 8  # finished, but some inputs had to be skipped
     NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
     DISAGREE = 10  # `segattn check`, `bench` or `export --check` found a difference
     MEMORY = 11  # not enough memory, of the machine or of the GPU, for what was asked
     INTERRUPTED = 130  # Ctrl-C
+    CLOSED_PIPE = 141  # the reader of the output ended first, as in `segattn … | head`; 128 + SIGPIPE
 
 
 class SegattnError(Exception):
-    """An error whose message is one sentence for the user, with the way out where there is one."""
+    """An error whose message is one sentence for the user that also says what to do."""
 
     exit_code = ExitCode.FAILURE
 
@@ -54,7 +55,7 @@ class NonFiniteError(SegattnError):
 
 
 def printable(text: str) -> str:
-    """``text`` for a terminal, which obeys more than letters: names of files may hold anything.
+    """``text`` with control characters replaced, which a terminal would obey: file names may contain them.
 
     >>> printable("a\\x1b[31m.png"), printable("caf\\udce9.png")
     ('a?[31m.png', 'caf?.png')

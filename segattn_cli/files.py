@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Writing files and folders completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from segattn_cli.errors import OutputError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Make ``data`` the content of the file ``path`` in one step that survives a crash; mode 0644 by umask.
+    """Write ``data`` to the file ``path``: after a crash the file has either the old or the new content.
 
-    Raises :class:`OutputError`, and leaves what was there, where the disk is full or the folder not writable.
+    A pipe or a device is written to directly. Raises :class:`OutputError`, and leaves the old content, where the
+    disk is full or the folder not writable.
     """
-    target = Path(os.path.realpath(path))  # a link stays one
+    target = Path(os.path.realpath(path))  # a link stays a link
     partial = target.with_name(f".{target.name}.partial")
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
+        if path.exists() and not path.is_file():
             path.write_bytes(data)
             return
         with open(partial, "wb") as file:
@@ -40,8 +41,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
-    if os.name == "nt":  # Windows opens no folders
+    """Write ``folder`` to the disk, without which a rename in it may be lost."""
+    if os.name == "nt":  # folders cannot be opened on Windows
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -52,17 +53,17 @@ def _flush_folder(folder: Path) -> None:
 
 @contextmanager
 def moved_into_place(outputs: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Temporary places for ``outputs`` in one folder; they are moved there when the block has ended well."""
+    """Temporary paths for ``outputs`` in one folder, which replace them when the block ends without an error."""
     folder = next(iter(outputs.values())).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".segattn-", dir=folder) as temporary:
-            places = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
-            yield places
+            paths = {kind: Path(temporary, path.name) for kind, path in outputs.items()}
+            yield paths
             for kind, path in outputs.items():
-                if path.is_dir() and places[kind].is_dir():  # a file never takes a folder's place
+                if path.is_dir() and paths[kind].is_dir():  # a file never takes a folder's place
                     shutil.rmtree(path)
-                places[kind].replace(path)
+                paths[kind].replace(path)
     except (OSError, OutputError) as error:
         cause = error.__cause__ or error
         raise OutputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -89,6 +89,18 @@ def _taken_seriously(report: Report, config: pytest.Config) -> Report:
     if report.skipped and config.getoption("--no-skips") and not hasattr(report, "wasxfail"):
         report.outcome, report.longrepr = "failed", f"Must not be skipped. {_reason(report)}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flush_to_the_disk() -> Iterator[None]:
+    """What a test writes need not outlast a power cut, and a flush takes as long as a step of a small training."""
+
+    def fsync(descriptor: int) -> None:
+        pass
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
 
 
 @pytest.fixture

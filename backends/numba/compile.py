@@ -6,6 +6,9 @@ in the order of the blocks, so a result does not depend on the number of threads
 
 from __future__ import annotations
 
+import getpass
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,7 +52,8 @@ def kernel(function: Function) -> Function:
     """Compile a function whose ``prange`` runs on ``thread_count()`` threads, with BLAS on one thread in each.
 
     Arrays that are not in C order and writable are copied, so that the function is compiled once for each dtype.
-    The machine code is stored on disk beside the source, or in the user's cache if that folder cannot be written.
+    The machine code is stored on disk beside the source, or else in the user's cache, or else in a folder for
+    temporary files: the first that can be written.
     """
     compiled = _compiled(function, parallel=True)
 
@@ -84,7 +88,9 @@ def workspace(size: int, dtype: Any) -> np.ndarray:
 
 def is_first_use() -> bool:
     """Whether no compiled loop is stored yet; the first steps of a training then take longer."""
-    return not any(Path(__file__).parent.glob("__pycache__/*.nbi"))
+    temporary = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    stored = Path(temporary).rglob("*.nbi") if temporary else Path(__file__).parent.glob("__pycache__/*.nbi")
+    return not any(stored)
 
 
 def release() -> None:
@@ -98,7 +104,13 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     Numba's cache mixes up the files of two processes that write the machine code of one function at the same time.
     So one process compiles, and the others wait and then read its file.
     """
-    compiled: Any = numba.njit(function, fastmath=FASTMATH, error_model="numpy", cache=True, **options)
+    options |= {"fastmath": FASTMATH, "error_model": "numpy"}
+    try:
+        compiled: Any = numba.njit(function, cache=True, **options)
+    except RuntimeError:  # neither the folder of the source nor the user's cache can be written
+        if not use_temporary_cache():
+            return numba.njit(function, **options)  # compiled anew by each process
+        compiled = numba.njit(function, cache=True, **options)
     compile_or_read = compiled.compile
 
     def compile_alone(signature: Any) -> Any:
@@ -107,6 +119,26 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
 
     compiled.compile = compile_alone
     return compiled
+
+
+def use_temporary_cache() -> bool:
+    """Store machine code in a folder for temporary files, where that can be written.
+
+    The folder belongs to this user alone: what another could write there would be run.
+    """
+    owner = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir()) / f"segattn-numba-{owner}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o077):
+            folder = Path(tempfile.mkdtemp(prefix="segattn-numba-"))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return False
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return True
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from segattn_cli.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from rich.table import Table
 
     from segattn_cli.data import Dataset
@@ -264,16 +263,18 @@ def _splits(reports: Sequence[SplitReport]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from segattn_cli.rendering.style import percent
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("split")
-    for heading in ("images", "problems", "void"):
+    for heading in ("images", "problems", "ignored"):
         table.add_column(heading, justify="right")
     table.add_column("sizes (height×width)")
     for report in reports:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
             sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
-        ignored = f"{100 * report.ignored_fraction:.1f} %" if len(report.pixels) else ""
+        ignored = percent(report.ignored_fraction) if len(report.pixels) else ""
         table.add_row(Text(report.split), str(report.images), str(len(report.problems)), ignored, ", ".join(sizes))
     return table
 
@@ -281,30 +282,27 @@ def _splits(reports: Sequence[SplitReport]) -> Table:
 def _classes(
     reports: Sequence[SplitReport], dataset: Dataset, trained: SplitReport, weights: Sequence[float] | None
 ) -> Table:
-    """Value, colour and name of each class, its share of the labelled pixels by split, and its weight."""
+    """Index, colour and name of each class, its fraction of the labelled pixels by split, and its weight."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from segattn_cli.rendering.style import percent
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("")
-    table.add_column("class")
+    table.add_column("class", no_wrap=True)  # names are shortened, numbers never
     shown = [report for report in reports if len(report.pixels)]
     for report in shown:
-        table.add_column(f"{report.split}\nshare", justify="right")
-    table.add_column(f"{trained.split}\nimages", justify="right")
-    table.add_column("\nweight", justify="right")
-    shares = [_percent(report.class_pixels) for report in shown]
+        table.add_column(f"{plain(report.split)}\nfraction", justify="right", no_wrap=True, min_width=8)
+    table.add_column(f"{plain(trained.split)}\nimages", justify="right", no_wrap=True, min_width=6)
+    table.add_column("\nweight", justify="right", no_wrap=True, min_width=6)
+    fractions = [report.class_pixels / max(1, report.class_pixels.sum()) for report in shown]
     present = (trained.pixels > 0).sum(0)
     for index, (name, colour) in enumerate(zip(dataset.classes, dataset.palette, strict=True)):
         swatch = Text("██", style="rgb({},{},{})".format(*colour))
         weight = f"{weights[index]:.3g}" if weights is not None else ""
-        seen_in = str(present[index])
-        table.add_row(str(index), swatch, Text(name), *[each[index] for each in shares], seen_in, weight)
+        frequency = [percent(each[index], 2) for each in fractions]
+        table.add_row(str(index), swatch, Text(name), *frequency, str(present[index]), weight)
     return table
-
-
-def _percent(pixels: np.ndarray) -> list[str]:
-    total = max(1, pixels.sum())
-    return [f"{100 * count / total:.2f} %" for count in pixels]

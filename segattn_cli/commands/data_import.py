@@ -132,6 +132,8 @@ def import_annotations(
 
 
 def _print(source: Path, out: Path, plan: ImportPlan, totals: ImportTotals) -> None:
+    from segattn_cli.rendering.style import percent
+
     assert totals.classes is not None
     say(f"{source} ({plan.format}): {totals.images.total()} images to {out}")
     drawn = ", of which val was drawn by name" if plan.drawn and totals.images["val"] else ""
@@ -141,9 +143,9 @@ def _print(source: Path, out: Path, plan: ImportPlan, totals: ImportTotals) -> N
     width = max(map(len, totals.classes.names))
     for value, name in enumerate(totals.classes.names):
         remark = "  unlabelled pixels" if value == totals.classes.background else ""
-        say(f"{value:>4}  {name:<{width}}  {_percent(totals.pixels[value] / labelled)}{remark}")
+        say(f"{value:>4}  {name:<{width}}  {percent(totals.pixels[value] / labelled, 2):>8}{remark}")
     if totals.pixels[255]:
-        say(f" 255  {'(ignored)':<{width}}  {_percent(totals.pixels[255] / labelled)}")
+        say(f" 255  {'(ignored)':<{width}}  {percent(totals.pixels[255] / labelled, 2):>8}")
     for heading, notes in (("Decided", plan.notes.chosen), ("Left out", plan.notes.left_out)):
         if notes:
             say("")
@@ -156,10 +158,6 @@ def _print(source: Path, out: Path, plan: ImportPlan, totals: ImportTotals) -> N
 
 def _places(noted: Noted) -> str:
     return ", ".join(noted.places) + (", …" if noted.count > len(noted.places) else "")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:6.2f} %"
 
 
 def _summary(source: Path, out: Path, plan: ImportPlan, totals: ImportTotals) -> dict[str, Any]:

@@ -153,16 +153,16 @@ def _classes(found: EvaluationResult) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    table.add_column("IoU", justify="right")
+    table.add_column("class", no_wrap=True)  # names are shortened, numbers never
+    table.add_column("IoU", justify="right", no_wrap=True, min_width=5)
     table.add_column("", width=20)
     for heading in ("accuracy", "share of truth"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     shares = found.confusion.sum(1) / found.confusion.sum()
     for name, share in zip(found.classes, shares, strict=True):
         iou = found.per_class_iou[name]
         bar = Bar(1, 0, iou or 0, width=20, color="cyan")
-        table.add_row(name, _figure(iou), bar, _figure(found.per_class_accuracy[name]), f"{share:.3f}")
+        table.add_row(plain(name), _figure(iou), bar, _figure(found.per_class_accuracy[name]), f"{share:.3f}")
     return table
 
 
@@ -181,13 +181,13 @@ def _confusion(found: EvaluationResult) -> Table:
     )
     table.add_column("truth", no_wrap=True)
     for number in range(count):
-        table.add_column(f"{number:4d}", justify="right", no_wrap=True)
+        table.add_column(f"{number:4d}", justify="right", no_wrap=True, min_width=4)
     for number, (name, row) in enumerate(zip(found.classes, found.confusion, strict=True)):
         total = row.sum()
         cells = [f"{100 * part / total:.0f}" if total else "–" for part in row]
         cells = ["·" if cell == "0" else cell for cell in cells]
         cells[number] = f"[bold]{cells[number]}[/]"
-        table.add_row(f"{number:2d} {name}", *cells)
+        table.add_row(f"{number:2d} {plain(name)}", *cells)
     return table
 
 

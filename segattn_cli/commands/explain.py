@@ -162,12 +162,12 @@ def _explain(
     with progress("pictures") as advance:
         for done, (each, name) in enumerate(zip(inputs, names, strict=True)):
 
-            def tell(what: str, done: int = done, name: str = name) -> None:
-                advance(done, len(inputs), printable(f"{name}: {what}"))
+            def report(part: str, done: int = done, name: str = name) -> None:
+                advance(done, len(inputs), printable(f"{name}: {part}"))
 
             try:
                 image = read_image(each.source, each.name, intensity=intensity)
-                explanations.append(explain_picture(model, ops, image, name, max_side=max_side, tell=tell))
+                explanations.append(explain_picture(model, ops, image, name, max_side=max_side, report=report))
             except DataError as error:
                 failed += 1
                 complain(str(error))
@@ -189,17 +189,17 @@ def _write_page(
     count = len(explanations)
     say(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
     if len(page) > LARGE * count:
-        longest = max(max(each.picture.shape) for each in explanations)
+        longest = max(max(each.image.shape) for each in explanations)
         complain(f"A lower --max-side than {longest} makes a smaller page.")
 
 
 def _write_pictures(
     folder: Path, model: Model, explanations: list[Explanation], points: list[tuple[int, int]]
 ) -> None:
-    from segattn_cli.explaining.save import write_pictures
+    from segattn_cli.explaining.save import write_drawings
 
     for each in explanations:
-        written = write_pictures(each, folder / each.name, model.classes, model.palette, points)
+        written = write_drawings(each, folder / each.name, model.classes, model.palette, points)
         say(f"{folder / each.name}  {len(written)} pictures")
 
 

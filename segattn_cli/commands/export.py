@@ -126,12 +126,14 @@ def _write_state_dict(model: Model, out: Path, layout: str) -> None:
 
 
 def _print_check(differences: Iterator[ScoreDifference]) -> None:
+    from segattn_cli.rendering.style import percent
+
     agree = True
     for each in differences:
         size = "×".join(map(str, each.size))
         say(
             f"check     {size}: scores differ by {each.absolute:.1e}, {each.relative:.1e} of the largest; "
-            f"{100 * each.same_label:.2f} % of the labels are the same"
+            f"{percent(each.same_label, 2)} of the labels are the same"
         )
         agree &= each.agrees
     if not agree:

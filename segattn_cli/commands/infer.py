@@ -109,9 +109,9 @@ def infer(
     polygons: Annotated[
         Literal["coco", "labelme"] | None,
         typer.Option(
-            help="Write polygons to correct in an annotation tool: COCO JSON for all images, or LabelMe JSON for "
-            "each.",
-            rich_help_panel=OUTPUT,
+            metavar="NAME", rich_help_panel=OUTPUT,
+            help="Write polygons to correct in an annotation tool: coco (JSON for all images) or labelme (JSON for "
+            "each).",
         ),
     ] = None,
     polygons_tolerance: Annotated[
@@ -188,7 +188,7 @@ def infer(
       segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
       segattn infer runs/first drive.mov --out out
       segattn infer runs/first frames --out out --video drive.mp4 --fps 30
-      segattn infer runs/first orthophoto.tif --out out --window 512,512 --max-pixels 400e6
+      segattn infer runs/first map.tif --out out --window 512,512 --max-pixels 4e8
       segattn infer runs/first --watch inbox --out out --overlay --json
       segattn infer runs/first photos --out out --polygons labelme
       cat street.jpg | segattn infer best.safetensors - --out out --scores

@@ -111,4 +111,6 @@ def _strings(paths: dict[str, Path]) -> dict[str, str]:
 
 def _largest(shares: dict[str, float]) -> str:
     """The classes that take most."""
-    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in list(shares.items())[:MENTIONED])
+    from segattn_cli.rendering.style import percent
+
+    return ", ".join(f"{name} {percent(share)}" for name, share in list(shares.items())[:MENTIONED])

@@ -90,7 +90,7 @@ def summary(
 
 def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
     """The configuration that ``source`` means, and how many classes it was trained on if it is a checkpoint."""
-    from segattn_cli.config import PRESETS, described_config, load_config
+    from segattn_cli.config import PRESETS, config_from, load_config
     from segattn_cli.runs import CONFIG, checkpoint_of, describe_checkpoint
     from segattn_cli.runs.checkpoint import load_checkpoint
 
@@ -102,7 +102,7 @@ def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int
     path = checkpoint_of(path)
     metadata = load_checkpoint(path).metadata
     config, classes, _ = describe_checkpoint(path, metadata)
-    return described_config(metadata["config"], settings) if settings else config, len(classes)
+    return config_from(metadata["config"], settings) if settings else config, len(classes)
 
 
 def _classes_of_data(config: Config) -> int:

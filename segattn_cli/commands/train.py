@@ -241,8 +241,8 @@ def _print_result(finished: RunFinished) -> None:
         f"{minutes} min {seconds} s on {result['backend']}"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    table.add_column("IoU", justify="right")
+    table.add_column("class", no_wrap=True)  # names are shortened, numbers never
+    table.add_column("IoU", justify="right", no_wrap=True, min_width=5)
     for name, iou in result["per_class_iou"].items():
         table.add_row(plain(name), "–" if iou is None else f"{iou:.3f}")
     out.print(table)

@@ -1,10 +1,9 @@
-"""The configuration of a run: its keys, how files and presets are read, and what is said about mistakes."""
+"""The configuration of a run: its keys, reading files and presets, and messages about errors."""
 
 from segattn_cli.config.loading import (
     DEFAULT_PRESET,
     PRESETS,
     config_from,
-    described_config,
     load_config,
     preset_summary,
     preset_text,
@@ -38,7 +37,6 @@ __all__ = [
     "ScheduleSection",
     "TrainingSection",
     "config_from",
-    "described_config",
     "keys",
     "load_config",
     "preset_summary",

@@ -1,4 +1,4 @@
-"""Configurations are read here: presets, files, and the overrides of ``--set``."""
+"""Reading configurations: presets, files, and the overrides of ``--set``."""
 
 from __future__ import annotations
 
@@ -50,19 +50,17 @@ def load_config(
         tree = _file(Path(source), preset)
     for override in overrides:
         tree = _merged(tree, _override(override))
-    return config_from(_placed(tree, Path.cwd()))
+    return config_from(_with_absolute_paths(tree, Path.cwd()))
 
 
-def described_config(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
-    """The configuration in the dicts ``tree``, changed by ``overrides``; what is left out has its default."""
+def config_from(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+    """The configuration in the dicts ``tree``, changed by ``overrides``; missing keys have their defaults.
+
+    Raises :class:`ConfigError`.
+    """
     for override in overrides:
         tree = _merged(tree, _override(override))
-    return config_from(tree)
-
-
-def config_from(tree: Mapping[str, Any]) -> Config:
-    """Check a configuration that has been read into dicts. Raises :class:`ConfigError`."""
-    try:  # as JSON, because there a list may become a tuple but "3" never a number
+    try:  # as JSON: Pydantic then accepts a list for a tuple, but not "3" for a number
         return Config.model_validate_json(json.dumps(_without_unset(tree), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(sentence(error)) from None
@@ -101,24 +99,24 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     named = tree.pop("preset", None)
     base = preset_tree(preset or str(named)) if preset or named else {}
-    return _merged(base, {"name": path.stem, **_placed(tree, path.absolute().parent)})
+    return _merged(base, {"name": path.stem, **_with_absolute_paths(tree, path.absolute().parent)})
 
 
-def _placed(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """``tree`` with the paths in it made absolute, so that the run can be taken up from anywhere."""
-    placed = dict(tree)
+def _with_absolute_paths(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``tree`` with the paths in it, relative to ``folder``, made absolute: a run may be resumed from elsewhere."""
+    result = dict(tree)
     for table, key in (("data", "source"), ("network", "weights")):
-        section = placed.get(table)
+        section = result.get(table)
         if not isinstance(section, dict):
             continue
         path = section.get(key)
         if isinstance(path, str) and path not in ("scenes", "none"):
-            placed[table] = {**section, key: str(folder / os.path.expanduser(path))}
-    return placed
+            result[table] = {**section, key: str(folder / os.path.expanduser(path))}
+    return result
 
 
 def _override(text: str) -> dict[str, Any]:
-    """``"a.b=1"`` as ``{"a": {"b": 1}}``; what is no TOML value is a string."""
+    """``"a.b=1"`` as ``{"a": {"b": 1}}``; a value that is not TOML is a string."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.strip().split(".")):
         raise ConfigError(f"--set wants key=value, such as training.epochs=3; got {text!r}.")
@@ -132,7 +130,7 @@ def _override(text: str) -> dict[str, Any]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both trees in one; where they disagree, ``above`` wins."""
+    """Both trees in one; where both have a key, that of ``above`` is taken."""
     merged = dict(below)
     for key, value in above.items():
         known = merged.get(key)
@@ -141,7 +139,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:
-    """TOML has no null: ``"none"`` stands for it where a key may be absent, so that a preset's can be unset."""
+    """Leave out keys with the value ``"none"``, which unsets a preset's key: TOML has no null."""
     optional = {key.path for key in keys() if type(None) in get_args(key.type)}
     return {
         key: _without_unset(value, f"{table}{key}.") if isinstance(value, dict) else value

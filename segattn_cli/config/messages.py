@@ -1,4 +1,4 @@
-"""Sentences about what is wrong with a configuration, from what Pydantic reports."""
+"""Sentences about errors in a configuration, made from what Pydantic reports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic_core import ErrorDetails
 from backends.errors import did_you_mean
 from segattn_cli.config.schema import keys
 
-#: What Pydantic says in words that are not TOML's.
+#: Pydantic's error types whose messages do not use TOML's words, and our words.
 WANTED = {"missing": "have more values", "tuple_type": "be an array", "dataclass_type": "be a table"}
-#: What Pydantic calls a key that does not exist, in the whole configuration and in a table.
+#: Pydantic's error types for a key that does not exist, at the top and in a table.
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def sentence(error: ValidationError) -> str:
-    """What is wrong with each key; a key that does not exist comes first: it may be why another is missing."""
+    """The errors of all keys; of a key that does not exist alone, since it may be why another is missing."""
     problems = error.errors()
     unknown = [problem["loc"] for problem in problems if problem["type"] in UNKNOWN]
     if unknown:
@@ -30,15 +30,15 @@ def sentence(error: ValidationError) -> str:
     return "; ".join(sentences) + "."
 
 
-def _path(place: tuple[int | str, ...]) -> str:
-    """The key that Pydantic's place, such as loss.class_weights.tuple.0, is inside of."""
+def _path(location: tuple[int | str, ...]) -> str:
+    """The key to which Pydantic's location, such as loss.class_weights.tuple.0, belongs."""
     known = {key.path for key in keys()}
-    dotted = list(accumulate(map(str, place), "{}.{}".format))
+    dotted = list(accumulate(map(str, location), "{}.{}".format))
     return next((path for path in dotted if path in known), dotted[-1] if dotted else "")
 
 
 def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
-    if problems[0]["type"] == "value_error":  # one of our own, which names its key itself
+    if problems[0]["type"] == "value_error":  # an error of ours, which names the key itself
         return f"{path}.{problems[0]['msg'].removeprefix('Value error, ')}"
     wanted = [WANTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in problems]
     got = json.dumps(problems[0]["input"], default=str)

@@ -15,7 +15,7 @@ import numpy as np
 from segattn_cli.data.class_files import ClassList
 from segattn_cli.data.images import Decoded, Intensity, decode_image, read_header, resize_image, resize_label
 from segattn_cli.data.listing import NO_IMAGE, REPEATED, LeftOut, Listing
-from segattn_cli.data.lists import Row
+from segattn_cli.data.lists import ListRow
 from segattn_cli.data.masks import IGNORE_LABEL, read_mask
 from segattn_cli.errors import DataError
 
@@ -227,11 +227,11 @@ def raw_values(dataset: FileDataset, most: int = 200) -> set[int]:
 
     Masks that cannot be read are left out: loading them says why.
     """
-    found: set[int] = set()
+    values: set[int] = set()
     for pair in dataset.pairs[:: max(1, -(-len(dataset) // most))]:
         with suppress(DataError):
-            found.update(np.unique(read_mask(pair.mask)).tolist())
-    return found
+            values.update(np.unique(read_mask(pair.mask)).tolist())
+    return values
 
 
 def match_masks(
@@ -268,8 +268,8 @@ def mask_of(
 
 
 def listed_files(
-    list_path: Path, root: Path, rows: Sequence[Row], find: Callable[[Row], tuple[Path | None, Path | None]],
-    mask_folder: str = "",
+    list_path: Path, root: Path, rows: Sequence[ListRow],
+    find: Callable[[ListRow], tuple[Path | None, Path | None]], mask_folder: str = "",
 ) -> Files:
     """The pairs that the ``rows`` of a list name, in their order.
 

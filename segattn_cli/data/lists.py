@@ -19,7 +19,7 @@ _HEADER = frozenset(
 )  # fmt: skip
 
 
-class Row(NamedTuple):
+class ListRow(NamedTuple):
     """What a row of a list names, as the list writes it."""
 
     image: str
@@ -59,8 +59,8 @@ class Tree:
             found = self._file(tail)
             if found is not None or self._folder(tail[:-1] if is_absolute else tail[:1]) is not None:
                 return found
-        places = [[*PurePosixPath(folder).parts, parts[-1]] for folder in below] if parts else []
-        return next((found for place in places if (found := self._file(place)) is not None), None)
+        candidates = [[*PurePosixPath(folder).parts, parts[-1]] for folder in below] if parts else []
+        return next((found for candidate in candidates if (found := self._file(candidate)) is not None), None)
 
     def _file(self, parts: Sequence[str]) -> Path | None:
         folder = self._folder(parts[:-1])
@@ -97,7 +97,7 @@ class _Folder(NamedTuple):
     images: dict[str, list[Path]]  # by name without ending
 
 
-def read_rows(path: Path, exists: Callable[[str], bool]) -> list[Row]:
+def read_rows(path: Path, exists: Callable[[str], bool]) -> list[ListRow]:
     """The rows of the list ``path``: an image, or an image and its mask.
 
     The columns are separated by a comma, a semicolon or a tab, or else by blanks; names may have blanks, too: a
@@ -117,19 +117,19 @@ def read_rows(path: Path, exists: Callable[[str], bool]) -> list[Row]:
     return rows
 
 
-def _row(line: str, exists: Callable[[str], bool]) -> Row:
+def _row(line: str, exists: Callable[[str], bool]) -> ListRow:
     cells = _cells(line)
-    divided = [Row(cells[0], cells[1])] if len(cells) > 1 else list(_halves(line))
+    divided = [ListRow(cells[0], cells[1])] if len(cells) > 1 else list(_halves(line))
     both = next((row for row in divided if row.mask and exists(row.image) and exists(row.mask)), None)
     if both is not None:
         return both
     if exists(line):
-        return Row(line, None)
+        return ListRow(line, None)
     name, _, number = line.rpartition(" ")
     if number in ("1", "-1", "0"):
-        return Row(name.strip(), None)
+        return ListRow(name.strip(), None)
     one = next((row for row in divided if exists(row.image) or exists(row.mask or "")), None)
-    return one or (divided[0] if len(divided) == 1 else Row(cells[0] if cells else line, None))
+    return one or (divided[0] if len(divided) == 1 else ListRow(cells[0] if cells else line, None))
 
 
 def _cells(line: str) -> list[str]:
@@ -145,11 +145,11 @@ def _cells(line: str) -> list[str]:
     return []
 
 
-def _halves(line: str) -> Iterator[Row]:
+def _halves(line: str) -> Iterator[ListRow]:
     """Every way to divide a line at blanks.
 
     >>> [tuple(row) for row in _halves("a 1.png b 1.png")]
     [('a', '1.png b 1.png'), ('a 1.png', 'b 1.png'), ('a 1.png b', '1.png')]
     """
     for blank in re.finditer(r"\s+", line):
-        yield Row(line[: blank.start()], line[blank.end() :])
+        yield ListRow(line[: blank.start()], line[blank.end() :])

@@ -1,7 +1,8 @@
-"""What a network's attentions see in a picture, and what becomes of its prediction without them."""
+"""How a network's attentions work on an image, and experiments that ablate them."""
 
 from segattn_cli.explaining.channels import ChannelView
-from segattn_cli.explaining.explanation import Experiment, Explanation, ScaleView, explain
+from segattn_cli.explaining.experiments import Experiment
+from segattn_cli.explaining.explanation import Explanation, ScaleView, explain
 from segattn_cli.explaining.positions import PositionView
 
 __all__ = ["ChannelView", "Experiment", "Explanation", "PositionView", "ScaleView", "explain"]

@@ -1,4 +1,4 @@
-"""The map of channel attention, and what each channel is good for."""
+"""The map of channel attention, and the effect of each channel on the prediction."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from backends.contract import ChannelForm
 from reference.ops import channel_attention
 from segattn_cli.explaining.positions import ratio
 
-#: Feature maps are shown at up to so many positions, and all of them together hold up to so many numbers.
+#: The most positions at which feature maps are sampled, and the most numbers in all of them together.
 MOST_POSITIONS = 1600
 MOST_NUMBERS = 400_000
-#: In a map of changes: here the class stays what it is.
+#: In a map of changes: the class stays the same.
 SAME = 255
 
 
 @dataclass(frozen=True)
 class ChannelView:
-    """Channel attention over one picture at one scale.
+    """Channel attention in one image at one scale.
 
-    Feature maps are shown at every ``step``-th position of the grid both ways, exactly as they are there.
+    Feature maps are sampled at every ``step``-th position of the grid along both axes.
     """
 
     scale: float
     form: ChannelForm  # released or paper
     gate: float  # β
-    share: float  # ‖β·X·A‖ / ‖A‖: how much of the features the gate lets in
+    fraction: float  # ‖β·X·A‖ / ‖A‖: how much the gate adds to the features
     attention: np.ndarray  # (C, C), rows are queries
     order: np.ndarray  # (C,): channels of similar maps side by side
     step: int
-    features: np.ndarray  # (h', w', C): A, what the attention is given
+    features: np.ndarray  # (h', w', C): A, the input of the attention
     label: np.ndarray  # (h', w') uint8: the class, by this scale's own classifier
     without: np.ndarray  # (C, h', w') uint8: the class without channel c, or SAME
 
@@ -40,9 +40,9 @@ def view_channels(
     scale: float, grid: tuple[int, int], form: ChannelForm, gate: float, features: np.ndarray, attended: np.ndarray,
     scores: np.ndarray,
 ) -> ChannelView:
-    """The view of the attention that let ``gate · attended`` into ``features``, (N, C) each.
+    """The view of the attention that adds ``gate · attended`` to ``features``, (N, C) each.
 
-    The label is that of ``scores (h, w, K)``; no channel is taken out yet.
+    The label is that of ``scores (h, w, K)``, and ``without`` has no changes.
     """
     channels = features.shape[-1]
     step = sampling(grid, channels)
@@ -51,14 +51,14 @@ def view_channels(
     label = scores[::step, ::step].argmax(-1).astype(np.uint8)
     return ChannelView(
         scale, form, gate,
-        share=ratio(gate * attended, features),
+        fraction=ratio(gate * attended, features),
         attention=cache.softmax.y[0], order=similar_order(features), step=step, features=sampled,
         label=label, without=np.full((channels, *label.shape), SAME, np.uint8),
     )
 
 
 def sampling(grid: tuple[int, int], channels: int) -> int:
-    """Every how many positions feature maps are shown.
+    """The step between the positions at which feature maps are sampled.
 
     >>> sampling((12, 16), 32), sampling((64, 128), 512)
     (1, 4)
@@ -94,10 +94,10 @@ def without_each(
     attended: np.ndarray, step: int, weight: np.ndarray, bias: np.ndarray, position: np.ndarray | None,
     classifier: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The prediction at every ``step``-th position, and what becomes of it without each channel.
+    """The prediction at every ``step``-th position, with all channels and without each of them.
 
-    A channel is taken out where the attention has added it: ``E_c = 0`` before the 3×3 convolution that refines the
-    branch. That convolution is linear, so what a channel contributes is subtracted instead of convolving anew.
+    A channel is removed after the attention: ``E_c = 0`` before the 3×3 convolution that refines the branch. That
+    convolution is linear, so the contribution of a channel is subtracted instead of convolving again.
 
     Args:
         attended: E, (h, w, C).
@@ -123,6 +123,6 @@ def without_each(
     label = labels(before_relu)
     without = np.full((channels, len(patches)), SAME, np.uint8)
     for channel in range(channels):
-        found = labels(before_relu - patches[:, :, channel] @ kernels[:, channel])
-        without[channel, found != label] = found[found != label]
+        ablated = labels(before_relu - patches[:, :, channel] @ kernels[:, channel])
+        without[channel, ablated != label] = ablated[ablated != label]
     return label.reshape(shape), without.reshape(channels, *shape)

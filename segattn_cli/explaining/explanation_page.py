@@ -1,10 +1,10 @@
-"""Explanations as one page, which computes and draws in the browser from the arrays inside it."""
+"""Explanations as one HTML page, whose scripts compute and draw from the arrays inside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ SCRIPTS = (
     "channels.js", "scales.js", "experiments.js", "explain.js",
 )
 STYLES = ("base.css", "explain.css")
-#: Pictures below so many pixels stay as they are; larger ones become JPEGs.
+#: Images of up to so many pixels are stored without loss, larger ones as JPEG.
 LOSSLESS = 64_000
 JPEG_QUALITY = 88
 
@@ -33,7 +33,7 @@ def explanation_page(
 ) -> str:
     """The page about ``explanations`` of ``model``.
 
-    ``points`` (x, y), in pixels of the pictures' own size, are pinned when the page opens.
+    ``points`` (x, y), in pixels of the images' own size, are pinned when the page opens.
     """
     return render_page(
         TEMPLATE, page_data(model, explanations, points),
@@ -53,20 +53,21 @@ def page_data(model: Model, explanations: Sequence[Explanation], points: Sequenc
     }
 
 
-def _image(found: Explanation, points: Sequence[Point]) -> dict[str, Any]:
-    (own_height, own_width), (height, width) = found.own_size, found.picture.shape[:2]
+def _image(explanation: Explanation, points: Sequence[Point]) -> dict[str, Any]:
+    (own_height, own_width), (height, width) = explanation.own_size, explanation.image.shape[:2]
+    kind: Literal["jpeg", "png"] = "jpeg" if height * width > LOSSLESS else "png"
     return {
-        "name": found.name,
-        "picture": data_url(found.picture, "jpeg" if height * width > LOSSLESS else "png", quality=JPEG_QUALITY),
-        "size": found.picture.shape[:2],
-        "own_size": found.own_size,
-        "grid": found.grid,
-        "label": pack(found.label),
-        "positions": [_positions(view) for view in found.positions],
-        "channels": [_channels(view) for view in found.channels],
-        "scales": None if found.scales is None else _scales(found.scales),
+        "name": explanation.name,
+        "picture": data_url(explanation.image, kind, quality=JPEG_QUALITY),
+        "size": explanation.image.shape[:2],
+        "own_size": explanation.own_size,
+        "grid": explanation.grid,
+        "label": pack(explanation.label),
+        "positions": [_positions(view) for view in explanation.positions],
+        "channels": [_channels(view) for view in explanation.channels],
+        "scales": None if explanation.scales is None else _scales(explanation.scales),
         "experiments": [
-            {"title": each.title, "what": each.what, "label": pack(each.label)} for each in found.experiments
+            {"title": each.title, "what": each.what, "label": pack(each.label)} for each in explanation.experiments
         ],
         "points": [[x, y] for x, y in points if 0 <= x < own_width and 0 <= y < own_height],
     }
@@ -77,14 +78,14 @@ def _positions(view: PositionView) -> dict[str, Any]:
         "scale": view.scale,
         "grid": view.grid,
         "gate": view.gate,
-        "share": view.share,
+        "share": view.fraction,
         "error": view.compact.error,
         "query": pack(view.compact.query),
         "key": pack(view.compact.key),
         "log_sum_exp": pack(view.compact.log_sum_exp),
         "received": _rounded(view.received),
         "reach": _rounded(view.reach),
-        "shares": _rounded(view.shares),
+        "shares": _rounded(view.fractions),
     }
 
 
@@ -93,7 +94,7 @@ def _channels(view: ChannelView) -> dict[str, Any]:
         "scale": view.scale,
         "form": view.form,
         "gate": view.gate,
-        "share": view.share,
+        "share": view.fraction,
         "attention": pack(view.attention, tolerance=TOLERANCE),
         "order": view.order.tolist(),
         "step": view.step,

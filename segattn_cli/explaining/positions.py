@@ -1,4 +1,4 @@
-"""The map of position attention, in little enough space for a page, and what is read off it as a whole."""
+"""The map of position attention, compact enough for a page, and overviews of it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from segattn_cli.rendering import quantise
 from segattn_cli.rendering.packing import Quantised
 
-#: How far a probability that a page computes may be from the network's: so much, and so much of its row's largest.
+#: Tolerances of a probability that a page computes: absolute, and relative to the largest in its row.
 TOLERANCE = 1e-3
 FINENESS = 1e-2
 #: Rows of the map that are in memory at a time hold about so many numbers.
 BLOCK = 1_000_000
-#: How many rows a form is tried on before it is tried on all; of those that then fail, so many join them.
+#: A form is tried on so many rows before it is tried on all; so many of the rows that then fail are added to them.
 TRIED = 256
-#: How many forms are tried on all rows before the numbers are left as they are.
+#: So many forms are tried on all rows before query and key are stored in float32.
 ATTEMPTS = 6
 
 
 class Compact(NamedTuple):
-    """Query and key in few numbers, of which every row of the map can be computed: see :func:`compact`."""
+    """Query and key in few numbers, from which every row of the map can be computed: see :func:`compact`."""
 
     query: Quantised  # (N, R)
     key: Quantised  # (N, R)
@@ -45,13 +45,13 @@ class Compact(NamedTuple):
 
 @dataclass(frozen=True)
 class PositionView:
-    """Position attention over one picture at one scale."""
+    """Position attention in one image at one scale."""
 
     scale: float
     grid: tuple[int, int]  # (h, w), N = h·w
     gate: float  # α
-    share: float  # ‖α·S·D‖ / ‖A‖ over the whole map: how much of the features the gate lets in
-    shares: np.ndarray  # (h, w), the same at each pixel
+    fraction: float  # ‖α·S·D‖ / ‖A‖ over the whole map: how much the gate adds to the features
+    fractions: np.ndarray  # (h, w), the same at each pixel
     query: np.ndarray  # (N, D)
     key: np.ndarray  # (N, D)
     log_sum_exp: np.ndarray  # (N,), of each row's energies
@@ -60,13 +60,13 @@ class PositionView:
 
     @cached_property
     def compact(self) -> Compact:
-        """Query and key in little space; searched for when somebody asks, which takes seconds for large grids."""
+        """Query and key as a page stores them; computed at first use, which takes seconds for large grids."""
         return compact(self.query, self.key)
 
     def pixel_at(self, across: float, down: float) -> int:
-        """The number, in row order, of the pixel at these shares of the picture's width and height.
+        """The number, in row order, of the pixel at these fractions of the image's width and height.
 
-        The picture is divided evenly, as pages and pictures draw it.
+        The image is divided evenly among the pixels of the grid, as pages and drawings show it.
         """
         height, width = self.grid
         y, x = min(height - 1, max(0, int(down * height))), min(width - 1, max(0, int(across * width)))
@@ -87,7 +87,7 @@ def view_positions(
     scale: float, grid: tuple[int, int], gate: float, query: np.ndarray, key: np.ndarray,
     attended: np.ndarray, features: np.ndarray,
 ) -> PositionView:
-    """The view of ``softmax(query·keyᵀ)``, which let ``gate · attended`` into ``features``; arrays are (N, …)."""
+    """The view of ``softmax(query·keyᵀ)``, which adds ``gate · attended`` to ``features``; arrays are (N, …)."""
     received, entropy, sums = np.zeros(len(key)), [], []
     for energy in _energies(query, key):
         probabilities, log_sum_exp = _softmax(energy.copy())  # (rows, N), (rows, 1)
@@ -99,8 +99,8 @@ def view_positions(
     added = np.linalg.norm(gate * attended, axis=-1)
     return PositionView(
         scale, grid, gate,
-        share=ratio(added, size),
-        shares=np.divide(added, size, out=np.zeros_like(size), where=size > 0).reshape(grid),
+        fraction=ratio(added, size),
+        fractions=np.divide(added, size, out=np.zeros_like(size), where=size > 0).reshape(grid),
         query=query, key=key, log_sum_exp=np.concatenate(sums), received=received.reshape(grid),
         reach=np.exp(np.concatenate(entropy)).reshape(grid),
     )
@@ -118,8 +118,8 @@ def compact(query: np.ndarray, key: np.ndarray, tolerance: float = TOLERANCE) ->
     others for the next attempt. Where nothing is good enough, the float32 numbers stay as they are.
 
     >>> rng = np.random.default_rng(0)
-    >>> found = compact(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)))
-    >>> found.error < 1e-3, round(float(found.row(7).sum()), 3)
+    >>> form = compact(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)))
+    >>> form.error < 1e-3, round(float(form.row(7).sum()), 3)
     (True, 1.0)
     """
     left, right = _decomposed(query, key)

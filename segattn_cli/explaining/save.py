@@ -1,4 +1,4 @@
-"""Explanations as pictures and arrays, for papers and notebooks."""
+"""Explanations as PNG and NPZ files, for papers and notebooks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from segattn_cli.errors import OutputError
 from segattn_cli.explaining.channels import ChannelView
-from segattn_cli.explaining.drawings import Drawing, Point, drawings, overview
+from segattn_cli.explaining.drawings import Drawing, Point, all_drawings, overview
 from segattn_cli.explaining.explanation import Explanation
 from segattn_cli.explaining.positions import PositionView
 from segattn_cli.files import write_atomically
@@ -18,7 +18,7 @@ from segattn_cli.files import write_atomically
 Arrays = dict[str, np.ndarray]
 
 
-def write_pictures(
+def write_drawings(
     explanation: Explanation, folder: Path, classes: Sequence[str], palette: np.ndarray,
     points: Sequence[Point] = (),
 ) -> list[Path]:
@@ -26,7 +26,7 @@ def write_pictures(
 
     ======================================================  ======================================================
     ``prediction``                                          the classes, with a legend
-    ``position-row-X-Y``, ``position-column-X-Y``           of each of ``points`` that lies in the picture: whom it
+    ``position-row-X-Y``, ``position-column-X-Y``           of each of ``points`` that lies in the image: whom it
                                                             attends to, who attends to it
     ``position-received``, ``position-reach``,              sums of columns; exp(entropy) of rows; how much the
     ``position-gate``                                       attention adds to the features
@@ -40,7 +40,7 @@ def write_pictures(
     Raises:
         OutputError: where the folder cannot be made or written to.
     """
-    return _write(folder, drawings(explanation, classes, palette, points))
+    return _write(folder, all_drawings(explanation, classes, palette, points))
 
 
 def write_overview(explanation: Explanation, folder: Path) -> list[Path]:
@@ -49,7 +49,7 @@ def write_overview(explanation: Explanation, folder: Path) -> list[Path]:
 
 
 def write_arrays(path: Path, explanations: Sequence[Explanation], points: Sequence[Point] = ()) -> None:
-    """The :func:`arrays` of all ``explanations`` as one NPZ file, each under ``<name of the picture>/``.
+    """The :func:`arrays` of all ``explanations`` as one NPZ file, each under ``<name of the image>/``.
 
     ``np.load(path)`` opens it; nothing in it is a pickle.
 
@@ -62,17 +62,17 @@ def write_arrays(path: Path, explanations: Sequence[Explanation], points: Sequen
     write_atomically(path, buffer.getvalue())
 
 
-def arrays(found: Explanation, points: Sequence[Point] = ()) -> Arrays:
+def arrays(explanation: Explanation, points: Sequence[Point] = ()) -> Arrays:
     """What a notebook may want to compute with; labels are uint8, all else that is no index is float32.
 
     ==================================================  ==========================================================
     ``picture``, ``label``                              (H, W, 3) and (H, W): what the network saw and says
-    ``own_size``                                        (2,): height and width of the picture before it was resized
+    ``own_size``                                        (2,): height and width of the image before it was resized
     ``position/scale-S/query``, ``…/key``               (N, D): the map is ``softmax(query @ key.T)``, rows queries
     ``…/log_sum_exp``                                   (N,): one row is ``exp(query[j] @ key.T − log_sum_exp[j])``
     ``…/received``, ``…/reach``, ``…/shares``           (h, w): sums of columns, exp(entropy) of rows, ‖α·S·D‖ / ‖A‖
     ``…/gate``                                          (): α
-    ``…/points``                                        (P, 2): those of ``points`` (x, y) that lie in the picture
+    ``…/points``                                        (P, 2): those of ``points`` (x, y) that lie in the image
     ``…/rows``, ``…/columns``                           (P, h, w): whom each attends to, who attends to it
     ``channel/scale-S/attention``                       (C, C): rows = queries
     ``…/order``                                         (C,): channels of similar maps side by side
@@ -82,33 +82,34 @@ def arrays(found: Explanation, points: Sequence[Point] = ()) -> Arrays:
     ``…/gate``                                          (): β
     ``scale/scales``, ``scale/labels``                  (S,); (S, H, W): what each scale predicts by itself
     ``scale/weights``                                   (h, w, S), adding to 1; only where attention fuses
-    ``experiment/NAME``                                 (H, W): the prediction with something undone
+    ``experiment/NAME``                                 (H, W): the prediction in an experiment
     ==================================================  ==========================================================
     """
-    named: Arrays = {"picture": found.picture, "label": found.label, "own_size": np.array(found.own_size, np.int32)}
-    for view in found.positions:
-        named |= _under(f"position/scale-{view.scale:g}", _of_positions(found, view, points))
-    for channels in found.channels:
+    own_size = np.array(explanation.own_size, np.int32)
+    named: Arrays = {"picture": explanation.image, "label": explanation.label, "own_size": own_size}
+    for view in explanation.positions:
+        named |= _under(f"position/scale-{view.scale:g}", _of_positions(explanation, view, points))
+    for channels in explanation.channels:
         named |= _under(f"channel/scale-{channels.scale:g}", _of_channels(channels))
-    if found.scales is not None:
-        named |= {"scale/scales": _float32(found.scales.scales), "scale/labels": found.scales.labels}
-        if found.scales.weights is not None:
-            named["scale/weights"] = _float32(found.scales.weights)
-    return named | {f"experiment/{each.name}": each.label for each in found.experiments}
+    if explanation.scales is not None:
+        named |= {"scale/scales": _float32(explanation.scales.scales), "scale/labels": explanation.scales.labels}
+        if explanation.scales.weights is not None:
+            named["scale/weights"] = _float32(explanation.scales.weights)
+    return named | {f"experiment/{each.name}": each.label for each in explanation.experiments}
 
 
-def _of_positions(found: Explanation, view: PositionView, points: Sequence[Point]) -> Arrays:
-    places = {point: shares for point in points if (shares := found.shares_of(point)) is not None}
-    pixels = [view.pixel_at(*shares) for shares in places.values()]
+def _of_positions(explanation: Explanation, view: PositionView, points: Sequence[Point]) -> Arrays:
+    inside = {point: at for point in points if (at := explanation.fractions_of(point)) is not None}
+    pixels = [view.pixel_at(*at) for at in inside.values()]
     return {
         "query": _float32(view.query),
         "key": _float32(view.key),
         "log_sum_exp": _float32(view.log_sum_exp),
         "received": _float32(view.received),
         "reach": _float32(view.reach),
-        "shares": _float32(view.shares),
+        "shares": _float32(view.fractions),
         "gate": _float32(view.gate),
-        "points": np.array(list(places), np.int32).reshape(-1, 2),
+        "points": np.array(list(inside), np.int32).reshape(-1, 2),
         "rows": _float32([view.row(pixel) for pixel in pixels]).reshape(-1, *view.grid),
         "columns": _float32([view.column(pixel) for pixel in pixels]).reshape(-1, *view.grid),
     }
@@ -134,13 +135,13 @@ def _float32(values: object) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def _write(folder: Path, made: Iterable[Drawing]) -> list[Path]:
+def _write(folder: Path, drawings: Iterable[Drawing]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from None
     written = []
-    for name, png in made:
+    for name, png in drawings:
         written.append(folder / f"{name}.png")
         write_atomically(written[-1], png)
     return written

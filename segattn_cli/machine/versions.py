@@ -1,4 +1,4 @@
-"""Versions of what a result or a speed may depend on."""
+"""Versions of the packages that a result or a speed may depend on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Python's version and those of ``packages``; one may be missing, also segattn in a checkout.
+    """Python's version and those of ``packages``; any of them may be missing, even segattn in a checkout.
 
     >>> versions(["no-such-package"])["no-such-package"]
     'not installed'
     """
-    found = {"python": platform.python_version()}
+    result = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            result[package] = "not installed"
+    return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segattn_cli.files import write_atomically
+from segattn_cli.rendering.fonts import writable
 from segattn_cli.rendering.png import figure_png
 from segattn_cli.rendering.style import INK, LINES, PALE_INK, PAPER, hex_colour
 from segattn_cli.runs.events import StepDone, Validated
@@ -63,7 +64,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     """A confusion matrix (K, K), rows the truth, as shares of each true class: a PNG at ``path``."""
     from matplotlib.figure import Figure
 
-    count = len(classes)
+    count, names = len(classes), [writable(name) for name in classes]
     truth = matrix.sum(1, keepdims=True)
     shares = np.divide(100 * matrix, truth, out=np.full((count, count), np.nan), where=truth > 0)
     side = 2.4 + 0.44 * count  # inches
@@ -71,8 +72,8 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     axes = figure.add_subplot()
     axes.set_facecolor(hex_colour((226, 226, 222)))  # behind the rows of classes that are not in the truth
     drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
-    axes.set_xticks(range(count), classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), classes)
+    axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(count), names)
     axes.set(xlabel="prediction", ylabel="truth")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

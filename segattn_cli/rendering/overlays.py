@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.palettes import colourise
 from segattn_cli.files import write_atomically
+from segattn_cli.rendering.fonts import font_for
 from segattn_cli.rendering.png import image_png
 from segattn_cli.rendering.style import INK, PALE_INK, PAPER, percent
 
@@ -71,7 +71,7 @@ def draw_predictions(
     are right, void left out.
     """
     margin, gap, cell, text = 14, 8, 320, 14
-    font = _font(text)
+    _, font = font_for("", text)
     rows = list(rows)
     pictures = [
         [
@@ -123,24 +123,25 @@ def legend_entries(
 
 def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.Image:
     """``entries`` as colour chips with names, in lines no longer than ``width``; ``size`` is the text's, in px."""
-    font = _font(size)
     margin, chip, line = size, size, round(1.7 * size)
+    _, plain = font_for("", size)
     placed = []
     x, y = margin, round(0.7 * size)
     for entry in entries:
         share = "" if entry.share is None else f"  {percent(entry.share)}"
-        length = chip + 0.5 * size + font.getlength(entry.name + share)
+        name, font = font_for(entry.name, size)
+        length = chip + 0.5 * size + font.getlength(name) + plain.getlength(share)
         if x > margin and x + length > width - margin:
             x, y = margin, y + line
-        placed.append((x, y, entry, share))
+        placed.append((x, y, entry.colour, name, font, share))
         x += round(length + 1.4 * size)
     legend = Image.new("RGB", (width, y + line), PAPER)
     draw = ImageDraw.Draw(legend)
-    for x, y, entry, share in placed:
-        draw.rounded_rectangle((x, y, x + chip, y + chip), size // 4, entry.colour, outline=PALE_INK)
+    for x, y, colour, name, font, share in placed:
+        draw.rounded_rectangle((x, y, x + chip, y + chip), size // 4, colour, outline=PALE_INK)
         left, middle = x + 1.5 * size, y + chip / 2
-        draw.text((left, middle), entry.name, INK, font, anchor="lm")
-        draw.text((left + font.getlength(entry.name), middle), share, PALE_INK, font, anchor="lm")
+        draw.text((left, middle), name, INK, font, anchor="lm")
+        draw.text((left + font.getlength(name), middle), share, PALE_INK, plain, anchor="lm")
     return legend
 
 
@@ -165,11 +166,3 @@ def _how_right(truth: np.ndarray, prediction: np.ndarray) -> str:
     if not counted.any():
         return "nothing labelled"
     return f"{percent(float((truth == prediction)[counted].mean()))} of the pixels right"
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and has more scripts than Pillow's own font."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

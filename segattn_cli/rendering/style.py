@@ -18,10 +18,11 @@ def hex_colour(colour: tuple[int, int, int]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def percent(fraction: float) -> str:
+def percent(fraction: float, digits: int = 1) -> str:
     """A fraction as a percentage; one that would round to 0 and is not 0 is written as ``< 0.1 %``.
 
-    >>> percent(0.1234), percent(0.0001), percent(0)
-    ('12.3 %', '< 0.1 %', '0.0 %')
+    >>> percent(0.1234), percent(0.0001), percent(0), percent(0.0001, 2)
+    ('12.3 %', '< 0.1 %', '0.0 %', '0.01 %')
     """
-    return "< 0.1 %" if 0 < fraction < 0.0005 else f"{100 * fraction:.1f} %"
+    least = 10**-digits
+    return f"< {least:.{digits}f} %" if 0 < 100 * fraction < least / 2 else f"{100 * fraction:.{digits}f} %"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.config import described_config
+from segattn_cli.config import config_from
 from segattn_cli.data import IGNORE_LABEL, default_palette
 from segattn_cli.data.formats.class_lists import guess_classes, named_classes
 from segattn_cli.errors import UsageError
@@ -102,7 +102,7 @@ def _network(
             raise UsageError(f"--set takes settings of the network here, network.KEY=VALUE; got {setting!r}.")
     tree = {key: value for key, value in naming.settings.items() if key != "classes"}
     name = file.path.stem.encode(errors="replace").decode()
-    config = described_config({"name": name, "network": tree}, settings)
+    config = config_from({"name": name, "network": tree}, settings)
     network = build_network(config.network_config(len(classes)))
     matched = match(file, naming, network)
     if matched.missing_parts:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.config import described_config
+from segattn_cli.config import config_from
 from segattn_cli.errors import ConfigError
 from segattn_cli.weights.tensors import FileError
 
@@ -101,7 +101,7 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         parts = {key: value for key, value in settings.items() if key != "classes"}
-        described_config({"network": parts})
+        config_from({"network": parts})
         if "backbone" not in parts or type(settings.get("classes", 2)) is not int:
             raise ValueError("no backbone, or no number of classes")
     except (TypeError, ValueError, AttributeError, RecursionError, ConfigError) as error:

@@ -1,6 +1,8 @@
-"""Every kernel that the backend can ask for compiles to machine code, fits, and takes what the record says.
+"""The backend's own tests pass on the stand-in; every kernel that they ask for compiles to machine code, fits, and
+takes what the record says.
 
-Not run on a GPU: NVRTC needs no driver. ``launches.py`` finds the kernels, ``resources.py`` measures them.
+Not run on a GPU: NVRTC needs no driver. ``launches.py`` runs those tests and finds the kernels, ``resources.py``
+measures them. It is all in one file, because ``--dist loadfile`` keeps a file in one process, which runs them once.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import re
 
 import pytest
 
-from .launches import ROOT, Launches, find_launches
+from .extra import needs_extra
+from .launches import ROOT, WORKERS, Launches, find_launches, run_on_stand_in
 from .resources import (
     ARCHITECTURES,
     BLOCK_SHARED,
@@ -73,6 +76,13 @@ def nvrtc():
 @pytest.fixture(scope="module")
 def launches() -> Launches:
     return find_launches()
+
+
+@needs_extra
+@pytest.mark.parametrize("worker", range(WORKERS))
+def test_the_backend_agrees_with_the_reference(worker):
+    run = run_on_stand_in()[worker]
+    assert run.code == 0, run.output
 
 
 def test_every_launch_is_reached(launches):

@@ -30,6 +30,9 @@ from segattn_cli.data.annotations.rle import Runs, coco_runs
 from segattn_cli.data.annotations.source import Source, split_called
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "COCO"
+
 
 class _Image(Schema):
     id: int | str

@@ -27,6 +27,8 @@ from segattn_cli.data.images import opened
 from segattn_cli.data.masks import IGNORE_LABEL, Colour
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "coloured masks"
 _OF_IMAGES = {"jpegimages", "images", "image", "imgs", "img"}
 _OF_MASKS = {"segmentationclass", "masks", "mask", "annotations", "annotation", "annot", "labels", "label", "gt"}
 _OF_INSTANCES = "segmentationobject"

@@ -25,6 +25,8 @@ from segattn_cli.data.annotations.source import Source
 from segattn_cli.data.masks import Colour
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "CVAT"
 _ENCLOSE_NOTHING = ("polyline", "points", "cuboid", "skeleton")
 _SEEN = 1 << 16  # bytes of a file that tell what it is
 

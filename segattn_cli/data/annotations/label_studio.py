@@ -25,6 +25,8 @@ from segattn_cli.data.annotations.rle import Brush
 from segattn_cli.data.annotations.source import Source
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "Label Studio"
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # what uploads get before their names
 _IMAGE = re.compile(r"\.(png|jpe?g|jfif|bmp|tiff?|webp|gif|p[gp]m)$", re.IGNORECASE)
 

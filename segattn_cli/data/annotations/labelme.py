@@ -36,6 +36,8 @@ from segattn_cli.data.annotations.regions import Ellipse, Outline, Region, recta
 from segattn_cli.data.annotations.source import Source
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "LabelMe"
 #: Files in which people list their labels for LabelMe.
 LISTS = ("labels.txt", "class_names.txt", "classes.txt")
 

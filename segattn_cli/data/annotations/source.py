@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from segattn_cli.data.listing import has_image_ending, is_hidden, name_key
@@ -41,12 +42,15 @@ class Source:
         path: the folder or the document.
         images: the folder that has the images, where it is another one.
         classes: a list of classes that the user gave.
+        most_files: how many files are looked at; all by default.
 
     Raises:
         DataError: where one of them does not exist.
     """
 
-    def __init__(self, path: Path, images: Path | None = None, classes: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, images: Path | None = None, classes: Path | None = None, most_files: int | None = None
+    ) -> None:
         for each in filter(None, (path, images)):
             if not os.path.exists(each):
                 raise DataError(f"{each} does not exist.")
@@ -55,6 +59,7 @@ class Source:
         self.document = None if path.is_dir() else path
         self.root = path.parent if self.document else path
         self.classes = classes
+        self.most_files = most_files
         self.images_given = images is not None
         self.images_root = images or self.root
         if path.suffix.lower() in ARCHIVES and self.document:
@@ -63,7 +68,7 @@ class Source:
     @cached_property
     def files(self) -> list[Path]:
         """All files of the folder; hidden and system folders are left out, links are followed."""
-        return sorted(_walk(self.root))
+        return sorted(islice(_walk(self.root), self.most_files))
 
     @cached_property
     def images(self) -> list[Path]:

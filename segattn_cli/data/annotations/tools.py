@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from segattn_cli.data.annotations import coco, colours, cvat, label_studio, labelme, yolo
@@ -13,10 +14,14 @@ from segattn_cli.errors import DataError
 class Tool(Protocol):
     """What a module for the files of a tool offers."""
 
+    NAME: str
+
     def recognise(self, source: Source) -> bool: ...
     def read(self, source: Source, notes: Notes) -> Annotations: ...
 
 
+#: How many files of a folder tell what it is.
+MOST_FILES = 10_000
 #: By the names of their formats.
 TOOLS: dict[str, Tool] = {
     "coco": coco,
@@ -31,6 +36,12 @@ TOOLS: dict[str, Tool] = {
 def recognised(source: Source) -> list[str]:
     """The formats of which ``source`` has files."""
     return [name for name, tool in TOOLS.items() if tool.recognise(source)]
+
+
+def foreign_annotations(root: Path) -> str | None:
+    """The tool whose polygons a folder has, if it has some; of a large folder only a part is looked at."""
+    formats = [name for name in recognised(Source(root, most_files=MOST_FILES)) if name != "colours"]
+    return TOOLS[formats[0]].NAME if formats else None
 
 
 def resolve_tool(source: Source, format: str) -> str:

@@ -24,6 +24,8 @@ from segattn_cli.data.annotations.source import Source
 from segattn_cli.data.class_files import read_text
 from segattn_cli.errors import DataError
 
+#: What messages call the format.
+NAME = "YOLO"
 #: Lists of classes, where no data.yaml is there.
 LISTS = ("obj.names", "classes.txt", "labels.txt")
 #: How far outside of the image a coordinate may be, as in Ultralytics' own check.

@@ -1,1 +1,1 @@
-"""Downloads of data sets."""
+"""Download of data sets: their files, and HTTP requests with retries."""

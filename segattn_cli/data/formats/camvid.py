@@ -14,7 +14,7 @@ from pathlib import Path
 from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset, Files, listed_files, match_masks
 from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.listing import list_images
-from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.lists import ListRow, Tree, read_rows
 from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
@@ -46,7 +46,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 def _listed(root: Path, list_path: Path) -> Files:
     tree = Tree(root)
 
-    def find(row: Row) -> tuple[Path | None, Path | None]:
+    def find(row: ListRow) -> tuple[Path | None, Path | None]:
         return tree.find(row.image), tree.find(row.mask or "")
 
     rows = read_rows(list_path, lambda written: tree.find(written) is not None)

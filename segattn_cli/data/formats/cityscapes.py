@@ -60,9 +60,9 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 def mistakes(dataset: FileDataset) -> list[str]:
     """Common mistakes in copies of Cityscapes; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
-    found = raw_values(dataset)
+    values = raw_values(dataset)
     are_ids = dataset.class_list.values == _TO_TRAIN_IDS
-    if are_ids and IGNORE_LABEL in found and found <= {*range(19), IGNORE_LABEL}:  # no label id is 255
+    if are_ids and IGNORE_LABEL in values and values <= {*range(19), IGNORE_LABEL}:  # no label id is 255
         return [
             "The files called labelIds hold train ids (0 to 18 and 255): call them _gtFine_labelTrainIds.png, or "
             "unpack gtFine_trainvaltest.zip again."

@@ -55,15 +55,15 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
 
 def mistakes(dataset: FileDataset) -> list[str]:
     """Common mistakes in copies of COCO-Stuff; see :func:`segattn_cli.data.formats.recognition.mistakes_of`."""
-    found = raw_values(dataset)
-    if dataset.class_list.values != _TO_TRAIN_IDS or not found:
+    values = raw_values(dataset)
+    if dataset.class_list.values != _TO_TRAIN_IDS or not values:
         return []
-    strange = sorted(found - {*_VALUES, IGNORE_LABEL})
+    strange = sorted(values - {*_VALUES, IGNORE_LABEL})
     if strange:
         return [
             f"A mask holds {strange[0]}, which no official map does: ids that count from 1, or masks that were "
             "converted before, would be one off or worse. Use those of stuffthingmaps_trainval2017.zip."
         ]
-    if max(found - {IGNORE_LABEL}, default=0) < _FIRST_STUFF:
+    if max(values - {IGNORE_LABEL}, default=0) < _FIRST_STUFF:
         return ["No mask has any stuff, but things alone: use the masks of stuffthingmaps_trainval2017.zip."]
     return []

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segattn_cli.data.dataset import FileDataset, listed_files
 from segattn_cli.data.formats.class_lists import known_classes
-from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.lists import ListRow, Tree, read_rows
 from segattn_cli.data.splits import require_split
 from segattn_cli.errors import DataError
 
@@ -46,7 +46,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     def image_of(written: str) -> Path | None:
         return tree.find(written, (_IMAGES,))
 
-    def find(row: Row) -> tuple[Path | None, Path | None]:
+    def find(row: ListRow) -> tuple[Path | None, Path | None]:
         image = image_of(row.image)
         name = "" if image is None else image.stem
         return image, tree.find(row.mask) if row.mask else tree.find(name, (_MASKS,))

@@ -25,8 +25,16 @@ from PIL import Image
 
 from segattn_cli.data.class_files import find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
-from segattn_cli.data.listing import NOT_LISTED, LeftOut, Listing, list_images, name_key, subfolders
-from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.listing import (
+    NOT_LISTED,
+    LeftOut,
+    Listing,
+    has_image_ending,
+    list_images,
+    name_key,
+    subfolders,
+)
+from segattn_cli.data.lists import ListRow, Tree, read_rows
 from segattn_cli.data.palettes import write_label_png
 from segattn_cli.data.splits import ALIASES, DRAWN, draw_split, named_splits, require_split, split_name
 from segattn_cli.errors import DataError, OutputError
@@ -42,8 +50,8 @@ _LIST_FOLDERS = ("", "splits", "lists", "ImageSets", "ImageSets/Segmentation", "
 _LIST_ENDINGS = (".txt", ".csv")
 
 
-class Place(NamedTuple):
-    """Where the images and the masks of a split lie; both in one folder where masks are called ``X_mask``."""
+class SplitFolders(NamedTuple):
+    """The folders of the images and of the masks of a split: one folder where masks are called ``X_mask``."""
 
     images: Path
     masks: Path
@@ -51,14 +59,20 @@ class Place(NamedTuple):
 
 def recognise(root: Path) -> bool:
     """Whether ``root`` looks like this layout."""
-    return bool(_places(root))
+    return bool(_split_folders(root))
+
+
+def has_masks(root: Path) -> bool:
+    """Whether there is any image where this layout has its masks."""
+    mask_folders = {folders.masks for folders in _split_folders(root).values() if folders.masks.is_dir()}
+    return any(has_image_ending(path.name) for folder in mask_folders for path in folder.iterdir())
 
 
 def splits(root: Path) -> tuple[str, ...]:
     """The splits that ``root`` has: folders, lists, or those that are drawn."""
-    places = _places(root)
-    if list(places) != [""]:
-        return tuple(places)
+    folders_of = _split_folders(root)
+    if list(folders_of) != [""]:
+        return tuple(folders_of)
     return tuple(_lists(root)) or DRAWN
 
 
@@ -67,24 +81,24 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     known = splits(root)
     split = split if split in known else split_name(split)
     require_split(split, known, root)
-    places = _places(root)
-    place = places.get(split) or places[""]
-    class_file = find_class_file(root) or find_class_file(place.images) or find_class_file(place.images.parent)
+    folders_of = _split_folders(root)
+    folders = folders_of.get(split) or folders_of[""]
+    class_file = find_class_file(root) or find_class_file(folders.images) or find_class_file(folders.images.parent)
     classes = read_class_file(class_file or root / CLASSES_FILE)
-    if not place.masks.is_dir():
-        raise DataError(f"{place.images} has images, but the folder {place.masks} of their masks is missing.")
-    images, masks = _listings(place)
-    if split in places:
-        files = match_masks(images, masks, place.masks)
+    if not folders.masks.is_dir():
+        raise DataError(f"{folders.images} has images, but the folder {folders.masks} of their masks is missing.")
+    images, masks = _listings(folders)
+    if split in folders_of:
+        files = match_masks(images, masks, folders.masks)
     elif lists := _lists(root):
-        files = _listed(root, place, images, masks, lists, split)
+        files = _listed(root, folders, images, masks, lists, split)
     else:
-        files = match_masks(images, masks, place.masks, chosen=draw_split(list(images.images), split))
+        files = match_masks(images, masks, folders.masks, chosen=draw_split(list(images.images), split))
         files = replace(files, origin="drawn from the names")
     return FileDataset(root.name, "folder", split, classes, files, size)
 
 
-def _places(root: Path) -> dict[str, Place]:
+def _split_folders(root: Path) -> dict[str, SplitFolders]:
     """The folders of each split; of all images, under the name ``""``, where no folders divide them."""
     if not root.is_dir():
         return {}
@@ -97,18 +111,18 @@ def _places(root: Path) -> dict[str, Place]:
         named = [path for path in parents if split_name(path.name) in ALIASES]
         if named:
             divided = named_splits(named)
-            return {split: Place(path / images, path / masks) for split, path in divided.items()}
+            return {split: SplitFolders(path / images, path / masks) for split, path in divided.items()}
         if len(parents) == 1 and images == "img":  # Supervisely
-            return {"": Place(parents[0] / images, parents[0] / masks)}
+            return {"": SplitFolders(parents[0] / images, parents[0] / masks)}
     beside = {
         name: path for name, path in inside.items() if split_name(name) in ALIASES and _has_masks_beside(path)
     }
     if beside:
-        return {split: Place(path, path) for split, path in named_splits(beside.values()).items()}
-    return {"": Place(root, root)} if _has_masks_beside(root) else {}
+        return {split: SplitFolders(path, path) for split, path in named_splits(beside.values()).items()}
+    return {"": SplitFolders(root, root)} if _has_masks_beside(root) else {}
 
 
-def _divided(images: Path, masks: Path) -> dict[str, Place]:
+def _divided(images: Path, masks: Path) -> dict[str, SplitFolders]:
     """The splits for which ``images`` has folders; all in one where it has none, or images beside them."""
     folders = subfolders(images)
     if not masks.is_dir() and _has_masks_beside(images):
@@ -118,9 +132,9 @@ def _divided(images: Path, masks: Path) -> dict[str, Place]:
         if (masks / path.name).is_dir() or split_name(name) in ALIASES or not list_images(images).images
     }  # fmt: skip
     if not chosen:
-        return {"": Place(images, masks)}
+        return {"": SplitFolders(images, masks)}
     named = named_splits(chosen.values())
-    return {split: Place(path, masks / path.name) for split, path in named.items()}
+    return {split: SplitFolders(path, masks / path.name) for split, path in named.items()}
 
 
 def _has_masks_beside(folder: Path) -> bool:
@@ -131,11 +145,11 @@ def _has_masks_beside(folder: Path) -> bool:
     )
 
 
-def _listings(place: Place) -> tuple[Listing, Listing]:
-    """The images and the masks of a place."""
-    images = list_images(place.images)
-    if place.images != place.masks:
-        return images, list_images(place.masks)
+def _listings(folders: SplitFolders) -> tuple[Listing, Listing]:
+    """The images and the masks in ``folders``."""
+    images = list_images(folders.images)
+    if folders.images != folders.masks:
+        return images, list_images(folders.masks)
     masks = {
         name: path for name, path in images.images.items()
         if any(name.endswith(end) and name.removesuffix(end) in images.images for end in MASK_ENDINGS[1:])
@@ -155,15 +169,17 @@ def _lists(root: Path) -> dict[str, Path]:
     return {}
 
 
-def _listed(root: Path, place: Place, images: Listing, masks: Listing, lists: dict[str, Path], split: str) -> Files:
+def _listed(
+    root: Path, folders: SplitFolders, images: Listing, masks: Listing, lists: dict[str, Path], split: str
+) -> Files:
     """The pairs that the list of ``split`` names; images that no list names are left out."""
     tree = Tree(root)
-    image_folder, mask_folder = (path.relative_to(root).as_posix() for path in place)
+    image_folder, mask_folder = (path.relative_to(root).as_posix() for path in folders)
 
     def image_of(written: str) -> Path | None:
         return tree.find(written, (image_folder,))
 
-    def find(row: Row) -> tuple[Path | None, Path | None]:
+    def find(row: ListRow) -> tuple[Path | None, Path | None]:
         image = image_of(row.image)
         if row.mask is not None:
             return image, tree.find(row.mask, (mask_folder,))

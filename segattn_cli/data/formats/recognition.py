@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 
 from backends.errors import did_you_mean
@@ -166,6 +167,8 @@ def _layout_of(root: Path, format: str) -> str:
     else:
         layout = format if LAYOUTS[format].splits(root) else None
         names, what = [format], f"not laid out as {format}"
+    if format == "auto" and (layout is None or (layout == "folder" and not plain_folder.has_masks(root))):
+        _refuse_annotations(root)
     if layout is not None:
         return layout
     near = _nearby(root, names)
@@ -179,6 +182,18 @@ def _layout_of(root: Path, format: str) -> str:
         f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
         "classes.txt; docs/data.md draws them all."
     )
+
+
+def _refuse_annotations(root: Path) -> None:
+    """Raise :class:`DataError` where ``root`` has the polygons of an annotation tool: masks can be made of them."""
+    from segattn_cli.data.annotations.tools import foreign_annotations
+
+    tool = foreign_annotations(root)
+    if tool is not None:
+        raise DataError(
+            f"{root} has annotations of {tool} and no masks: make a data set of them with `segattn data import "
+            f"{quote(str(root))} --out DIR`."
+        )
 
 
 def _nearby(root: Path, names: Iterable[str]) -> dict[Path, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from segattn_cli.data.dataset import FileDataset, Files, listed_files, match_masks, raw_values
 from segattn_cli.data.formats.class_lists import known_classes
 from segattn_cli.data.listing import list_images, name_key
-from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.lists import ListRow, Tree, read_rows
 from segattn_cli.data.splits import DRAWN, draw_split, require_split
 from segattn_cli.errors import DataError
 
@@ -76,7 +76,7 @@ def _listed(root: Path, list_path: Path, mask_folders: tuple[str, ...]) -> Files
     def image_of(written: str) -> Path | None:
         return tree.find(written, (_IMAGES,))
 
-    def find(row: Row) -> tuple[Path | None, Path | None]:
+    def find(row: ListRow) -> tuple[Path | None, Path | None]:
         image = image_of(row.image)
         name = "" if image is None else image.stem
         return image, tree.find(row.mask) if row.mask else tree.find(name, mask_folders)

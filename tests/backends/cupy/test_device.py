@@ -204,8 +204,8 @@ def test_auto_takes_no_notice_of_what_is_not_installed(without, caplog):
     caplog.set_level(logging.INFO, "backends.registry")
     without(None)
     backends.registry._log_once.cache_clear()
-    taken = get_backend("auto").name
-    assert caplog.messages == [f"The backend is {taken}, by auto."]
+    assert get_backend("auto").name in ("numba", "numpy")
+    assert caplog.messages == []
 
 
 def test_auto_falls_back(without, monkeypatch):

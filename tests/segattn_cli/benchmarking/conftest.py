@@ -1,4 +1,4 @@
-"""Cases that cost nothing: sides that note their calls, and take as long as they are told."""
+"""Cases that cost nothing: sides that note their calls, and take so many seconds by a clock of their own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,30 @@ from segattn_cli.benchmarking.benchmark import Benchmark
 Log = list[tuple[str, str]]
 
 
-class Toy:
-    """A side that writes (name, work) into a log, sleeps, and has computed ``value``."""
+class Clock:
+    """Goes on by what toys take, and a little whenever it is read, so that waiting for a time comes to an end."""
 
-    def __init__(self, name: str, log: Log, seconds: dict[str, float], value: float) -> None:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def read(self) -> float:
+        self.now += 1e-5
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Toy:
+    """A side that writes (name, work) into a log, takes seconds of the clock, and has computed ``value``."""
+
+    def __init__(self, name: str, log: Log, clock: Clock, seconds: dict[str, float], value: float) -> None:
         self.value = value
 
         def work(what: str, duration: float) -> Callable[[], None]:
             def call() -> None:
                 log.append((name, what))
-                time.sleep(duration)
+                clock.sleep(duration)
 
             return call
 
@@ -50,9 +64,13 @@ def log() -> Log:
 
 
 @pytest.fixture
-def toy(log: Log) -> Callable[..., Toy]:
+def toy(log: Log, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
+    """``toy(name, seconds, value)``: a side on a clock that does not depend on the machine."""
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock.read)
+
     def make(name: str = "ours", seconds: dict[str, float] | None = None, value: float = 0.5) -> Toy:
-        return Toy(name, log, seconds or {"forward": 0.0, "backward": 0.0}, value)
+        return Toy(name, log, clock, seconds or {"forward": 0.0, "backward": 0.0}, value)
 
     return make
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_json_is_one_object_for_each_picture_and_a_summary(
     assert summary["summary"]["failed"] == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+def test_a_reader_that_has_enough_leaves_whole_files(run: Path, photos: Path, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["infer", str(run), str(photos), "--out", str(tmp_path / "out"), "--overlay", "--backend", "numpy"]
+    done = subprocess.run(
+        [sys.executable, "-m", "segattn_cli.app", *command], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (ExitCode.CLOSED_PIPE, b"")
+    assert written(tmp_path / "out") == ["a.overlay.png", "a.png"]  # the images that were reported, and no more
+    assert read_image(tmp_path / "out" / "a.png").shape[:2] == (30, 41)
+
+
 def test_a_picture_on_standard_input(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
     picture = (photos / "a.jpg").read_bytes()
     done = cli("infer", run, "-", "--out", tmp_path / "out", stdin=picture)
@@ -77,7 +92,7 @@ def test_bad_pictures_are_reported_and_the_rest_goes_on(cli: Any, run: Path, pho
     (photos / "empty.png").write_bytes(b"")
     (photos / "cut.jpg").write_bytes((photos / "a.jpg").read_bytes()[:-200])
     (photos / "text.png").write_text("no picture")
-    done = cli("infer", run, photos, photos / "missing.jpg", "--out", tmp_path / "out")
+    done = cli("infer", run, photos, photos / "missing.jpg", "--out", tmp_path / "out", "--backend", "numpy")
     assert done.code == ExitCode.PARTIAL
     assert written(tmp_path / "out") == ["a.png", "b.png", "c.png"]
     complaints = [line for line in done.err.splitlines() if line.startswith("segattn: ")]

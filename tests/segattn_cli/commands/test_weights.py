@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from reference.networks import build_network
-from segattn_cli.config import described_config
+from segattn_cli.config import config_from
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
 from segattn_cli.runs.checkpoint import save_checkpoint
@@ -20,7 +20,7 @@ from segattn_cli.runs.checkpoint import save_checkpoint
 @pytest.fixture
 def danet(tmp_path: Path) -> Path:
     """A DANet with its authors' names, and no more than PyTorch would say."""
-    config = described_config({"name": "t", "network": {"backbone": "resnet18", "head": "dual"}})
+    config = config_from({"name": "t", "network": {"backbone": "resnet18", "head": "dual"}})
     params = build_network(config.network_config(3)).initialise(3)
     metadata = {
         "kind": "model", "config": config.model_dump(mode="json", exclude_none=True), "classes": ["a", "b", "c"],

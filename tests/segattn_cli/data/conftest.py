@@ -15,7 +15,7 @@ from segattn_cli.data import IGNORE_LABEL, Sample
 
 @dataclass
 class Memory:
-    """Pictures in memory that count how often they were loaded."""
+    """Images in memory that count how often they were loaded."""
 
     samples: list[Sample]
     before: Callable[[int], None] = lambda index: None
@@ -44,7 +44,7 @@ class Memory:
 
 @pytest.fixture
 def memory() -> Callable[..., Memory]:
-    """``memory(count, size=…)``: random pictures with labels 0, 1, 2 and 255."""
+    """``memory(count, size=…)``: random images with labels 0, 1, 2 and 255."""
 
     def make(
         count: int, size: tuple[int, int] = (20, 30), before: Callable[[int], None] = lambda index: None
@@ -54,7 +54,7 @@ def memory() -> Callable[..., Memory]:
             Sample(
                 rng.integers(0, 256, (*size, 3), np.uint8),
                 rng.choice(np.array([0, 1, 2, IGNORE_LABEL], np.uint8), size),
-                f"picture {index}",
+                f"image {index}",
             )
             for index in range(count)
         ]
@@ -65,7 +65,7 @@ def memory() -> Callable[..., Memory]:
 
 @pytest.fixture
 def save_pair() -> Callable[..., None]:
-    """``save_pair(image path, mask path, label)``: a picture that shows its label, and the mask."""
+    """``save_pair(image path, mask path, label)``: an image that shows its label, and the mask."""
 
     def save(image: Path, mask: Path, label: np.ndarray) -> None:
         for path in (image, mask):

@@ -29,13 +29,13 @@ def test_nothing_asked_for_nothing_changed() -> None:
     np.testing.assert_array_equal(label, LABEL)
 
 
-def test_flip_turns_picture_and_mask() -> None:
+def test_flip_turns_image_and_mask() -> None:
     image, label = view(plain(flip=1.0))
     np.testing.assert_array_equal(image, IMAGE[:, ::-1])
     np.testing.assert_array_equal(label, LABEL[:, ::-1])
 
 
-def test_half_of_the_pictures_flip() -> None:
+def test_half_of_the_images_flip() -> None:
     flipped = sum((view(plain(flip=0.5), sample)[1] != LABEL).any() for sample in range(200))
     assert 75 < flipped < 125
 
@@ -47,7 +47,7 @@ def test_the_same_random_numbers_give_the_same_view() -> None:
     assert (view(config, 3)[0] != view(config, 4)[0]).any()
 
 
-def test_a_crop_is_a_part_of_the_picture() -> None:
+def test_a_crop_is_a_part_of_the_image() -> None:
     seen = set()
     for sample in range(200):
         image, label = view(plain(crop=(57, 78)), sample)
@@ -64,7 +64,7 @@ def test_a_crop_is_a_part_of_the_picture() -> None:
     assert len(seen) == 12  # every place is reached
 
 
-def test_what_the_picture_does_not_fill_is_padded() -> None:
+def test_what_the_image_does_not_fill_is_padded() -> None:
     image, label = view(plain(crop=(90, 120), scale=(0.5, 0.5)))
     assert label[30:].min() == label[:, 40:].min() == IGNORE_LABEL
     assert label[:30, :40].max() < IGNORE_LABEL
@@ -74,7 +74,7 @@ def test_what_the_picture_does_not_fill_is_padded() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 1.25, 3.0])
 def test_scaling_makes_things_larger(factor: float) -> None:
-    """Of the middle 20×20 of a picture, ``20·factor`` squared are left."""
+    """Of the middle 20×20 of an image, ``20·factor`` squared are left."""
     label = np.zeros((60, 80), np.uint8)
     label[20:40, 30:50] = 1
     image = np.repeat(label[..., None] * np.uint8(200), 3, axis=2)
@@ -87,8 +87,8 @@ def test_scaling_makes_things_larger(factor: float) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.tuples(st.integers(1, 90), st.integers(1, 110)))
-def test_picture_and_mask_stay_together(sample: int, crop: tuple[int, int]) -> None:
-    """A picture that shows its label in flat colours still does, away from the edges between colours."""
+def test_image_and_mask_stay_together(sample: int, crop: tuple[int, int]) -> None:
+    """An image that shows its label in flat colours still does, away from the edges between colours."""
     blocks = np.random.default_rng(sample).choice(np.array([0, 60, 120, 180], np.uint8), (3, 4))
     label = blocks.repeat(20, axis=0).repeat(20, axis=1)
     image = np.repeat(label[..., None], 3, axis=2)

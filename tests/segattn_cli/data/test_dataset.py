@@ -53,7 +53,7 @@ def test_a_mask_of_another_size(dataset: FileDataset, save_pair: Callable[..., N
         dataset.load(0)
 
 
-def test_only_pictures_are_found(tmp_path: Path) -> None:
+def test_only_images_are_found(tmp_path: Path) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", "._a.png", "Thumbs.db"):
         (tmp_path / name).touch()
     listing = list_images(tmp_path)
@@ -62,7 +62,7 @@ def test_only_pictures_are_found(tmp_path: Path) -> None:
     assert left_out == [("._a.png", HIDDEN), ("notes.txt", ENDING)]
 
 
-def test_two_pictures_of_one_name(tmp_path: Path) -> None:
+def test_two_images_of_one_name(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).touch()
     with pytest.raises(DataError, match=r"a.png and a.jpg have the same name"):

@@ -35,7 +35,7 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum + struct.pack(">I", 9) + b"IDAT"
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "webp"])
     def test_what_is_saved_without_loss_comes_back(self, tmp_path: Path, suffix: str) -> None:
         path = saved(tmp_path / f"x.{suffix}", RGB, **({"lossless": True} if suffix == "webp" else {}))
@@ -130,10 +130,10 @@ class TestPictures:
             assert image.getexif()[ORIENTATION] == 3
         np.testing.assert_array_equal(read_image(path), RGB)
 
-    def test_a_damaged_exif_block_leaves_the_picture_upright(self, tmp_path: Path) -> None:
+    def test_a_damaged_exif_block_leaves_the_image_upright(self, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(saved(tmp_path / "x.png", RGB, exif=b"garbage")), RGB)
 
-    def test_the_first_picture_of_a_camera_that_saves_two(self, tmp_path: Path) -> None:
+    def test_the_first_image_of_a_camera_that_saves_two(self, tmp_path: Path) -> None:
         pictures = [Image.new("RGB", (8, 8), colour) for colour in ((250, 0, 0), (0, 250, 0))]
         pictures[0].save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=pictures[1:])
         assert np.abs(read_image(tmp_path / "x.jpg").astype(int) - (250, 0, 0)).max() <= 3
@@ -218,7 +218,7 @@ class TestBadFiles:
         (tmp_path / "x").touch()
         self.check(read, tmp_path / "x" / "y.png", "")
 
-    def test_no_picture(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    def test_no_image(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "x.png").write_text("pictures are kept elsewhere")
         self.check(read, tmp_path / "x.png", "no image at all")
 
@@ -325,7 +325,7 @@ except Exception as error:
     assert done.stderr == ""
 
 
-def test_pictures_are_resized_by_averaging_and_masks_by_picking() -> None:
+def test_images_are_resized_by_averaging_and_masks_by_picking() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[:, 2:] = 200
     assert resize_image(image, (1, 1)).tolist() == [[[100, 100, 100]]]

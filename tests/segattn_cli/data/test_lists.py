@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segattn_cli.data.lists import Row, Tree, read_rows
+from segattn_cli.data.lists import ListRow, Tree, read_rows
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def test_rows(root: Path, text: bytes, rows: list[tuple[str, str | None]]) -> No
     (root / "list.txt").write_bytes(text)
     tree = Tree(root)
     found = read_rows(root / "list.txt", lambda written: tree.find(written) is not None)
-    assert found == [Row(*row) for row in rows]
+    assert found == [ListRow(*row) for row in rows]

@@ -44,7 +44,7 @@ def test_batches(memory: Callable) -> None:
         assert batch.wait_seconds >= 0
 
 
-def test_without_augmentation_pictures_come_as_they_are(memory: Callable) -> None:
+def test_without_augmentation_images_come_as_they_are(memory: Callable) -> None:
     dataset = memory(4)
     by_name = {sample.name: sample for sample in dataset.samples}
     for batch in Loader(dataset, batch_size=2):
@@ -53,9 +53,9 @@ def test_without_augmentation_pictures_come_as_they_are(memory: Callable) -> Non
             np.testing.assert_array_equal(label, by_name[name].label)
 
 
-def test_an_epoch_shows_every_picture_once(memory: Callable) -> None:
+def test_an_epoch_shows_every_image_once(memory: Callable) -> None:
     names = [name for batch in Loader(memory(12), batch_size=4) for name in batch.names]
-    assert sorted(names) == sorted(f"picture {i}" for i in range(12))
+    assert sorted(names) == sorted(f"image {i}" for i in range(12))
     assert names != sorted(names)
 
 
@@ -128,7 +128,7 @@ def test_few_batches_are_held_at_once(memory: Callable) -> None:
 
 
 def test_loading_goes_on_while_the_consumer_computes(memory: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time is counted in pictures that were loaded, so the next two batches cost none."""
+    """Time is counted in images that were loaded, so the next two batches cost none."""
     asked, computed, number = threading.Event(), threading.Event(), count()
 
     def wait(index: int) -> None:
@@ -138,7 +138,7 @@ def test_loading_goes_on_while_the_consumer_computes(memory: Callable, monkeypat
 
     def clock() -> int:
         now = len(dataset.loaded)
-        asked.set()  # from here on, pictures are loaded
+        asked.set()  # from here on, images are loaded
         return now
 
     monkeypatch.setattr("segattn_cli.data.loader.perf_counter", clock)
@@ -176,7 +176,7 @@ def test_an_error_in_a_thread_reaches_the_consumer_in_its_turn(memory: Callable)
     assert len(list(islice(batches, 2))) == 2
     with pytest.raises(ValueError, match="cannot be decoded") as caught:
         next(batches)
-    assert caught.value.__notes__ == [f"while loading picture {bad}"]
+    assert caught.value.__notes__ == [f"while loading image {bad}"]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> None:
@@ -194,7 +194,7 @@ def test_fewer_images_than_a_batch(memory: Callable) -> None:
         Loader(memory(3), batch_size=4)
 
 
-def test_pictures_of_different_sizes_want_a_crop(memory: Callable) -> None:
+def test_images_of_different_sizes_want_a_crop(memory: Callable) -> None:
     dataset = memory(2)
     dataset.samples[1] = Sample(np.zeros((9, 8, 3), np.uint8), np.zeros((9, 8), np.uint8), "odd")
     with pytest.raises(DataError, match=r"in the same batch is \(\d+, \d+\): crop or resize them to one size"):

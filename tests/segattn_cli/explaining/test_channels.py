@@ -27,7 +27,7 @@ def test_the_map_by_its_formula(form: ChannelForm) -> None:
     for j in range(6):
         energy = np.array([sum(channels[j] * channels[i]) for i in range(6)])
         np.testing.assert_allclose(view.attention[j], softmax(energy if form == "paper" else -energy), rtol=1e-9)
-    assert view.share == pytest.approx(0.5 * np.linalg.norm(attended) / np.linalg.norm(features), rel=1e-5)
+    assert view.fraction == pytest.approx(0.5 * np.linalg.norm(attended) / np.linalg.norm(features), rel=1e-5)
     np.testing.assert_array_equal(view.features, features.reshape(5, 6, 6))
     assert sorted(view.order) == list(range(6))
 
@@ -36,7 +36,7 @@ def test_enormous_features_have_no_nan() -> None:
     features = np.float32(1e18) * np.abs(RNG.standard_normal((12, 4))).astype(np.float32)
     view = view_channels(1.0, (3, 4), "paper", 1.0, features, features, np.zeros((3, 4, 2)))
     np.testing.assert_allclose(view.attention.sum(1), 1)
-    assert view.share == pytest.approx(1)
+    assert view.fraction == pytest.approx(1)
 
 
 def test_large_maps_are_shown_at_some_positions_exactly() -> None:

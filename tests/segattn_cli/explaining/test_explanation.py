@@ -18,7 +18,7 @@ from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import NonFiniteError
 from segattn_cli.explaining import Explanation, explain, explanation
 from segattn_cli.explaining.channels import SAME
-from segattn_cli.explaining.explanation import bounded, keeping, suitable_side
+from segattn_cli.explaining.explanation import bounded, recorder, suitable_side
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
@@ -79,19 +79,19 @@ def seen(case: tuple[Model, Explanation]) -> dict[str, np.ndarray]:
     model, found = case
     arrays: dict[str, np.ndarray] = {}
     ctx = Context(reference, model.params, observe=arrays.__setitem__)
-    outputs = model.network.forward(normalise(found.picture)[None], ctx)
+    outputs = model.network.forward(normalise(found.image)[None], ctx)
     maps = {scope: scores.main for scope, scores in zip(model.network.scopes, outputs.scales, strict=True)}
     return {name: array[0] for name, array in (arrays | maps | {"main": outputs.main}).items()}
 
 
 def test_the_prediction_is_that_of_infer(case: tuple[Model, Explanation]) -> None:
     model, found = case
-    np.testing.assert_array_equal(found.picture, photo(45, 61))
-    np.testing.assert_array_equal(found.label, label_of(model, found.picture))
+    np.testing.assert_array_equal(found.image, photo(45, 61))
+    np.testing.assert_array_equal(found.label, label_of(model, found.image))
     assert len(np.unique(found.label)) > 1  # something to agree on
     assert found.own_size == (45, 61)
     assert found.grid == model.network.predict(
-        normalise(found.picture)[None], Context(reference, model.params)
+        normalise(found.image)[None], Context(reference, model.params)
     ).shape[1:3]
 
 
@@ -113,7 +113,7 @@ def test_each_view_is_of_what_the_network_computes(
         features = seen[f"{here}.reduce.norm"]
         assert view.grid == features.shape[:2]
         added = view.gate * seen[f"{here}.attended"].reshape(features.shape)
-        assert view.share == pytest.approx(np.linalg.norm(added) / np.linalg.norm(features), rel=1e-3)
+        assert view.fraction == pytest.approx(np.linalg.norm(added) / np.linalg.norm(features), rel=1e-3)
     for view in found.channels:
         here = f"{scopes(model)[view.scale]}head.channel"
         features = seen[f"{here}.reduce.norm"]
@@ -165,7 +165,7 @@ def test_what_is_undone_is_undone(case: tuple[Model, Explanation]) -> None:
     def with_op(op: Callable) -> SimpleNamespace:
         return SimpleNamespace(**(vars(reference) | {op.__name__: op}))
 
-    picture = found.picture
+    picture = found.image
     gates = {"head__position__gate": zero, "head__channel__gate": zero}
     wanted: dict[str, np.ndarray] = {}
     if found.positions:
@@ -227,7 +227,7 @@ def test_backends_see_the_same(backend: str, name: str, model_of: MakeModel) -> 
         assert mine.name == other.name
         assert (mine.label != other.label).mean() < 0.002
     for view, other in zip(ours.positions, theirs.positions, strict=True):
-        for field in ("query", "key", "received", "reach", "shares"):
+        for field in ("query", "key", "received", "reach", "fractions"):
             np.testing.assert_allclose(getattr(other, field), getattr(view, field), rtol=2e-3, atol=2e-3)
     for view, other in zip(ours.channels, theirs.channels, strict=True):
         np.testing.assert_allclose(other.attention, view.attention, atol=5e-3)
@@ -242,10 +242,10 @@ def test_backends_see_the_same(backend: str, name: str, model_of: MakeModel) -> 
 def test_the_smallest_pictures(name: str, size: tuple[int, int], model_of: MakeModel) -> None:
     model = model_of(**NETWORKS[name])
     found = explain(model, reference, photo(*size), "dot")
-    np.testing.assert_array_equal(found.label, label_of(model, found.picture))
+    np.testing.assert_array_equal(found.label, label_of(model, found.image))
     assert found.label.shape == size
     for view in found.positions:
-        assert np.isfinite([view.received, view.reach, view.shares]).all()
+        assert np.isfinite([view.received, view.reach, view.fractions]).all()
         assert view.compact.error < 1e-3
     for channels in found.channels:
         assert np.isfinite(channels.attention).all()
@@ -286,7 +286,7 @@ def test_without_experiments_there_is_one_pass_and_with_them_one_backbone(model_
 
 def test_the_backbones_maps_are_not_kept() -> None:
     seen: dict[str, Any] = {}
-    observe = keeping(seen)
+    observe = recorder(seen)
     for name in ("scale 1/backbone.layer4.0.relu", "backbone.conv1", "scale 1/head.position.query", "fused"):
         observe(name, name)
     assert list(seen) == ["scale 1/head.position.query", "fused"]
@@ -297,7 +297,7 @@ def test_a_second_picture_is_not_taken_for_the_first(model_of: MakeModel) -> Non
     before = {name: value.copy() for name, value in model.params.items()}
     explain(model, reference, photo(45, 61), "first")
     second = explain(model, reference, photo(61, 45), "second")
-    np.testing.assert_array_equal(second.label, label_of(model, second.picture))
+    np.testing.assert_array_equal(second.label, label_of(model, second.image))
     for name, value in model.params.items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -306,23 +306,23 @@ def test_pictures_are_resized_as_in_training_and_then_as_asked(model_of: MakeMod
     model = model_of(**NETWORKS["position"])
     image = photo(80, 100)
     found = explain(model, reference, image, "street", max_side=50)
-    np.testing.assert_array_equal(found.picture, resize_image(image, (40, 50)))
-    np.testing.assert_array_equal(found.label, label_of(model, found.picture))
+    np.testing.assert_array_equal(found.image, resize_image(image, (40, 50)))
+    np.testing.assert_array_equal(found.label, label_of(model, found.image))
     assert found.own_size == (80, 100)
 
     data = replace(model.config.data, size=(60, 40))
     sized = replace(model, config=model.config.model_copy(update={"data": data}))
-    np.testing.assert_array_equal(explain(sized, reference, image, "street").picture, resize_image(image, (60, 40)))
-    assert explain(sized, reference, image, "street", max_side=30).picture.shape == (30, 20, 3)
+    np.testing.assert_array_equal(explain(sized, reference, image, "street").image, resize_image(image, (60, 40)))
+    assert explain(sized, reference, image, "street", max_side=30).image.shape == (30, 20, 3)
     assert bounded((3, 5000), 100) == (1, 100)
 
 
 def test_pixels_of_the_own_size_as_shares(model_of: MakeModel) -> None:
     found = explain(model_of(**NETWORKS["position"]), reference, photo(80, 100), "street", max_side=50)
-    assert found.shares_of((25, 60)) == (0.255, 0.75625)
-    assert found.shares_of((0, 0)) == (0.005, 0.00625)
-    assert found.shares_of((99, 79)) == (0.995, 0.99375)
-    assert all(found.shares_of(point) is None for point in ((100, 0), (0, 80), (-1, 0), (0, -1)))
+    assert found.fractions_of((25, 60)) == (0.255, 0.75625)
+    assert found.fractions_of((0, 0)) == (0.005, 0.00625)
+    assert found.fractions_of((99, 79)) == (0.995, 0.99375)
+    assert all(found.fractions_of(point) is None for point in ((100, 0), (0, 80), (-1, 0), (0, -1)))
 
 
 def test_points_on_the_border_of_a_cell_are_in_the_cell_that_begins_there(model_of: MakeModel) -> None:
@@ -331,7 +331,7 @@ def test_points_on_the_border_of_a_cell_are_in_the_cell_that_begins_there(model_
     view = found.positions[0]
     step = 360 // view.grid[0]
     for y in range(360):
-        shares = found.shares_of((0, y))
+        shares = found.fractions_of((0, y))
         assert shares is not None
         assert view.pixel_at(*shares) == y // step * view.grid[1]
 
@@ -351,8 +351,8 @@ def test_that_is_so_unless_a_side_is_asked_for(model_of: MakeModel, monkeypatch:
     monkeypatch.setattr(explanation, "QUERY_NUMBERS", 20)
     image = photo(80, 100)
     found = explain(model, reference, image, "street")
-    assert max(found.picture.shape) == suitable_side(model.network, (80, 100)) < 100
-    assert explain(model, reference, image, "street", max_side=100).picture.shape == image.shape
+    assert max(found.image.shape) == suitable_side(model.network, (80, 100)) < 100
+    assert explain(model, reference, image, "street", max_side=100).image.shape == image.shape
 
 
 def test_what_overflows_is_said_in_a_sentence(model_of: MakeModel) -> None:
@@ -364,7 +364,7 @@ def test_what_overflows_is_said_in_a_sentence(model_of: MakeModel) -> None:
 
 def test_it_is_told_what_is_done(model_of: MakeModel) -> None:
     told: list[str] = []
-    explain(model_of(**NETWORKS["dual, two scales"]), reference, photo(30, 30), "street", tell=told.append)
+    explain(model_of(**NETWORKS["dual, two scales"]), reference, photo(30, 30), "street", report=told.append)
     assert told == [
         "prediction",
         "position attention, scale 1",

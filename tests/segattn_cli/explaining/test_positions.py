@@ -146,8 +146,8 @@ def test_the_view_of_the_whole_map_by_loops(view: PositionView) -> None:
         np.testing.assert_allclose(view.row(j).ravel(), row, rtol=1e-9)
     np.testing.assert_allclose(view.received.ravel(), received, rtol=1e-9)
     np.testing.assert_allclose(view.reach.ravel(), reach, rtol=1e-9)
-    np.testing.assert_allclose(view.shares.ravel(), shares, rtol=1e-5)
-    assert view.share == pytest.approx(0.25 * np.linalg.norm(attended) / np.linalg.norm(features), rel=1e-5)
+    np.testing.assert_allclose(view.fractions.ravel(), shares, rtol=1e-5)
+    assert view.fraction == pytest.approx(0.25 * np.linalg.norm(attended) / np.linalg.norm(features), rel=1e-5)
     assert view.received.sum() == pytest.approx(n)
     for pixel in (0, 31, 62):
         assert view.column(pixel).sum() == pytest.approx(view.received.flat[pixel])
@@ -165,10 +165,10 @@ def test_rows_of_enormous_energies_have_no_nan() -> None:
 def test_a_gate_that_lets_in_nothing_and_features_that_are_nothing() -> None:
     query, key = pair(6, 2, 1)
     zeros, ones = np.zeros((6, 3), np.float32), np.ones((6, 3), np.float32)
-    assert view_positions(1, (2, 3), 0.0, query, key, ones, ones).share == 0
+    assert view_positions(1, (2, 3), 0.0, query, key, ones, ones).fraction == 0
     empty = view_positions(1, (2, 3), 1.0, query, key, ones, zeros)
-    assert empty.share == 0
-    assert not empty.shares.any()
+    assert empty.fraction == 0
+    assert not empty.fractions.any()
 
 
 def test_pixels_of_the_grid_divide_the_picture_evenly(view: PositionView) -> None:

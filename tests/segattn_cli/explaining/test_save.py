@@ -13,9 +13,9 @@ from scipy.special import softmax
 import reference.ops as ops
 from segattn_cli.errors import OutputError
 from segattn_cli.explaining import Explanation, explain
-from segattn_cli.explaining.drawings import Drawing, drawings, overview
+from segattn_cli.explaining.drawings import Drawing, all_drawings, overview
 from segattn_cli.explaining.positions import view_positions
-from segattn_cli.explaining.save import arrays, write_arrays, write_overview, write_pictures
+from segattn_cli.explaining.save import arrays, write_arrays, write_drawings, write_overview
 from segattn_cli.runs import Model
 
 POINT = (20, 30)  # of a picture of 60×80; it is shown at 30×40
@@ -47,7 +47,7 @@ def read(made: Iterable[Drawing], name: str) -> np.ndarray:
 
 def test_the_pictures_of_a_network_with_everything(both: Explained, tmp_path: Path) -> None:
     model, found = both
-    written = write_pictures(found, tmp_path / "maps" / "street", model.classes, model.palette, [POINT, (80, 0)])
+    written = write_drawings(found, tmp_path / "maps" / "street", model.classes, model.palette, [POINT, (80, 0)])
     of_scales = [
         f"{name}-scale-{scale}"
         for name in (
@@ -68,7 +68,7 @@ def test_the_pictures_of_a_network_with_everything(both: Explained, tmp_path: Pa
 
 def test_the_pictures_of_a_network_of_one_scale_have_plain_names(single: Explained, tmp_path: Path) -> None:
     model, found = single
-    written = write_pictures(found, tmp_path, model.classes, model.palette, [POINT, POINT])
+    written = write_drawings(found, tmp_path, model.classes, model.palette, [POINT, POINT])
     assert [path.name for path in written] == [
         "prediction.png", "position-row-20-30.png", "position-column-20-30.png", "position-received.png",
         "position-reach.png", "position-gate.png", "experiment-position-removed.png",
@@ -90,7 +90,7 @@ def test_a_map_has_the_colours_of_its_values_where_they_belong(single: Explained
     view = found.positions[0]
     received = np.zeros(view.grid)
     received[-1, 0] = 3.0
-    flat = replace(found, picture=np.full_like(found.picture, 128), positions=(replace(view, received=received),))
+    flat = replace(found, image=np.full_like(found.image, 128), positions=(replace(view, received=received),))
     drawn = read(overview(flat), "position-received")
     yellow = drawn[..., :2].min(-1) - drawn[..., 2]  # cividis ends in yellow
     blue = (drawn[..., 2] - drawn[..., 0] > 25) & (yellow < 0)
@@ -124,9 +124,9 @@ def test_a_chosen_pixel_is_framed_and_what_it_looks_at_is_bright(
     key = np.empty_like(query)
     key[looks_at] = query
     view = view_positions(1, (4, 5), 1.0, query, key, ones, ones)
-    flat = replace(found, picture=np.full_like(found.picture, 90), positions=(view,))
+    flat = replace(found, image=np.full_like(found.image, 90), positions=(view,))
     name = f"position-{kind}-{point[0]}-{point[1]}"
-    drawn = read(drawings(flat, model.classes, model.palette, [point]), name)
+    drawn = read(all_drawings(flat, model.classes, model.palette, [point]), name)
     drawn = drawn[60:, : drawn.shape[1] * 4 // 5]  # without title and bar
 
     def corner(marked: np.ndarray) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ def test_a_chosen_pixel_is_framed_and_what_it_looks_at_is_bright(
     assert corner(drawn[..., :2].min(-1) - drawn[..., 2] > 60) == bright
 
 
-@pytest.mark.parametrize(("field", "name"), [("received", "received"), ("reach", "reach"), ("shares", "gate")])
+@pytest.mark.parametrize(("field", "name"), [("received", "received"), ("reach", "reach"), ("fractions", "gate")])
 def test_each_map_is_of_its_own_values(single: Explained, field: str, name: str) -> None:
     """Turned upside down it has the same mean and the same largest value, and is another picture."""
     _, found = single
@@ -170,12 +170,12 @@ def test_each_feature_map_is_shown(model_of: Callable[..., Model]) -> None:
     model = model_of(head="channel")
     found = explain(model, ops, photo(60, 80), "street", max_side=40)
     (view,) = found.channels
-    plain = read(drawings(found, model.classes, model.palette), "channel-features")
+    plain = read(all_drawings(found, model.classes, model.palette), "channel-features")
     for channel in (0, 7):
         features = view.features.copy()
         features[..., channel] = features[::-1, :, channel]
         turned = replace(found, channels=(replace(view, features=features),))
-        assert (read(drawings(turned, model.classes, model.palette), "channel-features") != plain).any()
+        assert (read(all_drawings(turned, model.classes, model.palette), "channel-features") != plain).any()
 
 
 def test_a_row_of_the_channel_map_is_a_query(model_of: Callable[..., Model]) -> None:
@@ -197,7 +197,7 @@ def test_experiments_mark_what_changes_and_nothing_else(single: Explained) -> No
 
     def magenta(before: np.ndarray) -> int:
         changed = replace(found, label=before, experiments=(replace(experiment, label=now),))
-        drawn = read(drawings(changed, model.classes, palette), f"experiment-{experiment.name}")
+        drawn = read(all_drawings(changed, model.classes, palette), f"experiment-{experiment.name}")
         assert not ((drawn[..., 1] > 200) & (drawn[..., 0] < 60)).any()  # the classes that were are not shown
         return int(((drawn[..., 0] > 200) & (drawn[..., 1] < 60) & (drawn[..., 2] > 200)).sum())
 
@@ -213,7 +213,7 @@ def test_classes_may_have_any_name(single: Explained) -> None:
     changed = replace(found, experiments=(replace(found.experiments[0], label=label),))
     assert len(np.unique(label)) == 5
     names = ["_private", "$\\frac{1}{$", "道路", "<script>", "a" * 60]
-    assert read(drawings(changed, names, model.palette), "experiment-position-removed").size
+    assert read(all_drawings(changed, names, model.palette), "experiment-position-removed").size
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 2)])
@@ -222,7 +222,7 @@ def test_pictures_of_the_smallest_pictures(size: tuple[int, int], model_of: Call
     found = explain(model, ops, photo(*size), "dot")
     label = np.uint8((found.label + np.arange(size[1]) % 2) % 5)
     found = replace(found, experiments=tuple(replace(each, label=label) for each in found.experiments))
-    made = dict(drawings(found, model.classes, model.palette, [(0, 0)]))
+    made = dict(all_drawings(found, model.classes, model.palette, [(0, 0)]))
     assert len(made) == 13
     assert all(min(read(made.items(), name).shape[:2]) > 30 for name in made)
 
@@ -256,14 +256,14 @@ def test_arrays_are_opened_without_pickle_and_explain_themselves(both: Explained
         assert named[f"{here}/without"].shape == (8, *named[f"{here}/label"].shape)
     np.testing.assert_allclose(named["street/scale/weights"].sum(-1), 1, rtol=1e-5)
     np.testing.assert_array_equal(named["street/scale/labels"][1], named["street/experiment/scale-0.5"])
-    np.testing.assert_array_equal(named["street/picture"], found.picture)
+    np.testing.assert_array_equal(named["street/picture"], found.image)
     np.testing.assert_array_equal(named["street/own_size"], [60, 80])
 
 
 def test_a_network_without_attention_has_its_prediction(model_of: Callable[..., Model], tmp_path: Path) -> None:
     model = model_of(head="fcn")
     found = explain(model, ops, photo(30, 40), "street")
-    assert [path.name for path in write_pictures(found, tmp_path, model.classes, model.palette, [POINT])] == [
+    assert [path.name for path in write_drawings(found, tmp_path, model.classes, model.palette, [POINT])] == [
         "prediction.png"
     ]
     assert set(arrays(found, [POINT])) == {"picture", "label", "own_size"}
@@ -279,7 +279,7 @@ def test_what_is_in_the_way_is_said(single: Explained, tmp_path: Path) -> None:
     model, found = single
     (tmp_path / "file").write_text("kept")
     with pytest.raises(OutputError, match=r"file/street cannot be made: Not a directory"):
-        write_pictures(found, tmp_path / "file" / "street", model.classes, model.palette)
+        write_drawings(found, tmp_path / "file" / "street", model.classes, model.palette)
     with pytest.raises(OutputError, match=r"no-folder/maps.npz cannot be written"):
         write_arrays(tmp_path / "no-folder" / "maps.npz", [found])
     assert (tmp_path / "file").read_text() == "kept"

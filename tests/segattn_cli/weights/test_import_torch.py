@@ -12,7 +12,7 @@ from backends import get_backend
 from reference.layers import Context
 from reference.networks import NetworkConfig, build_network
 from reference.networks.outputs import Outputs, Scores
-from segattn_cli.config import described_config
+from segattn_cli.config import config_from
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
 from segattn_cli.runs.checkpoint import save_checkpoint
@@ -142,7 +142,7 @@ def test_a_trained_network_goes_back_to_pytorch(networks: Any, tmp_path: Path) -
     ):
         stem = {"deep_stem": True, "stem_channels": 32, "auxiliary_head": True} if layout == "mmseg" else {}
         parts = {"backbone": "resnet50" if stem else "resnet18", "head": "dual", **stem}
-        config = described_config({"name": "t", "network": parts})
+        config = config_from({"name": "t", "network": parts})
         network = build_network(config.network_config(5))
         imported = import_weights(save(networks.randomise(peer, 7).state_dict(), tmp_path / "in.pth", "zip"))
         params = imported.arrays

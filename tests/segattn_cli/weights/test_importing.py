@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from reference.networks import NetworkConfig, build_network
-from segattn_cli.config import described_config
+from segattn_cli.config import config_from
 from segattn_cli.errors import CheckpointError, UsageError
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.runs import open_model
@@ -34,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     @cache
     def made(network: str, layout: str, classes: int) -> Path:
         folder = tmp_path_factory.mktemp("exported")
-        config = described_config({"name": "t", "network": json.loads(network)})
+        config = config_from({"name": "t", "network": json.loads(network)})
         params = build_network(config.network_config(classes)).initialise(3)
         metadata = {
             "kind": "model", "config": config.model_dump(mode="json", exclude_none=True),

@@ -132,7 +132,7 @@ def test_connections_that_break_again_and_again(github: Any, tmp_path: Path) -> 
         return True
 
     github.misbehave = cut
-    with pytest.raises(DataError, match=r"val.txt cannot be had \(the connection broke off\): later, the same"):
+    with pytest.raises(DataError, match=r"cannot be downloaded \(the connection was lost\): later, the same"):
         fetch(github, tmp_path)
     assert github.requests["val.txt"] == web_module.ATTEMPTS
 
@@ -176,10 +176,10 @@ def test_pauses_double_and_obey_the_server(monkeypatch: pytest.MonkeyPatch) -> N
     answers = iter([0.0, 30.0, 0.0, 0.0, 0.0])
 
     def attempt() -> None:
-        raise web_module.PassingError("503", wait=next(answers))
+        raise web_module.TemporaryError("503", wait=next(answers))
 
-    with pytest.raises(DataError, match=r"URL cannot be had \(503\)"):
-        web_module.persist(attempt, "URL", 1.0, stop)
+    with pytest.raises(DataError, match=r"URL cannot be downloaded \(503\)"):
+        web_module.with_retries(attempt, "URL", 1.0, stop)
     assert waited == [1.0, 30.0, 4.0, 8.0]  # and none after the last attempt
 
 
@@ -194,15 +194,15 @@ def always(code: int, data: bytes = b"", **headers: str) -> Callable[[Any, str],
 @pytest.mark.parametrize(
     ("misbehave", "attempts", "says"),
     [
-        (always(404), 1, r"not to be had \(404 Not Found\): the data set has moved"),
-        (always(500), 5, r"cannot be had \(500 Internal Server Error\): later"),
+        (always(404), 1, r"cannot be downloaded \(404 Not Found\): the data set has moved"),
+        (always(500), 5, r"cannot be downloaded \(500 Internal Server Error\): later"),
         (always(403, x_ratelimit_reset="1700000000"), 1, r"refused until \d\d:\d\d \(403 Forbidden\)"),
         (always(429, Retry_After="3600"), 1, r"refused until \d\d:\d\d \(429 Too Many Requests\)"),
         (always(403), 1, r"refused for now \(403 Forbidden\)"),
-        (always(200), 1, "no listing of files"),
-        (always(200, b"[]"), 1, "no listing of files"),
-        (always(200, b"[" * 10**5), 1, "no listing of files"),
-        (always(200, b'{"tree": [], "truncated": true}'), 1, "no listing of files.*cut off"),
+        (always(200), 1, "no usable listing of files"),
+        (always(200, b"[]"), 1, "no usable listing of files"),
+        (always(200, b"[" * 10**5), 1, "no usable listing of files"),
+        (always(200, b'{"tree": [], "truncated": true}'), 1, "no usable listing of files.*cut off"),
         (always(200, b'{"tree": []}'), 1, "lists nothing of camvid"),
     ],
 )
@@ -229,7 +229,7 @@ def test_a_limit_that_comes_in_the_middle_keeps_what_is_there(github: Any, tmp_p
 
 def test_another_content_is_thrown_away(github: Any, tmp_path: Path) -> None:
     github.files["val.txt"] = b"y" * len(github.files["val.txt"])
-    with pytest.raises(DataError, match=r"val.txt is not the file that its checksum"):
+    with pytest.raises(DataError, match=r"val.txt does not have the checksum"):
         fetch(github, tmp_path)
     assert github.requests["val.txt"] == 2
     assert not (tmp_path / "val.txt").exists()
@@ -257,7 +257,7 @@ def test_a_file_longer_than_it_should_be_is_not_swallowed(github: Any, tmp_path:
 )
 def test_a_listing_that_leads_elsewhere_is_refused(github: Any, tmp_path: Path, path: str, mode: str) -> None:
     github.tree.append(github.listed(path, b"evil", mode))
-    with pytest.raises(DataError, match=r"no listing of files .*(leads elsewhere|not a plain file)"):
+    with pytest.raises(DataError, match=r"no usable listing of files .*(leads elsewhere|not a plain file)"):
         fetch(github, tmp_path / "CamVid")
     assert [*tmp_path.iterdir()] == []
     assert set(github.requests) == {""}
@@ -268,7 +268,7 @@ def test_a_listing_without_checksums_or_sizes_is_refused(
     github: Any, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
     github.tree[0] |= wrong
-    with pytest.raises(DataError, match="no listing of files"):
+    with pytest.raises(DataError, match="no usable listing of files"):
         fetch(github, tmp_path)
 
 
@@ -311,9 +311,9 @@ def test_stopping_waits_for_no_silent_server_and_keeps_what_it_sent(
 @pytest.mark.parametrize(
     ("error", "attempts", "says"),
     [
-        (socket.gaierror(socket.EAI_NONAME, "Name not known"), 1, "cannot be reached .*see to the connection"),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 5, "cannot be had .*reset by peer"),
-        (OSError(errno.ENETUNREACH, "Network is unreachable"), 5, "cannot be had .*Network is unreachable"),
+        (socket.gaierror(socket.EAI_NONAME, "Name not known"), 1, "cannot be reached .*check the connection"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 5, "downloaded .*reset by peer"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), 5, "cannot be downloaded .*Network is unreachable"),
     ],
 )
 def test_no_network(
@@ -332,7 +332,7 @@ def test_no_network(
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be reached \(.*refused\): see to the connection"):
+    with pytest.raises(DataError, match=r"cannot be reached \(.*refused\): check the connection"):
         list(download(CAMVID, tmp_path, Servers("http://127.0.0.1:9", "http://127.0.0.1:9")))
 
 
@@ -366,5 +366,5 @@ def test_a_disk_that_is_too_small(github: Any, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk without room")
 def test_a_disk_that_fills_up(github: Any, tmp_path: Path) -> None:
     (tmp_path / ".val.txt.partial").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match="No space left on device; what is whole is kept"):
+    with pytest.raises(OutputError, match="No space left on device; complete files stay"):
         fetch(github, tmp_path)

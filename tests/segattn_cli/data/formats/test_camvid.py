@@ -80,7 +80,7 @@ def test_a_split_that_does_not_exist(root: Path) -> None:
         open_dataset(root, split="test")
 
 
-def test_masks_without_pictures(root: Path) -> None:
+def test_masks_without_images(root: Path) -> None:
     (root / "train").rename(root / "pictures")
     with pytest.raises(DataError, match=r"trainannot has masks, but the folder \S+train of their images is"):
         open_dataset(root)

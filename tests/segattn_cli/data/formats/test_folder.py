@@ -15,7 +15,7 @@ from segattn_cli.errors import DataError, OutputError
 
 @pytest.fixture
 def root(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> Path:
-    """Two pictures to train, one to validate."""
+    """Two images to train, one to validate."""
     for split, name in (("train", "b.jpg"), ("train", "a.png"), ("val", "c.png")):
         image = tmp_path / "images" / split / name
         save_pair(image, tmp_path / "masks" / split / f"{image.stem}.png", label)
@@ -25,7 +25,7 @@ def root(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> P
 
 @pytest.fixture
 def flat(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> Path:
-    """Eleven pictures without folders for splits."""
+    """Eleven images without folders for splits."""
     for index in range(11):
         save_pair(tmp_path / "images" / f"{index}.png", tmp_path / "masks" / f"{index}.png", label)
     (tmp_path / "classes.txt").write_text("sky\nroad\ntree\n")
@@ -33,7 +33,7 @@ def flat(tmp_path: Path, save_pair: Callable[..., None], label: np.ndarray) -> P
 
 
 class TestWithSplits:
-    def test_pictures_in_the_order_of_their_names(self, root: Path, label: np.ndarray) -> None:
+    def test_images_in_the_order_of_their_names(self, root: Path, label: np.ndarray) -> None:
         dataset = open_dataset(root)
         assert (dataset.format, dataset.name, dataset.split) == ("folder", root.name, "train")
         assert [dataset.name_of(i) for i in range(len(dataset))] == ["a", "b"]
@@ -63,7 +63,7 @@ class TestWithSplits:
         with pytest.raises(DataError, match=r"has images, but the folder \S+masks/train of their masks is"):
             open_dataset(root)
 
-    def test_more_masks_than_pictures_do_no_harm(self, root: Path) -> None:
+    def test_more_masks_than_images_do_no_harm(self, root: Path) -> None:
         (root / "images" / "train" / "b.jpg").unlink()
         assert len(open_dataset(root)) == 1
 
@@ -83,11 +83,11 @@ class TestWithoutSplits:
         assert sorted(names["train"] + names["val"]) == sorted(names["all"]) == sorted(map(str, range(11)))
 
     def test_the_rule_stays_what_it_is(self, flat: Path) -> None:
-        """A run that is taken up after an update must find the same pictures held out."""
+        """A run that is taken up after an update must find the same images held out."""
         dataset = open_dataset(flat, split="val")
         assert [dataset.name_of(i) for i in range(2)] == ["2", "6"]
 
-    def test_two_pictures_are_enough(self, flat: Path) -> None:
+    def test_two_images_are_enough(self, flat: Path) -> None:
         for path in [*flat.glob("images/*"), *flat.glob("masks/*")]:
             if path.stem not in "01":
                 path.unlink()

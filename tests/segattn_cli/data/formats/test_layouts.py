@@ -89,7 +89,7 @@ def test_folders_of_others_are_passed_over(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("split", ["training", "train2017"])
 def test_plain_folders_may_call_their_splits_as_others_do(split: str, tmp_path: Path) -> None:
-    layouts.picture(tmp_path / "images" / split / "a.jpg")
+    layouts.image(tmp_path / "images" / split / "a.jpg")
     layouts.mask(tmp_path / "masks" / split / "a.png", 0, 1)
     layouts.text(tmp_path / "classes.txt", "sky", "road")
     assert open_dataset(tmp_path, split=split).format == "folder"
@@ -155,7 +155,7 @@ class TestCityscapes:
     def test_coarse_masks(self, tmp_path: Path) -> None:
         name = "train_extra/bayreuth/bayreuth_000000_000001"
         root = layouts.cityscapes(tmp_path)
-        layouts.picture(root / "leftImg8bit" / f"{name}_leftImg8bit.png")
+        layouts.image(root / "leftImg8bit" / f"{name}_leftImg8bit.png")
         assert splits_of(root) == ("train", "val", "test", "train_extra")
         with pytest.raises(DataError, match=r"gtCoarse/train_extra is missing: unpack gtCoarse.zip"):
             open_dataset(root, split="train_extra")
@@ -179,7 +179,7 @@ class TestADE20K:
         assert "shifted" in mistakes_of(dataset)[0]
 
     def test_the_full_data_set(self, tmp_path: Path) -> None:
-        layouts.picture(tmp_path / "images" / "training" / "a" / "abbey" / "ADE_train_00000970.jpg")
+        layouts.image(tmp_path / "images" / "training" / "a" / "abbey" / "ADE_train_00000970.jpg")
         with pytest.raises(DataError, match=r"the full ADE20K, .*, is another data set"):
             open_dataset(tmp_path)
 
@@ -234,12 +234,12 @@ class TestPersonPart:
         assert values(dataset.load(0).label) == {0, 1, 6, 255}
         assert dataset.classes[1:3] == ("head", "torso")
 
-    def test_it_is_no_voc_though_it_has_its_pictures_and_lists(self, tmp_path: Path) -> None:
+    def test_it_is_no_voc_though_it_has_its_images_and_lists(self, tmp_path: Path) -> None:
         layouts.voc(layouts.person_part(tmp_path))
         assert recognised(tmp_path) == "person-part"
         assert open_dataset(tmp_path, format="voc").format == "voc"
 
-    def test_no_pictures(self, tmp_path: Path) -> None:
+    def test_no_images(self, tmp_path: Path) -> None:
         root = layouts.person_part(tmp_path)
         (root / "JPEGImages").rename(root / "pictures")
         with pytest.raises(DataError, match=r"JPEGImages is missing: link or move the folder of that name"):

@@ -22,20 +22,20 @@ SOME = [Scenes("train", SceneOptions()).load(index) for index in range(60)]
         ("test", 3, 11, 1716837321, 1414279084),
     ],
 )
-def test_pictures_stay_what_they_are(split: str, index: int, seed: int, image: int, label: int) -> None:
-    """Results of different days can be compared only on the same pictures."""
+def test_images_stay_what_they_are(split: str, index: int, seed: int, image: int, label: int) -> None:
+    """Results of different days can be compared only on the same images."""
     sample = Scenes(split, SceneOptions(size=(48, 64), seed=seed)).load(index)
     assert (crc32(sample.image.tobytes()), crc32(sample.label.tobytes())) == (image, label)
 
 
-def test_a_picture_depends_on_its_index_alone() -> None:
+def test_an_image_depends_on_its_index_alone() -> None:
     scenes, again = Scenes("val", SceneOptions()), Scenes("val", SceneOptions(count=5))
     last = scenes.load(4)
     scenes.load(0)
     np.testing.assert_array_equal(again.load(4).image, last.image)
 
 
-def test_splits_seeds_and_indices_give_different_pictures() -> None:
+def test_splits_seeds_and_indices_give_different_images() -> None:
     kinds = [(split, seed) for split in ("train", "val", "test") for seed in (0, 1)]
     checksums = {
         crc32(Scenes(split, SceneOptions(seed=seed)).load(index).image.tobytes())

@@ -1,0 +1,81 @@
+"""Fonts that can write the names of classes in any script, where the system has one; and no markup in names.
+
+DejaVu Sans comes with Matplotlib. What it lacks is taken from the first of :data:`FAMILIES` that is installed. A
+character that no font has is written as its code (``\\u5929``), not as a box.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import ImageFont
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Families with many scripts, of Linux, Windows and macOS.
+FAMILIES = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP", "Source Han Sans",
+    "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Meiryo",
+    "Malgun Gothic", "SimHei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS",
+    "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Unifont",
+)  # fmt: skip
+_DEFAULT = "DejaVu Sans"
+
+
+def writable(text: str) -> str:
+    """``text`` with a code in place of each character that no font has.
+
+    >>> writable("Straße ≤ 3"), writable("\\U0010fffd")
+    ('Straße ≤ 3', '\\\\U0010fffd')
+    """
+    known = frozenset[int]().union(*map(_characters, _paths().values()))
+    return "".join(each if ord(each) in known else _code(each) for each in text)
+
+
+def font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """``text`` as it can be written, and the font that has the most of its characters, for Pillow."""
+    wanted = set(map(ord, text))
+    path = max(_paths().values(), key=lambda path: len(wanted & _characters(path)))  # the first of equals
+    return "".join(each if ord(each) in _characters(path) else _code(each) for each in text), _font(path, size)
+
+
+def write_plainly(figure: Figure) -> None:
+    """Let the texts of ``figure`` be what they are: ``$`` begins no formula, and all scripts are written."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()  # tick labels get their texts
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if not text.get_text().startswith("$\\mathdefault"):  # Matplotlib's own powers of ten
+            text.set_parse_math(False)
+            text.set_fontfamily(list(_paths()))
+
+
+def _code(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode()
+
+
+@cache
+def _paths() -> dict[str, str]:
+    """The file of each family that is installed, the default first."""
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import fontManager
+
+    installed = {entry.name: entry.fname for entry in fontManager.ttflist if entry.style == "normal"}
+    others = {name: installed[name] for name in FAMILIES if name in installed}
+    return {_DEFAULT: str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), **others}
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(path).get_charmap())
+
+
+@cache
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
