@@ -84,4 +84,6 @@ def _in_words(schema: dict[str, Any]) -> str:
 
 
 def _limits(schema: dict[str, Any]) -> str:
-    return " and ".join(f"{words} {schema[limit]}" for limit, words in LIMITS.items() if limit in schema)
+    limits = {words: schema[limit] for limit, words in LIMITS.items() if limit in schema}
+    # some versions of Pydantic write the limit 0 of a float as 0.0
+    return " and ".join(f"{words} {int(n) if n == int(n) else n}" for words, n in limits.items())
