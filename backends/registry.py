@@ -33,13 +33,20 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
     """
     if precision not in PRECISIONS:
         raise BackendError(f"Unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}.")
+    if precision != "float32" and name.partition(":")[0] in ("auto", "cupy"):
+        try:
+            return _cupy(name.partition(":")[2], precision)
+        except BackendError as error:
+            text, advice, _ = str(error).partition(", or choose the backend numpy")
+            if not advice:
+                raise
+            sentence = f"{text}, or leave out {precision}: without a GPU, only float32 is computed."
+            raise type(error)(sentence) from None
     if name == "auto":
-        return _best() if precision == "float32" else get_backend("cupy", precision)
+        return _best()
     name, _, index = name.partition(":")
     if name == "cupy":
-        ops = importlib.import_module(BACKENDS[name])
-        importlib.import_module("backends.cupy.device").select_device(index, precision)
-        return cast(Ops, ops)
+        return _cupy(index, precision)
     if name in BACKENDS and index:
         raise BackendError(f"The backend {name} has no devices to choose from: leave out :{index}.")
     if name in BACKENDS and precision != "float32":
@@ -51,6 +58,12 @@ def get_backend(name: str = "auto", precision: str = "float32") -> Ops:
         known = [*BACKENDS, "auto"]
         raise BackendError(f"Unknown backend {name!r}{did_you_mean(name, known)}: choose from {', '.join(known)}.")
     return cast(Ops, importlib.import_module(BACKENDS[name]))
+
+
+def _cupy(index: str, precision: str) -> Ops:
+    ops = importlib.import_module(BACKENDS["cupy"])
+    importlib.import_module("backends.cupy.device").select_device(index, precision)
+    return cast(Ops, ops)
 
 
 def _best() -> Ops:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from segattn_cli.commands import (
 )
 from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.terminal import complain
-from segattn_cli.errors import ExitCode, SegattnError
+from segattn_cli.errors import ExitCode, SegattnError, UsageError
 
 app = typer.Typer(
     name="segattn",
@@ -63,6 +64,8 @@ def segattn(
 ) -> None:
     """Train, run and understand networks for semantic segmentation, with dual attention and attention to scale."""
     if gpu_memory is not None:
+        if not re.fullmatch(r"\d+(\.\d+)?\s*(gb|mb|%)", gpu_memory.strip(), re.IGNORECASE):
+            raise UsageError(f"--gpu-memory wants a size such as 8GB, 500MB or 50%; got {gpu_memory!r}.")
         os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
     _show_choices()
 

@@ -58,9 +58,12 @@ def infer(
     ] = None,
     *,
     out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder for the results.", show_default=False),
-    ],
+        Path | None,
+        typer.Option(
+            metavar="DIR", rich_help_panel=OUTPUT, show_default=False,
+            help="Folder for the results. The default is the folder predictions in that of the run.",
+        ),
+    ] = None,
     overlay: Annotated[
         bool,
         typer.Option(
@@ -221,6 +224,9 @@ def infer(
         raise UsageError("--fps is for the --video that is made of pictures: a video keeps its own.")
     if watch is None and not inputs:
         raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
+    if out is None:
+        out = (run if run.is_dir() else run.parent) / "predictions"
+        remark(f"The results go into {out}.")
     found, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
     pictures = [each for each in found if not is_video(each.source)]
     videos = [each for each in found if is_video(each.source)]

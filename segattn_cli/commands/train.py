@@ -195,23 +195,29 @@ def _write_report(
 
 def _print_plan(config: Config) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
+    from backends import get_backend
     from reference.networks import build_network
     from segattn_cli.costs.cost import configured_step
     from segattn_cli.data.formats.class_lists import likely_count
+    from segattn_cli.data.review import review_before_training
     from segattn_cli.training.setup import open_splits, steps_per_epoch
     from segattn_cli.weights import weights_for
 
     print(config.as_toml())
     classes, plan = likely_count(config.data.format), []
+    wrong: DataError | None = None
     try:
         training, validation = open_splits(config)
+        for warning in review_before_training(training, validation):
+            remark(f"! {warning}")
         classes = len(training.classes)
         epoch = steps_per_epoch(config, training)
         steps = config.training.max_steps or epoch * config.training.epochs
         plan.append(f"images        {len(training)} to train, {len(validation)} to validate, {classes} classes")
         plan.append(f"steps         {steps}, {epoch} an epoch")
     except DataError as error:
-        complain(f"{error} The cost is for {classes} classes.")
+        wrong = error
+        plan.append(f"data          cannot be used; the cost is for {classes} classes")
     if config.network.weights is not None:
         found = weights_for(build_network(config.network_config(classes)), config.network.weights)
         plan.append(f"weights       {len(found.params)} parameters from {found.file.path} ({found.naming.layout})")
@@ -226,6 +232,9 @@ def _print_plan(config: Config) -> None:
         f"{cost.saved_bytes / 1e6:,.0f} MB are saved for the backward pass",
     ]
     print("\n".join(f"# {line}" for line in plan))
+    if wrong is not None:
+        raise wrong
+    get_backend(config.training.backend, config.training.precision)  # raises what a training would
 
 
 def _print_result(finished: RunFinished) -> None:

@@ -14,7 +14,16 @@ from segattn_cli.config.schema import keys
 
 #: Pydantic's error types whose messages do not use TOML's words, and our words.
 WANTED = {"missing": "have more values", "tuple_type": "be an array", "dataclass_type": "be a table"}
-#: Pydantic's error types for a key that does not exist, at the top and in a table.
+#: Keys by the names that other tools have for them.
+ALIASES = {
+    "lr": "optimiser.learning_rate", "learning_rate": "optimiser.learning_rate", "wd": "optimiser.weight_decay",
+    "bs": "training.batch_size", "batch": "training.batch_size", "epoch": "training.epochs",
+    "iters": "training.max_steps", "max_iters": "training.max_steps", "steps": "training.max_steps",
+    "device": "training.backend", "gpu": "training.backend", "amp": "training.precision",
+    "fp16": "training.precision", "num_workers": "data.workers", "imgsz": "data.size", "img_size": "data.size",
+    "image_size": "data.size", "crop_size": "augmentation.crop", "pretrained": "network.weights",
+}  # fmt: skip
+#: What Pydantic calls a key that does not exist, in the whole configuration and in a table.
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -48,7 +57,16 @@ def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
 def unknown_key(path: str) -> str:
     """That there is no key ``path``, and which key may have been meant."""
     known = [key.path for key in keys()]
+    meant = meant_key(path.rpartition(".")[2])
     tables = list(dict.fromkeys(key.table for key in keys()))
-    namesakes = [key.path for key in keys() if key.name == path.rpartition(".")[2]]
-    hint = f" (did you mean {namesakes[0]}?)" if namesakes else did_you_mean(path, known + tables)
+    hint = f" (did you mean {meant}?)" if meant else did_you_mean(path, known + tables)
     return f"{path} is no key{hint}: `segattn config` lists all keys."
+
+
+def meant_key(name: str) -> str | None:
+    """The key that is called ``name``, here or in other tools.
+
+    >>> meant_key("lr"), meant_key("batch_size"), meant_key("colour")
+    ('optimiser.learning_rate', 'training.batch_size', None)
+    """
+    return ALIASES.get(name) or next((key.path for key in keys() if key.name == name), None)

@@ -189,13 +189,13 @@ def summarise_problems(problems: Iterable[Problem]) -> list[str]:
 
     >>> problems = [Problem(Path(f"masks/{name}.png"), f"masks/{name}.png is empty (0 bytes).") for name in "abcde"]
     >>> summarise_problems(problems)
-    ['masks/a.png is empty (0 bytes). The same holds of 4 more: b.png, c.png, d.png, ….']
+    ['masks/a.png is empty (0 bytes). The same holds for 4 more: b.png, c.png, d.png, ….']
     """
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
     return [
-        f"{first.sentence} The same holds of {len(rest)} more: {first_names(each.path.name for each in rest)}."
+        f"{first.sentence} The same holds for {len(rest)} more: {first_names(each.path.name for each in rest)}."
         if rest
         else first.sentence
         for first, *rest in kinds.values()

@@ -66,11 +66,21 @@ def open_model(path: Path | str) -> Model:
 def checkpoint_of(path: Path) -> Path:
     """The checkpoint that ``path`` means: itself, or the best one of a run's folder, or its last one."""
     if not path.is_dir():
+        if path.suffix.lower() == ".toml" and path.is_file():
+            raise CheckpointError(
+                f"{path} is a configuration, not a trained network: give the folder of a run or a .safetensors "
+                f"file; segattn train {path} --out RUN makes one."
+            )
         return path
     for name in (BEST, LAST):
         if (path / name).exists():
             return path / name
-    raise CheckpointError(f"There is no checkpoint in {path}: train there first, with --out {path}.")
+    if (path / CONFIG).is_file():
+        raise CheckpointError(f"There is no checkpoint in {path}: train there first, with --out {path}.")
+    raise CheckpointError(
+        f"{path} is not the folder of a run: give the folder that segattn train --out wrote, or a .safetensors "
+        "file. Images and data sets are given beside it."
+    )
 
 
 def describe_checkpoint(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[str, ...], np.ndarray]:

@@ -183,3 +183,8 @@ def test_a_stream_that_cannot_hold_every_character() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert b"? All 80 images and their masks can be used." in done.stdout
+
+
+def test_a_limit_without_a_unit(monkeypatch, capsys):
+    assert run(monkeypatch, "--gpu-memory", "8", "doctor") == 2
+    assert "--gpu-memory wants a size such as 8GB" in capsys.readouterr().err

@@ -160,7 +160,7 @@ class TestCheck:
         done = cli("data", "check", root, "--json", tmp_path / "all.json")
         assert done.code == ExitCode.DATA
         assert done.out.count("is empty") == 2
-        assert "The same holds of 31 more: " in done.out
+        assert "The same holds for 31 more: " in done.out
         assert len(json.loads((tmp_path / "all.json").read_text())["splits"]["train"]["problems"]) == 32
 
     def test_what_is_odd_but_no_error(self, cli: Callable, root: Path) -> None:

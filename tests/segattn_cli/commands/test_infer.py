@@ -427,3 +427,14 @@ def test_a_fifo_is_read(cli: Any, run: Path, tmp_path: Path) -> None:
     done = cli("infer", run, tmp_path / "pipe", "--out", tmp_path / "out")
     writer.join(timeout=10)
     assert (done.code, written(tmp_path / "out")) == (0, ["pipe.png"])
+
+
+def test_without_out_the_results_go_beside_the_run(cli: Any, run: Path, photos: Path) -> None:
+    done = cli("infer", run, photos / "b.png")
+    assert done.code == 0
+    assert f"The results go into {run / 'predictions'}." in done.err
+    assert written(run / "predictions") == ["b.png"]
+    done = cli("infer", run, photos / "b.png")
+    assert done.code == ExitCode.OUTPUT
+    (run / "predictions" / "b.png").unlink()
+    (run / "predictions").rmdir()

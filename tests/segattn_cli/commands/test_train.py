@@ -98,12 +98,27 @@ def test_dry_run_prints_a_configuration_and_what_it_costs(segattn, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_does_without_the_data(segattn):
+def test_dry_run_checks_what_a_training_would(segattn):
+    """The cost is printed without the data; what would stop a training is said, with its exit code."""
     code, out, err = segattn("train", "--preset", "attention-to-scale-vgg16-voc", "--dry-run")
-    assert code == ExitCode.OK
-    assert "# parameters    34,663,256" in out
+    assert code == 4
+    assert "the cost is for 21 classes" in out
+    assert "# one step" in out
     assert "does not exist" in err
-    assert "The cost is for 21 classes" in err
+    assert segattn("train", "--backend", "numpy", "--precision", "float16", "--dry-run")[0] == 6
+
+
+def test_options_as_people_type_them(segattn):
+    code, out, _ = segattn(
+        "train", *TINY, "--epochs", "3", "--batch-size", "2", "--lr", "0.5", "--val", "0.3", "--dry-run"
+    )
+    assert code == 0
+    for line in ("epochs = 3", "batch_size = 2", "learning_rate = 0.5", "val_fraction = 0.3"):
+        assert f"\n{line}\n" in out
+    code, _, err = segattn("train", "--device", "cuda")
+    assert (code, "There is no option --device: set the key by --set training.backend=VALUE." in err) == (2, True)
+    code, _, err = segattn("train", "--set", "lr=3")
+    assert (code, "did you mean optimiser.learning_rate?" in err) == (3, True)
 
 
 @pytest.mark.parametrize(

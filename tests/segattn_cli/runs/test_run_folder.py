@@ -49,6 +49,11 @@ def test_a_checkpoint_from_before_a_key_takes_its_default(tmp_path, arrays, meta
 
 
 def test_the_best_checkpoint_of_a_folder_is_preferred(tmp_path, arrays, metadata):
+    with pytest.raises(CheckpointError, match=f"{tmp_path} is not the folder of a run: give the folder that"):
+        open_model(tmp_path)
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(CheckpointError, match=r"config\.toml is a configuration, not a trained network"):
+        open_model(tmp_path / "config.toml")
     with pytest.raises(CheckpointError, match=f"There is no checkpoint in {tmp_path}: train there first"):
         open_model(tmp_path)
     save_checkpoint(tmp_path / "last.safetensors", arrays, metadata)
