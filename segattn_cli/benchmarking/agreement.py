@@ -1,7 +1,7 @@
-"""Do both sides compute the same numbers? Before anything is timed, they have to.
+"""Whether both implementations compute the same numbers, which is checked before they are timed.
 
-On a CPU the two are compared. On a GPU, where products may round their factors, two correct sides differ by more
-than a mistake might, so each is compared with the same computation in float64 instead: see :func:`too_far`.
+On a CPU the two are compared. On a GPU, where products may round their factors, two correct implementations may
+differ by more than a mistake, so each is compared with the same computation in float64: see :func:`too_far`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-#: Of an op's largest value.
+#: Tolerance relative to an op's largest value.
 OP = 1e-4
-#: Of the loss, of the largest score, and of each gradient's norm. Random images and labels make small gradients of
-#: large terms, whose rounding grows with the depth: up to 5 % of a norm in ResNet-50. An error is off by far more.
+#: Tolerances relative to the loss, to the largest score, and to each gradient's norm. Random images and labels make
+#: small gradients of large terms, whose rounding grows with the depth: up to 5 % of a norm in ResNet-50. A wrong
+#: gradient is off by far more.
 LOSS, SCORES, GRADIENT = 1e-4, 1e-3, 0.15
 #: Of the largest gradient's norm, which counts for all. The key's bias shifts whole rows of energies, so that its
 #: gradient is 0 but for rounding.
@@ -24,9 +25,9 @@ FLOOR = 1e-5
 OP_ERRORS = {"float32": OP, "tf32": 5e-3, "float16": 1e-2, "bfloat16": 8e-2}
 SCORE_ERRORS = {"float32": SCORES, "tf32": 1e-2, "float16": 3e-2, "bfloat16": 0.2}
 GRADIENT_ERRORS = {"float32": GRADIENT, "tf32": 0.3, "float16": 0.3, "bfloat16": 0.8}
-#: So many times the other side's error is accepted, too: what both cannot do better is nobody's mistake.
+#: An error of up to so many times the other implementation's is accepted, too.
 ALLOWANCE = 2.0
-#: About so many values of a large result are compared with those of float64.
+#: About so many values of a large result are compared with float64.
 SAMPLE = 2**20
 
 
@@ -45,7 +46,7 @@ def ops_difference(names: Sequence[str], ours: Sequence[np.ndarray], theirs: Seq
 def networks_difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> str:
     """What is wrong with our loss, scores or gradients (``d name``); nothing is "".
 
-    The peer may have done a part of our works: it is compared in what it has.
+    A variant of the baseline may have fewer passes than ours: only these are compared.
     """
     done = {name == "scores" for name in theirs}  # inference, or training
     ours = {name: value for name, value in ours.items() if (name == "scores") in done}
@@ -64,20 +65,20 @@ def networks_difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.
 
 
 def ops_errors(
-    works: Sequence[str], results: Sequence[np.ndarray], exact: Sequence[np.ndarray]
+    passes: Sequence[str], results: Sequence[np.ndarray], exact: Sequence[np.ndarray]
 ) -> dict[str, float]:
-    """How far the output is off, which the first of ``works`` computes, and the gradients, which the last does.
+    """The error of the output, which the first of ``passes`` computes, and of the gradients, which the last does.
 
     >>> exact = [np.array([4.0]), np.array([1.0]), np.array([2.0])]
     >>> ops_errors(["forward", "backward"], [np.array([4.0]), np.array([1.0]), np.array([2.5])], exact)
     {'forward': 0.0, 'backward': 0.25}
     """
     output, *gradients = (_error(got, wanted) for got, wanted in zip(results, exact, strict=True))
-    return {works[0]: output, works[-1]: max(gradients)}
+    return {passes[0]: output, passes[-1]: max(gradients)}
 
 
 def networks_errors(results: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How far all gradients together are off, of their norm, and the scores, of the largest."""
+    """The error of all gradients together, relative to their norm, and of the scores, relative to the largest."""
     errors: dict[str, float] = {}
     if "loss" in results:
         wrong = whole = 0.0
@@ -96,7 +97,7 @@ def too_far(
     errors: Mapping[str, float], others: Mapping[str, float], tolerances: Mapping[str, Mapping[str, float]],
     precision: str,
 ) -> str:
-    """Which work is further from float64 than its tolerance, and than the other side's ``others`` excuse.
+    """The first pass whose error exceeds both its tolerance and :data:`ALLOWANCE` times the other's; or "".
 
     >>> tolerances = {"forward": {"float16": 0.01}}
     >>> too_far({"forward": 0.03}, {"forward": 0.02}, tolerances, "float16")
@@ -104,9 +105,9 @@ def too_far(
     >>> too_far({"forward": 0.03}, {"forward": 0.01}, tolerances, "float16")
     'forward is off by 3.0e-02 from float64'
     """
-    for work, error in errors.items():
-        if not error <= max(tolerances[work][precision], ALLOWANCE * others.get(work, 0.0)):
-            return f"{work} is off by {error:.1e} from float64"
+    for name, error in errors.items():
+        if not error <= max(tolerances[name][precision], ALLOWANCE * others.get(name, 0.0)):
+            return f"{name} is off by {error:.1e} from float64"
     return ""
 
 

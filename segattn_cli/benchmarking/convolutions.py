@@ -1,4 +1,4 @@
-"""Which convolutions a network is made of, found by running it on shapes."""
+"""The convolutions of a network, by running it on shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConvolutionCall(NamedTuple):
 
 
 class Recorder(CountingOps):
-    """Counting ops that remember each convolution."""
+    """Counting ops that record each convolution."""
 
     def __init__(self, meter: CostMeter) -> None:
         super().__init__(meter)

@@ -1,4 +1,4 @@
-"""The clock and the memory of an NVIDIA GPU, for ``segattn bench``: both sides compute on it in one process.
+"""The clock and the memory of an NVIDIA GPU, for ``segattn bench``: both implementations run on it in one process.
 
 CuPy and PyTorch queue on the same stream, the default one, so one pair of events times either of them. Their memory
 is apart: each has a pool of its own.
@@ -19,12 +19,12 @@ import cupy
 from backends.cupy.conv2d import engine
 from backends.cupy.gemm import gemm
 
-#: The side of the square matrices whose product shows what the card reaches, and how often it is tried.
+#: The side of the square matrices whose product measures the card's peak, and the number of tries.
 SIZE, REPEATS = 8192, 6
 
 
-class Peak(NamedTuple):
-    """The memory that one call took at its peak, in bytes."""
+class CallMemory(NamedTuple):
+    """The memory of one call at its peak, in bytes."""
 
     extra: int  # over what was held before
     total: int  # with it
@@ -51,19 +51,19 @@ def queue_seconds(function: Callable[[], None]) -> float:
     return queued
 
 
-def our_peak(function: Callable[[], None]) -> Peak:
-    """Of a call that takes its memory from CuPy: all that a pool of its own asked the driver for."""
+def our_peak(function: Callable[[], None]) -> CallMemory:
+    """The memory of a call that allocates from CuPy: all that a fresh pool asked the driver for."""
     release()
     before = cupy.get_default_memory_pool().used_bytes()
     pool = cupy.cuda.MemoryPool()
     with cupy.cuda.using_allocator(pool.malloc):
         function()
     cupy.cuda.Device().synchronize()
-    return Peak(pool.total_bytes(), before + pool.total_bytes())
+    return CallMemory(pool.total_bytes(), before + pool.total_bytes())
 
 
-def their_peak(function: Callable[[], None]) -> Peak:
-    """Of a call that takes its memory from PyTorch."""
+def their_peak(function: Callable[[], None]) -> CallMemory:
+    """The memory of a call that allocates from PyTorch."""
     import torch
 
     release()
@@ -72,11 +72,11 @@ def their_peak(function: Callable[[], None]) -> Peak:
     function()
     torch.cuda.synchronize()
     peak = torch.cuda.max_memory_allocated()
-    return Peak(peak - before, peak)
+    return CallMemory(peak - before, peak)
 
 
 def release() -> None:
-    """Give back what both pools hold and nobody uses, so that each side may have all of the card."""
+    """Free the unused memory of both pools, so that each implementation may have all of the card."""
     gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
     with suppress(ImportError):
@@ -91,7 +91,7 @@ def free_bytes() -> int:
 
 
 def share_a_stream() -> bool:
-    """Put PyTorch on CuPy's device. Whether it queues where CuPy does, too: the clock's events see nothing else."""
+    """Put PyTorch on CuPy's device; whether both queue on one stream, which the clock's events need."""
     import torch
 
     torch.cuda.set_device(cupy.cuda.get_device_id())
@@ -127,14 +127,14 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries below the two sides, whatever their packages are called."""
-    found = {"cupy": cupy.__version__}
+    """Versions of the libraries below CuPy and PyTorch, whatever their packages are called."""
+    libraries = {"cupy": cupy.__version__}
     with suppress(ImportError):
         import torch
 
-        found["torch"] = str(torch.__version__)
-        found["cudnn of torch"] = str(torch.backends.cudnn.version())
-    return found
+        libraries["torch"] = str(torch.__version__)
+        libraries["cudnn of torch"] = str(torch.backends.cudnn.version())
+    return libraries
 
 
 def _version(number: int) -> str:
@@ -142,9 +142,9 @@ def _version(number: int) -> str:
 
 
 def _driver() -> str:
-    """The version of the kernel module, where the system tells."""
+    """The version of the kernel module, if the system reports it."""
     with suppress(OSError):
         text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
-        if found := re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text):
-            return found[0]
+        if version := re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text):
+            return version[0]
     return "unknown"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from backends import BackendError
 from backends.contract import Ops
-from segattn_cli.benchmarking.peak_memory import Peak, Request, measure_afresh, side_of, size_of
+from segattn_cli.benchmarking.peak_memory import Peak, Request, implementation_of, measure_afresh, size_of
 from segattn_cli.benchmarking.timing import timed
 from segattn_cli.machine.facts import gigabytes
 
@@ -15,11 +15,11 @@ class Meter:
     """The host: what a call computes is complete when it returns."""
 
     device = "cpu"
-    #: Runs before a time is believed: the first may load, compile and search.
+    #: Untimed runs: the first may load, compile and search.
     warm_up = 1
     #: Whether calls return before they are done.
     queues = False
-    #: Whether both sides are also compared with float64, which takes a CPU too long.
+    #: Whether both implementations are also compared with float64, which takes a CPU too long.
     exact = False
 
     def seconds(self, function: Callable[[], None]) -> float:
@@ -31,7 +31,7 @@ class Meter:
         return timed(function)
 
     def peaks(self, request: Request) -> dict[str, Peak]:
-        """The memory of each work. Raises :class:`~segattn_cli.benchmarking.peak_memory.MeasurementError`."""
+        """The peak memory of each pass. Raises :class:`~segattn_cli.benchmarking.peak_memory.MeasurementError`."""
         return measure_afresh(request).peaks
 
     def free_bytes(self) -> float | None:
@@ -39,22 +39,22 @@ class Meter:
         return None if free is None else 1e9 * free
 
     def release(self) -> None:
-        """Give back memory that nobody uses any more."""
+        """Free unused memory."""
 
 
 class CudaMeter(Meter):
-    """A GPU: calls queue, events on the stream of both sides take the time, pools tell the memory."""
+    """A GPU: calls queue, events on the common stream measure the time, and pools the memory."""
 
     device = "cuda"
     warm_up = 2
     queues = True
     exact = True
 
-    def __init__(self, against: str) -> None:
+    def __init__(self, baseline: str) -> None:
         from segattn_cli.benchmarking import cuda
 
         self.cuda = cuda
-        if against == "torch" and not cuda.share_a_stream():
+        if baseline == "torch" and not cuda.share_a_stream():
             raise BackendError(
                 "CuPy and PyTorch queue on different streams, which one clock cannot time: "
                 "unset CUPY_CUDA_PER_THREAD_DEFAULT_STREAM."
@@ -67,19 +67,19 @@ class CudaMeter(Meter):
         return self.cuda.queue_seconds(function)
 
     def peaks(self, request: Request) -> dict[str, Peak]:
-        if request.against == "reference":  # which computes on the host
+        if request.baseline == "reference":  # which computes on the host
             return {}
-        peak_of = self.cuda.their_peak if request.against else self.cuda.our_peak
+        peak_of = self.cuda.their_peak if request.baseline else self.cuda.our_peak
         peaks: dict[str, Peak] = {}
-        for group in request.case.groups:
-            side = side_of(request, self.device)  # a fresh one: what it holds from before would hide in the peak
+        for group in request.benchmark.groups:
+            implementation = implementation_of(request, self.device)  # a fresh one, which holds nothing yet
             results = 0
-            for work in (each for each in group if each in side.works):
-                extra, total = peak_of(side.works[work])
-                grown = size_of(side.results()) - results
+            for name in (each for each in group if each in implementation.passes):
+                extra, total = peak_of(implementation.passes[name])
+                grown = size_of(implementation.results()) - results
                 results += grown
-                peaks[work] = Peak(max(0, extra - grown), total, 0.0)
-            del side
+                peaks[name] = Peak(max(0, extra - grown), total, 0.0)
+            del implementation
         return peaks
 
     def free_bytes(self) -> float | None:
@@ -89,6 +89,6 @@ class CudaMeter(Meter):
         self.cuda.release()
 
 
-def meter_of(ops: Ops, against: str) -> Meter:
-    """The meter for ``ops`` and its peer. Raises :class:`BackendError` where one clock cannot time both."""
-    return CudaMeter(against) if ops.name == "cupy" else Meter()
+def meter_of(ops: Ops, baseline: str) -> Meter:
+    """The meter for ``ops`` and its baseline. Raises :class:`BackendError` where one clock cannot time both."""
+    return CudaMeter(baseline) if ops.name == "cupy" else Meter()

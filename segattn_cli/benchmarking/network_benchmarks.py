@@ -1,4 +1,4 @@
-"""The suites of whole networks, and a GPU's network: shapes, and our side of each, a train step and inference."""
+"""The suites of whole networks, and a GPU's network: a training step and inference, and our implementation."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from segattn_cli.training.optimiser import sgd_step
 
 #: Gates start at 0, where the attentions behind them get no gradient.
 GATE = 0.5
-#: A small rate: many steps on random labels must not run away. The peer has the same.
+#: The rate is small, since many steps on random labels must not diverge. The baseline has the same.
 OPTIMISER = OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
 BATCH_NORM_MOMENTUM = 0.1
-#: What the loss is multiplied by in float16, on both sides; training finds such a factor by itself.
+#: What the loss is multiplied by in float16, in both implementations; a training adapts such a factor.
 LOSS_SCALE = 1024.0
 #: A small batch, on which a process loads and compiles what a network needs.
 WARM_UP = (1, 65, 65)
@@ -41,7 +41,7 @@ TRAIN_AND_INFER = ("train", "infer")
 
 
 class NetworkSetup(NamedTuple):
-    """A network with weights, images and labels: the same ones for every side, drawn when they are needed."""
+    """A network with weights, images and labels, the same for every implementation, drawn when they are needed."""
 
     config: NetworkConfig
     shape: Shape  # (B, H, W)
@@ -77,30 +77,30 @@ def _params(config: NetworkConfig) -> dict[str, np.ndarray]:
 
 
 class BackendNetwork:
-    """Our side: the network with the ops of a backend; ``exact``ly, in float64 from the same weights and images."""
+    """The network with the ops of a backend; with ``exact``, in float64 from the same weights and images."""
 
     def __init__(
-        self, trial: NetworkSetup, works: Sequence[str], ops: Ops, precision: str = "float32", *,
+        self, setup: NetworkSetup, passes: Sequence[str], ops: Ops, precision: str = "float32", *,
         exact: bool = False,
     ) -> None:
-        self.ops, self.network = ops, build_network(trial.config)
+        self.ops, self.network = ops, build_network(setup.config)
         self.dtype = np.dtype(np.float64) if exact else array_dtype(precision)
         self.scale = LOSS_SCALE if self.dtype == np.float16 else 1.0
-        self.images = ops.asarray(trial.images().astype(self.dtype))
-        self.labels = ops.asarray(trial.labels())
-        params = {name: value.astype(np.float64 if exact else np.float32) for name, value in trial.params().items()}
+        self.images = ops.asarray(setup.images().astype(self.dtype))
+        self.labels = ops.asarray(setup.labels())
+        params = {name: value.astype(np.float64 if exact else np.float32) for name, value in setup.params().items()}
         own: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
-        self.works = {work: own[work] for work in works}
+        self.passes = {each: own[each] for each in passes}
         self.loss: Any = None
         self.gradients: dict[str, Any] = {}
         self.scores: Any = None
-        if "train" in works:
+        if "train" in passes:
             self.objective = Objective(self.network)
             self.params = {name: ops.asarray(value.copy()) for name, value in params.items()}  # changed in place
             self.momentum = {
                 name: ops.asarray(np.zeros_like(value)) for name, value in params.items() if is_trained(name)
             }
-        if "infer" in works:
+        if "infer" in passes:
             folded = {name: ops.asarray(value) for name, value in self.network.fold(params).items()}
             self.folded = cast_weights(folded, self.dtype)
 
@@ -127,73 +127,73 @@ class BackendNetwork:
 
     def results(self) -> dict[str, np.ndarray]:
         """Loss, gradients and scores of the last calls."""
-        found = {} if self.loss is None else {"loss": self.ops.to_numpy(self.loss)}
+        results = {} if self.loss is None else {"loss": self.ops.to_numpy(self.loss)}
         for name, gradient in self.gradients.items():
             value = self.ops.to_numpy(gradient)
-            found[f"d {name}"] = value if self.scale == 1 else value.astype(np.float32) / np.float32(self.scale)
-        return found if self.scores is None else found | {"scores": self.ops.to_numpy(self.scores)}
+            results[f"d {name}"] = value if self.scale == 1 else value.astype(np.float32) / np.float32(self.scale)
+        return results if self.scores is None else results | {"scores": self.ops.to_numpy(self.scores)}
 
 
-def networks_cases() -> list[Benchmark]:
+def networks_suite() -> list[Benchmark]:
     """The suite ``networks``: a train step and inference of three networks on 11 classes."""
     dual = NetworkConfig(classes=11, backbone="resnet18", head="dual")
     dual50 = NetworkConfig(classes=11, backbone="resnet50", head="dual")
     two_scales = NetworkConfig(classes=11, backbone="resnet18", head="dual", scales=(1.0, 0.5))
     return [
-        network_case("networks", "DANet-ResNet18", dual, (2, 360, 480)),
-        network_case("networks", "DANet-ResNet50", dual50, (2, 240, 240)),
-        network_case("networks", "dual-scale DANet-ResNet18", two_scales, (1, 360, 480)),
+        network_benchmark("networks", "DANet-ResNet18", dual, (2, 360, 480)),
+        network_benchmark("networks", "DANet-ResNet50", dual50, (2, 240, 240)),
+        network_benchmark("networks", "dual-scale DANet-ResNet18", two_scales, (1, 360, 480)),
     ]
 
 
-def memory_cases() -> list[Benchmark]:
-    """The suite ``memory``: one picture of Cityscapes' size."""
+def memory_suite() -> list[Benchmark]:
+    """The suite ``memory``: one image of Cityscapes' size."""
     config = NetworkConfig(classes=19, backbone="resnet50", head="dual")
-    return [network_case("memory", "DANet-ResNet50", config, (1, 1024, 2048), ("infer",), once=True)]
+    return [network_benchmark("memory", "DANet-ResNet50", config, (1, 1024, 2048), ("infer",), once=True)]
 
 
-def gpu_network_cases() -> list[Benchmark]:
+def gpu_network_suite() -> list[Benchmark]:
     """Of the suite ``gpu``: a train step and inference at the size of training on Cityscapes."""
     config = NetworkConfig(classes=19, backbone="resnet50", head="dual")
-    return [replace(network_case("gpu", "DANet-ResNet50", config, (2, 768, 768)), device="cuda")]
+    return [replace(network_benchmark("gpu", "DANet-ResNet50", config, (2, 768, 768)), device="cuda")]
 
 
-def network_case(
-    suite: str, subject: str, config: NetworkConfig, shape: Shape, works: Sequence[str] = TRAIN_AND_INFER, *,
+def network_benchmark(
+    suite: str, subject: str, config: NetworkConfig, shape: Shape, passes: Sequence[str] = TRAIN_AND_INFER, *,
     once: bool = False,
 ) -> Benchmark:
     """Train steps and inference of one network on images ``(B, H, W)``."""
-    trial = NetworkSetup(config, shape)
+    setup = NetworkSetup(config, shape)
     return Benchmark(
-        suite, subject, times(shape), [(work,) for work in works],
-        operations=partial(_operations, trial, works),
-        ours=partial(BackendNetwork, trial, works),
-        torch=partial(_torch, trial, works, LAYOUTS[1:] if once else LAYOUTS),
+        suite, subject, times(shape), [(each,) for each in passes],
+        operations=partial(_operations, setup, passes),
+        ours=partial(BackendNetwork, setup, passes),
+        torch=partial(_torch, setup, passes, LAYOUTS[1:] if once else LAYOUTS),
         difference=networks_difference,
         errors=networks_errors,
         tolerances={"train": GRADIENT_ERRORS, "infer": SCORE_ERRORS},
-        warm_up=partial(network_case, suite, subject, config, WARM_UP, works, once=once),
+        warm_up=partial(network_benchmark, suite, subject, config, WARM_UP, passes, once=once),
         once=once,
     )  # fmt: skip
 
 
-def _operations(trial: NetworkSetup, works: Sequence[str]) -> Mapping[str, int | None]:
-    network = build_network(trial.config)
+def _operations(setup: NetworkSetup, passes: Sequence[str]) -> Mapping[str, int | None]:
+    network = build_network(setup.config)
     step = partial(training_step, Objective(network))
     costs = {"train": step, "infer": partial(inference, network)}
-    return {work: 2 * costs[work](*trial.shape).multiply_adds for work in works}
+    return {each: 2 * costs[each](*setup.shape).multiply_adds for each in passes}
 
 
 def _torch(
-    trial: NetworkSetup, works: Sequence[str], layouts: Sequence[str], *, device: str = "cpu",
+    setup: NetworkSetup, passes: Sequence[str], layouts: Sequence[str], *, device: str = "cpu",
     precision: str = "float32", compiled: bool | None = None,
 ) -> Variants:
-    """PyTorch's ways. Its compiler takes minutes for a network, so it has to be asked for."""
-    from segattn_cli.benchmarking.baselines.torch_danet import peers
+    """PyTorch's variants; torch.compile is one only where it is asked for, since it takes minutes for a network."""
+    from segattn_cli.benchmarking.baselines.torch_danet import danet_variants
 
-    config = trial.config
-    return peers(
-        config.backbone, config.classes, config.scales, trial.params(), trial.images(),
-        trial.labels(), works,
+    config = setup.config
+    return danet_variants(
+        config.backbone, config.classes, config.scales, setup.params(), setup.images(),
+        setup.labels(), passes,
         layouts=layouts, device=device, precision=precision, compiled=bool(compiled),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The suites of single ops, ``ops`` and ``attention``, and a GPU's attention: shapes, and our side of each."""
+"""The suites of single ops, ``ops`` and ``attention``, and a GPU's attention: shapes and our implementation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from segattn_cli.checking.lockstep import GRADIENTS
 from segattn_cli.costs.counting_ops import CountingOps
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
-#: The share of labels that are void.
-VOID = 0.1
+#: The fraction of labels that are ignored.
+IGNORED = 0.1
 #: A ReLU's input that is nearer to 0 than this is moved away.
 KINK = 1e-3
 #: Where the convolutions come from.
@@ -31,10 +31,10 @@ NETWORK, IMAGES = NetworkConfig(classes=19, backbone="resnet50", head="dual"), (
 GRIDS = ((48, 48), (96, 96), (128, 256))
 #: Pixels of the maps on which a GPU's position attention is timed.
 PIXELS = (9216, 65_536)
-APART, TOGETHER = ("forward", "backward"), ("forward", "forward+backward")
+SEPARATE, JOINT = ("forward", "backward"), ("forward", "forward+backward")
 
 
-#: What was drawn last, by the call that it is for: large inputs take seconds, and each side wants the same.
+#: The inputs that were drawn last, by their call: large ones take seconds, and all implementations get the same.
 _DRAWN: dict[str, tuple[list[np.ndarray], np.ndarray]] = {}
 
 
@@ -49,19 +49,19 @@ class RandomInput(NamedTuple):
         if not self.classes:
             return rng.standard_normal(self.shape, np.float32) * np.float32(self.deviation)
         labels = rng.integers(self.classes, size=self.shape, dtype=np.int32)
-        labels[rng.random(self.shape) < VOID] = 255
+        labels[rng.random(self.shape) < IGNORED] = 255
         return labels
 
 
 class Call(NamedTuple):
-    """One call of an op, on inputs that are drawn when they are needed."""
+    """One call of an op, whose inputs are drawn when they are needed."""
 
     op: str
     inputs: tuple[RandomInput, ...]
     options: Mapping[str, Any] = {}
 
     def draw(self) -> tuple[list[np.ndarray], np.ndarray]:
-        """The inputs, and what flows back into the output: the same ones for every side."""
+        """The inputs and the gradient of the output: the same ones for every implementation."""
         key = repr(self)
         if key not in _DRAWN:
             _DRAWN.clear()
@@ -74,13 +74,13 @@ class Call(NamedTuple):
             _DRAWN[key] = inputs, dy
         return _DRAWN[key]
 
-    def operations(self, works: Sequence[str] = APART) -> dict[str, int | None]:
-        """The arithmetic of products by work; None for an op that has none."""
+    def operations(self, passes: Sequence[str] = SEPARATE) -> dict[str, int | None]:
+        """The arithmetic of products by pass; None for an op that has none."""
         meter = CostMeter()
         self.measure(meter)
         forward, backward = 2 * meter.forward, 2 * meter.backward
         counts = {"forward": forward, "backward": backward, "forward+backward": forward + backward}
-        return {work: counts[work] or None for work in works}
+        return {each: counts[each] or None for each in passes}
 
     def measure(self, meter: CostMeter) -> Shape:
         inputs = [ShapeArray(each.shape, np.int32 if each.classes else np.float32, meter) for each in self.inputs]
@@ -91,10 +91,10 @@ class Call(NamedTuple):
 
 
 class BackendOp:
-    """Our side: a call with the ops of a backend; ``exact``ly, in float64 with the inputs of the precision."""
+    """A call with the ops of a backend; with ``exact``, in float64 on the inputs of the precision."""
 
     def __init__(
-        self, call: Call, works: Sequence[str], ops: Ops, precision: str = "float32", *, exact: bool = False
+        self, call: Call, passes: Sequence[str], ops: Ops, precision: str = "float32", *, exact: bool = False
     ) -> None:
         dtype = array_dtype(precision)
 
@@ -114,7 +114,7 @@ class BackendOp:
         own: dict[str, Callable[[], None]] = {
             "forward": self.forward, "backward": self.backward, "forward+backward": self.forward_and_backward,
         }  # fmt: skip
-        self.works = {work: own[work] for work in works}
+        self.passes = {each: own[each] for each in passes}
 
     def forward(self) -> None:
         self.y, self.cache, self.gradients = None, None, ()
@@ -147,7 +147,7 @@ def _forward(ops: Any, op: str, inputs: list[Any], options: Mapping[str, Any]) -
     return getattr(ops, op)(*inputs, **options)
 
 
-def ops_cases() -> list[Benchmark]:
+def ops_suite() -> list[Benchmark]:
     """The suite ``ops``: the convolutions of a network, and the other ops at shapes that networks have."""
     calls = [_convolution(each) for each in convolutions(NETWORK, *IMAGES)]
     for shape in ((2, 90, 120, 64), (2, 45, 60, 512), (2, 30, 30, 2048)):
@@ -168,58 +168,59 @@ def ops_cases() -> list[Benchmark]:
         _channel_attention(48 * 48),
         _scale_fusion((96, 96)),
     ]
-    return [_case("ops", text, call) for text, call in calls]
+    return [op_benchmark("ops", text, call) for text, call in calls]
 
 
-def attention_cases() -> list[Benchmark]:
+def attention_suite() -> list[Benchmark]:
     """The suite ``attention``: the three attentions on maps of growing size."""
-    cases = []
+    benchmarks = []
     for grid in GRIDS:
         n = grid[0] * grid[1]
         matrix = 4 * n * n  # bytes
         needs = {"plain": 3 * matrix, "sdpa": 4 * matrix, "reference": 8 * matrix}
-        small = partial(_case, "attention", *_position_attention(64))
-        cases.append(replace(_case("attention", *_position_attention(n)), peer_bytes=needs, warm_up=small))
-        cases += [_case("attention", *each) for each in (_channel_attention(n), _scale_fusion(grid))]
-    return cases
+        small = partial(op_benchmark, "attention", *_position_attention(64))
+        benchmark = op_benchmark("attention", *_position_attention(n))
+        benchmarks.append(replace(benchmark, variant_bytes=needs, warm_up=small))
+        benchmarks += [op_benchmark("attention", *each) for each in (_channel_attention(n), _scale_fusion(grid))]
+    return benchmarks
 
 
-def gpu_attention_cases() -> list[Benchmark]:
+def gpu_attention_suite() -> list[Benchmark]:
     """Of the suite ``gpu``: position attention, forward alone and with its backward pass."""
-    small = partial(_case, "gpu", *_position_attention(64), TOGETHER)
-    cases = []
+    small = partial(op_benchmark, "gpu", *_position_attention(64), JOINT)
+    benchmarks = []
     for n in PIXELS:
         matrix = 4 * n * n  # bytes
         needs = {"plain": 4 * matrix, "sdpa math": 5 * matrix, "compiled": 4 * matrix}
-        case = _case("gpu", *_position_attention(n), TOGETHER)
-        cases.append(replace(case, peer_bytes=needs, warm_up=small, device="cuda"))
-    return cases
+        benchmark = op_benchmark("gpu", *_position_attention(n), JOINT)
+        benchmarks.append(replace(benchmark, variant_bytes=needs, warm_up=small, device="cuda"))
+    return benchmarks
 
 
-def _case(suite: str, text: str, call: Call, works: Sequence[str] = APART) -> Benchmark:
+def op_benchmark(suite: str, text: str, call: Call, passes: Sequence[str] = SEPARATE) -> Benchmark:
     names = ["y", *(name for name in GRADIENTS[call.op] if not (call.op == "conv2d" and name == "dbias"))]
     return Benchmark(
-        suite, call.op, text, [works] if works == APART else [(work,) for work in works],
-        operations=partial(call.operations, works),
-        ours=partial(BackendOp, call, works),
-        torch=partial(_torch, call, works),
+        suite, call.op, text, [passes] if passes == SEPARATE else [(each,) for each in passes],
+        operations=partial(call.operations, passes),
+        ours=partial(BackendOp, call, passes),
+        torch=partial(_torch, call, passes),
         difference=partial(ops_difference, names),
-        errors=partial(ops_errors, works),
-        tolerances=dict.fromkeys(works, OP_ERRORS),
+        errors=partial(ops_errors, passes),
+        tolerances=dict.fromkeys(passes, OP_ERRORS),
     )  # fmt: skip
 
 
 def _torch(
-    call: Call, works: Sequence[str], *, device: str = "cpu", precision: str = "float32",
+    call: Call, passes: Sequence[str], *, device: str = "cpu", precision: str = "float32",
     compiled: bool | None = None,
 ) -> Variants:
-    """PyTorch's ways. Only an attention on a GPU leaves its compiler something to join, and is compiled quickly."""
-    from segattn_cli.benchmarking.baselines.torch_ops import computations
+    """PyTorch's variants, among them torch.compile on a GPU, where it can fuse an attention and is quick."""
+    from segattn_cli.benchmarking.baselines.torch_ops import op_variants
 
     inputs, dy = call.draw()
     compiled = device == "cuda" and compiled is not False
-    return computations(
-        call.op, inputs, dy, call.options, works, device=device, precision=precision, compiled=compiled
+    return op_variants(
+        call.op, inputs, dy, call.options, passes, device=device, precision=precision, compiled=compiled
     )
 
 

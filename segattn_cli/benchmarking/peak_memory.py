@@ -1,7 +1,7 @@
-"""How much memory one side needs at its peak, found in a process of its own.
+"""The peak memory of one implementation, measured in a process of its own.
 
 The processes are forked from one that has imported everything and computed nothing, so each starts within
-milliseconds. The figures are Linux's, from ``/proc/self/status``; where they cannot be had, they are None.
+milliseconds. The values are Linux's, from ``/proc/self/status``; where they cannot be had, they are None.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ import numpy as np
 from backends import get_backend
 from segattn_cli.benchmarking.benchmark import Benchmark, Implementation
 from segattn_cli.benchmarking.timing import run_once, timed
-from segattn_cli.benchmarking.variants import has_torch, peer_sides, require_peer
+from segattn_cli.benchmarking.variants import has_torch, require_baseline, variants_of
 
 PROCESS = Path("/proc/self")
 #: Bytes by which the peak may lie over what is held right after it was reset.
 SLACK = 2**24
-#: About so many values of each result are handed back, for the two sides to be compared.
+#: About so many values of each result are sent back, so that the two implementations can be compared.
 SAMPLE = 1000
 
 
 class Request(NamedTuple):
     """What is to be measured."""
 
-    case: Benchmark
+    benchmark: Benchmark
     backend: str
-    against: str = ""  # the peer; "" for our side
-    way: str = ""  # in which the peer does it
+    baseline: str = ""  # "" for our implementation
+    variant: str = ""  # of the baseline
 
 
 class Peak(NamedTuple):
-    """The peak of one work, run once."""
+    """The memory and the time of one pass, run once."""
 
     extra_bytes: int | None  # over what the process held before the call, without the results
     process_bytes: int | None  # of the whole process
@@ -49,12 +49,12 @@ class Peak(NamedTuple):
 
 
 class Answer(NamedTuple):
-    peaks: dict[str, Peak]  # by work
-    sample: dict[str, np.ndarray]  # of the results, of a case that runs only once
+    peaks: dict[str, Peak]  # by pass
+    sample: dict[str, np.ndarray]  # of the results, of a benchmark that runs only once
 
 
 class MeasurementError(Exception):
-    """The process did not come to its end; the message says how far it got."""
+    """The process failed; the message says how."""
 
 
 def measure_afresh(request: Request) -> Answer:
@@ -75,20 +75,20 @@ def measure_afresh(request: Request) -> Answer:
     return answer
 
 
-def measure(side: Implementation) -> dict[str, Peak]:
-    """The peak of each work of ``side``, which has not run yet."""
+def measure(implementation: Implementation) -> dict[str, Peak]:
+    """The peak of each pass of ``implementation``, which has not run yet."""
     peaks = {}
     results = 0
-    for work, function in side.works.items():
+    for name, function in implementation.passes.items():
         gc.collect()
         _release()
         before = _bytes("VmRSS") if _reset_peak() else None
         seconds = timed(function)
         peak = _bytes("VmHWM")
-        grown = size_of(side.results()) - results
+        grown = size_of(implementation.results()) - results
         results += grown
         extra = None if before is None or peak is None else max(0, peak - before - grown)
-        peaks[work] = Peak(extra, peak, seconds)
+        peaks[name] = Peak(extra, peak, seconds)
     return peaks
 
 
@@ -97,14 +97,14 @@ def _context() -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    peers = ["segattn_cli.benchmarking.baselines.torch_danet"] if has_torch() else []
-    context.set_forkserver_preload(["segattn_cli.benchmarking.comparison", *peers])
+    baselines = ["segattn_cli.benchmarking.baselines.torch_danet"] if has_torch() else []
+    context.set_forkserver_preload(["segattn_cli.benchmarking.comparison", *baselines])
     return context
 
 
 def _work(request: Request, answers: Connection) -> None:
-    """What the fresh process does: sends an answer, or a sentence about what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the parent's to explain
+    """The fresh process: sends an answer, or a sentence about what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent handles Ctrl-C
     try:
         answers.send(_answer(request))
     except Exception as error:
@@ -112,46 +112,46 @@ def _work(request: Request, answers: Connection) -> None:
 
 
 def _answer(request: Request) -> Answer:
-    if request.against:
-        require_peer(request.against, get_backend(request.backend))
-    small = request.case.warm_up() if request.case.warm_up else request.case
-    run_once(side_of(request._replace(case=small)))  # what is loaded and compiled does not count
-    if not request.against and request.backend == "numba":
+    if request.baseline:
+        require_baseline(request.baseline, get_backend(request.backend))
+    small = request.benchmark.warm_up() if request.benchmark.warm_up else request.benchmark
+    run_once(implementation_of(request._replace(benchmark=small)))  # loads and compiles, which is not measured
+    if not request.baseline and request.backend == "numba":
         from backends.numba.compile import release
 
-        release()  # what it keeps between calls does
-    side = side_of(request)
-    peaks = measure(side)
+        release()  # its workspaces are measured
+    implementation = implementation_of(request)
+    peaks = measure(implementation)
     sample = {}
-    if request.case.once:
-        for name, array in side.results().items():
+    if request.benchmark.once:
+        for name, array in implementation.results().items():
             sample[name] = array.ravel()[:: max(1, array.size // SAMPLE)].copy()
     return Answer(peaks, sample)
 
 
-def side_of(request: Request, device: str = "cpu") -> Implementation:
-    """The side that is to be measured, which has not run yet."""
-    case = request.case
-    if not request.against:
-        return case.ours(get_backend(request.backend, case.precision), case.precision)
-    ways = dict(peer_sides(case, request.against, device=device, compiled="compiled" in request.way))
-    return ways[request.way]()
+def implementation_of(request: Request, device: str = "cpu") -> Implementation:
+    """The implementation that is to be measured, which has not run yet."""
+    benchmark = request.benchmark
+    if not request.baseline:
+        return benchmark.ours(get_backend(request.backend, benchmark.precision), benchmark.precision)
+    variants = dict(variants_of(benchmark, request.baseline, device=device, compiled="compiled" in request.variant))
+    return variants[request.variant]()
 
 
 def size_of(results: Any) -> int:
-    """Bytes of what a side computed."""
+    """Bytes of the results of an implementation."""
     arrays: Iterable[np.ndarray] = results.values() if isinstance(results, dict) else results
     return sum(array.nbytes for array in arrays)
 
 
 def _release() -> None:
-    """Give memory that was freed back to the system, which the peak would hide in otherwise."""
+    """Return freed memory to the system, in which the peak would hide otherwise."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _reset_peak() -> bool:
-    """Forget how much the process has held so far. False where the system does not let us."""
+    """Reset the peak of the process so far. False where the system does not allow it."""
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:

@@ -1,4 +1,4 @@
-"""A picture of a benchmark: for each row, our time as a multiple of the peer's."""
+"""A chart of a benchmark: for each row, our time as a multiple of the baseline's."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from segattn_cli.benchmarking.comparison import Row
+from segattn_cli.benchmarking.rows import Row
 from segattn_cli.files import write_atomically
 from segattn_cli.rendering.png import figure_png
 from segattn_cli.rendering.style import LINES, PALE_INK, PAPER, hex_colour
 
-#: Where ours is faster, and where the peer is: blue and orange, which colour-blind readers tell apart.
+#: Blue where ours is faster, orange where the baseline is: colour-blind readers can tell them apart.
 FASTER, SLOWER = LINES[0], LINES[1]
 
 
@@ -33,9 +33,10 @@ def draw_ratios(rows: Sequence[Row], path: str | Path) -> None:
             places, [ratio - 1 for ratio in ratios], left=1.0, height=0.7,
             color=[FASTER if ratio < 1 else SLOWER for ratio in ratios],
         )  # fmt: skip
-        axes.set_yticks(places, [f"{row.subject} {row.shape} {row.work}" for row in group], fontsize=8)
+        axes.set_yticks(places, [f"{row.subject} {row.shape} {row.pass_}" for row in group], fontsize=8)
         for place, row, ratio in zip(places, group, ratios, strict=True):
-            text = f" {ratio:.2f}  ({_seconds(row.seconds)} and {_seconds(row.peer_seconds or 0.0)}) "
+            both = (_seconds(each.seconds) for each in (row.ours, row.baseline) if each)
+            text = f" {ratio:.2f}  ({' and '.join(both)}) "
             axes.text(ratio, place, text, va="center", ha="right" if ratio < 1 else "left", fontsize=8)
         axes.set_ylim(len(group) - 0.4, -0.6)
         axes.axvline(1, color=hex_colour(PALE_INK), linewidth=1)
@@ -50,7 +51,7 @@ def draw_ratios(rows: Sequence[Row], path: str | Path) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("our time / the peer's: blue is faster, orange slower (in brackets: our time and the peer's)")
+    axes.set_xlabel("our time / the baseline's: blue is faster, orange slower (in brackets: both times)")
     write_atomically(Path(path), figure_png(figure))
 
 

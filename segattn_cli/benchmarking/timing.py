@@ -1,4 +1,4 @@
-"""Turns: which of a peer's ways is the fastest, and both sides one after the other, on a clock of the device's."""
+"""Timing on the clock of a device: trials of variants, and two implementations in alternation."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import NamedTuple
 
 from segattn_cli.benchmarking.benchmark import Implementation
 
-#: Seconds that the timed rounds of one case may take, where nobody says how many.
+#: Seconds for the timed rounds of one benchmark, where their number is not given.
 BUDGET = 5.0
 FEWEST, MOST = 3, 15
-#: Once so many seconds are gone, a round that is done is the last one, even before there are the fewest. Where the
-#: first runs take longer, they are all there is.
+#: After so many seconds no further round starts, even below the fewest. Where the first runs take longer, they are
+#: the only ones.
 LONG = 30.0
 
-#: For so many seconds a side runs untimed when its turn comes: the threads of the other side still spin for a
-#: while, waiting for more to do, and its own have to wake up. What takes longer than ``SHORT`` does not notice.
+#: For so many seconds an implementation runs untimed before its turn: the other one's threads still spin for a
+#: while, waiting for more to do, and its own have to wake up. Longer passes than ``SHORT`` need no lead-in.
 LEAD_IN = 0.03
 SHORT = 1.0
 
-#: Queueing is looked at so many times; the least counts.
+#: Queueing is timed so often; the least counts.
 QUEUED = 3
 
-Seconds = dict[str, float]  # by work
+Seconds = dict[str, float]  # by pass
 #: Seconds that a call takes, until all is done that it asked for.
 Clock = Callable[[Callable[[], None]], float]
 
 
 class Timing(NamedTuple):
-    """The times of one work over several rounds."""
+    """The times of one pass over several rounds."""
 
     seconds: float  # the median
     spread: float  # the median distance from it
@@ -53,18 +53,18 @@ def timed(function: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def run_once(side: Implementation, clock: Clock = timed) -> Seconds:
-    """Every work of ``side`` in order, each timed by itself."""
-    return {work: clock(function) for work, function in side.works.items()}
+def run_once(implementation: Implementation, clock: Clock = timed) -> Seconds:
+    """The seconds of each pass of ``implementation``, in order."""
+    return {name: clock(function) for name, function in implementation.passes.items()}
 
 
-def trial(side: Implementation, warm_up: Seconds, clock: Clock = timed) -> Seconds:
-    """What ``side`` takes once it is warm, roughly: the least of a few runs, or of none where each is long."""
+def trial(implementation: Implementation, warm_up: Seconds, clock: Clock = timed) -> Seconds:
+    """Roughly the seconds after the warm-up: the least of a few runs, or ``warm_up`` itself if each is long."""
     total = sum(warm_up.values())
     runs = 3 if total < SHORT else 1 if total < BUDGET else 0
     if total < SHORT:
-        _lead_in(side, clock)
-    seconds = [run_once(side, clock) for _ in range(runs)] or [warm_up]
+        _lead_in(implementation, clock)
+    seconds = [run_once(implementation, clock) for _ in range(runs)] or [warm_up]
     return min(seconds, key=lambda each: sum(each.values()))
 
 
@@ -79,28 +79,28 @@ def is_enough(rounds: int, elapsed: float, repeat: int | None) -> bool:
     return rounds >= MOST or elapsed >= (BUDGET if rounds >= FEWEST else LONG)
 
 
-def in_turns(
+def alternate(
     ours: Implementation, theirs: Mapping[str, Implementation], repeat: int | None = None, clock: Clock = timed
 ) -> tuple[dict[str, Timing], dict[str, Timing]]:
-    """Time our side and theirs, by work, round after round: ours, theirs, ours, theirs, …
+    """The times by pass of our implementation and of theirs, in alternating rounds: ours, theirs, ours, theirs, …
 
-    ``theirs`` has the side that does each work; one that does several of them does them in one go.
+    ``theirs`` has an implementation for each pass; one that is there for several runs them together.
     """
     seconds: dict[int, dict[str, list[float]]] = {}
-    turns = [(ours, list(ours.works))]
-    for side in {id(side): side for side in theirs.values()}.values():
-        turns.append((side, [work for work, own in theirs.items() if own is side]))
+    turns = [(ours, list(ours.passes))]
+    for implementation in {id(each): each for each in theirs.values()}.values():
+        turns.append((implementation, [name for name, each in theirs.items() if each is implementation]))
     rounds, start = 0, time.perf_counter()
     while not is_enough(rounds, time.perf_counter() - start, repeat):
-        for number, (side, works) in enumerate(turns):
-            own = seconds.setdefault(number, {work: [] for work in works})
+        for number, (implementation, passes) in enumerate(turns):
+            own = seconds.setdefault(number, {name: [] for name in passes})
             if rounds and sum(each[-1] for each in own.values()) < SHORT:
-                _lead_in(side, clock)
-            for work in works:
-                own[work].append(clock(side.works[work]))
+                _lead_in(implementation, clock)
+            for name in passes:
+                own[name].append(clock(implementation.passes[name]))
         rounds += 1
     our_seconds, *their_seconds = seconds.values()
-    return _timings(our_seconds), _timings({work: each for own in their_seconds for work, each in own.items()})
+    return _timings(our_seconds), _timings({name: each for own in their_seconds for name, each in own.items()})
 
 
 def timings_once(seconds: Seconds) -> dict[str, Timing]:
@@ -109,20 +109,20 @@ def timings_once(seconds: Seconds) -> dict[str, Timing]:
     >>> timings_once({"forward": 20.0})
     {'forward': Timing(seconds=20.0, spread=0.0, rounds=1)}
     """
-    return {work: Timing.of([each]) for work, each in seconds.items()}
+    return {name: Timing.of([each]) for name, each in seconds.items()}
 
 
-def until_queued(side: Implementation, works: Iterable[str], queue: Clock) -> Seconds:
-    """The seconds after which each of ``works`` is queued, by a clock that does not wait for the device."""
-    rounds = [{work: queue(side.works[work]) for work in works} for _ in range(QUEUED)]
-    return {work: min(each[work] for each in rounds) for work in rounds[0]}
+def until_queued(implementation: Implementation, passes: Iterable[str], queue: Clock) -> Seconds:
+    """The seconds until each of ``passes`` is queued, by a clock that does not wait for the device."""
+    rounds = [{name: queue(implementation.passes[name]) for name in passes} for _ in range(QUEUED)]
+    return {name: min(each[name] for each in rounds) for name in rounds[0]}
 
 
-def _lead_in(side: Implementation, clock: Clock) -> None:
+def _lead_in(implementation: Implementation, clock: Clock) -> None:
     start = time.perf_counter()
     while time.perf_counter() - start < LEAD_IN:
-        run_once(side, clock)
+        run_once(implementation, clock)
 
 
 def _timings(seconds: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
-    return {work: Timing.of(each) for work, each in seconds.items()}
+    return {name: Timing.of(each) for name, each in seconds.items()}

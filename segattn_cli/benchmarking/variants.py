@@ -1,4 +1,4 @@
-"""Who takes part: a backend of ours, and the ways of its peer."""
+"""Which implementations are compared: precisions of a backend, and the variants of its baseline."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from backends.numpy.threads import thread_count
 from segattn_cli.benchmarking.benchmark import Benchmark, Variants
 
 COMPILERS = ("g++", "clang++", "cl")
-PEERS = ("torch", "reference")
+BASELINES = ("torch", "reference")
 
 
-def peer_sides(case: Benchmark, against: str, *, device: str = "cpu", compiled: bool | None = None) -> Variants:
-    """Every way in which the peer ``against`` can do ``case``; the reference does it in float32."""
-    if against == "reference":
-        return [("reference", partial(case.ours, get_backend("reference"), "float32"))]
-    return case.torch(device=device, precision=case.precision, compiled=compiled)
+def variants_of(
+    benchmark: Benchmark, baseline: str, *, device: str = "cpu", compiled: bool | None = None
+) -> Variants:
+    """Every variant of ``benchmark`` that ``baseline`` has; the reference has one, in float32."""
+    if baseline == "reference":
+        return [("reference", partial(benchmark.ours, get_backend("reference"), "float32"))]
+    return benchmark.torch(device=device, precision=benchmark.precision, compiled=compiled)
 
 
-def precisions_of(backend: str, asked: Sequence[str] = ()) -> list[str]:
-    """The precisions ``asked`` for, or all that ``backend`` has here.
+def precisions_of(backend: str, wanted: Sequence[str] = ()) -> list[str]:
+    """The precisions ``wanted``, or all that ``backend`` has on this machine.
 
-    Raises :class:`BackendError` for one that it has not.
+    Raises :class:`BackendError` for one that it does not have.
 
     >>> precisions_of("numpy")
     ['float32']
     """
-    if asked:
-        for precision in asked:
+    if wanted:
+        for precision in wanted:
             get_backend(backend, precision)
-        return list(dict.fromkeys(asked))
-    found = []
+        return list(dict.fromkeys(wanted))
+    available = []
     for precision in PRECISIONS:
         with suppress(BackendError):
             get_backend(backend, precision)
-            found.append(precision)
-    return found
+            available.append(precision)
+    return available
 
 
 def require_compiler() -> None:
@@ -54,9 +56,9 @@ def has_torch() -> bool:
     return find_spec("torch") is not None
 
 
-def require_peer(against: str, ops: Ops) -> None:
-    """Raise :class:`BackendError` where the peer is not there or cannot be compared with; set its threads."""
-    if against != "torch":
+def require_baseline(baseline: str, ops: Ops) -> None:
+    """Raise :class:`BackendError` where the baseline is not installed or cannot be compared; set its threads."""
+    if baseline != "torch":
         return
     if not has_torch():
         raise BackendError("PyTorch is not installed: pip install torch, or compare with --against reference.")

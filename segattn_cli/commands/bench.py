@@ -19,7 +19,7 @@ from segattn_cli.errors import ExitCode
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segattn_cli.benchmarking import Event, Row
+    from segattn_cli.benchmarking import Event, Measurement, Row
     from segattn_cli.benchmarking.machine import Machine
 
 SELECTION, TIMING = "Selection", "Timing"
@@ -46,7 +46,7 @@ def bench(
     against: Annotated[
         str,
         typer.Option(
-            metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.peers,
+            metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.baselines,
             help="Baseline to compare with: torch or reference.",
         ),
     ] = "torch",
@@ -111,7 +111,7 @@ def bench(
     from backends import get_backend
     from segattn_cli.benchmarking import Mismatch, Note, Row, plan, precisions_of, run
     from segattn_cli.benchmarking.machine import examine
-    from segattn_cli.benchmarking.variants import require_compiler, require_peer
+    from segattn_cli.benchmarking.variants import require_baseline, require_compiler
 
     if list_only:
         _print_choices()
@@ -122,10 +122,10 @@ def bench(
     asked = [each for text in precision or () for each in text.split(",")]
     precisions = precisions_of(backend, asked)
     planned = plan(
-        suite or ("gpu" if name == "cupy" else "all"), only or (), backend=backend, against=against,
+        suite or ("gpu" if name == "cupy" else "all"), only or (), backend=backend, baseline=against,
         precisions=precisions, repeat=repeat, memory=memory, compiled=compiled,
     )  # fmt: skip
-    require_peer(against, get_backend(backend))
+    require_baseline(against, get_backend(backend))
     if compiled:
         require_compiler()
     machine = examine(backend, precisions, commit)
@@ -143,7 +143,7 @@ def bench(
             remark(event.sentence)
 
     try:
-        follow(run(planned, machine.peaks), "benchmarks", lambda event: event.case.title, show=collect)
+        follow(run(planned, machine.peaks), "benchmarks", lambda event: event.benchmark.title, show=collect)
     except KeyboardInterrupt:
         interrupted = True
     _report(name, machine, rows, differences, json_file, plot)
@@ -160,8 +160,8 @@ def _print_choices() -> None:
     out = console()
     for name, make in SUITES.items():
         out.print(f"[bold]{name}[/]")
-        for case in make():
-            out.print(f"  {case.title}: {', '.join(case.works)}")
+        for benchmark in make():
+            out.print(f"  {benchmark.title}: {', '.join(benchmark.passes)}")
 
 
 def _report(
@@ -199,40 +199,45 @@ def _describe(machine: Machine) -> str:
 
 
 def _table(backend: str, rows: Sequence[Row]) -> Table:
-    """One line for each work; what repeats is said once, and a column without a figure is left out."""
+    """One line for each pass; repeated names are left out, and so are columns without a value."""
     from rich import box
     from rich.table import Table
 
+    def both(heading: str, write: Callable[[Measurement], str]) -> list[tuple[str, Callable[[Row], str]]]:
+        """A column of ours, and one of the baseline's."""
+        return [
+            (heading, lambda row: write(row.ours)),
+            ("baseline's", lambda row: write(row.baseline) if row.baseline else ""),
+        ]
+
+    times = both(backend, lambda each: _duration(each.seconds, each.spread))
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        (backend, lambda row: _duration(row.seconds, row.spread)),
+        times[0],
         ("GFLOP/s", lambda row: "" if row.gflops is None else f"{row.gflops:.0f}"),
-        ("of peak", lambda row: "" if row.peak_share is None else f"{100 * row.peak_share:.0f} %"),
-        ("peer", lambda row: _duration(row.peer_seconds, row.peer_spread)),
+        ("of peak", lambda row: "" if row.peak_fraction is None else f"{100 * row.peak_fraction:.0f} %"),
+        ("baseline", times[1][1]),
         ("ratio", lambda row: _ratio(row.ratio)),
-        ("memory", lambda row: _bytes(row.extra_bytes)),
-        ("peer's", lambda row: _bytes(row.peer_extra_bytes)),
-        ("error", lambda row: _error(row.error)),
-        ("peer's", lambda row: _error(row.peer_error)),
-        ("queued", lambda row: _duration(row.queue_seconds)),
-        ("peer's", lambda row: _duration(row.peer_queue_seconds)),
+        *both("memory", lambda each: _bytes(each.extra_bytes)),
+        *both("error", lambda each: _error(each.error)),
+        *both("queued", lambda each: _duration(each.queue_seconds)),
     ]
-    columns = [(heading, figure) for heading, figure in columns if any(map(figure, rows))]
+    columns = [(heading, write) for heading, write in columns if any(map(write, rows))]
     in_float32 = all(row.precision == "float32" for row in rows)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for _ in range(3 if in_float32 else 4):
         table.add_column("")
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("the peer")
+    table.add_column("variant")
     last: tuple[str, ...] | None = None
     for row in rows:
         if last is not None and last[0] != row.suite:
             table.add_section()
         subject = row.suite, row.subject, row.shape
         table.add_row(
-            *(("", "") if subject == last else subject[1:]), row.work, *(() if in_float32 else (row.precision,)),
-            *(figure(row) for _, figure in columns),
-            row.peer or "none",
+            *(("", "") if subject == last else subject[1:]), row.pass_, *(() if in_float32 else (row.precision,)),
+            *(write(row) for _, write in columns),
+            row.variant or "none",
         )  # fmt: skip
         last = subject
     return table

@@ -1,4 +1,4 @@
-"""DANet on dilated ResNets, at one scale or several, in plain PyTorch: the peer of ``segattn bench``.
+"""DANet on dilated ResNets, at one scale or several, in plain PyTorch: the baseline of ``segattn bench``.
 
 Written as one would write it with PyTorch alone. It shares nothing with the project but the names of parameters, so
 ``load`` can give both the same weights.
@@ -46,7 +46,7 @@ class TorchNetwork:
     """A network on given images, a train step and an inference as often as wanted."""
 
     def __init__(
-        self, network: DANet, layout: str, images: np.ndarray, labels: np.ndarray, works: Sequence[str],
+        self, network: DANet, layout: str, images: np.ndarray, labels: np.ndarray, passes: Sequence[str],
         *, device: str = "cpu", precision: str = "float32", autocast: bool = True, folded: bool = False,
         compiled: bool = False,
     ) -> None:
@@ -60,13 +60,13 @@ class TorchNetwork:
         on_device = torch.from_numpy(images).to(device, own).permute(0, 3, 1, 2)
         self.images = on_device.contiguous(memory_format=memory_format)
         self.labels = torch.from_numpy(labels).to(device).long()
-        works_of: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
-        self.works = {work: works_of[work] for work in works}
+        both: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
+        self.passes = {each: both[each] for each in passes}
         self.loss: Tensor | None = None
         self.scores: Tensor | None = None
         self.scale = LOSS_SCALE if precision == "float16" else 1.0
         self.predicting: nn.Module = nn.Module()
-        if "infer" in works:
+        if "infer" in passes:
             self.predicting = copy.deepcopy(network).eval()
             if folded:
                 fold(self.predicting)
@@ -75,7 +75,7 @@ class TorchNetwork:
         to_half(network, own)
         self.network = network.train()
         self.loss_of: Callable[..., Tensor] = network.loss
-        if "train" in works:
+        if "train" in passes:
             self.optimiser = fastest_sgd(network, self.scale)
         if compiled:
             self.loss_of = torch.compile(self.loss_of)
@@ -109,33 +109,33 @@ class TorchNetwork:
         return found
 
 
-def peers(
+def danet_variants(
     backbone: str, classes: int, scales: Sequence[float], params: Mapping[str, np.ndarray], images: np.ndarray,
-    labels: np.ndarray, works: Sequence[str], *, layouts: Sequence[str] = ("contiguous", "channels-last"),
+    labels: np.ndarray, passes: Sequence[str], *, layouts: Sequence[str] = ("contiguous", "channels-last"),
     device: str = "cpu", precision: str = "float32", compiled: bool = False,
 ) -> Iterator[tuple[str, Callable[[], TorchNetwork]]]:
-    """Every way to run the network, by what it is called; each is prepared when it is called for."""
+    """The network in every variant, by name; each is prepared when it is called for."""
     prepare(device, precision)
 
-    def build(layout: str, attention: str, works: Sequence[str] = works, **how: bool) -> TorchNetwork:
+    def build(layout: str, attention: str, passes: Sequence[str] = passes, **how: bool) -> TorchNetwork:
         network = DANet(backbone, classes, scales, attention=attention)
         network.load(params)
-        return TorchNetwork(network, layout, images, labels, works, device=device, precision=precision, **how)
+        return TorchNetwork(network, layout, images, labels, passes, device=device, precision=precision, **how)
 
     if device == "cpu":
         for layout in layouts:
             yield layout, partial(build, layout, "plain")
             yield f"{layout} sdpa", partial(build, layout, "sdpa")
     else:
-        yield from _ways_on_a_gpu(build, works, precision)
+        yield from _variants_on_a_gpu(build, passes, precision)
     if compiled:
         yield "channels-last compiled", partial(build, "channels-last", "plain", compiled=True)
 
 
-def _ways_on_a_gpu(
-    build: Callable[..., TorchNetwork], works: Sequence[str], precision: str
+def _variants_on_a_gpu(
+    build: Callable[..., TorchNetwork], passes: Sequence[str], precision: str
 ) -> Iterator[tuple[str, Callable[[], TorchNetwork]]]:
-    """Of float32 in both layouts, of the others in that of the matrix instructions."""
+    """In float32 in both layouts, in other precisions in the layout of the matrix instructions."""
     last = "channels-last"
     if precision == "float32":
         yield "contiguous", partial(build, "contiguous", "plain")
@@ -146,7 +146,7 @@ def _ways_on_a_gpu(
     for attention in attentions:
         name = f"{last}{weights}" + (f" {attention}" if attention != "plain" else "")
         yield name, partial(build, last, attention, autocast=False)
-        if "infer" in works:
+        if "infer" in passes:
             yield f"{name} folded", partial(build, last, attention, ("infer",), autocast=False, folded=True)
 
 
@@ -172,13 +172,13 @@ def to_half(network: nn.Module, dtype: torch.dtype | None) -> None:
 
 
 def fastest_sgd(network: nn.Module, scale: float = 1.0, trials: int = 3) -> torch.optim.SGD:
-    """PyTorch's fast ways to step, tried on steps of length 0; on a GPU one. The loss was scaled by ``scale``."""
+    """The faster of PyTorch's SGDs, tried on steps of length 0; on a GPU the fused one. Undoes ``scale``."""
     rate, decay = LEARNING_RATE / scale, WEIGHT_DECAY * scale
     if next(network.parameters()).is_cuda:
         return torch.optim.SGD(network.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, fused=True)
     optimisers = {}
-    for way in ({"foreach": True}, {"fused": True}):
-        optimiser = torch.optim.SGD(network.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, **way)
+    for options in ({"foreach": True}, {"fused": True}):
+        optimiser = torch.optim.SGD(network.parameters(), rate, momentum=MOMENTUM, weight_decay=decay, **options)
         for group in optimiser.param_groups:
             group["lr"] = 0.0
         for parameter in network.parameters():

@@ -1,4 +1,4 @@
-"""The ops in plain PyTorch, each in every way that one would try: the peer of ``segattn bench``.
+"""The ops in plain PyTorch, each in the variants that one would try: the baseline of ``segattn bench``.
 
 Arrays come in the project's order of axes, channels last. Maps go to PyTorch as ``(B, C, H, W)``, once with memory
 in that order ("contiguous") and once as they are ("channels-last"); nothing is converted while the clock runs.
@@ -44,7 +44,7 @@ class TorchOp:
 
     def __init__(
         self, op: Op, function: Callable[..., Tensor], layout: str, inputs: Sequence[np.ndarray], dy: np.ndarray,
-        options: Mapping[str, Any], works: Sequence[str] = ("forward", "backward"), *, device: str = "cpu",
+        options: Mapping[str, Any], passes: Sequence[str] = ("forward", "backward"), *, device: str = "cpu",
         precision: str = "float32",
     ) -> None:
         self.op, self.function, self.options = op, function, options
@@ -57,12 +57,12 @@ class TorchOp:
         own: dict[str, Callable[[], None]] = {
             "forward": self.forward, "backward": self.backward, "forward+backward": self.forward_and_backward,
         }  # fmt: skip
-        self.works = {work: own[work] for work in works}
+        self.passes = {each: own[each] for each in passes}
 
     def forward(self) -> None:
-        """For what follows; where no backward pass does, nothing is kept for one."""
+        """Saves what a backward pass needs, where one follows."""
         self.y, self.gradients = None, ()
-        with torch.set_grad_enabled("backward" in self.works):
+        with torch.set_grad_enabled("backward" in self.passes):
             self.y = self.function(*self.inputs, **self.options)
 
     def backward(self) -> None:
@@ -83,15 +83,15 @@ class TorchOp:
         return [_array(tensor, axes) for tensor, axes in tensors]
 
 
-def computations(
+def op_variants(
     name: str, inputs: Sequence[np.ndarray], dy: np.ndarray, options: Mapping[str, Any],
-    works: Sequence[str] = ("forward", "backward"), *, device: str = "cpu", precision: str = "float32",
+    passes: Sequence[str] = ("forward", "backward"), *, device: str = "cpu", precision: str = "float32",
     compiled: bool = False,
 ) -> Iterator[tuple[str, Callable[[], TorchOp]]]:
-    """Every way to compute the op ``name``, by what it is called; each is prepared when it is called for."""
+    """The op ``name`` in every variant, by name; each is prepared when it is called for."""
     prepare(device, precision)
     op = OPS[name]
-    compute = partial(TorchOp, op, works=works, device=device, precision=precision)
+    compute = partial(TorchOp, op, passes=passes, device=device, precision=precision)
     functions = op.functions
     if name == "position_attention" and device == "cuda":
         functions = CUDA_POSITION_ATTENTIONS
@@ -102,7 +102,7 @@ def computations(
     if name == "position_attention" and compiled:
 
         def compile_plain() -> TorchOp:
-            torch.compiler.reset()  # or shapes and dtypes of earlier cases count against a limit
+            torch.compiler.reset()  # or shapes and dtypes of earlier benchmarks count against a limit
             function = torch.compile(position_attention, dynamic=False)
             return compute(function, op.layouts[0], inputs, dy, options)
 

@@ -61,10 +61,10 @@ def suites(incomplete: str) -> list[str]:
     return _starting(incomplete, [*SUITES, "all"])
 
 
-def peers(incomplete: str) -> list[str]:
-    from segattn_cli.benchmarking.variants import PEERS
+def baselines(incomplete: str) -> list[str]:
+    from segattn_cli.benchmarking.variants import BASELINES
 
-    return _starting(incomplete, PEERS)
+    return _starting(incomplete, BASELINES)
 
 
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Cases that cost nothing: sides that note their calls, and take so many seconds by a clock of their own."""
+"""Benchmarks that cost nothing: implementations that log their calls and take seconds of a clock of their own."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Clock:
 
 
 class Toy:
-    """A side that writes (name, work) into a log, takes seconds of the clock, and has computed ``value``."""
+    """An implementation that writes (name, pass) into a log, takes seconds of the clock, and computes ``value``."""
 
     def __init__(self, name: str, log: Log, clock: Clock, seconds: dict[str, float], value: float) -> None:
         self.value = value
 
-        def work(what: str, duration: float) -> Callable[[], None]:
+        def pass_of(what: str, duration: float) -> Callable[[], None]:
             def call() -> None:
                 log.append((name, what))
                 clock.sleep(duration)
 
             return call
 
-        self.works = {what: work(what, duration) for what, duration in seconds.items()}
+        self.passes = {what: pass_of(what, duration) for what, duration in seconds.items()}
 
     def results(self) -> list[np.ndarray]:
         return [np.array([self.value, 1.0])]
@@ -76,17 +76,17 @@ def toy(log: Log, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Toy]:
 
 
 @pytest.fixture
-def toy_case(toy: Callable[..., Toy]) -> Callable[..., Benchmark]:
-    """``toy_case(ways)``: a case whose peer has so many ways, each a callable that makes a side."""
+def toy_benchmark(toy: Callable[..., Toy]) -> Callable[..., Benchmark]:
+    """``toy_benchmark(variants)``: a benchmark whose baseline has these variants, as callables that make them."""
 
     def make(
-        ways: dict[str, Callable[[], Any]], *, groups: Any = (("forward", "backward"),), **more: Any
+        variants: dict[str, Callable[[], Any]], *, groups: Any = (("forward", "backward"),), **more: Any
     ) -> Benchmark:
         return Benchmark(
             more.pop("suite", "ops"), more.pop("subject", "toy"), "2×3", groups,
             operations=lambda: {"forward": 2_000_000, "backward": None},
             ours=more.pop("ours", lambda ops, precision, exact=False: toy()),
-            torch=lambda **setting: list(ways.items()),
+            torch=lambda **setting: list(variants.items()),
             difference=lambda ours, theirs: ops_difference(["y"], ours, theirs),
             errors=lambda results, exact: dict.fromkeys(
                 ("forward", "backward"), float(abs(results[0] - exact[0]).max())

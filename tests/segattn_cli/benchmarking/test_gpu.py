@@ -20,8 +20,8 @@ from segattn_cli.benchmarking import BenchmarkPlan, Mismatch, Note, Row, plan, p
 from segattn_cli.benchmarking.agreement import networks_errors, too_far
 from segattn_cli.benchmarking.machine import examine
 from segattn_cli.benchmarking.meter import CudaMeter, Meter, meter_of
-from segattn_cli.benchmarking.network_benchmarks import BackendNetwork, NetworkSetup, network_case
-from segattn_cli.benchmarking.op_benchmarks import TOGETHER, Call, RandomInput, _case, _position_attention
+from segattn_cli.benchmarking.network_benchmarks import BackendNetwork, NetworkSetup, network_benchmark
+from segattn_cli.benchmarking.op_benchmarks import JOINT, Call, RandomInput, _position_attention, op_benchmark
 from segattn_cli.benchmarking.timing import run_once, until_queued
 
 SMALL = NetworkConfig(classes=5, backbone="resnet18", head="dual")
@@ -77,26 +77,27 @@ def events(*cases: Any, **options: Any) -> list[Any]:
 
 
 def attention(precision: str = "float32", **more: Any) -> Any:
-    return replace(_case("gpu", *_position_attention(30, 4, 8), TOGETHER), precision=precision, **more)
+    return replace(op_benchmark("gpu", *_position_attention(30, 4, 8), JOINT), precision=precision, **more)
 
 
 @pytest.mark.torch
 def test_a_row_of_a_gpu_has_errors_memory_and_the_time_to_queue(cuda: Any, torch: Any) -> None:
     rows = [event for event in events(attention("tf32")) if isinstance(event, Row)]
-    assert [row.work for row in rows] == ["forward", "forward+backward"]
+    assert [row.pass_ for row in rows] == ["forward", "forward+backward"]
     for row in rows:
         assert (row.precision, row.dtype) == ("tf32", "float32")
-        assert 0 < row.error < 1e-6
-        assert 0 < row.peer_error < 1e-5
-        assert row.queue_seconds > 0
-        assert row.peer_queue_seconds > 0
-        assert set(row.ways) == {"plain", "sdpa", "padded sdpa"}
-        assert row.peak_share == pytest.approx(row.gflops / 200)
+        assert 0 < row.ours.error < 1e-6
+        assert 0 < row.baseline.error < 1e-5
+        assert row.ours.queue_seconds > 0
+        assert row.baseline.queue_seconds > 0
+        assert set(row.variants) == {"plain", "sdpa", "padded sdpa"}
+        assert row.peak_fraction == pytest.approx(row.gflops / 200)
     results = 4 * 30 * 8  # bytes of y
     gradients = 4 * 30 * (4 + 4 + 8)
-    assert rows[0].extra_bytes == 10**6 - results
-    assert rows[1].extra_bytes == 10**6 - results - gradients
-    assert (rows[1].peer_extra_bytes, rows[0].process_bytes) == (2 * 10**6 - results - gradients, 10**6 + 7)
+    assert rows[0].ours.extra_bytes == 10**6 - results
+    assert rows[1].ours.extra_bytes == 10**6 - results - gradients
+    assert rows[1].baseline.extra_bytes == 2 * 10**6 - results - gradients
+    assert rows[0].ours.process_bytes == 10**6 + 7
     assert "released" in cuda.released
 
 
@@ -107,48 +108,48 @@ def test_inputs_have_the_precision_and_exact_ones_its_rounding() -> None:
     assert {x.dtype.name for x in (*exact.inputs, exact.dy)} == {"float64"}
     assert all((x == y).all() for x, y in zip(ours.inputs, exact.inputs, strict=True))
     inputs = RandomInput((1, 2, 2, 3)), RandomInput((1, 2, 2), classes=3)
-    labels = _case("ops", "", Call("softmax_cross_entropy", inputs))
-    side = labels.ours(Card(), "float16")
-    assert [x.dtype.name for x in (*side.inputs, side.dy)] == ["float16", "int32", "float32"]
+    labels = op_benchmark("ops", "", Call("softmax_cross_entropy", inputs))
+    implementation = labels.ours(Card(), "float16")
+    assert [x.dtype.name for x in (*implementation.inputs, implementation.dy)] == ["float16", "int32", "float32"]
 
 
-def test_a_way_may_do_a_part_of_the_works(cuda: Any, toy: Any, toy_case: Any) -> None:
-    ways = {
+def test_a_variant_may_do_a_part_of_the_passes(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
+    variants = {
         "whole": lambda: toy("whole", {"forward": 0.01, "backward": 0.01}),
         "part": lambda: toy("part", {"forward": 0.0}),
     }
-    found = events(toy_case(ways, groups=(("forward",), ("backward",))), memory=False)
-    assert [row.peer for row in found[1:]] == ["torch part", "torch whole"]
-    assert [set(row.ways) for row in found[1:]] == [{"whole", "part"}, {"whole"}]
+    found = events(toy_benchmark(variants, groups=(("forward",), ("backward",))), memory=False)
+    assert [row.variant for row in found[1:]] == ["torch part", "torch whole"]
+    assert [set(row.variants) for row in found[1:]] == [{"whole", "part"}, {"whole"}]
 
 
-def test_memory_is_given_back_before_each_side(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_memory_is_given_back_before_each_implementation(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     before: list[int] = []
 
     def make() -> Any:
         before.append(len(cuda.released))
         return toy("theirs")
 
-    events(toy_case({"first": make, "second": make}), memory=False)
+    events(toy_benchmark({"first": make, "second": make}), memory=False)
     assert before == [2, 3]  # ours was the first
 
 
-def test_results_are_those_of_the_first_run(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_results_are_those_of_the_first_run(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     def learner(*_: Any, exact: bool = False) -> Any:
         """As a network, it computes something else at each step."""
-        side = toy(value=0.5)
-        step = side.works["forward"]
+        implementation = toy(value=0.5)
+        step = implementation.passes["forward"]
 
         def forward() -> None:
             step()
-            side.runs = getattr(side, "runs", 0) + 1
-            side.value = 0.5 * side.runs
+            implementation.runs = getattr(implementation, "runs", 0) + 1
+            implementation.value = 0.5 * implementation.runs
 
-        side.works["forward"] = forward
-        return side
+        implementation.passes["forward"] = forward
+        return implementation
 
-    _, forward, _ = events(toy_case({"plain": learner}, ours=learner), memory=False)
-    assert (forward.error, forward.peer_error) == (0, 0)
+    _, forward, _ = events(toy_benchmark({"plain": learner}, ours=learner), memory=False)
+    assert (forward.ours.error, forward.baseline.error) == (0, 0)
 
 
 @pytest.mark.torch
@@ -156,21 +157,21 @@ def test_sixteen_bits_are_compared_with_float64(cuda: Any, torch: Any) -> None:
     rows = [event for event in events(attention("bfloat16"), memory=False) if isinstance(event, Row)]
     assert {row.precision for row in rows} == {"bfloat16"}
     for row in rows:
-        assert 1e-4 < row.peer_error < 0.05  # its arrays have 8 bits of mantissa
+        assert 1e-4 < row.baseline.error < 0.05  # its arrays have 8 bits of mantissa
 
 
-def test_a_side_far_from_float64_is_nobody_s_peer(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_a_variant_far_from_float64_is_left_out(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     ours = {"tf32": 0.501, "float16": 0.6}
 
     def make(ops: Any, precision: str, *, exact: bool = False) -> Any:
         return toy(value=0.5 if exact else ours[precision])
 
-    ways = {"wrong": lambda: toy("wrong", value=0.9), "right": lambda: toy("right", value=0.502)}
-    case = toy_case(ways, ours=make)
+    variants = {"wrong": lambda: toy("wrong", value=0.9), "right": lambda: toy("right", value=0.502)}
+    case = toy_benchmark(variants, ours=make)
     _, note, forward, _ = events(replace(case, precision="tf32"), memory=False)
     assert note == Note("toy 2×3 in tf32: wrong is left out, its forward is off by 4.0e-01 from float64.")
-    assert (forward.peer, forward.error) == ("torch right", pytest.approx(0.001))
-    assert set(forward.ways) == {"right"}
+    assert (forward.variant, forward.ours.error) == ("torch right", pytest.approx(0.001))
+    assert set(forward.variants) == {"right"}
     _, note, difference = events(replace(case, precision="float16"), memory=False)
     assert note.sentence.startswith("toy 2×3 in float16: wrong is left out")
     assert isinstance(difference, Mismatch)
@@ -178,41 +179,42 @@ def test_a_side_far_from_float64_is_nobody_s_peer(cuda: Any, toy: Any, toy_case:
     assert difference.sentence == sentence
 
 
-def test_what_cannot_run_costs_the_other_cases_nothing(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_what_cannot_run_costs_the_other_cases_nothing(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     def fail(ops: Any, precision: str, *, exact: bool = False) -> Any:
         raise MemoryError("out of memory: 80 GB")
 
-    ways = {"plain": lambda: toy("theirs")}
-    _, difference, _, forward, _ = events(toy_case(ways, ours=fail), toy_case(ways), memory=False)
+    variants = {"plain": lambda: toy("theirs")}
+    _, difference, _, forward, _ = events(toy_benchmark(variants, ours=fail), toy_benchmark(variants), memory=False)
     assert difference == Mismatch("toy 2×3 is not timed: it cannot run: out of memory: 80 GB")
     assert isinstance(forward, Row)
 
 
-def test_without_a_peer_float64_alone_decides(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_without_a_peer_float64_alone_decides(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     def ours(ops: Any, precision: str, *, exact: bool = False) -> Any:
         return toy(value=0.5 if exact else 0.52)
 
-    cases = [replace(toy_case({}, ours=ours), precision=each) for each in ("float16", "bfloat16")]
+    cases = [replace(toy_benchmark({}, ours=ours), precision=each) for each in ("float16", "bfloat16")]
     found = events(*cases, memory=False)
     assert found[1] == Mismatch("toy 2×3 in float16 is not timed: forward is off by 2.0e-02 from float64.")
-    assert (found[3].error, found[3].peer) == (pytest.approx(0.02), None)
+    assert (found[3].ours.error, found[3].variant) == (pytest.approx(0.02), None)
 
 
-def test_what_nothing_can_run_on_ends_it(cuda: Any, toy: Any, toy_case: Any) -> None:
+def test_what_nothing_can_run_on_ends_it(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
     cuda.share_a_stream = lambda: False
     with pytest.raises(BackendError, match="different streams"):
-        events(toy_case({"plain": lambda: toy("theirs")}))
+        events(toy_benchmark({"plain": lambda: toy("theirs")}))
 
 
-def test_the_memory_of_a_way_is_that_of_the_precision(cuda: Any, toy: Any, toy_case: Any) -> None:
-    case = toy_case({"plain": lambda: toy("theirs")}, peer_bytes={"plain": 8 * 10**9})  # in float32; 5 GB are free
+def test_the_memory_of_a_variant_is_that_of_the_precision(cuda: Any, toy: Any, toy_benchmark: Any) -> None:
+    in_float32 = {"plain": 8 * 10**9}  # 5 GB are free
+    case = toy_benchmark({"plain": lambda: toy("theirs")}, variant_bytes=in_float32)
     _, note, *_ = events(case, memory=False)
     assert note.sentence == "toy 2×3: plain is left out, it needs about 8 GB of memory and 5 are free."
     _, forward, _ = events(replace(case, precision="float16"), memory=False)
-    assert forward.peer == "torch plain"
+    assert forward.variant == "torch plain"
 
 
-def test_one_clock_times_both_sides_or_none(cuda: Any) -> None:
+def test_one_clock_times_both_implementations_or_none(cuda: Any) -> None:
     assert type(meter_of(get_backend("numpy"), "torch")) is Meter
     assert isinstance(meter_of(Card(), "torch"), CudaMeter)
     cuda.share_a_stream = lambda: False
@@ -222,12 +224,12 @@ def test_one_clock_times_both_sides_or_none(cuda: Any) -> None:
 
 
 def test_the_reference_has_no_memory_on_a_card(cuda: Any) -> None:
-    row = next(event for event in events(attention(), against="reference") if isinstance(event, Row))
-    assert row.extra_bytes > 0
-    assert (row.peer, row.peer_extra_bytes) == ("reference", None)
+    row = next(event for event in events(attention(), baseline="reference") if isinstance(event, Row))
+    assert row.ours.extra_bytes > 0
+    assert (row.variant, row.baseline.extra_bytes) == ("reference", None)
 
 
-def test_works_are_queued_in_order_and_the_least_time_counts(toy: Any, log: Any) -> None:
+def test_passes_are_queued_in_order_and_the_least_time_counts(toy: Any, log: Any) -> None:
     times = iter([3.0, 1.0, 2.0, 4.0, 5.0, 6.0])
 
     def queue(function: Callable[[], None]) -> float:
@@ -240,15 +242,15 @@ def test_works_are_queued_in_order_and_the_least_time_counts(toy: Any, log: Any)
 
 def test_the_suite_of_a_gpu_has_every_precision_of_every_case() -> None:
     planned = plan("gpu", backend="cupy", precisions=["float32", "float16"])
-    assert [(case.title, case.precision) for case in planned.cases] == [
+    assert [(case.title, case.precision) for case in planned.benchmarks] == [
         (title, precision)
         for title in (
             "position_attention N=9216 64/512", "position_attention N=65536 64/512", "DANet-ResNet50 2×768×768",
         )
         for precision in ("float32", "float16")
     ]  # fmt: skip
-    assert planned.cases[0].works == ["forward", "forward+backward"]
-    operations = planned.cases[0].operations()
+    assert planned.benchmarks[0].passes == ["forward", "forward+backward"]
+    operations = planned.benchmarks[0].operations()
     assert operations["forward"] == 2 * 9216**2 * (64 + 512)
 
 
@@ -268,11 +270,11 @@ def test_the_machine_of_a_gpu(cuda: Any) -> None:
 
 
 def test_exactly_is_in_float64_from_the_weights_of_float32() -> None:
-    case = network_case("gpu", "small", SMALL, (1, 33, 33))
+    case = network_benchmark("gpu", "small", SMALL, (1, 33, 33))
     ops = get_backend("reference")
     ours, exact = case.ours(ops, "float32"), case.ours(ops, "float16", exact=True)
-    for side in (ours, exact):
-        run_once(side)
+    for implementation in (ours, exact):
+        run_once(implementation)
     assert {value.dtype.name for value in exact.results().values()} == {"float64"}
     errors = networks_errors(ours.results(), exact.results())
     assert 0 < errors["infer"] < 1e-4
@@ -296,26 +298,26 @@ def test_a_step_with_an_overflow_changes_nothing_but_the_gradients() -> None:
 
 
 @pytest.mark.torch
-def test_pytorch_s_ways_on_a_gpu_agree(torch: Any) -> None:
+def test_pytorch_s_variants_on_a_gpu_agree(torch: Any) -> None:
     """On the CPU, which can run them, too."""
     from segattn_cli.benchmarking.baselines import torch_danet
 
     trial = NetworkSetup(SMALL, (2, 49, 65))
 
-    def build(layout: str, attention: str, works: Any = ("train", "infer"), **how: bool) -> Any:
+    def build(layout: str, attention: str, passes: Any = ("train", "infer"), **how: bool) -> Any:
         network = torch_danet.DANet("resnet18", 5, attention=attention)
         network.load(trial.params())
-        numbers = trial.images(), trial.labels(), works
+        numbers = trial.images(), trial.labels(), passes
         return torch_danet.TorchNetwork(network, layout, *numbers, precision=precision, **how)
 
     names, results = {}, {}
     for precision in ("float32", "tf32", "bfloat16"):
-        ways = dict(torch_danet._ways_on_a_gpu(build, ("train", "infer"), precision))
-        names[precision] = list(ways)
-        for name in ways if precision != "tf32" else ():
-            side = ways[name]()
-            run_once(side)
-            results[precision, name] = side.results()
+        variants = dict(torch_danet._variants_on_a_gpu(build, ("train", "infer"), precision))
+        names[precision] = list(variants)
+        for name in variants if precision != "tf32" else ():
+            implementation = variants[name]()
+            run_once(implementation)
+            results[precision, name] = implementation.results()
     assert names == {
         "float32": ["contiguous", "channels-last", "channels-last folded"],
         "tf32": ["channels-last", "channels-last folded"],
@@ -370,13 +372,13 @@ def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
     for precision in ("float32", "float16"):
         network = torch_danet.DANet("resnet18", 5)
         network.load(trial.params())
-        side = torch_danet.TorchNetwork(
+        implementation = torch_danet.TorchNetwork(
             network, "channels-last", trial.images(), trial.labels(), ("train",), precision=precision
         )
         losses[precision] = []
         for _ in range(3):
-            side.train()
-            losses[precision].append(float(side.results()["loss"]))
+            implementation.train()
+            losses[precision].append(float(implementation.results()["loss"]))
     falls = {precision: first - last for precision, (first, _, last) in losses.items()}
     assert falls["float16"] == pytest.approx(falls["float32"], rel=0.1)
     assert falls["float32"] > 0.01

@@ -10,7 +10,12 @@ import pytest
 from backends import get_backend
 from reference.networks import NetworkConfig
 from segattn_cli.benchmarking.agreement import networks_difference
-from segattn_cli.benchmarking.network_benchmarks import NetworkSetup, memory_cases, network_case, networks_cases
+from segattn_cli.benchmarking.network_benchmarks import (
+    NetworkSetup,
+    memory_suite,
+    network_benchmark,
+    networks_suite,
+)
 from segattn_cli.benchmarking.timing import run_once
 
 SMALL = {
@@ -23,13 +28,13 @@ SMALL = {
 @pytest.mark.torch
 @pytest.mark.parametrize("name", SMALL)
 def test_every_way_of_pytorch_agrees(name: str, torch: Any) -> None:
-    case = network_case("networks", name, SMALL[name], (2, 49, 65))
+    case = network_benchmark("networks", name, SMALL[name], (2, 49, 65))
     ours = case.ours(get_backend("numpy"))
     run_once(ours)
     results = ours.results()
-    ways = dict(case.torch())
-    assert list(ways) == ["contiguous", "contiguous sdpa", "channels-last", "channels-last sdpa"]
-    theirs = ways["channels-last sdpa" if name == "two scales" else "contiguous"]()
+    variants = dict(case.torch())
+    assert list(variants) == ["contiguous", "contiguous sdpa", "channels-last", "channels-last sdpa"]
+    theirs = variants["channels-last sdpa" if name == "two scales" else "contiguous"]()
     run_once(theirs)
     assert case.difference(results, theirs.results()) == ""
     gradients = {key for key in results if key.startswith("d ")}
@@ -38,8 +43,8 @@ def test_every_way_of_pytorch_agrees(name: str, torch: Any) -> None:
 
 
 @pytest.mark.torch
-def test_both_sides_step_alike(torch: Any) -> None:
-    case = network_case("networks", "small", SMALL["resnet18"], (2, 49, 65))
+def test_both_implementations_step_alike(torch: Any) -> None:
+    case = network_benchmark("networks", "small", SMALL["resnet18"], (2, 49, 65))
     ours, theirs = case.ours(get_backend("numpy")), dict(case.torch())["channels-last"]()
     losses = []
     for _ in range(2):
@@ -60,18 +65,18 @@ def test_the_weights_are_those_of_a_network_in_training() -> None:
 
 
 def test_a_step_is_three_times_an_inference() -> None:
-    case = networks_cases()[0]
+    case = networks_suite()[0]
     operations = case.operations()
     assert operations["train"] == pytest.approx(3 * operations["infer"], rel=0.02)
 
 
 def test_the_suites() -> None:
-    assert [case.title for case in networks_cases()] == [
+    assert [case.title for case in networks_suite()] == [
         "DANet-ResNet18 2×360×480", "DANet-ResNet50 2×240×240", "dual-scale DANet-ResNet18 1×360×480",
     ]  # fmt: skip
-    assert [case.works for case in networks_cases()] == [["train", "infer"]] * 3
-    (large,) = memory_cases()
-    assert (large.title, large.works, large.once) == ("DANet-ResNet50 1×1024×2048", ["infer"], True)
+    assert [case.passes for case in networks_suite()] == [["train", "infer"]] * 3
+    (large,) = memory_suite()
+    assert (large.title, large.passes, large.once) == ("DANet-ResNet50 1×1024×2048", ["infer"], True)
 
 
 def results(**changes: float) -> dict[str, np.ndarray]:

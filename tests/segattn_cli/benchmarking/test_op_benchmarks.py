@@ -1,4 +1,4 @@
-"""The suites of ops: which shapes, how much arithmetic, and that PyTorch's side computes what ours does."""
+"""The suites of ops: their shapes, their arithmetic, and that PyTorch computes what our implementation does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from segattn_cli.benchmarking.op_benchmarks import (
     BackendOp,
     Call,
     RandomInput,
-    _case,
     _convolution,
     _position_attention,
-    attention_cases,
-    ops_cases,
+    attention_suite,
+    op_benchmark,
+    ops_suite,
 )
 from segattn_cli.benchmarking.timing import run_once
 
@@ -49,13 +49,13 @@ def test_convolutions_are_found_by_running_the_network() -> None:
 
 
 def test_the_suite_has_every_convolution_of_danet_and_every_op() -> None:
-    cases = ops_cases()
+    cases = ops_suite()
     titles = [case.title for case in cases]
     assert len(set(titles)) == len(titles)
     assert "conv2d 2×240×240×3 → 64, 7×7 stride 2" in titles
     assert "conv2d 2×30×30×2048 → 512, 3×3" in titles  # the head
     assert {case.subject for case in cases} == set(SMALL) - {"position_attention"}
-    assert {case.subject for case in attention_cases()} == {
+    assert {case.subject for case in attention_suite()} == {
         "position_attention", "channel_attention", "scale_fusion",
     }  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_a_multiply_add_counts_as_two_operations() -> None:
     assert SMALL["max_pool2d"].operations() == {"forward": None, "backward": None}
 
 
-def test_both_sides_get_the_same_numbers() -> None:
+def test_both_implementations_get_the_same_numbers() -> None:
     call = SMALL["softmax_cross_entropy"]
     (logits, labels), _ = call.draw()
     (again, labels_again), _ = call.draw()
@@ -89,20 +89,20 @@ def test_no_relu_stands_on_its_kink() -> None:
 
 
 def test_a_case_can_be_sent_to_another_process() -> None:
-    case = pickle.loads(pickle.dumps(ops_cases()[0]))
-    assert case.title == ops_cases()[0].title
+    case = pickle.loads(pickle.dumps(ops_suite()[0]))
+    assert case.title == ops_suite()[0].title
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("op", SMALL)
 def test_every_way_of_pytorch_agrees_with_the_reference(op: str) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-    case = _case("ops", "small", SMALL[op])
+    case = op_benchmark("ops", "small", SMALL[op])
     ours = case.ours(get_backend("reference"))
     run_once(ours)
-    ways = list(case.torch())
-    assert len(ways) == (1 if op == "linear" else 3 if op == "position_attention" else 2)
-    for name, make in ways:
+    variants = list(case.torch())
+    assert len(variants) == (1 if op == "linear" else 3 if op == "position_attention" else 2)
+    for name, make in variants:
         theirs = make()
         assert set(run_once(theirs)) == {"forward", "backward"}
         assert case.difference(ours.results(), theirs.results()) == "", name
@@ -110,10 +110,10 @@ def test_every_way_of_pytorch_agrees_with_the_reference(op: str) -> None:
 
 @pytest.mark.parametrize("op", SMALL)
 def test_a_wrong_gradient_is_found(op: str) -> None:
-    case = _case("ops", "small", SMALL[op])
-    side = BackendOp(SMALL[op], ("forward", "backward"), get_backend("reference"))
-    run_once(side)
-    right = side.results()
+    case = op_benchmark("ops", "small", SMALL[op])
+    implementation = BackendOp(SMALL[op], ("forward", "backward"), get_backend("reference"))
+    run_once(implementation)
+    right = implementation.results()
     assert case.difference(right, right) == ""
     for n, array in enumerate(right):
         wrong = [*right[:n], 1.01 * array, *right[n + 1 :]]

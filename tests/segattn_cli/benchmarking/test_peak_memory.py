@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segattn_cli.benchmarking.peak_memory
-from segattn_cli.benchmarking.op_benchmarks import Call, RandomInput, _case
+from segattn_cli.benchmarking.op_benchmarks import Call, RandomInput, op_benchmark
 from segattn_cli.benchmarking.peak_memory import MeasurementError, Peak, Request, measure, measure_afresh
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
@@ -22,7 +22,7 @@ from segattn_cli.benchmarking.peak_memory import measure
 class Implementation:
     kept = []
     def __init__(self):
-        self.works = {"large": self.large, "small": self.small, "result": self.result}
+        self.passes = {"large": self.large, "small": self.small, "result": self.result}
     def large(self):
         np.ones(200_000_000, np.uint8)
     def small(self):
@@ -61,7 +61,7 @@ def test_nothing_is_claimed_without_proc(monkeypatch, tmp_path, toy) -> None:
 
 def test_a_case_is_measured_in_a_process_of_its_own() -> None:
     scores = RandomInput((4, 1, 512, 512, 4))  # 16 MB
-    case = _case("ops", "tiny", Call("scale_fusion", (scores, RandomInput((1, 512, 512, 4)))))
+    case = op_benchmark("ops", "tiny", Call("scale_fusion", (scores, RandomInput((1, 512, 512, 4)))))
     answer = measure_afresh(Request(case, "reference"))
     assert list(answer.peaks) == ["forward", "backward"]
     assert answer.peaks["forward"].process_bytes > 30e6

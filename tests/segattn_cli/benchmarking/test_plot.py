@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.benchmarking.comparison import Row
 from segattn_cli.benchmarking.plot import FASTER, SLOWER, draw_ratios
+from segattn_cli.benchmarking.rows import Measurement, Row
 from segattn_cli.data.images import read_image
 
 
-def row(suite: str, seconds: float, peer_seconds: float | None) -> Row:
-    return Row(
-        suite, "conv2d", "forward", "2×3", "float32", seconds, 0.0, 3, None, None, None, None, "torch",
-        peer_seconds, 0.0, None, None,
-    )  # fmt: skip
+def row(suite: str, seconds: float, baseline_seconds: float | None) -> Row:
+    baseline = None if baseline_seconds is None else Measurement(baseline_seconds, 0.0)
+    ours = Measurement(seconds, 0.0)
+    return Row(suite, "conv2d", "forward", "2×3", "float32", 3, ours, variant="torch", baseline=baseline)
 
 
 def amount(image: np.ndarray, colour: str) -> int:

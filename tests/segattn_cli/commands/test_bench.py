@@ -11,7 +11,7 @@ import pytest
 import segattn_cli.benchmarking
 import segattn_cli.benchmarking.machine
 import segattn_cli.benchmarking.variants
-from segattn_cli.benchmarking import Mismatch, Note, Row, Started, plan
+from segattn_cli.benchmarking import Measurement, Mismatch, Note, Row, Started, plan
 from segattn_cli.benchmarking.machine import Machine
 from segattn_cli.errors import ExitCode
 
@@ -22,10 +22,9 @@ SMALL = ("--suite", "ops", "--only", "scale_fusion", "--against", "reference", "
 
 def row(**changes: Any) -> Row:
     values = {
-        "suite": "ops", "subject": "conv2d", "work": "forward", "shape": "2×3", "precision": "float32",
-        "seconds": 0.25, "spread": 0.01, "rounds": 3, "gflops": 90.0, "peak_share": 0.45, "extra_bytes": 5_000_000,
-        "process_bytes": None, "peer": "torch contiguous", "peer_seconds": 0.5, "peer_spread": 0.02,
-        "peer_extra_bytes": None, "peer_process_bytes": None,
+        "suite": "ops", "subject": "conv2d", "pass_": "forward", "shape": "2×3", "precision": "float32",
+        "rounds": 3, "ours": Measurement(0.25, 0.01, extra_bytes=5_000_000), "gflops": 90.0, "peak_fraction": 0.45,
+        "variant": "torch contiguous", "baseline": Measurement(0.5, 0.02),
     }  # fmt: skip
     return Row(**(values | changes))
 
@@ -56,7 +55,7 @@ def test_help_has_examples(cli) -> None:
 def test_list_names_every_case(cli) -> None:
     finished = cli("bench", "--list")
     assert finished.code == 0
-    for case in plan("all").cases:
+    for case in plan("all").benchmarks:
         assert case.title in finished.out
     assert "\nnetworks\n" in finished.out
 
@@ -82,7 +81,7 @@ def test_json_can_go_to_stdout_alone(cli, yielding) -> None:
 
 
 def test_every_figure_stands_in_the_table(cli, yielding) -> None:
-    yielding(row(), row(work="backward", peer=None, peer_seconds=None, gflops=None, peak_share=None))
+    yielding(row(), row(pass_="backward", variant=None, baseline=None, gflops=None, peak_fraction=None))
     finished = cli("bench", *SMALL)
     for text in ("250 ± 10 ms", "90", "45 %", "500 ± 20 ms", "0.50", "5.0 MB", "torch contiguous", "none"):
         assert text in finished.out
@@ -99,7 +98,8 @@ def test_figures_of_a_gpu_have_columns_of_their_own(cli, yielding, monkeypatch) 
         }  # fmt: skip
         return Machine(found, {"cupy": "14.2.0"}, [])
 
-    yielding(row(precision="tf32", error=3.1e-4, peer_error=2.9e-4, queue_seconds=0.001, peer_queue_seconds=0.0023))
+    ours = Measurement(0.25, 0.01, error=3.1e-4, queue_seconds=0.001)
+    yielding(row(precision="tf32", ours=ours, baseline=Measurement(0.5, 0.02, error=2.9e-4, queue_seconds=0.0023)))
     monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", examine)
     finished = cli("bench", *SMALL, "--commit", "abc1234")
     assert seen == [("numpy", ["float32"], "abc1234")]
@@ -127,7 +127,7 @@ def test_a_difference_exits_with_10(cli, yielding, tmp_path) -> None:
 
 
 def test_ctrl_c_keeps_what_was_measured(cli, yielding, tmp_path) -> None:
-    case = plan("ops", ["scale_fusion"]).cases[0]
+    case = plan("ops", ["scale_fusion"]).benchmarks[0]
     yielding(Started(0, 2, case), row(), KeyboardInterrupt())
     finished = cli("bench", *SMALL, "--json", tmp_path / "times.json")
     assert finished.code == ExitCode.INTERRUPTED
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_was_measured(cli, yielding, tmp_path) -> None:
     ("arguments", "code", "sentence"),
     [
         (("--suite", "op"), ExitCode.USAGE, "There is no suite 'op'"),
-        (("--against", "jax"), ExitCode.USAGE, "There is no peer 'jax'"),
+        (("--against", "jax"), ExitCode.USAGE, "There is no baseline 'jax'"),
         (("--backend", "nump"), ExitCode.BACKEND, "did you mean numpy?"),
         (("--precision", "tf32,float16"), ExitCode.BACKEND, "The backend numpy computes in float32, not in tf32"),
         (("--precision", "float31"), ExitCode.BACKEND, "Unknown precision 'float31'"),
