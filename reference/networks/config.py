@@ -16,7 +16,7 @@ OUTPUT_STRIDES = {"tiny": (4, 8), "vgg16": (8,)} | dict.fromkeys(BACKBONES[1:5],
 
 @dataclass(frozen=True)
 class Architecture:
-    """The parts of a network; ``docs/networks.md`` has a picture of how they meet.
+    """The parts of a network; ``docs/networks.md`` has a diagram.
 
     Args:
         backbone: ``tiny``, ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101`` or ``vgg16``.
