@@ -45,7 +45,7 @@ def with_cudnn(monkeypatch, ops):  # noqa: F811
 
     for function in (convolve, input_gradient, weight_gradient):
         monkeypatch.setattr(cudnn, function.__name__, function)
-    monkeypatch.setattr(sys.modules["backends.cupy.conv2d"], "_is_cudnns", lambda x: True)
+    monkeypatch.setattr(sys.modules["backends.cupy.conv2d"], "_uses_cudnn", lambda x: True)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
