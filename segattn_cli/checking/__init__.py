@@ -1,4 +1,4 @@
-"""The cross-check: does a backend compute what the reference computes, and where do they first part?
+"""The cross-check: does a backend compute what the reference computes, and where do they first differ?
 
 ``plan`` says what will be compared, ``run`` compares and yields one :class:`CheckResult` after the other.
 """

@@ -1,9 +1,9 @@
-"""What each op is tried on: named inputs, drawn from a seed, that every backend must get right.
+"""The cases of each op: named inputs, drawn from a seed, on which every backend must agree with the reference.
 
-Beside plain inputs there are odd shapes, windows that hang over the edge, maps of one pixel, batches of one, ties,
-void labels, logits of ±1000 and three layouts that an op has to live with: strided, transposed and read-only
-memory. Inputs are well-conditioned, so that a difference beyond the tolerance is an error and no rounding: logits
-of attentions that reach ±1000 are products of small integers, which are exact in every dtype.
+Beside simple inputs there are odd shapes, windows that reach over the edge, maps of one pixel, batches of one,
+ties, ignored labels, logits of ±1000, and three layouts in memory: strided, transposed and read-only. Inputs are
+well-conditioned, so that a difference beyond the tolerance is an error and not rounding: logits of attentions that
+reach ±1000 are products of small integers, which are exact in every dtype.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class Case:
 
 
 def cases(op: str, seed: int = 0) -> list[Case]:
-    """The cases of ``op``; the first of them comes again in each of :data:`LAYOUTS`.
+    """The cases of ``op``; the first is repeated in each of :data:`LAYOUTS`.
 
     >>> [case.name for case in cases("scale_mean")]
     ['3 scales', '1 scale', '1×1 map', 'strided', 'transposed', 'read-only']
     """
     draw = Draw(seed, op)
-    own = [Case(*case) for case in CASES[op](draw)]
-    return own + [replace(own[0], name=layout, layout=layout) for layout in LAYOUTS]
+    cases = [Case(*case) for case in CASES[op](draw)]
+    return cases + [replace(cases[0], name=layout, layout=layout) for layout in LAYOUTS]
 
 
 def lay_out(x: Any, layout: str) -> Any:
-    """The values of ``x`` in another memory layout; what is no array, or has no axes, stays as it is."""
+    """The values of ``x`` in another memory layout; only arrays with axes have one."""
     if not isinstance(x, np.ndarray) or layout == "plain":
         return x
     if layout == "read-only":
@@ -71,10 +71,10 @@ class Draw:
         """Integers from ``low`` to ``high``, both included, as floats: their products are exact."""
         return self.rng.integers(low, high, shape, endpoint=True).astype(np.float64)
 
-    def labels(self, classes: int, *shape: int, void: float = 0.0) -> np.ndarray:
-        """Labels, of which a share ``void`` is 255."""
+    def labels(self, classes: int, *shape: int, ignored: float = 0.0) -> np.ndarray:
+        """Labels, of which a fraction ``ignored`` is 255."""
         labels = self.rng.integers(classes, size=shape, dtype=np.uint8)
-        labels[self.rng.random(shape) < void] = 255
+        labels[self.rng.random(shape) < ignored] = 255
         return labels
 
     def mask(self, *shape: int) -> np.ndarray:
@@ -208,7 +208,7 @@ def _dropout(draw: Draw) -> list[tuple]:
         ("whole channels", (x, draw.mask(3, 1, 1, 8)), {"rate": 0.1}),
         ("values", (x, draw.mask(3, 5, 7, 8)), {"rate": 0.5}),
         ("rate 0", (x, np.ones(x.shape, bool)), {"rate": 0.0}),
-        ("nothing kept", (x, np.zeros((3, 1, 1, 8), bool)), {"rate": 0.5}),
+        ("everything dropped", (x, np.zeros((3, 1, 1, 8), bool)), {"rate": 0.5}),
     ]
 
 
@@ -240,17 +240,17 @@ def _softmax(draw: Draw) -> list[tuple]:
 
 
 def _softmax_cross_entropy(draw: Draw) -> list[tuple]:
-    logits, labels = draw(2, 5, 7, 6), draw.labels(6, 2, 5, 7, void=0.3)
+    logits, labels = draw(2, 5, 7, 6), draw.labels(6, 2, 5, 7, ignored=0.3)
     return [
-        ("some void", (logits, labels)),
-        ("void everywhere", (logits, np.full((2, 5, 7), 255, np.uint8))),
-        ("one pixel counts", (logits[:1], np.where(np.arange(35).reshape(1, 5, 7) == 17, 2, 255))),
+        ("some pixels ignored", (logits, labels)),
+        ("all pixels ignored", (logits, np.full((2, 5, 7), 255, np.uint8))),
+        ("one labelled pixel", (logits[:1], np.where(np.arange(35).reshape(1, 5, 7) == 17, 2, 255))),
         ("class weights", (logits, labels), {"class_weights": np.array([0.5, 2.0, 1.0, 0.0, 3.0, 0.1])}),
         ("only classes of weight 0", (logits, np.full((2, 5, 7), 3)), {"class_weights": np.eye(6)[0]}),
         ("logits ±1000", (draw.extreme_logits(2, 5, 7, 6), labels)),
-        ("void is −1", (logits, np.where(labels == 255, -1, labels.astype(np.int64))), {"ignore_label": -1}),
+        ("ignore label −1", (logits, np.where(labels == 255, -1, labels.astype(np.int64))), {"ignore_label": -1}),
         ("rows", (draw(9, 4), draw.labels(4, 9))),
-        ("large", (draw(2, 60, 80, 11), draw.labels(11, 2, 60, 80, void=0.1))),
+        ("large", (draw(2, 60, 80, 11), draw.labels(11, 2, 60, 80, ignored=0.1))),
     ]
 
 

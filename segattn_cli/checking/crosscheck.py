@@ -1,4 +1,4 @@
-"""What is to be checked, by name, and the check itself."""
+"""The plan of a check, by names, and the check itself."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def plan(
 def run(backend: Ops, plan: Plan) -> Iterator[CheckResult]:
     """Compare ``backend`` with the reference as planned, ops first.
 
-    What 16 bits and TF32 add is seen on small cases; NumPy, which computes their yardstick, is slow in float16.
+    In 16 bits and TF32 only small cases are checked: NumPy, which computes the errors that they are compared with,
+    is slow in float16.
     Raises :class:`BackendError` for a dtype that the backend does not compute in.
     """
     for op in plan.ops:

@@ -44,33 +44,33 @@ GRADIENTS = {
 }
 #: Ops that take a list of arrays and have no backward.
 JOINS = ("concatenate", "stack")
-#: The input of a ReLU counts as zero below this share of its largest value.
+#: The input of a ReLU counts as zero below this fraction of its largest value.
 KINK = 1e-5
-#: Where its rounding is larger than that, and a tolerance of one rounding is not enough for every op.
+#: Precisions whose rounding is larger than that, in which a tolerance of one rounding is too strict for some ops.
 ROUGH = (*HALVES, "tf32")
 
 
 @dataclass(eq=False)
 class ComparedTensor:
-    """One tensor that both sides computed, and how far they are apart."""
+    """One tensor that the backend and the reference computed, and their comparison."""
 
     op: str
-    name: str  # "y", "dkey", …, or an input that should not have changed
+    name: str  # "y", "dkey", …, or an input that must not change
     direction: str  # "forward" or "backward"
     comparison: Comparison
-    value: Any = field(default=None, repr=False)  # what the network goes on with
+    value: Any = field(default=None, repr=False)  # the reference's, with which the network continues
     forward: ComparedTensor | None = None  # the output of the call that this belongs to
     observed: str = ""  # its name in the network
 
     @property
     def path(self) -> str:
-        """Its name in the network, or whose part it is: ``dkey of head.position.attended``."""
+        """Its name in the network, or that of its call: ``dkey of head.position.attended``."""
         owner = self.forward.observed if self.forward else ""
         return self.observed or f"{self.name} of {owner or self.op}"
 
 
-class Handed(NamedTuple):
-    """An array that the backend was given or gave, and the checksum of what it held then."""
+class Snapshot(NamedTuple):
+    """An array that the backend was given or returned, and the checksum of its values at that time."""
 
     name: str
     array: Any
@@ -78,13 +78,13 @@ class Handed(NamedTuple):
 
 
 class PairedCache(NamedTuple):
-    """The caches of one call on both sides."""
+    """The caches of one call, of the reference and of the backend."""
 
     forward: ComparedTensor
     oracle: Any  # of the reference in float64
-    plain: Any  # of the reference in the dtype itself; None where nobody needs it
+    plain: Any  # of the reference in the dtype itself; None without conditioning
     backend: Any
-    given: list[Handed]  # the inputs, which backward must not change either
+    given: list[Snapshot]  # the inputs, which must not change
     on_kink: Any  # where the sign of a ReLU's input is a matter of rounding; None for other ops
     mean: Any  # of a batch norm: layers read these two
     variance: Any
@@ -98,7 +98,7 @@ class LockStep:
 
     With ``conditioning``, a tensor may be off by as much as a plain implementation is (see
     :func:`backends.tolerances.compare`): in a network, some gradients are zero but for rounding. What is
-    :data:`ROUGH` always may: a card is free to cut off the factors of TF32 instead of rounding them. Pass
+    :data:`ROUGH` always may: a GPU may truncate the factors of TF32 instead of rounding them. Pass
     :meth:`observe` to the network's context so that tensors get their names, and call :meth:`finish` at the end.
     """
 
@@ -111,7 +111,7 @@ class LockStep:
         self.plain_dtype = plain_dtype(dtype)
         self.conditioning = conditioning or dtype in ROUGH
         self.tensors: list[ComparedTensor] = []
-        self._returned: list[tuple[ComparedTensor, Handed]] = []
+        self._returned: list[tuple[ComparedTensor, Snapshot]] = []
         self.asarray, self.to_numpy, self.synchronize = oracle.asarray, oracle.to_numpy, oracle.synchronize
         for op in GRADIENTS:
             setattr(self, op, partial(self._forward, op))
@@ -220,7 +220,7 @@ class LockStep:
             tensor.comparison = compare(
                 wanted, self.backend.to_numpy(got), self.dtype, plain_error=error, stored=stored
             )
-            self._returned.append((tensor, Handed(tensor.name, got, self._checksum(got))))
+            self._returned.append((tensor, Snapshot(tensor.name, got, self._checksum(got))))
 
     def _plain(self, function: Any, *args: Any, **options: Any) -> Any:
         """What a plain implementation gives, where it counts; what overflows in it gives no allowance."""
@@ -245,12 +245,12 @@ class LockStep:
         rounding = 2 * TOLERANCES[self.dtype].epsilon if self.dtype in ROUGH else 0
         return np.abs(z) <= max(KINK, rounding) * np.abs(z).max()
 
-    def _give(self, inputs: dict[str, Any]) -> list[Handed]:
+    def _give(self, inputs: dict[str, Any]) -> list[Snapshot]:
         """The arrays among ``inputs``, as the backend's."""
         arrays = {name: self.backend.asarray(x) for name, x in inputs.items() if isinstance(x, np.ndarray)}
-        return [Handed(name, array, self._checksum(array)) for name, array in arrays.items()]
+        return [Snapshot(name, array, self._checksum(array)) for name, array in arrays.items()]
 
-    def _check_unchanged(self, given: list[Handed], forward: ComparedTensor, direction: str) -> None:
+    def _check_unchanged(self, given: list[Snapshot], forward: ComparedTensor, direction: str) -> None:
         for n, each in enumerate(given):
             checksum = self._checksum(each.array)
             if checksum != each.checksum:

@@ -1,4 +1,4 @@
-"""One line of the cross-check: what was compared, and how far apart it was at worst."""
+"""One line of the cross-check: what was compared, and the largest differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backends.tolerances import Comparison
 class CheckResult:
     """One subject in one direction, dtype and case; several tensors may stand behind it.
 
-    The three figures are each the largest of all these tensors; :mod:`backends.tolerances` defines them.
+    Each of the three errors is the largest of all these tensors; :mod:`backends.tolerances` defines them.
     """
 
     subject: str  # an op, or a network
@@ -30,7 +30,7 @@ class CheckResult:
     reason: str = ""  # what is wrong with that tensor
 
     def as_json(self) -> dict[str, Any]:
-        """The figures as JSON knows them: what is infinite, because nothing could be compared, is null."""
+        """The values for JSON; an infinite error, where nothing could be compared, is null."""
         values = {name: value for name, value in vars(self).items() if name != "reason"}
         return {name: None if value == math.inf else value for name, value in values.items()}
 
@@ -40,7 +40,7 @@ def summarise(
 ) -> Iterator[CheckResult]:
     """One result for each direction in ``tensors``, which are (direction, name, comparison) in order."""
     for direction in ("forward", "backward"):
-        compared = [(name, comparison) for way, name, comparison in tensors if way == direction]
+        compared = [(name, comparison) for where, name, comparison in tensors if where == direction]
         if not compared:
             continue
         comparisons = [comparison for _, comparison in compared]

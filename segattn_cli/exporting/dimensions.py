@@ -1,4 +1,4 @@
-"""Sizes that are known only when the model runs: what networks compute from them becomes part of the graph."""
+"""Sizes that are known only when the model runs; arithmetic with them becomes a part of the graph."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ FLOAT, UINT8, INT64, DOUBLE = 1, 2, 7, 11
 
 
 class Dimension:
-    """One axis of a shape, with the arithmetic that networks do on it, in Python's own precision.
+    """One axis of a shape, with the arithmetic that networks do on it, in the precision of Python.
 
-    A comparison has to be True or False before the model ever runs. It is, where the least size of the axis
-    decides it: ``max(round(height * 0.5), 1)`` is ``round(height * 0.5)`` for pictures of at least 2 pixels.
+    A comparison has to be True or False before the model runs. It is decided by the least size of the axis:
+    ``max(round(height * 0.5), 1)`` is ``round(height * 0.5)`` for images of at least 2 pixels.
 
     Args:
         value: its place in the graph, int64 of shape ``(1,)``.
-        at_least: what it never falls below.
+        at_least: the least size of the axis.
 
     >>> height = Dimension(Value("height"), at_least=2)
     >>> half = max(round(height * 0.5), 1)

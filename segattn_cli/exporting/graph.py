@@ -1,4 +1,4 @@
-"""A graph of operators, as values that know what they are computed from; nothing here needs ONNX."""
+"""A graph of operators: each value refers to its inputs. Nothing here needs the package onnx."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 
 class Value:
-    """What flows along one edge of the graph: an input, a constant, or the output of an operator."""
+    """A value of the graph: an input, a constant, or the output of an operator."""
 
     kind = "Input"
     inputs: tuple[Value | None, ...] = ()
 
     def __init__(self, name: str = "") -> None:
-        self.name = name  # given to what a reader would look for; `named` finds one for the rest
+        self.name = name  # of values that a reader would look for; `named` derives one for the others
 
 
 class Constant(Value):
@@ -40,7 +40,7 @@ class Node(Value):
 
 
 def ordered(outputs: Sequence[Value]) -> list[Value]:
-    """All that ``outputs`` depend on, and themselves: whatever a value is computed from stands before it.
+    """``outputs`` and all values that they depend on, in topological order: inputs first.
 
     >>> x = Value("x")
     >>> y = Node("Relu", x)
@@ -59,9 +59,9 @@ def ordered(outputs: Sequence[Value]) -> list[Value]:
 
 
 def named(values: Sequence[Value]) -> dict[Value, str]:
-    """A name for each of the ``ordered`` values, each its own. The outputs must have one.
+    """A unique name for each of the ``ordered`` values; the outputs must have one.
 
-    What else has none is called after the next thing with one that it serves, and after what it is itself.
+    A value without a name is called after the next named value that depends on it, and after its own kind.
 
     >>> conv = Node("Conv", Value("image"))
     >>> relu = Node("Relu", conv)
@@ -69,23 +69,23 @@ def named(values: Sequence[Value]) -> dict[Value, str]:
     >>> [*named(ordered([relu])).values()]
     ['image', 'conv1/Conv', 'conv1']
     """
-    serves: dict[Value, str] = {}
+    user: dict[Value, str] = {}
     for value in reversed(values):
         for each in value.inputs:
             if each is not None:
-                serves[each] = value.name or serves[value]
-    wanted = {value: value.name or f"{serves[value]}/{value.kind}" for value in values}
+                user[each] = value.name or user[value]
+    wanted = {value: value.name or f"{user[value]}/{value.kind}" for value in values}
     return dict(zip(values, _distinct(wanted.values()), strict=True))
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """The names, with a number behind each that is taken.
+    """The names, with a number after each that is already taken.
 
     >>> _distinct(["a", "a_2", "a", "a"])
     ['a', 'a_2', 'a_3', 'a_4']
     """
-    found: dict[str, None] = {}
+    unique: dict[str, None] = {}
     for name in names:
         numbered = (f"{name}_{n}" for n in count(2))
-        found[next(each for each in chain([name], numbered) if each not in found)] = None
-    return [*found]
+        unique[next(each for each in chain([name], numbered) if each not in unique)] = None
+    return [*unique]

@@ -1,4 +1,4 @@
-"""A trained network as an ONNX model: its own forward pass, run on ops that write themselves down."""
+"""A trained network as an ONNX model: its forward pass, run on ops that record operators of ONNX."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Port(NamedTuple):
 def onnx_model(
     model: Model, *, opset: int = DEFAULT_OPSET, input: str = "float32", labels: bool = False
 ) -> ModelProto:
-    """``model`` as ONNX, with batch norms folded, for batches and pictures of any size.
+    """``model`` as ONNX, with batch norms folded, for batches and images of any size.
 
     ==================  ===============================================================================
-    ``image``           float32 ``(batch, 3, height, width)``, normalised; as ``uint8`` the picture itself,
+    ``image``           float32 ``(batch, 3, height, width)``, normalised; as ``uint8`` the image itself,
                         ``(batch, height, width, 3)``
-    ``scores``          float32 ``(batch, classes, height, width)``: before any softmax, at the picture's size
+    ``scores``          float32 ``(batch, classes, height, width)``: before any softmax, at the image's size
     ``label``           with ``labels``: uint8 ``(batch, height, width)``, the class with the highest score
     ``scale_weights``   where attention fuses scales: float32 ``(batch, scales, rows, columns)``
     ==================  ===============================================================================
 
-    Values are named after layers, and what a program needs to use the model stands in its metadata:
-    see :func:`metadata`.
+    Values are named after layers. The metadata of the model has what a program needs to use it: see
+    :func:`metadata`.
 
     Raises:
         UsageError: for an opset that is not in :data:`OPSETS`, or an input that is not in :data:`INPUTS`.
@@ -63,7 +63,7 @@ def onnx_model(
         raise UsageError(f"--opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset}.")
     if input not in INPUTS:
         raise UsageError(f"--input must be {' or '.join(INPUTS)}, got {input!r}.")
-    picture, outputs = _trace(model, opset, input, labels)
+    image, outputs = _trace(model, opset, input, labels)
     classes, scales = len(model.classes), len(model.network.config.scales)
     shapes: dict[str, tuple[str | int, ...]] = {
         "image": ("batch", "height", "width", 3) if input == "uint8" else ("batch", 3, "height", "width"),
@@ -77,15 +77,15 @@ def onnx_model(
         return onnx.helper.make_tensor_value_info(value.name, types.get(value.name, FLOAT), shapes[value.name])
 
     nodes, constants = protos(outputs)
-    graph = onnx.helper.make_graph(nodes, "segattn", [port(picture)], [*map(port, outputs)], constants)
+    graph = onnx.helper.make_graph(nodes, "segattn", [port(image)], [*map(port, outputs)], constants)
     opsets = [onnx.helper.make_opsetid("", opset)]
-    made = onnx.helper.make_model(
+    proto = onnx.helper.make_model(
         graph, producer_name="segattn", producer_version=versions(["segattn"])["segattn"], opset_imports=opsets,
         ir_version=onnx.helper.find_min_ir_version_for(opsets),
     )  # fmt: skip
-    onnx.helper.set_model_props(made, {key: json.dumps(value) for key, value in metadata(model, input).items()})
-    onnx.checker.check_model(made, full_check=True)
-    return made
+    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in metadata(model, input).items()})
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
 
 
 def write_onnx(
@@ -95,19 +95,19 @@ def write_onnx(
 
     Raises :class:`OutputError`, and leaves what was at ``out``, where it cannot be written.
     """
-    made = onnx_model(model, opset=opset, input=input, labels=labels)
-    write_atomically(out, made.SerializeToString())
-    return [*map(_port, made.graph.input)], [*map(_port, made.graph.output)]
+    proto = onnx_model(model, opset=opset, input=input, labels=labels)
+    write_atomically(out, proto.SerializeToString())
+    return [*map(_port, proto.graph.input)], [*map(_port, proto.graph.output)]
 
 
 def metadata(model: Model, input: str = "float32") -> dict[str, Any]:
-    """What to know when using the model; each value becomes a JSON string of its ``metadata_props``."""
+    """What a program needs to use the model; each value becomes a JSON string of its ``metadata_props``."""
     config = model.config
     return {
         "input": "RGB, 0 to 255" if input == "uint8" else "RGB in 0 to 1, minus mean, over std",
         "mean": IMAGENET_MEAN.astype(float).round(3).tolist(),
         "std": IMAGENET_STD.astype(float).round(3).tolist(),
-        "size": config.data.size,  # to which `segattn infer` resizes a picture first
+        "size": config.data.size,  # to which `segattn infer` resizes an image first
         "smallest_size": smallest_size(config.network.scales),
         "classes": list(model.classes),
         "palette": model.palette.tolist(),
@@ -126,14 +126,14 @@ def smallest_size(scales: Sequence[float]) -> int:
 
 
 def _trace(model: Model, opset: int, input: str, labels: bool) -> tuple[Value, list[Value]]:
-    """Run the network on an image without values: the input, and the outputs that know how they come about."""
+    """Run the network on an image without values: the input and the outputs of the graph."""
     network = model.network
-    picture = Value("image")
-    pixels = _normalised(picture) if input == "uint8" else picture  # (B, 3, H, W)
+    image = Value("image")
+    pixels = _normalised(image) if input == "uint8" else image  # (B, 3, H, W)
     images = TracedArray(pixels, 4, 3, at_least=smallest_size(network.config.scales))
     ops = OnnxOps(opset)
     params = {name: Parameter(name, array) for name, array in network.fold(model.params).items()}
-    maps, weights = network.predict_with_weights(images, Context(ops, params, observe=_call))
+    maps, weights = network.predict_with_weights(images, Context(ops, params, observe=_name))
     scores, _ = ops.resize_bilinear(maps, images.shape[1:3], align_corners=network.config.align_corners)
 
     outputs = {"scores": scores.value}
@@ -144,25 +144,25 @@ def _trace(model: Model, opset: int, input: str, labels: bool) -> tuple[Value, l
         outputs["scale_weights"] = weights.value
     for name, value in outputs.items():
         value.name = name
-    return picture, [*outputs.values()]
+    return image, [*outputs.values()]
 
 
-def _normalised(picture: Value) -> Value:
+def _normalised(image: Value) -> Value:
     """:func:`segattn_cli.data.normalise.normalise` in the graph: ``(B, H, W, 3) → (B, 3, H, W)``."""
-    floats = Node("Cast", picture, to=FLOAT)
+    floats = Node("Cast", image, to=FLOAT)
     scaled = Node("Mul", floats, Constant(1 / (255 * IMAGENET_STD)))
     normalised = Node("Transpose", Node("Sub", scaled, Constant(IMAGENET_MEAN / IMAGENET_STD)), perm=[0, 3, 1, 2])
     normalised.name = "normalised"
     return normalised
 
 
-def _call(name: str, array: TracedArray) -> None:
-    """Name what a layer computes after it."""
+def _name(name: str, array: TracedArray) -> None:
+    """Name the output of a layer after the layer."""
     array.value.name = name.replace(" ", "_")
 
 
 def protos(outputs: Sequence[Value]) -> tuple[list[Any], list[Any]]:
-    """The operators and the constants behind ``outputs`` as ONNX has them: ``NodeProto`` and ``TensorProto``."""
+    """The operators and the constants behind ``outputs``, as ``NodeProto`` and ``TensorProto``."""
     onnx = _onnx()
     values = ordered(outputs)
     names = named(values)

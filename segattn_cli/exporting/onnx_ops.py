@@ -1,4 +1,4 @@
-"""The ops of inference as operators of ONNX: a network that runs on them is written down instead of computed."""
+"""The ops of inference as operators of ONNX: a network that runs on them is recorded instead of computed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from segattn_cli.exporting.dimensions import Dimension
 from segattn_cli.exporting.graph import Constant, Node, Value
 from segattn_cli.exporting.traced import Parameter, TracedArray, size_vector
 
-#: There is nothing to backpropagate through: no op caches anything.
+#: No op has a cache, since there is no backward pass.
 Traced = tuple[TracedArray, None]
 
 
 class OnnxOps:
     """The ops of :class:`backends.contract.Ops` by which networks predict, each with the same arguments.
 
-    What only training calls is not here: backward passes, ``dropout``, ``softmax_cross_entropy``, and
+    Ops of training are missing: backward passes, ``dropout``, ``softmax_cross_entropy``, and
     ``global_mean_pool`` of the scale classifier. Nor is ``to_numpy``, as there are no values.
 
     Args:

@@ -1,4 +1,4 @@
-"""What networks compute with while they are traced: arrays without values, and parameters with them."""
+"""Arrays without values and parameters with values, for tracing a network."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class TracedArray:
     ``(S, B, H, W, C)``  ``(S, B, C, H, W)``
     ===================  ===================
 
-    So a reshape from maps to tokens or back is the same reshape in the graph, and nothing is ever transposed
-    around a convolution.
+    So a reshape from maps to tokens or back is the same reshape in the graph, and no convolution needs a
+    transpose around it.
 
     Args:
         value: its place in the graph, float32.
         ndim: the number of axes: 3, 4 or 5.
         channels: the length of the last axis.
-        at_least: how many pixels there are along each axis, at the least.
+        at_least: the least number of pixels along each axis.
     """
 
     def __init__(self, value: Value, ndim: int, channels: int, *, at_least: int = 1) -> None:

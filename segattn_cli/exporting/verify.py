@@ -1,4 +1,4 @@
-"""Does a written model say what we say? The same pictures through onnxruntime and through a backend of ours."""
+"""Compare an exported model with ours: the same images through onnxruntime and through a backend."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from segattn_cli.data.normalise import normalise
 from segattn_cli.prediction.predictor import SINGLE_PASS, Predictor
 from segattn_cli.runs import Model
 
-#: (batch, height, width): sizes that no stride divides, and more than one picture.
+#: (batch, height, width): sizes that no stride divides, and more than one image.
 SIZES = ((1, 97, 131), (2, 65, 49), (1, 128, 96))
-#: The most that scores may differ, of the largest score.
+#: The largest difference of scores that is accepted, relative to the largest score.
 TOLERANCE = 1e-4
 
 
 class ScoreDifference(NamedTuple):
-    """How far the scores of one batch are apart."""
+    """The difference of the scores of one batch."""
 
     size: tuple[int, int, int]  # batch, height, width
     absolute: float  # the largest
-    relative: float  # the same, of the largest score
-    same_label: float  # the share of the pixels whose highest score is of the same class
+    relative: float  # the same, over the largest score
+    same_label: float  # the fraction of pixels with the same predicted class
 
     @property
     def agrees(self) -> bool:
-        return self.relative <= TOLERANCE  # and a NaN does not
+        return self.relative <= TOLERANCE  # False for a NaN
 
 
 def verify(session: Any, model: Model, ops: Ops) -> Iterator[ScoreDifference]:
-    """Compare an ``onnxruntime.InferenceSession`` with ``model`` on ``ops``: random pictures of :data:`SIZES`."""
+    """Compare an ``onnxruntime.InferenceSession`` with ``model`` on ``ops``: random images of :data:`SIZES`."""
     predictor = Predictor.of(model, ops, **SINGLE_PASS)
     rng = np.random.default_rng(0)
     for size in SIZES:
-        pictures = rng.integers(0, 256, (*size, 3), np.uint8)
-        scores = session.run(["scores"], {"image": fed(session, pictures)})[0].transpose(0, 2, 3, 1)  # (B, H, W, K)
-        ours = np.stack([predictor.scores(picture) for picture in pictures])  # (B, H, W, K)
-        apart = float(np.abs(scores - ours).max())
+        images = rng.integers(0, 256, (*size, 3), np.uint8)
+        scores, = session.run(["scores"], {"image": model_input(session, images)})
+        scores = scores.transpose(0, 2, 3, 1)  # (B, H, W, K)
+        ours = np.stack([predictor.scores(image) for image in images])  # (B, H, W, K)
+        largest = float(np.abs(scores - ours).max())
         same = float((scores.argmax(-1) == ours.argmax(-1)).mean())
-        yield ScoreDifference(size, apart, apart / (float(np.abs(ours).max()) or 1.0), same)
+        yield ScoreDifference(size, largest, largest / (float(np.abs(ours).max()) or 1.0), same)
 
 
-def fed(session: Any, pictures: np.ndarray) -> np.ndarray:
-    """``pictures`` (B, H, W, 3) uint8 as the model wants them."""
+def model_input(session: Any, images: np.ndarray) -> np.ndarray:
+    """``images`` (B, H, W, 3) uint8 as the inputs of the model."""
     if session.get_inputs()[0].type == "tensor(uint8)":
-        return pictures
-    return np.ascontiguousarray(normalise(pictures).transpose(0, 3, 1, 2))
+        return images
+    return np.ascontiguousarray(normalise(images).transpose(0, 3, 1, 2))
 
 
 def onnxruntime() -> Any:

@@ -55,8 +55,8 @@ def test_a_layout_keeps_the_values(layout: str, shape: tuple[int, ...]) -> None:
 
 def test_labels_and_logits_are_extreme_enough() -> None:
     by_name = {case.name: case for case in cases("softmax_cross_entropy")}
-    assert np.all(by_name["void everywhere"].inputs[1] == 255)
-    assert np.sum(by_name["one pixel counts"].inputs[1] != 255) == 1
+    assert np.all(by_name["all pixels ignored"].inputs[1] == 255)
+    assert np.sum(by_name["one labelled pixel"].inputs[1] != 255) == 1
     assert np.abs(by_name["logits ±1000"].inputs[0]).max() == 1000
     steep = {case.name: case for case in cases("position_attention")}["logits ±1000"]
     logits = steep.inputs[0] @ steep.inputs[1].mT
