@@ -6,7 +6,7 @@ RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
-TESTS := $(BIN)/python -m pytest --numprocesses auto
+TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
