@@ -30,25 +30,29 @@ class Segmentation:
     image: np.ndarray  # (H, W, 3) uint8
     label: np.ndarray  # (H, W) uint8
     predictor: Predictor
-    prediction: Prediction
+    prediction: Prediction | None  # None: predicted when something needs the scores
     classes: tuple[str, ...]
     palette: np.ndarray  # (K, 3) uint8
     source: Path | None = None  # its file, if it has one
 
+    @cached_property
+    def _prediction(self) -> Prediction:
+        return self.predictor.predict(self.image) if self.prediction is None else self.prediction
+
     @property
     def scores(self) -> np.ndarray:
         """The scores of every class: (H, W, K) float32."""
-        return self.predictor.ops.to_numpy(self.prediction.scores)
+        return self.predictor.ops.to_numpy(self._prediction.scores)
 
     @cached_property
     def probabilities(self) -> np.ndarray:
         """The probability of every class, adding to 1: (H, W, K) float32."""
-        return self.predictor.ops.to_numpy(self.predictor.probabilities_of(self.prediction))
+        return self.predictor.ops.to_numpy(self.predictor.probabilities_of(self._prediction))
 
     @cached_property
     def confidence(self) -> np.ndarray:
         """The largest probability at each pixel: (H, W), from 1/K to 1."""
-        return self.predictor.confidence_of(self.prediction)
+        return self.predictor.confidence_of(self._prediction)
 
     @property
     def entropy(self) -> np.ndarray:

@@ -112,6 +112,42 @@ class Predictor:
         """The class with the highest score at each pixel: (H, W) uint8. Only this map leaves the device."""
         return self.ops.to_numpy(self.ops.label_map(prediction.scores))
 
+    @property
+    def labels_in_bands(self) -> bool:
+        """Whether :meth:`label_in_bands` gives what :meth:`label` does: windows, in a single pass at full size."""
+        return self.window is not None and self.scales == (1.0,) and not self.flip and self.size is None
+
+    def label_in_bands(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The labels (H, W) uint8 of ``image`` (H, W, 3) uint8, and the scale weights, row of windows by row.
+
+        The probabilities of one row of windows are in memory, not those of the image: an image of 400 million
+        pixels and 20 classes would need 32 GB. Rows that no later window covers are labelled and forgotten.
+        """
+        assert self.window is not None
+        assert self.stride is not None
+        passes = _Passes(self.network, self.params, self.ops, self.dtype)
+        height, width = image.shape[:2]
+        rows, columns = self.window
+        padded = max(height, rows), max(width, columns)
+        total = self.ops.asarray(np.zeros((rows, padded[1], self.network.config.classes), np.float32))
+        cover = np.zeros((rows, padded[1], 1), np.float32)
+        label = np.empty(padded, np.uint8)
+        tops = window_starts(padded[0], rows, self.stride[0])
+        for top, following in zip(tops, [*tops[1:], padded[0]], strict=True):
+            for left in window_starts(padded[1], columns, self.stride[1]):
+                content = normalise(image[top : top + rows, left : left + columns])
+                missing = rows - content.shape[0], columns - content.shape[1]
+                window = np.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
+                total[:, left : left + columns] += passes.probabilities(window, self.window)
+                cover[:, left : left + columns] += 1
+            done = following - top
+            finished = total[:done] / self.ops.asarray(cover[:done])
+            label[top:following] = self.ops.to_numpy(self.ops.label_map(finished))
+            for band in (total, cover):
+                band[: rows - done] = band[done:].copy()
+                band[rows - done :] = 0
+        return label[:height, :width], passes.mean_scale_weights()
+
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.
 

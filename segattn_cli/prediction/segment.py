@@ -17,6 +17,9 @@ from segattn_cli.prediction.output_files import Output, Segmentation
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
+#: The kinds of output that need no scores: with windows, their memory does not grow with the image.
+OF_LABELS = {"label", "overlay", "polygons"}
+
 
 @dataclass(frozen=True)
 class ImageDone:
@@ -81,8 +84,12 @@ def _segment(
 ) -> ImageDone:
     start = time.perf_counter()
     image = decoded.image
-    prediction = predictor.predict(image)
-    label = predictor.label_of(prediction)
+    prediction = None
+    if predictor.labels_in_bands and set(outputs) <= OF_LABELS and not confidence:
+        label, weights = predictor.label_in_bands(image)
+    else:
+        prediction = predictor.predict(image)
+        label, weights = predictor.label_of(prediction), prediction.scale_weights
     source = job.input.source if isinstance(job.input.source, Path) else None
     segmentation = Segmentation(
         job.name, image, label, predictor, prediction, model.classes, model.palette, source
@@ -92,7 +99,6 @@ def _segment(
             output.write(paths[kind], segmentation)
     counts = np.bincount(label.ravel(), minlength=len(model.classes))
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
-    weights = prediction.scale_weights
     return ImageDone(
         job.input.name,
         job.outputs,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,33 @@ def test_windows_cover_the_axis_without_gaps(length: int, stride: int) -> None:
     covered = {start + offset for start in starts for offset in range(5)}
     assert covered == set(range(length))
     assert len(starts) == len(set(starts))
+
+
+@pytest.mark.parametrize("size", [(37, 50), (24, 60), (9, 11), (61, 20)])
+@pytest.mark.parametrize("windows", [{"window": (24, 24)}, {"window": (16, 20), "stride": (16, 7)}])
+def test_labels_row_of_windows_by_row_of_windows(plain: Any, size: tuple[int, int], windows: dict[str, Any]) -> None:
+    predictor = Predictor(*plain, ops, **windows)
+    assert predictor.labels_in_bands
+    image = picture(*size)
+    label, _ = predictor.label_in_bands(image)
+    np.testing.assert_array_equal(label, predictor.label(image))
+
+
+def test_labels_in_bands_need_one_pass_at_full_size(plain: Any) -> None:
+    for options in ({}, {"flip": True}, {"scales": (0.5, 1.0)}, {"size": (20, 20)}):
+        assert not Predictor(*plain, ops, **{"window": (24, 24)} | options if options else {}).labels_in_bands
+
+
+def test_memory_of_bands_does_not_grow_with_the_height(plain: Any) -> None:
+    """What an image of eight times the height needs more is a small part of its scores."""
+    predictor = Predictor(*plain, ops, window=(24, 24))
+    predictor.label_in_bands(np.zeros((24, 48, 3), np.uint8))  # what is remembered for the next call
+    peaks = []
+    for height in (96, 768):
+        image = np.zeros((height, 48, 3), np.uint8)
+        tracemalloc.start()
+        predictor.label_in_bands(image)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    scores = 768 * 48 * CLASSES * 4
+    assert peaks[1] - peaks[0] < scores / 3
