@@ -196,7 +196,7 @@ def test_windows_cover_the_axis_without_gaps(length: int, stride: int) -> None:
 
 @pytest.mark.parametrize("size", [(37, 50), (24, 60), (9, 11), (61, 20)])
 @pytest.mark.parametrize("windows", [{"window": (24, 24)}, {"window": (16, 20), "stride": (16, 7)}])
-def test_labels_row_of_windows_by_row_of_windows(plain: Any, size: tuple[int, int], windows: dict[str, Any]) -> None:
+def test_labels_in_bands_are_the_labels(plain: Any, size: tuple[int, int], windows: dict[str, Any]) -> None:
     predictor = Predictor(*plain, ops, **windows)
     assert predictor.labels_in_bands
     image = picture(*size)
