@@ -69,7 +69,7 @@ class Problem(NamedTuple):
         """The sentence without what belongs to this file alone: names and numbers."""
         sentence = self.sentence
         for name in (str(self.path), self.path.name, self.path.stem):
-            sentence = sentence.replace(name, "…")
+            sentence = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", sentence)  # not within words: e.png is empty
         return re.sub(r"\S*/\S*|\d+", "…", sentence)
 
 
