@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.annotate import FrameDone, VideoDone
     from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
 
-#: How many classes the line of a picture mentions.
+#: The line of an image names so many classes at most.
 MENTIONED = 4
 
 

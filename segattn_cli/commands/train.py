@@ -219,8 +219,8 @@ def _print_plan(config: Config) -> None:
         wrong = error
         plan.append(f"data          cannot be used; the cost is for {classes} classes")
     if config.network.weights is not None:
-        found = weights_for(build_network(config.network_config(classes)), config.network.weights)
-        plan.append(f"weights       {len(found.params)} parameters from {found.file.path} ({found.naming.layout})")
+        match = weights_for(build_network(config.network_config(classes)), config.network.weights)
+        plan.append(f"weights       {len(match.params)} parameters from {match.file.path} ({match.naming.layout})")
     size = config.augmentation.crop
     batch = config.training.batch_size
     cost = configured_step(config, classes, batch, size)

@@ -125,18 +125,18 @@ def annotate(
     start = time.perf_counter()
     counts = np.zeros(len(model.classes), np.int64)
     done, broken = 0, None
-    with moved_into_place({"video": out}) as places:
+    with moved_into_place({"video": out}) as paths:
         first = next(frames.each, None)
         if first is None:
             raise DataError(f"{frames.name} has no frame.")
-        size = (first.picture.shape[0], first.picture.shape[1])
-        with VideoWriter(places["video"], size, frames.rate, model) as writer:
+        size = (first.image.shape[0], first.image.shape[1])
+        with VideoWriter(paths["video"], size, frames.rate, model) as writer:
             try:
                 for frame in chain([first], frames.each):
-                    _require_size(done + 1, frame.picture, size)
-                    picture = np.ascontiguousarray(frame.picture)
-                    label = predictor.label(picture)
-                    writer.add(blend(picture, label, model.palette, opacity), frame.time)
+                    _require_size(done + 1, frame.image, size)
+                    image = np.ascontiguousarray(frame.image)
+                    label = predictor.label(image)
+                    writer.add(blend(image, label, model.palette, opacity), frame.time)
                     counts += np.bincount(label.ravel(), minlength=len(counts))
                     done += 1
                     yield FrameDone(frames.name, done, frames.total, done / (time.perf_counter() - start))
@@ -151,9 +151,9 @@ def annotate(
     )
 
 
-def _require_size(number: int, picture: np.ndarray, size: tuple[int, int]) -> None:
-    if picture.shape[:2] != size:
+def _require_size(number: int, image: np.ndarray, size: tuple[int, int]) -> None:
+    if image.shape[:2] != size:
         raise DataError(
-            f"Frame {number} is {picture.shape[1]}×{picture.shape[0]} and the first {size[1]}×{size[0]} "
+            f"Frame {number} is {image.shape[1]}×{image.shape[0]} and the first {size[1]}×{size[0]} "
             "(width×height): the frames of a video have one size."
         )

@@ -12,18 +12,18 @@ from segattn_cli.errors import OutputError, UsageError
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.output_files import FileNaming
 
-#: What may stand between a name and ".png": outputs of one picture must not be those of another.
+#: What may stand between a name and ".png": outputs of one image must not be those of another.
 ENDINGS = ("", ".overlay", ".confidence", ".entropy")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture and where its results go."""
+    """An image and the paths of its outputs."""
 
     input: InputFile
     name: str  # of the outputs
     outputs: dict[str, Path]  # by kind: "label" and whatever else is wanted
-    done: bool  # before, and to be kept
+    done: bool  # by an earlier call
 
 
 def plan_outputs(
@@ -67,7 +67,7 @@ def output_names(paths: Sequence[Path]) -> list[str]:
     """A name without ending for the outputs of each path, all different.
 
     It is the stem. Where that clashes, it is the whole file name; where that clashes too, the stem in a folder
-    called like its parent; and so on up the path. Pictures that differ in case alone tell that case counts here.
+    called like its parent; and so on up the path. Inputs that differ in case alone show that case matters.
 
     >>> output_names([Path("a/sun.jpg"), Path("a/moon.jpg")])
     ['sun', 'moon']

@@ -1,4 +1,4 @@
-"""How well a prediction fits the truth: one confusion matrix, and what is read off it."""
+"""How well predictions agree with the truth: a confusion matrix and the metrics that follow from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ConfusionMatrix:
 
     Pixels whose truth is ``ignore_label`` are not counted. A class that occurs neither in the truth nor in
     the predictions has no IoU (``None``) and is left out of the mean; one that is only predicted, or only
-    missed, has IoU 0 and counts. The mean accuracy is over the classes that occur in the truth. Every figure
+    missed, has IoU 0 and counts. The mean accuracy is over the classes that occur in the truth. Every metric
     is a fraction in [0, 1]; means are ``nan`` while nothing has been counted.
 
     >>> matrix = ConfusionMatrix(3)
@@ -50,22 +50,22 @@ class ConfusionMatrix:
         """
         if label.shape != prediction.shape:
             raise DataError(f"The label is {_size(label)} pixels, its prediction {_size(prediction)}.")
-        counted = label != self.ignore_label
-        truth = label[counted].astype(np.int64)
-        predicted = prediction[counted].astype(np.int64)
+        labelled = label != self.ignore_label
+        truth = label[labelled].astype(np.int64)
+        predicted = prediction[labelled].astype(np.int64)
         for values, what in ((truth, "label"), (predicted, "prediction")):
             if values.size and not (values.min() >= 0 and values.max() < self.classes):
                 wrong = values[(values < 0) | (values >= self.classes)][0]
                 raise DataError(
                     f"The {what} holds the value {wrong}, but there are {self.classes} classes: "
-                    f"0 to {self.classes - 1}, and {self.ignore_label} for void."
+                    f"0 to {self.classes - 1}, and {self.ignore_label} for ignored pixels."
                 )
         pairs = np.bincount(truth * self.classes + predicted, minlength=self.classes**2)
         self.counts += pairs.reshape(self.classes, self.classes)
 
     @property
     def pixels(self) -> int:
-        """How many pixels were counted."""
+        """The number of labelled pixels."""
         return int(self.counts.sum())
 
     @property
@@ -76,7 +76,7 @@ class ConfusionMatrix:
 
     @property
     def per_class_accuracy(self) -> list[float | None]:
-        """The share of each true class that was found, ``None`` where the class is not in the truth."""
+        """The fraction of each true class that is predicted right, ``None`` where it is not in the truth."""
         return _fractions(self.counts.diagonal(), self.counts.sum(1))
 
     @property
@@ -91,7 +91,7 @@ class ConfusionMatrix:
 
     @property
     def pixel_accuracy(self) -> float:
-        """The share of all counted pixels that were predicted right."""
+        """The fraction of all labelled pixels that are predicted right."""
         return int(self.counts.trace()) / self.pixels if self.pixels else math.nan
 
 

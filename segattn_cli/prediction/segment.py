@@ -1,4 +1,4 @@
-"""Pictures in files, one after the other, to label maps, overlays and scores in files."""
+"""Images in files, one after the other, to label maps, overlays and scores in files."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def segment(
     predictor: Predictor, jobs: Iterable[Job], outputs: Mapping[str, Output], model: Model, *,
     confidence: bool = False, intensity: Intensity = "depth", max_pixels: int | None = None,
 ) -> Iterator[ImageDone | InputSkipped | InputFailed]:
-    """Do the ``jobs``, with one picture in memory at a time: an event for each.
+    """Do the ``jobs``, with one image in memory at a time: an event for each.
 
-    The outputs of a picture are written beside their places and moved there once they are whole. A picture that
-    cannot be read or does not fit into memory is reported, and the rest goes on. Raises :class:`OutputError` where
-    an output cannot be written.
+    The outputs of an image are written to a temporary folder and moved into place once they are whole. An image
+    that cannot be read or does not fit into memory is reported, and the rest goes on. Raises :class:`OutputError`
+    where an output cannot be written.
 
     Args:
         intensity, max_pixels: see :func:`segattn_cli.data.images.decode_image`.

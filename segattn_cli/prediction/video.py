@@ -24,16 +24,15 @@ from segattn_cli.runs import Model
 
 #: The endings by which videos are known.
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
-#: A legend of all classes stands below the frames if it takes no more than this share of their height.
+#: A legend of all classes stands below the frames if it takes no more than this fraction of their height.
 LEGEND_SHARE = 0.35
 #: What FFmpeg may take a file for, whatever its name says: no playlist, which would read other files.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
-#: A video that ends before this share of the time that it announces was cut short; a little less is usual.
+#: A video that ends before this fraction of the time that it announces was cut short; a little less is usual.
 CUT_SHORT = 0.9
 #: Pixels a side in H.264, as x264 writes it.
 LARGEST = 16384
-#: Seconds to which the times of frames are kept. Some containers round them so: a frame that is as near to its beat
-#: at an even rate is on it.
+#: Seconds to which some containers round the times of frames. A frame so near to its beat at an even rate is on it.
 TICK = Fraction(1, 1000)
 #: Colours are written by, and marked as, ITU-R BT.709: the matrix, primaries, transfer and range called 1.
 BT709 = 1
@@ -42,13 +41,13 @@ QUALITY = "19"
 
 
 class Frame(NamedTuple):
-    picture: np.ndarray  # (H, W, 3) uint8
+    image: np.ndarray  # (H, W, 3) uint8
     time: Fraction | None = None  # in seconds, from wherever; None: one beat after the frame before
 
 
 @dataclass
 class Frames:
-    """Pictures of one size, in order, to be gone through once."""
+    """Images of one size, in order; they can be read once."""
 
     each: Iterator[Frame]
     rate: Fraction  # the mean, in frames a second
@@ -74,7 +73,7 @@ def open_video(path: Path) -> Iterator[Frames]:
     with container:
         stream = container.streams.best("video")
         if stream is None:
-            raise DataError(f"{path} has no picture: it is sound alone.")
+            raise DataError(f"{path} has no video stream, only sound.")
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         seconds = _seconds(av, container, stream)
@@ -90,7 +89,7 @@ def _decoded(
     while True:
         try:
             frame = next(frames)
-            picture = _upright(frame, stream.codec_context.sample_aspect_ratio)
+            image = _upright(frame, stream.codec_context.sample_aspect_ratio)
         except StopIteration:
             break
         except (av.FFmpegError, OSError) as error:
@@ -99,7 +98,7 @@ def _decoded(
         if when is not None:
             start = when if start is None else start
             end = when + max(1 / rate, (frame.duration or 0) * frame.time_base)
-        yield Frame(picture, when)
+        yield Frame(image, when)
     if seconds and start is not None and end is not None and end - start < CUT_SHORT * seconds:
         raise DataError(
             f"{path} is cut short: {float(end - start):.1f} of {float(seconds):.1f} seconds are there."
@@ -107,7 +106,7 @@ def _decoded(
 
 
 def _seconds(av: Any, container: Any, stream: Any) -> Fraction | None:
-    """How long the pictures last, where that is known; what is trimmed off and longer sound do not count."""
+    """The duration of the images, where that is known; what is trimmed off and longer sound do not count."""
     if stream.duration:
         return stream.duration * stream.time_base
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", ""))  # Matroska's
@@ -124,14 +123,14 @@ def _upright(frame: Any, aspect: Fraction | None) -> np.ndarray:
     The matrix, nine integers, takes a point (x, y) to (a x + c y, b x + d y).
     """
     stretch = aspect if aspect and Fraction(1, 8) <= aspect <= 8 else 1
-    picture = frame.to_ndarray(format="rgb24", width=round(stretch * frame.width))
+    image = frame.to_ndarray(format="rgb24", width=round(stretch * frame.width))
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return picture
+        return image
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     if abs(b) > abs(a):
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def frames_of(images: Sequence[Path], rate: Fraction, name: str = "The video") -> Frames:
@@ -166,7 +165,7 @@ class VideoWriter:
         self.last = -1  # the tick of the last one
         self.container = self.av.open(f"file:{path}", "w", options={"movflags": "faststart"})
         self.stream = self.container.add_stream(codec, rate=self.rate)
-        self.stream.width, self.stream.height = width + width % 2, height + height % 2  # colours are kept by 2×2
+        self.stream.width, self.stream.height = width + width % 2, height + height % 2  # 4:2:0
         self.stream.pix_fmt = "yuv420p"
         self.stream.options = {"crf": QUALITY} if codec == "libx264" else {"q:v": "3"}
         context = self.stream.codec_context
@@ -179,8 +178,8 @@ class VideoWriter:
     def __exit__(self, *_: object) -> None:
         self.container.close()
 
-    def add(self, picture: np.ndarray, when: Fraction | None) -> None:
-        whole = np.concatenate([picture, self.legend])
+    def add(self, image: np.ndarray, when: Fraction | None) -> None:
+        whole = np.concatenate([image, self.legend])
         missing = self.stream.height - whole.shape[0], self.stream.width - whole.shape[1]
         whole = np.pad(whole, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
         frame = self.av.VideoFrame.from_ndarray(whole, format="rgb24")

@@ -14,12 +14,13 @@ from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.jobs import Job
 from segattn_cli.prediction.output_files import FileNaming
 
-#: Seconds between two looks. A file that has not changed from one to the next is taken to be whole.
+#: Seconds between two listings. A file that has not changed from one to the next is taken to be whole.
 INTERVAL = 0.5
-#: How many times as long as a look took is waited before the next: large folders on slow disks are no busy work.
+#: The pause before the next listing, as a multiple of the time that the last one took: large folders on slow disks
+#: do not keep a core busy.
 REST = 4
 
-#: What tells one state of a file from another: its size and when it was changed.
+#: The state of a file: its size and the time of its last change.
 Stamp = tuple[int, int]
 
 

@@ -1,6 +1,6 @@
 """Checkpoints: named arrays and JSON metadata in one safetensors file, which is always whole.
 
-A checkpoint is written to a temporary file beside its place, flushed to the disk and renamed: whoever looks sees
+A checkpoint is written to a temporary file, flushed to the disk and renamed: a reader sees
 either the old one or the new one, also after a crash. Nothing is ever unpickled.
 """
 
@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What :func:`load_checkpoint` found: arrays by dotted name, and what was said about them."""
+    """The content of a checkpoint: arrays by dotted name, and metadata."""
 
     arrays: dict[str, np.ndarray]
     metadata: dict[str, Any]

@@ -47,7 +47,7 @@ class Model:
 def open_model(path: Path | str) -> Model:
     """The model in a run's folder (its best one if there is one, else the last) or in one checkpoint.
 
-    Where a running average of the weights was kept, it is what comes back. Raises :class:`CheckpointError` for
+    Where there is a moving average of the weights, the model has that. Raises :class:`CheckpointError` for
     a checkpoint that is missing, damaged, foreign, or does not fit the network that it claims to be.
     """
     path = checkpoint_of(Path(path))

@@ -1,4 +1,4 @@
-"""How much each class counts in the loss."""
+"""The weight of each class in the loss."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
 
         weight_c = median(frequency) / frequency_c
 
-    ``frequency_c`` is the share of c among the labelled pixels of those images in which c occurs. A class that
-    never occurs weighs 1, which no pixel will notice.
+    ``frequency_c`` is the fraction of c among the labelled pixels of those images in which c occurs. A class that
+    never occurs has the weight 1.
 
     Args:
         pixels: for each image, how many pixels each class has, ``(K,)``.
 
-    >>> balance([np.array([1, 1, 0]), np.array([1, 1, 0]), np.array([0, 4, 0])])  # shares of 2/4, 6/8 and none
+    >>> balance([np.array([1, 1, 0]), np.array([1, 1, 0]), np.array([0, 4, 0])])  # fractions of 2/4, 6/8 and none
     (1.25, 0.8333333333333334, 1.0)
-    >>> balance([np.array([0, 0])])  # all void
+    >>> balance([np.array([0, 0])])  # all ignored
     (1.0, 1.0)
     """
     counts = np.asarray(pixels)  # (images, K)

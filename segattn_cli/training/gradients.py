@@ -18,13 +18,13 @@ Array = Any
 
 
 class Gradients(NamedTuple):
-    """What the batches of one step gave; nothing of it has been waited for."""
+    """Results of one step, still on the device."""
 
     loss: Array  # ()
     parts: dict[str, Array]  # each ()
-    gradients: dict[str, Array]  # times the scale of the loss
+    gradients: dict[str, Array]  # multiplied by the scale of the loss
     norm: Array  # () float64, of all of them together
-    statistics: list[dict[str, BatchStatistics]]  # what the batch norms measured, batch by batch
+    statistics: list[dict[str, BatchStatistics]]  # of the batch norms, batch by batch
     scale_weights: Array | None  # (S,), mean over all pixels
 
 
@@ -47,12 +47,12 @@ class Differentiator:
         self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, observe: Observe | None = None,
         *, scale: Array | float = 1.0,
     ) -> Gradients:
-        """The gradients of the mean loss over the counted pixels of all ``batches``, as if they were one.
+        """The gradients of the mean loss over the labelled pixels of all ``batches``, as if they were one.
 
-        They are ``scale`` times as large as the loss has them.
+        They are multiplied by ``scale``.
 
-        A cross-entropy is a mean over the pixels that count, so each batch has the share of them that are in it.
-        Two things see one batch at a time still: batch norms, and the scale classifier, whose mean is over images.
+        A cross-entropy is a mean over the labelled pixels, so each batch is weighted by its fraction of them.
+        Two things see one batch at a time: batch norms, and the scale classifier, whose mean is over images.
         """
         weights = params if self.dtype is None else cast_weights(params, self.dtype)
         loss: Any = 0.0
@@ -60,7 +60,7 @@ class Differentiator:
         gradients: dict[str, Array] = {}
         statistics = []
         scale_weights: list[Array] = []
-        for number, (batch, share) in enumerate(zip(batches, self._shares(batches), strict=True)):
+        for number, (batch, fraction) in enumerate(zip(batches, self._fractions(batches), strict=True)):
             ctx = Context(
                 self.ops, weights, save_for_backward=True, batch_statistics=self.batch_statistics,
                 draw_mask=self._draw_mask(step, number), observe=observe,
@@ -69,9 +69,9 @@ class Differentiator:
             if self.dtype is not None:
                 images = images.astype(self.dtype, copy=False)
             result = self.objective.forward(images, self.ops.asarray(batch.labels), ctx)
-            _add(gradients, self.objective.backward(ctx, share * scale))
-            loss = loss + share * result.total
-            _add(parts, {name: share * part for name, part in result.parts.items()})
+            _add(gradients, self.objective.backward(ctx, fraction * scale))
+            loss = loss + fraction * result.total
+            _add(parts, {name: fraction * part for name, part in result.parts.items()})
             statistics.append(ctx.statistics)
             if result.outputs.scale_weights is not None:
                 mean = result.outputs.scale_weights.astype(np.float32, copy=False).mean((0, 1, 2))  # (S,)
@@ -81,15 +81,15 @@ class Differentiator:
             sum(scale_weights) / len(scale_weights) if scale_weights else None,
         )
 
-    def _shares(self, batches: Sequence[Batch]) -> list[float]:
+    def _fractions(self, batches: Sequence[Batch]) -> list[float]:
         if len(batches) == 1:
             return [1.0]
-        counted = [self._counted(batch.labels) for batch in batches]
-        total = sum(counted)
-        return [each / total if total else 0.0 for each in counted]
+        labelled = [self._labelled(batch.labels) for batch in batches]
+        total = sum(labelled)
+        return [each / total if total else 0.0 for each in labelled]
 
-    def _counted(self, labels: np.ndarray) -> float:
-        """How many pixels count, each by the weight of its class."""
+    def _labelled(self, labels: np.ndarray) -> float:
+        """The number of labelled pixels, each multiplied by the weight of its class."""
         classes = self.objective.network.config.classes
         weights = self.objective.class_weights or [1.0] * classes
         pixels = np.bincount(labels[labels != self.objective.ignore_label], minlength=classes)

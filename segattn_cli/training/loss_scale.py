@@ -1,6 +1,6 @@
-"""Which steps count: all that are finite, and in float16 by a scale of the loss that is found on the way.
+"""Which steps are accepted: those that are finite; and the dynamic scale of the loss in float16.
 
-Neither class ever looks at a value, so nothing waits for a device; both take arrays of any backend.
+Neither class reads a value, so nothing waits for a device; both take arrays of any backend.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ START, GOOD_STEPS, MOST = 2.0**16, 2000, 2.0**24
 
 
 class Unscaled:
-    """Of a precision with the range of float32: the scale is 1, and after a step that is not finite none counts.
+    """For precisions with the range of float32: the scale is 1; no step is accepted after one that is not finite.
 
-    So the weights stay as they were before that step, however late somebody reads that it happened.
+    So the weights stay as they were before that step, however late its record is read.
     """
 
     scale = 1.0
@@ -29,12 +29,12 @@ class Unscaled:
         self._sound: Array | bool = True
 
     def accept(self, finite: Array) -> Array:
-        """Whether a step counts whose loss and gradients are ``finite``, a bool ``()``."""
+        """Whether a step with ``finite`` loss and gradients, a bool ``()``, is accepted."""
         self._sound = self._sound & finite
         return self._sound
 
     def state(self) -> dict[str, Array]:
-        """Nothing has to be kept."""
+        """There is nothing to save."""
         return {}
 
 
@@ -45,7 +45,7 @@ class LossScale:
         scale ← 2·scale    after GOOD_STEPS others in a row, up to MOST
 
     float16 holds nothing below 6·10⁻⁸, and many gradients are smaller: backward starts from ``scale``, a power of
-    two, which is divided out again in float32. Below 1 no scale is left that would help, and no step counts.
+    two, which is divided out again in float32. Below 1 no scale would help, and no step is accepted.
 
     >>> import reference.ops
     >>> scaler = LossScale(reference.ops, scale=1024.0, good_steps=1999)
@@ -61,16 +61,16 @@ class LossScale:
         )
 
     def accept(self, finite: Array) -> Array:
-        """Whether a step counts whose loss and gradients are ``finite``, a bool ``()``; sets the next scale."""
-        counts = finite & (self.scale >= 1)
-        good = (self.good_steps + 1) * counts
+        """Whether a step with ``finite`` loss and gradients, a bool ``()``, is accepted; sets the next scale."""
+        accepted = finite & (self.scale >= 1)
+        good = (self.good_steps + 1) * accepted
         grows = (good >= GOOD_STEPS) & (self.scale < MOST)
         # New arrays, for the old ones may not have been read yet.
         self.scale = (self.scale * (0.5 + 0.5 * finite + grows)).astype(np.float32)
         self.good_steps = good * ~grows
         self.skipped = self.skipped + ~finite
-        return counts
+        return accepted
 
     def state(self) -> dict[str, Array]:
-        """What a checkpoint keeps, as arrays ``()`` of the backend: the arguments of a scaler that goes on."""
+        """What a checkpoint saves, as arrays ``()`` of the backend: the arguments of a scaler that goes on."""
         return {"scale": self.scale, "good_steps": self.good_steps, "skipped": self.skipped}

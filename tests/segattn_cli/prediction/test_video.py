@@ -103,7 +103,7 @@ def test_annotated_it_has_all_frames_size_and_rate(tmp_path: Path, predictor: Pr
     assert width == 320
     assert 240 < height < 340  # the legend of five classes stands below
     with open_video(source) as frames:
-        label = predictor.label(next(frames.each).picture)
+        label = predictor.label(next(frames.each).image)
     wanted = 0.5 * model.palette[label]  # over black
     inside = (slice(8, 200), slice(8, 300))
     difference = np.abs(pictures[0][:240].astype(float) - wanted)[inside]
@@ -126,7 +126,7 @@ def test_pictures_are_frames_in_natural_order(tmp_path: Path) -> None:
     paths = sorted(tmp_path.iterdir())
     assert [path.name for path in paths][1] == "frame10.png"
     frames = frames_of(paths, Fraction(5))
-    assert [int(frame.picture[0, 0, 0]) for frame in frames.each] == [1, 2, 9, 10]
+    assert [int(frame.image[0, 0, 0]) for frame in frames.each] == [1, 2, 9, 10]
     assert (frames.total, frames.rate) == (4, 5)
     names = ["a", "7", "²3", "a1b", "a1", "٣"]  # letters beside numbers, and digits of other kinds
     assert [path.name for path in sorted(map(Path, names), key=natural)] == ["٣", "7", "a", "a1", "a1b", "²3"]
@@ -230,7 +230,7 @@ def test_a_turned_video_is_turned(tmp_path: Path, matrix: tuple[int, ...], brigh
     struct.pack_into(">9i", content, place, a, b, 0, c, d, 0, 0, 0, 0x40000000)
     (tmp_path / "turned.mp4").write_bytes(content)
     with open_video(tmp_path / "turned.mp4") as frames:
-        (found,) = (frame.picture for frame in frames.each)
+        (found,) = (frame.image for frame in frames.each)
     assert found.shape == ((64, 48, 3) if a == 0 else (48, 64, 3))
     middle = found.shape[0] // 2, found.shape[1] // 2
     corners = {
@@ -321,7 +321,7 @@ def test_a_last_frame_that_lasts(tmp_path: Path) -> None:
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", [flat(5)], aspect=Fraction(3, 2))
     with open_video(path) as frames:
-        assert next(frames.each).picture.shape == (48, 96, 3)
+        assert next(frames.each).image.shape == (48, 96, 3)
 
 
 def test_how_long_a_video_is() -> None:
