@@ -37,7 +37,7 @@ def explanation_page(
     """
     return render_page(
         TEMPLATE, page_data(model, explanations, points),
-        scripts=SCRIPTS, styles=STYLES, title=f"What attends: {model.config.name}", model=model,
+        scripts=SCRIPTS, styles=STYLES, title=f"Attention in {model.config.name}", model=model,
         network=model.config.network, backend=backend, explanations=explanations, sources=excerpts(),
         tolerance=TOLERANCE,
     )

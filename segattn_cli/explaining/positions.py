@@ -33,12 +33,12 @@ class Compact(NamedTuple):
     error: float  # the largest difference of a probability from the network's, over the whole map
 
     def row(self, pixel: int) -> np.ndarray:
-        """Whom ``pixel`` looks at: (N,), adding to 1."""
+        """The attention of ``pixel`` to each pixel: (N,), adding to 1."""
         energy = self.key.values.astype(np.float64) @ self.query.values[pixel].astype(np.float64)
         return np.exp(energy - self.log_sum_exp[pixel])
 
     def column(self, pixel: int) -> np.ndarray:
-        """Who looks at ``pixel``, and how much: (N,)."""
+        """The attention of each pixel to ``pixel``: (N,)."""
         energy = self.query.values.astype(np.float64) @ self.key.values[pixel].astype(np.float64)
         return np.exp(energy - self.log_sum_exp)
 
@@ -73,12 +73,12 @@ class PositionView:
         return y * width + x
 
     def row(self, pixel: int) -> np.ndarray:
-        """Whom ``pixel`` (its number in row order) looks at: (h, w) float64, adding to 1."""
+        """The attention of ``pixel`` (its number in row order) to each pixel: (h, w) float64, adding to 1."""
         energy = self.key.astype(np.float64) @ self.query[pixel].astype(np.float64)
         return np.exp(energy - self.log_sum_exp[pixel]).reshape(self.grid)
 
     def column(self, pixel: int) -> np.ndarray:
-        """Who looks at ``pixel``, and how much: (h, w) float64, adding to what it has ``received``."""
+        """The attention of each pixel to ``pixel``: (h, w) float64, adding to what it has ``received``."""
         energy = self.query.astype(np.float64) @ self.key[pixel].astype(np.float64)
         return np.exp(energy - self.log_sum_exp).reshape(self.grid)
 

@@ -22,7 +22,7 @@ from segattn_cli.runs.history import History
 TEMPLATE = Path(__file__).with_name("web") / "report.html.jinja"
 SCRIPTS = (
     "arrays.js", "dom.js", "maps.js", "charts.js", "series.js", "overview.js", "curves.js",
-    "classes.js", "confusion.js", "calibration.js", "pictures.js", "report.js",
+    "classes.js", "confusion.js", "calibration.js", "examples.js", "report.js",
 )
 STYLES = ("base.css", "report.css")
 #: A curve has at most so many points: beyond, each is the mean of several steps.

@@ -1,4 +1,4 @@
-// Channel attention: the C×C map, zoomed and ordered; one channel's feature map, whom it attends to, and its use.
+// Channel attention: the C×C map, zoomed and ordered; one channel's feature map, what it attends to, and its effect.
 
 const NOBODY = 255; // in a map of changes: here the class stays what it is
 
@@ -82,7 +82,7 @@ class ChannelExplorer {
       onkeydown: (event) => this.key(event),
     });
     [this.map.width, this.map.height] = [640, 640];
-    this.pair = element("p", { id: "channel-pair", class: "pale" }, "Point at the map to read its numbers.");
+    this.pair = element("p", { id: "channel-pair", class: "pale" }, "Point at the map to read its values.");
     this.legend = element("div");
     this.details = element("div");
     this.use = element("div");
@@ -105,7 +105,7 @@ class ChannelExplorer {
         ["similar", "similar channels side by side"],
         ["number", "by number"],
         ["attended", "most attended first"],
-        ["useful", "most useful first"],
+        ["useful", "largest effect first"],
       ].map(([value, name]) => element("option", { value }, name)),
     );
     const zoom = [["−", 2, "Zoom out"], ["+", 0.5, "Zoom in"]].map(([sign, factor, name]) =>
@@ -264,19 +264,19 @@ class ChannelExplorer {
       return [canvas, legend(top, { strength: STRENGTH })];
     };
     const [ownCanvas, ownLegend] = map(feature, `Feature map of channel ${channel}`);
-    const [sumCanvas, sumLegend] = map(gathered, `What channel ${channel} gathers from all channels`);
+    const [sumCanvas, sumLegend] = map(gathered, `Output of the attention for channel ${channel}`);
     fill(
       this.details,
       element("h3", {}, `Channel ${channel}`),
-      picture(ownCanvas, ["A", element("sub", {}, "j"), ": its feature map"], ownLegend),
-      element("h3", {}, "Whom it attends to"),
-      element("p", { class: "pale" }, `The largest of its weights${attended.length < 5 ? "; all others are below uniform" : ""}.`),
+      captioned(ownCanvas, ["A", element("sub", {}, "j"), ": its feature map"], ownLegend),
+      element("h3", {}, "What it attends to"),
+      element("p", { class: "pale" }, `Its largest weights${attended.length < 5 ? "; all others are below the uniform weight" : ""}.`),
       element(
         "div",
         { class: "strip" },
         attended.map((other) => {
           const [canvas] = map(this.feature(other), `Feature map of channel ${other}`);
-          return picture(
+          return captioned(
             canvas,
             [element("button", { type: "button", class: "small", onclick: () => this.choose(other) }, `channel ${other}`), ` ${figure(row[other])}`],
           );
@@ -285,11 +285,11 @@ class ChannelExplorer {
     );
     fill(
       this.use,
-      element("h3", {}, `What channel ${channel} gathers, and the prediction without it`),
+      element("h3", {}, `Output of channel ${channel}, and the prediction without it`),
       element(
         "div",
         { class: "row fixed" },
-        picture(sumCanvas, ["Σ x", element("sub", {}, "ji"), " A", element("sub", {}, "i"), ": what it gathers, before β"], sumLegend),
+        captioned(sumCanvas, ["Σ x", element("sub", {}, "ji"), " A", element("sub", {}, "i"), ": the output, before β"], sumLegend),
         this.drawWithout(channel),
       ),
     );
@@ -310,8 +310,8 @@ class ChannelExplorer {
       ? ["Another class at ", element("strong", { class: "changed" }, percent(found.share)), " of the positions: ", ...listed(found.pairs.slice(0, 3))]
       : ["No position changes its class."];
     return [
-      picture(withIt, "The prediction with it"),
-      picture(withoutIt, "Without it: its place in E is 0", element("p", {}, said)),
+      captioned(withIt, "The prediction with it"),
+      captioned(withoutIt, "Without it: its channel of E is 0", element("p", {}, said)),
     ];
   }
 }

@@ -1,4 +1,4 @@
-// Experiments: the same network on the same picture with something undone, and what becomes of the prediction.
+// Experiments: the same network on the same image with one change, and its effect on the prediction.
 
 class Experiments {
   constructor(root, image) {
@@ -21,7 +21,7 @@ class Experiments {
     const canvas = canvasOf(`${experiment.title}: the prediction, or what changes in it`);
     const said = found.pairs.length ? listed(found.pairs.slice(0, 3)) : ["No pixel changes its class."];
     const pixels = Math.round(found.share * this.image.label.length).toLocaleString("en-GB");
-    const figure = picture(
+    const figure = captioned(
       canvas,
       [element("strong", {}, experiment.title), ` (${experiment.what})`],
       element("p", {}, element("span", { class: "big changed" }, percent(found.share, 2)), ` of the pixels change, ${pixels}`),
@@ -41,7 +41,7 @@ class Experiments {
 
 function showExperiments(root, image) {
   if (image.experiments.length > 0) return new Experiments(root, image);
-  return fill(root, element("p", { class: "note" }, "This network has neither attention nor scales: there is nothing to undo."));
+  return fill(root, element("p", { class: "note" }, "This network has neither attention nor several scales: there are no experiments."));
 }
 
 /** The share of the pixels that the experiment called `title` changes. */

@@ -1,20 +1,20 @@
-// The page as a whole: which picture, which scale, and what there is to say where a network has no such part.
+// The page as a whole: the chosen image and scale, and notes on the gates.
 
 const byId = (id) => document.getElementById(id);
-/** A gate that lets in less than this share of the features does next to nothing. */
+/** A gate that adds less than this fraction of the features has hardly any effect. */
 const NOTHING = 0.01;
 const explorers = {};
-let wanted; // the picture that was asked for last: another may be unpacked later
+let wanted; // the image that was chosen last: an earlier choice may be unpacked later
 
 async function show(index) {
   wanted = index;
   const image = await open(index);
   if (index !== wanted) return;
-  for (const [n, button] of [...byId("pictures").children].entries()) button.setAttribute("aria-pressed", n === index);
+  for (const [n, button] of [...byId("images").children].entries()) button.setAttribute("aria-pressed", n === index);
   const [height, width] = image.size;
   const shrunk = height !== image.own_size[0] || width !== image.own_size[1];
   fill(
-    byId("about-picture"),
+    byId("about-image"),
     `${image.name}: ${image.own_size[1]}×${image.own_size[0]} pixels`,
     shrunk ? `, seen by the network at ${width}×${height}` : "",
     `; features of ${image.grid[1]}×${image.grid[0]}, N = ${image.grid[0] * image.grid[1]}.`,
@@ -57,7 +57,7 @@ function gateSays(image, kind, view) {
       "p",
       {},
       element("span", { class: "big gate" }, `${letter} = ${figure(view.gate)}`),
-      ` lets in ${percent(view.share, 2)} of the features' size; without it `,
+      ` adds ${percent(view.share, 2)} of the features' norm; without it `,
       element("strong", {}, percent(effect, 2)),
       " of the pixels change their class.",
     ),
@@ -70,14 +70,14 @@ function gateSays(image, kind, view) {
 function gateWarns(view, effect) {
   if (view.gate === 0) return "The gate is 0: nothing of this map reaches the prediction.";
   if (view.share < NOTHING)
-    return "The gate is nearly closed: whatever the map below shows, the prediction hardly depends on it.";
-  if (effect === 0) return "In this picture no class depends on it, whatever the map below shows.";
+    return "The gate is nearly closed: the prediction hardly depends on the map below.";
+  if (effect === 0) return "In this image no class depends on the map below.";
   return undefined;
 }
 
 function start() {
   fill(
-    byId("pictures"),
+    byId("images"),
     data.images.map((image, index) =>
       element(
         "button",
@@ -97,7 +97,7 @@ start().then(
     document.body.dataset.ready = "";
   },
   (error) => {
-    fill(byId("about-picture"), `This browser cannot draw the page (${error.message}): it wants one from 2023 or later.`);
+    fill(byId("about-image"), `This browser cannot draw the page (${error.message}): it needs a browser from 2023 or later.`);
     throw error;
   },
 );

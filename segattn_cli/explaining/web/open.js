@@ -1,8 +1,8 @@
-// A picture's arrays, unpacked when it is first looked at.
+// The arrays of an image, unpacked when it is first shown.
 
 const opened = new Map();
 
-/** The picture no. `index` with every array in it unpacked. */
+/** The image no. `index` with its arrays unpacked. */
 function open(index) {
   if (!opened.has(index)) opened.set(index, openImage(data.images[index]));
   return opened.get(index);

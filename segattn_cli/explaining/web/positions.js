@@ -1,30 +1,30 @@
-// Position attention: a pixel's row of the map over the picture, its column, and pixels side by side.
+// Position attention: a pixel's row of the map over the image, its column, and pixels side by side.
 
 const OVERVIEWS = {
   received: {
-    name: "Who is looked at",
-    says: "The sum of each pixel's column: 1 means as much as everybody, 5 means five times as much.",
+    name: "Attention received",
+    says: "The sum of each pixel's column: 1 is the mean, 5 is five times the mean.",
     unit: "",
   },
   reach: {
-    name: "How far pixels look",
-    says: "exp(entropy) of each pixel's row: over how many pixels its attention is spread.",
+    name: "Spread of attention",
+    says: "exp(entropy) of each pixel's row: the number of pixels over which its attention is spread.",
     unit: " pixels",
   },
   shares: {
-    name: "What the gate lets in",
-    says: "‖α·Σ s D‖ / ‖A‖ at each pixel: how large the attention's part is beside the features that it is added to.",
+    name: "Effect of the gate",
+    says: "‖α·Σ s D‖ / ‖A‖ at each pixel: the norm of what attention adds, over the norm of the features.",
     unit: "",
   },
 };
 
-/** Row `pixel` of the map, s_ji for every pixel i: whom it looks at. Adds to 1. */
+/** Row `pixel` of the map, s_ji for every pixel i: what it attends to. Adds to 1. */
 function attentionRow(view, pixel) {
   const rank = view.query_shape[1];
   return probabilities(view.key, view.query.subarray(pixel * rank, (pixel + 1) * rank), () => view.log_sum_exp[pixel]);
 }
 
-/** Column `pixel` of the map, s_ji for every pixel j: who looks at it. */
+/** Column `pixel` of the map, s_ji for every pixel j: what attends to it. */
 function attentionColumn(view, pixel) {
   const rank = view.key_shape[1];
   return probabilities(view.query, view.key.subarray(pixel * rank, (pixel + 1) * rank), (n) => view.log_sum_exp[n]);
@@ -56,7 +56,7 @@ class PositionExplorer {
     this.draw();
   }
 
-  /** The cell at a point given in shares of the width and the height. */
+  /** The cell at a point, given as fractions of the width and the height. */
   cellAt(x, y) {
     const [height, width] = this.view.grid;
     const within = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
@@ -98,7 +98,7 @@ class PositionExplorer {
         this.draw();
         this.drawPins();
       }),
-      slider("Map over picture", this.strength, (strength) => {
+      slider("Map over image", this.strength, (strength) => {
         this.strength = strength;
         this.draw();
       }),
@@ -108,7 +108,7 @@ class PositionExplorer {
   }
 
   modeButtons() {
-    const names = { row: "Whom it looks at: its row (R)", column: "Who looks at it: its column (C)" };
+    const names = { row: "Row: what this pixel attends to (R)", column: "Column: what attends to this pixel (C)" };
     for (const [mode, { name }] of Object.entries(OVERVIEWS)) names[mode] = name;
     return element(
       "div",
@@ -201,7 +201,7 @@ class PositionExplorer {
     fill(this.readOut, this.isMap ? this.describeMap(values) : this.describeOverview(values));
   }
 
-  /** "pixel (212, 96) of the picture": the middle of a cell. */
+  /** "(212, 96)": the pixel of the image in the middle of a cell. */
   place(cell) {
     const [height, width] = this.view.grid;
     const x = Math.floor((((cell % width) + 0.5) * this.image.own_size[1]) / width);
@@ -232,7 +232,7 @@ class PositionExplorer {
         { class: "pale" },
         `${isRow ? "Query" : "Key"} no. ${this.shown} of ${count}; the ${isRow ? "row adds" : "column adds"} to `,
         element("span", { class: "sum" }, figure(sum, 4)),
-        isRow ? "." : " (1 would be the same as everybody).",
+        isRow ? "." : " (1 is the mean of all pixels).",
       ),
       element("h3", {}, `It ${whose}`),
       bars(
@@ -285,14 +285,14 @@ class PositionExplorer {
     ];
   }
 
-  /** The rows of all pinned pixels, on one scale of colours, and how much each has in common with the first. */
+  /** The rows of all pinned pixels, with the same colours, and the part that each has in common with the first. */
   drawPins() {
-    if (this.pins.length === 0) return fill(this.pinned, element("p", { class: "pale" }, "Pin pixels to compare whom they look at."));
+    if (this.pins.length === 0) return fill(this.pinned, element("p", { class: "pale" }, "Pin pixels to compare what they attend to."));
     const rows = this.pins.map((cell) => attentionRow(this.view, cell));
     const top = Math.max(...rows.map(largest));
     return fill(
       this.pinned,
-      element("h3", {}, "Pinned: whom each looks at, on one scale of colours"),
+      element("h3", {}, "Pinned pixels: what each attends to, with the same colours"),
       element(
         "div",
         { class: "strip" },
@@ -302,7 +302,7 @@ class PositionExplorer {
           frameCell(canvas, this.view.grid, cell, `${n + 1}`, 3);
           let common = 0;
           rows[0].forEach((value, i) => (common += Math.min(value, rows[n][i])));
-          return picture(
+          return captioned(
             canvas,
             [`${n + 1}: ${this.place(cell)}, `, this.className(cell), n > 0 ? `, ${percent(common, 0)} in common with 1` : ""],
             element("button", { type: "button", class: "small", "aria-label": `Unpin pixel ${n + 1}`, onclick: () => this.unpin(cell) }, "unpin"),
@@ -314,7 +314,7 @@ class PositionExplorer {
   }
 }
 
-/** Shares by class as bars. */
+/** Fractions by class as bars. */
 function bars(found) {
   return element(
     "ul",

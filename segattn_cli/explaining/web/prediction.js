@@ -1,13 +1,13 @@
-// The picture, what is predicted in it, and how much of each class.
+// The image, its prediction, and the fraction of each class.
 
 function showPrediction(root, image) {
-  const plain = canvasOf(`The picture ${image.name}`);
+  const plain = canvasOf(`The image ${image.name}`);
   drawOver(plain, image.bitmap, image.size, image.bitmap, 0);
-  const predicted = canvasOf("The picture under the colours of the predicted classes");
+  const predicted = canvasOf("The image under the colours of the predicted classes");
   drawLabels(predicted, image, image.size, image.label, { strength: 0.65 });
   fill(
     root,
-    element("div", { class: "row" }, picture(plain, "What the network saw"), picture(predicted, "What it predicts")),
+    element("div", { class: "row" }, captioned(plain, "Image"), captioned(predicted, "Prediction")),
     classList(shares(image.label)),
   );
 }

@@ -20,7 +20,7 @@ function showScales(root, image) {
       drawHeat(canvas, image, image.grid, values, { top: 1 });
       const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
       canvases.push(canvas);
-      return picture(canvas, [`Scale ${scale}: mean weight `, element("span", { class: "mean" }, figure(mean))]);
+      return captioned(canvas, [`Scale ${scale}: mean weight `, element("span", { class: "mean" }, figure(mean))]);
     });
     const wins = canvasOf("Which scale has the largest weight at each pixel");
     drawIndices(wins, image, image.grid, winner, colours);
@@ -28,14 +28,14 @@ function showScales(root, image) {
     const won = scales.map((_, s) => winner.filter((each) => each === s).length / winner.length);
     const names = scales.map((scale, s) => element("span", { class: "winner" }, chip(colours[s]), `scale ${scale} ${percent(won[s])} `));
     parts.push(
-      element("h3", {}, "Whom each pixel believes"),
-      element("div", { class: "strip wide" }, maps, picture(wins, ["Which scale wins: ", ...names])),
+      element("h3", {}, "Weights of the scales"),
+      element("div", { class: "strip wide" }, maps, captioned(wins, ["Largest weight: ", ...names])),
       legend(1, { strength: STRENGTH }),
     );
   }
 
   parts.push(
-    element("h3", {}, "What each scale predicts by itself, and the fusion"),
+    element("h3", {}, "Prediction of each scale by itself, and of their fusion"),
     element(
       "div",
       { class: "strip wide" },
@@ -43,18 +43,18 @@ function showScales(root, image) {
         const canvas = canvasOf(`Prediction of scale ${scale} by itself`);
         drawLabels(canvas, image, image.size, labels(s));
         canvases.push(canvas);
-        return picture(canvas, `Scale ${scale}: other than the fused one at ${percent(changes(image.label, labels(s)).share)} of the pixels`);
+        return captioned(canvas, `Scale ${scale}: differs from the fusion at ${percent(changes(image.label, labels(s)).share)} of the pixels`);
       }),
       (() => {
         const canvas = canvasOf("Fused prediction");
         drawLabels(canvas, image, image.size, image.label);
         canvases.push(canvas);
-        return picture(canvas, "Fused");
+        return captioned(canvas, "Fused");
       })(),
     ),
   );
 
-  const readOut = element("p", { class: "read-out" }, "Point at a picture to read the numbers there.");
+  const readOut = element("p", { class: "read-out" }, "Point at an image to read its values.");
   const read = (x, y) => {
     const [height, width] = image.size;
     const pixel = Math.min(height - 1, Math.floor(y * height)) * width + Math.min(width - 1, Math.floor(x * width));
@@ -71,7 +71,7 @@ function showScales(root, image) {
       nameOf(image.label[pixel]),
     );
   };
-  let at = [0.5, 0.5]; // shares of the width and of the height
+  let at = [0.5, 0.5]; // fractions of the width and of the height
   const move = (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;

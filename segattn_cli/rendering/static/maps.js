@@ -12,7 +12,7 @@ function drawHeat(canvas, image, grid, values, { top, strength = STRENGTH, root 
   drawOver(canvas, image.grey, image.size, bitmapOf(pixels), strength);
 }
 
-/** Class colours over the picture; where `marked(n)` is false, they are paled. */
+/** Class colours over the image; where `marked(n)` is false, they are paled. */
 function drawLabels(canvas, image, size, labels, { strength = 0.6, marked } = {}) {
   const pixels = coloured(size, (n) => (marked && !marked(n) ? undefined : data.palette[labels[n]]));
   drawOver(canvas, marked ? image.grey : image.bitmap, image.size, bitmapOf(pixels), strength);
@@ -104,7 +104,7 @@ function legend(top, { root = false, unit = "", strength = 1 } = {}) {
 }
 
 /** A canvas with its caption; `text` is what a screen reader says. */
-function picture(canvas, caption, ...more) {
+function captioned(canvas, caption, ...more) {
   return element("figure", {}, canvas, element("figcaption", {}, caption), ...more);
 }
 

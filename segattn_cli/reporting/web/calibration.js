@@ -1,4 +1,4 @@
-// Whether the network is right as often as it is sure: the reliability diagram and what it sums up to.
+// Calibration: the reliability diagram and the expected calibration error.
 
 const DIAGRAM = { width: 420, height: 410, left: 48, right: 12, top: 10, bottom: 110 };
 /** The histogram below it: where it stands and how high it is. */
@@ -11,17 +11,17 @@ function showCalibration(root, run) {
   const { calibration, pixel_accuracy: accuracy } = run.validation;
   const total = sum(calibration.counts);
   const confidence = sum(calibration.counts.map((count, b) => count * (calibration.confidence[b] ?? 0))) / total;
-  const surer = confidence > accuracy ? "surer than it is right" : "less sure than it is right";
-  const verdict = Math.abs(confidence - accuracy) < SAME ? "as sure as it is right" : surer;
+  const biased = confidence > accuracy ? "overconfident" : "underconfident";
+  const verdict = Math.abs(confidence - accuracy) < SAME ? "as confident as it is correct" : biased;
   const mark = (kind, text) => element("span", {}, element("span", { class: `chip ${kind}` }), text);
   const marks = [
-    mark("filled", "share that is right"), mark("gap", "gap to the confidence"), mark("pixels", "share of the pixels"),
+    mark("filled", "accuracy"), mark("gap", "gap to the confidence"), mark("pixels", "fraction of the pixels"),
   ];
-  const means = `The mean confidence is ${percent(confidence)}, and ${percent(accuracy)} of the pixels are right`;
+  const means = `The mean confidence is ${percent(confidence)}, and ${percent(accuracy)} of the pixels are predicted correctly`;
   const how = [
-    `Pixels are put into ${calibration.bins} bins of confidence, the greatest probability of each.`,
-    "In a calibrated network a bar ends at the dashed line: of the pixels at 80 %, 80 % are right.",
-    "ECE is the mean gap, weighted by the pixels.",
+    `Pixels are put into ${calibration.bins} bins by their confidence, which is the largest class probability.`,
+    "In a calibrated network each bar ends at the dashed line: of the pixels with a confidence of 80 %, 80 % are correct.",
+    "ECE is the mean gap, weighted by the number of pixels.",
   ].join(" ");
   fill(
     root,
@@ -34,7 +34,7 @@ function showCalibration(root, run) {
         element("p", {}, `${means}: on the whole the network is ${verdict}.`),
         element("p", { class: "pale" }, how),
         element("p", { class: "pale" }, "Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equations 2 to 5."),
-        element("details", {}, element("summary", {}, "The bins in figures"), binTable(calibration, total)),
+        element("details", {}, element("summary", {}, "Values of the bins"), binTable(calibration, total)),
       ),
     ),
   );
@@ -65,14 +65,14 @@ function diagram({ bins, counts, confidence, accuracy, ece }, total) {
     text(left - 6, toY(value) + 4, "end", figure(value)),
     text(toX(value), FLOOR + 16, "middle", figure(value)),
   ]);
-  const label = `Reliability diagram: ECE ${fixed(ece)}; its bins stand in figures beside it.`;
+  const label = `Reliability diagram: ECE ${fixed(ece)}; a table beside it has the values of its bins.`;
   return svg(
     "svg", { class: "diagram", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
     grid, columns, across(FLOOR, "axis"),
     svg("line", { class: "diagonal", x1: toX(0), y1: toY(0), x2: toX(1), y2: toY(1) }),
-    text(left + 6, top + 12, "start", "share that is right", "pale"),
+    text(left + 6, top + 12, "start", "accuracy", "pale"),
     text(left - 6, FLOOR - BELOW + 4, "end", percent(most / total, 0)),
-    text(left + 6, FLOOR - BELOW + 4, "start", "share of the pixels", "pale"),
+    text(left + 6, FLOOR - BELOW + 4, "start", "fraction of the pixels", "pale"),
     text(width - right, height - 6, "end", "confidence", "pale"),
   );
 }
@@ -83,7 +83,7 @@ function binTable({ bins, counts, confidence, accuracy }, total) {
     return count ? [[ends, percent(count / total, 2), figure(confidence[b]), figure(accuracy[b])]] : [];
   });
   return table(
-    ["confidence", "pixels", "mean confidence", "right"].map((head) => [head, "number"]),
+    ["confidence", "pixels", "mean confidence", "accuracy"].map((head) => [head, "number"]),
     rows.map((texts) => row(undefined, texts.map((text) => [text, "number"]))),
   );
 }

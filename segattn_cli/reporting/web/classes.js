@@ -1,4 +1,4 @@
-// IoU by class: where it ended and how it came there; of several runs, beside each other.
+// IoU by class: its value and its course; of several runs, beside each other.
 
 /** Above so many runs, their bars have no room beside each other. */
 const MOST_BARS = 3;
@@ -9,7 +9,7 @@ const ORDERS = ["as in the data", "lowest IoU first", "highest IoU first"];
 function showClasses(root) {
   const names = allClasses();
   if (!names.length || runs.every((run) => bestIndex(run) < 0)) {
-    fill(root, element("p", {}, "Nothing was validated yet."));
+    fill(root, element("p", {}, "Nothing has been validated yet."));
     return;
   }
   const kind = names.length > MOST_ROWS ? "scroll tall" : "scroll";
@@ -42,7 +42,7 @@ function single(names) {
     return row(className(name), truth ? [...cells, [percent(truth[run.classes.indexOf(name)]), "number"]] : cells);
   });
   const last = course("the mean", run.best.miou, run.validations.miou, { colour: "var(--ink)" });
-  return table(truth ? [...heads, ["share of truth", "number"]] : heads, rows, {
+  return table(truth ? [...heads, ["fraction of truth", "number"]] : heads, rows, {
     kind: "classes", last: row("mean", truth ? [...last, [""]] : last),
   });
 }
@@ -75,7 +75,7 @@ function comparison(names) {
   return table([["class"], ...heads], rows, { kind: "classes", last });
 }
 
-/** The share of each class in the truth. */
+/** The fraction of each class in the truth. */
 function shareOfTruth(confusion) {
   const rows = confusion.map(sum);
   return rows.map((count) => count / sum(rows));

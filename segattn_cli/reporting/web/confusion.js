@@ -16,14 +16,14 @@ class Confusion {
     this.predicted = this.names.map((_, p) => sum(this.counts.map((line) => line[p])));
     this.size = sizeOf(this.names.length);
     this.readOut = element(
-      "p", { class: "read-out" }, "Point at a cell, or move by the arrow keys.",
+      "p", { class: "read-out" }, "Point at a cell, or use the arrow keys.",
     );
     this.holder = element("div", { class: "scroll" });
     const matrix = element("div", {}, this.holder, legend(100, { unit: " %", root: true }), this.readOut);
-    const modes = ["share of the true class", "share of the predicted class"];
+    const modes = ["fraction of the true class", "fraction of the predicted class"];
     fill(
       root,
-      choice("What a cell is a share of", modes, 0, (n) => this.draw(n === 1)),
+      choice("What a cell is a fraction of", modes, 0, (n) => this.draw(n === 1)),
       element("div", { class: this.names.length > MOST_BESIDE ? undefined : "beside" }, matrix, this.pairs()),
     );
     this.draw(false);
@@ -51,7 +51,7 @@ class Confusion {
     fill(this.holder, this.table);
   }
 
-  /** What the cell is of its row or column, null where that is empty. */
+  /** The cell as a fraction of its row or column, null where that is empty. */
   share(t, p) {
     const whole = this.byPrediction ? this.predicted[p] : this.truth[t];
     return whole ? this.counts[t][p] / whole : null;
@@ -94,7 +94,7 @@ class Confusion {
     const name = (index) => element("strong", {}, this.names[index]);
     fill(
       this.readOut,
-      element("span", {}, "truth ", name(t), t === p ? ", found: " : [", taken for ", name(p), ": "]),
+      element("span", {}, "truth ", name(t), t === p ? ", predicted correctly: " : [", predicted as ", name(p), ": "]),
       element("span", {}, `${plural(n, "pixel")}, ${shares}`),
     );
   }
@@ -107,7 +107,7 @@ class Confusion {
       .filter(({ t, p, n }) => t !== p && n > 0)
       .sort((a, b) => b.n - a.n)
       .slice(0, WORST_PAIRS);
-    if (!wrong.length) return element("p", {}, "Nothing is confused with anything.");
+    if (!wrong.length) return element("p", {}, "No class is confused with another.");
     const heads = [["truth"], ["taken for"], ["of all", "number"], ["of the class", "number"]];
     const rows = wrong.map(({ t, p, n }) =>
       row(undefined, [
@@ -116,7 +116,7 @@ class Confusion {
       ]),
     );
     return element(
-      "div", {}, element("h3", {}, "What costs most pixels"), element("div", { class: "scroll" }, table(heads, rows)),
+      "div", {}, element("h3", {}, "Most frequent confusions"), element("div", { class: "scroll" }, table(heads, rows)),
     );
   }
 }

@@ -23,11 +23,11 @@ function showCurves(root) {
     },
     {
       title: "gates", of: ({ steps }) => renamed(steps.gates, gateName), zero: true,
-      note: "How much of each attention is added; all start at 0.",
+      note: "Factors of the attentions; all start at 0.",
     },
     {
       title: "mean weight of each scale", of: ({ steps }) => renamed(steps.scale_weights, (scale) => `scale ${scale}`),
-      range: [0, 1], note: "Over the pixels of a batch; they add to 1.",
+      range: [0, 1], note: "Over the pixels of a batch; the weights add to 1.",
     },
     {
       title: "gradient norm", of: ({ steps }) => ({ norm: steps.gradient_norm }), log: true, smooth,
@@ -36,16 +36,16 @@ function showCurves(root) {
     {
       title: "loss scale", of: ({ steps }) => ({ scale: steps.loss_scale }), log: true,
       format: (scale) => scale.toLocaleString("en-GB"),
-      note: "Of float16: halved where a gradient overflowed, whose step was skipped.",
+      note: "In float16: halved after a gradient overflowed; that step was skipped.",
     },
     { title: "images per second", of: ({ steps }) => ({ images: steps.images_per_second }), zero: true, smooth },
     {
-      title: "share of the time waiting for data", of: ({ steps }) => ({ waiting: steps.wait_share }), zero: true,
+      title: "fraction of time waiting for data", of: ({ steps }) => ({ waiting: steps.wait_share }), zero: true,
       smooth, format: (share) => `${figure(100 * share)} %`,
     },
   ];
   const charts = quantities.map(chartOf).filter(Boolean);
-  fill(root, charts.length ? charts : element("p", {}, "There are no curves: nothing was logged yet."));
+  fill(root, charts.length ? charts : element("p", {}, "There are no curves: nothing has been logged yet."));
 }
 
 /** Totals of several runs may be sums of different parts: there, the first part comes first. */

@@ -1,4 +1,4 @@
-// The figures of a run at a glance; of several runs, what they differ in and how they did.
+// The values of a run at a glance; of several runs, their differences and results.
 
 /** Name, value and note of every figure; those that are not known have no value. */
 function figuresOf(run) {
@@ -13,7 +13,7 @@ function figuresOf(run) {
     ["precision", run.precision !== "float32" && run.precision, skippedOf(run)],
     ["images per second", figure(meanOf(steps.images_per_second)), "in training, mean"],
     ["waiting for data", percent(meanOf(steps.wait_share)), "of the time, mean"],
-    ["first weights", weights?.file, weights && `${plural(weights.matched, "parameter")} (${weights.layout})`],
+    ["initial weights", weights?.file, weights && `${plural(weights.matched, "parameter")} (${weights.layout})`],
     ["parameters", run.parameters > 1e6 ? `${figure(run.parameters / 1e6)} million` : whole(run.parameters)],
     ["memory", run.memory && `${figure(run.memory / 1e6)} MB`, "peak of the process"],
     ["images", whole(run.training_images), run.validation_images && `and ${whole(run.validation_images)} to validate`],
@@ -51,7 +51,7 @@ function showDifferences(root) {
     const cells = values.map(written).map((text) => [element("code", {}, text), text === first ? undefined : "differs"]);
     return row(element("code", {}, breakable(key)), cells);
   });
-  const note = "All other keys are the same. What differs from the first run is bold.";
+  const note = "All other keys are the same. Values that differ from the first run are bold.";
   fill(root, runTable("key", rows), element("p", { class: "pale small" }, note));
 }
 

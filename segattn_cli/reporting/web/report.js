@@ -10,17 +10,17 @@ async function start() {
     fill(byId(`about-${index}`), aboutPass(run));
     new Confusion(byId(`confusion-${index}`), run);
     showCalibration(byId(`calibration-${index}`), run);
-    if (byId(`pictures-${index}`)) await showPictures(byId(`pictures-${index}`), run);
+    if (byId(`images-${index}`)) await showExamples(byId(`images-${index}`), run);
   }
   window.segattn = { data, unpack }; // for the console
 }
 
-/** What was looked at, and how well the network did on it. */
+/** The images of the validation, and the metrics on them. */
 function aboutPass({ checkpoint, validation }) {
   const { images, available, data: name, split, miou, pixel_accuracy: accuracy } = validation;
   const which = images === available ? `all ${images}` : `the first ${images} of ${available}`;
-  const figures = `mIoU ${fixed(miou)}, pixel accuracy ${fixed(accuracy)}`;
-  return `By the ${checkpoint} checkpoint on ${which} pictures of ${name} (${split}): ${figures}. Void is not counted.`;
+  const metrics = `mIoU ${fixed(miou)}, pixel accuracy ${fixed(accuracy)}`;
+  return `The ${checkpoint} checkpoint on ${which} images of ${name} (${split}): ${metrics}. Ignored pixels are left out.`;
 }
 
 start().then(
@@ -28,7 +28,7 @@ start().then(
     document.body.dataset.ready = "";
   },
   (error) => {
-    const said = `This browser cannot draw the page (${error.message}): it wants one from 2023 or later.`;
+    const said = `This browser cannot draw the page (${error.message}): it needs a browser from 2023 or later.`;
     fill(byId("warnings"), element("p", { class: "note" }, said));
     throw error;
   },

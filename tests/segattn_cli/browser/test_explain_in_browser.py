@@ -307,7 +307,8 @@ def test_an_open_gate_that_changes_nothing_is_not_called_closed(
 ) -> None:
     idle = tuple(replace(each, label=explained.label) for each in explained.experiments)
     page = visit(write(tmp_path, both, replace(explained, experiments=idle))).page
-    assert page.locator("#position-gate .note").inner_text().startswith("In this picture no class depends on it")
+    said = page.locator("#position-gate .note").inner_text()
+    assert said.startswith("In this image no class depends on the map below")
 
 
 def test_every_point_is_pinned(
@@ -321,7 +322,7 @@ def test_every_point_is_pinned(
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        ({"head": "fcn"}, ["no position attention", "no channel attention", "nothing to undo"]),
+        ({"head": "fcn"}, ["no position attention", "no channel attention", "there are no experiments"]),
         ({"head": "position"}, ["no channel attention"]),
         ({"head": "channel", "channel_form": "paper"}, ["no position attention"]),
         ({"head": "largefov"}, ["no position attention", "no channel attention"]),
@@ -385,17 +386,17 @@ def test_names_are_text(tmp_path: Path, visit: Callable[..., Any], both: Model, 
     model = replace(both, classes=(evil, *both.classes[1:]), path=Path(evil))
     path = write(tmp_path, model, replace(explained, name=evil))
     page = visit(path).page
-    assert page.title().startswith("What attends")
-    assert evil in page.locator("#about-picture").inner_text()
+    assert page.title().startswith("Attention in")
+    assert evil in page.locator("#about-image").inner_text()
     assert page.locator("img[src=x]").count() == 0
     assert page.locator("script").count() == 2
 
 
 def test_several_pictures(tmp_path: Path, visit: Callable[..., Any], both: Model, explained: Explanation) -> None:
     page = visit(write(tmp_path, both, explained, replace(explained, name="second"))).page
-    page.locator("#pictures button").nth(1).click()
-    page.locator("#about-picture", has_text="second").wait_for()
-    assert page.locator("#pictures button").nth(1).get_attribute("aria-pressed") == "true"
+    page.locator("#images button").nth(1).click()
+    page.locator("#about-image", has_text="second").wait_for()
+    assert page.locator("#images button").nth(1).get_attribute("aria-pressed") == "true"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -51,10 +51,10 @@ def test_the_figures_are_those_of_the_run(opened: Callable[..., Any], tmp_path: 
     assert page.locator("#warnings").inner_text() == ""
     assert page.locator("#curves figcaption").all_inner_texts() == [
         "training loss", "validation", "learning rate", "gates", "mean weight of each scale", "gradient norm",
-        "images per second", "share of the time waiting for data",
+        "images per second", "fraction of time waiting for data",
     ]
     about = page.locator("#about-0").inner_text()
-    assert about.startswith("By the best checkpoint on the first 50 of 60 pictures of scenes (val): mIoU 0.")
+    assert about.startswith("The best checkpoint on the first 50 of 60 images of scenes (val): mIoU 0.")
     assert "ECE 0." in page.locator("#calibration-0").inner_text()
 
 
@@ -132,13 +132,13 @@ def test_the_confusion_matrix(opened: Callable[..., Any], tmp_path: Path) -> Non
     assert cell.inner_text() == f"{100 * counts[1, 1] / counts[1].sum():.0f}"
     table.locator("tbody tr").nth(1).locator("td").nth(0).hover()
     said = page.locator("#confusion-0 .read-out").inner_text()
-    assert f"truth {CLASSES[1]}, taken for {CLASSES[0]}" in said
+    assert f"truth {CLASSES[1]}, predicted as {CLASSES[0]}" in said
     assert f"{counts[1, 0]} pixels, {100 * counts[1, 0] / counts[1].sum():.1f} % of the true class" in said
     table.focus()
     page.keyboard.press("ArrowRight")
-    assert f"truth {CLASSES[1]}, found" in page.locator("#confusion-0 .read-out").inner_text()
+    assert f"truth {CLASSES[1]}, predicted correctly" in page.locator("#confusion-0 .read-out").inner_text()
     assert table.locator("td.nothing").count() == len(CLASSES)  # the class that is not there
-    page.get_by_role("button", name="share of the predicted class").click()
+    page.get_by_role("button", name="fraction of the predicted class").click()
     cell = page.locator("table.confusion tbody tr").nth(1).locator("td").nth(1)
     assert cell.inner_text() == f"{100 * counts[1, 1] / counts[:, 1].sum():.0f}"
 
@@ -154,7 +154,7 @@ def test_pictures_say_where_they_are_wrong(opened: Callable[..., Any], tmp_path:
     picture, truth, prediction, errors = examples.first.locator("canvas").all()
     assert "sky" in truth.get_attribute("aria-label")
     assert "50.0 %" in errors.get_attribute("aria-label")
-    assert picture.get_attribute("aria-label") == "The picture worst 0"
+    assert picture.get_attribute("aria-label") == "The image worst 0"
     assert colour_at(truth, 0.75, 0.5) == made.palette[0].tolist()
     assert colour_at(prediction, 0.75, 0.5) == made.palette[-1].tolist()
     assert colour_at(errors, 0.75, 0.5) == WRONG
@@ -185,7 +185,7 @@ def test_runs_that_did_not_end_well(
     assert said in page.locator("body").inner_text()
     assert "It has no network yet." in page.locator("#s-run-0").inner_text()
     assert page.locator("#warnings .note").count() == 1
-    assert page.locator("#classes").inner_text() == "Nothing was validated yet."
+    assert page.locator("#classes").inner_text() == "Nothing has been validated yet."
     assert page.locator(".chart").count() == (7 if events else 0)
 
 
@@ -193,8 +193,8 @@ def test_lines_that_lack_everything_are_no_obstacle(opened: Callable[..., Any], 
     kinds = ("started", "weights", "step", "validated", "non_finite")
     history = read_history(run_folder(tmp_path / "run", [{"event": kind} for kind in kinds]))
     page = opened(RunReport(history, missing="It has no network yet."))
-    assert page.locator("#curves").inner_text() == "There are no curves: nothing was logged yet."
-    assert page.locator("#classes").inner_text() == "Nothing was validated yet."
+    assert page.locator("#curves").inner_text() == "There are no curves: nothing has been logged yet."
+    assert page.locator("#classes").inner_text() == "Nothing has been validated yet."
 
 
 def test_weights_to_start_from(opened: Callable[..., Any], tmp_path: Path) -> None:

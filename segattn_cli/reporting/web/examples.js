@@ -1,10 +1,10 @@
-// The pictures that went worst and best, each with its truth, its prediction and where the two differ.
+// The images with the lowest and the highest mIoU, each with its truth, its prediction and the errors.
 
-const VOID = 255;
+const IGNORED = 255;
 const WRONG = [230, 25, 75];
-const VOID_COLOURS = [[110, 110, 122], [88, 88, 100]];
+const IGNORED_COLOURS = [[110, 110, 122], [88, 88, 100]];
 
-async function showPictures(root, run) {
+async function showExamples(root, run) {
   const { worst, best } = run.validation;
   const list = element("div", { class: "examples" });
   const draw = async (examples) => fill(list, await Promise.all(examples.map((each) => exampleNode(run, each))));
@@ -12,11 +12,11 @@ async function showPictures(root, run) {
   const names = kinds.map(([name, examples]) => `${name} ${examples.length}`);
   fill(
     root,
-    choice("Which pictures", names, 0, (n) => draw(kinds[n][1])),
+    choice("Which images", names, 0, (n) => draw(kinds[n][1])),
     element(
       "ul", { class: "chips" },
       run.classes.map((name, n) => element("li", {}, chip(run.palette[n]), name)),
-      element("li", {}, chip(VOID_COLOURS[0]), "void, not counted"),
+      element("li", {}, chip(IGNORED_COLOURS[0]), "ignored"),
       element("li", { class: "pale" }, "in errors: ", chip(WRONG), "wrong"),
     ),
     list,
@@ -29,7 +29,7 @@ async function exampleNode(run, example) {
   const image = await loaded(example.picture);
   const { size } = example;
   const canvases = [
-    canvasOf(`The picture ${example.name}`),
+    canvasOf(`The image ${example.name}`),
     canvasOf(`Its truth: ${present(run, truth.values)}`),
     canvasOf(`Its prediction: ${present(run, prediction.values)}`),
     canvasOf(`Where the prediction is wrong: ${percent(1 - example.accuracy)} of the pixels`),
@@ -39,10 +39,10 @@ async function exampleNode(run, example) {
   drawOver(canvases[2], image, size, bitmapOf(classColours(prediction.values, size, run.palette)), 1);
   drawOver(canvases[3], greyed(image, size), size, bitmapOf(errors(truth.values, prediction.values, size)), 1);
   const said = element("p", { class: "read-out" });
-  const captions = ["picture", "truth", "prediction", "errors"];
+  const captions = ["image", "truth", "prediction", "errors"];
   const pointer = new Pointer(canvases, size, (x, y) => {
     const n = y * size[1] + x;
-    const name = (label) => element("strong", {}, label === VOID ? "void" : run.classes[label]);
+    const name = (label) => element("strong", {}, label === IGNORED ? "ignored" : run.classes[label]);
     const is = [name(truth.values[n]), ", prediction ", name(prediction.values[n])];
     fill(said, element("span", {}, `pixel ${x}, ${y}: truth `, is));
     return said.innerText;
@@ -51,12 +51,12 @@ async function exampleNode(run, example) {
   return element(
     "article", { class: "example" },
     element("h3", {}, example.name, " ", element("span", { class: "pale" }, figures)),
-    pointer.around(canvases.map((canvas, n) => picture(element("div", { class: "spot" }, canvas), captions[n]))),
+    pointer.around(canvases.map((canvas, n) => captioned(element("div", { class: "spot" }, canvas), captions[n]))),
     said,
   );
 }
 
-/** One position on several canvases of the same picture, by pointer or keys. */
+/** One position on several canvases of the same image, by pointer or keys. */
 class Pointer {
   constructor(canvases, size, tell) {
     Object.assign(this, { canvases, size, tell });
@@ -69,7 +69,7 @@ class Pointer {
       "div",
       {
         class: "quartet", tabindex: 0, role: "group",
-        "aria-label": "Picture, truth, prediction and errors; arrow keys move a point, with Shift farther",
+        "aria-label": "Image, truth, prediction and errors; arrow keys move a point, with Shift farther",
         onpointermove: (event) => event.target instanceof HTMLCanvasElement && this.hover(event),
         onkeydown: (event) => this.key(event),
       },
@@ -119,21 +119,21 @@ function present(run, values) {
 }
 
 function classColours(values, size, palette) {
-  return coloured(size, (n) => (values[n] === VOID ? voidAt(n, size[1]) : palette[values[n]]));
+  return coloured(size, (n) => (values[n] === IGNORED ? stripeAt(n, size[1]) : palette[values[n]]));
 }
 
 /** Clear where the prediction is right. */
 function errors(truth, prediction, size) {
   const colour = (n) => (truth[n] === prediction[n] ? undefined : WRONG);
-  return coloured(size, (n) => (truth[n] === VOID ? voidAt(n, size[1]) : colour(n)));
+  return coloured(size, (n) => (truth[n] === IGNORED ? stripeAt(n, size[1]) : colour(n)));
 }
 
 /** Stripes, so that no class can look like it. */
-function voidAt(n, width) {
-  return VOID_COLOURS[((n % width) + Math.floor(n / width)) % 8 < 4 ? 0 : 1];
+function stripeAt(n, width) {
+  return IGNORED_COLOURS[((n % width) + Math.floor(n / width)) % 8 < 4 ? 0 : 1];
 }
 
-/** The picture in pale greys, on which colours stand out. */
+/** The image in pale greys, on which colours stand out. */
 function greyed(image, [height, width]) {
   const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d");
