@@ -112,17 +112,16 @@ def infer(
     polygons: Annotated[
         Literal["coco", "labelme"] | None,
         typer.Option(
-            metavar="NAME", rich_help_panel=OUTPUT,
-            help="Write polygons to correct in an annotation tool: coco (JSON for all images) or labelme (JSON for "
-            "each).",
+            metavar="FORMAT", rich_help_panel=OUTPUT,
+            help="Write polygons for an annotation tool: coco for one COCO JSON of all images, labelme for a "
+            "LabelMe JSON of each image.",
         ),
     ] = None,
     polygons_tolerance: Annotated[
         float,
         typer.Option(
-            min=0, metavar="PIXELS",
-            help="Simplify the polygons: how far they may be from the edges of the pixels; 0 keeps every label.",
-            rich_help_panel=OUTPUT,
+            min=0, metavar="PIXELS", rich_help_panel=OUTPUT,
+            help="Simplify the polygons: largest distance from the edges of the pixels. 0 keeps every label.",
         ),
     ] = 0.0,
     submission: Annotated[
@@ -203,41 +202,36 @@ def infer(
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.jobs import plan_outputs
     from segattn_cli.prediction.segment import InputFailed, segment
-    from segattn_cli.prediction.video import require_pyav
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
 
-    if resume and force:
-        raise UsageError("--resume keeps what is there and --force replaces it: give one of them.")
     more = {
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
         "entropy": entropy, "attention": attention, "polygons": polygons,
     }
     asked = [kind for kind, wanted in more.items() if wanted]
-    benchmark = _submission(submission, asked)
-    if probabilities not in (None, "png", "npy"):
-        raise UsageError(f"--probabilities wants png or npy, got {probabilities!r}.")
-    if polygons_tolerance and not polygons:
-        raise UsageError("--polygons-tolerance says how exact the outlines of --polygons are: give both.")
-    if watch is not None and (inputs or video or submission):
-        raise UsageError("--watch takes pictures as they come: leave other inputs, --video and --submission away.")
-    if fps is not None and video is None:
-        raise UsageError("--fps is for the --video that is made of pictures: a video keeps its own.")
-    if watch is None and not inputs:
-        raise UsageError("Missing argument 'INPUT': name pictures, videos or folders, or give --watch DIR.")
+    for mistake, sentence in (
+        (resume and force, "--resume skips results that exist and --force replaces them: give only one of them."),
+        (probabilities not in (None, "png", "npy"), f"--probabilities must be png or npy, got {probabilities!r}."),
+        (polygons_tolerance and not polygons, "--polygons-tolerance is for --polygons: give both."),
+        (submission and asked, f"--submission writes label maps only: leave out --{', --'.join(asked)}."),
+        (watch is not None and (inputs or video or submission),
+         "--watch segments the images in its folder: leave out other inputs, --video and --submission."),
+        (fps is not None and video is None, "--fps is for a --video of images: other videos keep their own rate."),
+        (watch is None and not inputs,
+         "Missing argument 'INPUT': name images, videos or folders, or give --watch DIR."),
+    ):  # fmt: skip
+        if mistake:
+            raise UsageError(sentence)
+    benchmark = _submission(submission)
+    rate = _rate("25" if fps is None else fps)
     if out is None:
         out = (run if run.is_dir() else run.parent) / "predictions"
         remark(f"The results go into {out}.")
     found, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
-    pictures = [each for each in found if not is_video(each.source)]
+    images = [each for each in found if not is_video(each.source)]
     videos = [each for each in found if is_video(each.source)]
-    if (videos or video) and (submission or set(asked) - {"overlay"}):
-        extra = next((kind for kind in asked if kind != "overlay"), "submission")
-        raise UsageError(f"A video becomes one annotated video: --{extra} is for pictures.")
-    if video is not None:
-        _require_pictures(pictures, videos, video)
     if videos or video:
-        require_pyav()
-    rate = _rate("25" if fps is None else fps)
+        _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
         size=size,
@@ -270,18 +264,18 @@ def infer(
         require_watchable(watch, out)
         require_empty(out, force=force, resume=resume)
         remark(f"Watching {watch}; Ctrl-C ends it.")
-        with asked_to_stop("picture") as should_stop:
+        with asked_to_stop("image") as should_stop:
             coming = watched_jobs(
                 watch, out, places, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
             )
             for event in segment_jobs(coming):
                 show(event)
     else:
-        jobs = [] if video else plan_outputs(pictures, out, places, **how)
-        clips = [plan_clip_of(pictures, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
+        jobs = [] if video else plan_outputs(images, out, places, **how)
+        clips = [plan_clip_of(images, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
         with interrupted_by_sigterm():
             if jobs:
-                follow(segment_jobs(jobs), "pictures", _file_name, show=show, each=True, total=len(jobs))
+                follow(segment_jobs(jobs), "images", _file_name, show=show, each=True, total=len(jobs))
             if clips:
                 annotating = annotate_clips(predictor, clips, model, opacity=opacity)
                 follow(annotating, "frames", _speed, show=tally.show)
@@ -299,14 +293,23 @@ def _speed(event: FrameDone) -> str:
     return f"{Path(event.input).name}  {event.frames_per_second:.1f} frames/s"
 
 
-def _require_pictures(pictures: Sequence[InputFile], videos: Sequence[InputFile], name: str) -> None:
-    """What --video can be made of, and a name that it can have."""
-    if not name.lower().endswith(".mp4") or os.path.basename(name) != name:
-        raise UsageError(f"--video names a file in --out, such as drive.mp4; got {name!r}.")
-    if videos:
-        raise UsageError(f"--video makes a video of pictures, and {videos[0].name} is one already: leave it away.")
-    if any(isinstance(each.source, bytes) for each in pictures):
-        raise UsageError("--video wants files, not a picture on standard input.")
+def _require_video(
+    name: str | None, images: Sequence[InputFile], videos: Sequence[InputFile], asked: Sequence[str]
+) -> None:
+    """Raise an error where no video can be made of the inputs, or with the other outputs that are ``asked`` for."""
+    from segattn_cli.prediction.video import require_pyav
+
+    other = [kind for kind in asked if kind != "overlay"]
+    if other:
+        raise UsageError(f"A video becomes one annotated video: --{other[0]} is for images.")
+    if name is not None:
+        if not name.lower().endswith(".mp4") or os.path.basename(name) != name:
+            raise UsageError(f"--video must be the name of a file in --out, such as drive.mp4, got {name!r}.")
+        if videos:
+            raise UsageError(f"--video is for images, and {videos[0].name} is a video: leave out --video.")
+        if any(isinstance(each.source, bytes) for each in images):
+            raise UsageError("--video needs files, not an image on standard input.")
+    require_pyav()
 
 
 def _rate(text: str) -> Fraction:
@@ -319,7 +322,7 @@ def _rate(text: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not Fraction(1, 1000) <= rate <= 1000:
-        raise UsageError(f"--fps wants 0.001 to 1000 frames a second, such as 25 or 30000/1001; got {text!r}.")
+        raise UsageError(f"--fps must be 0.001 to 1000 frames per second, such as 25 or 30000/1001, got {text!r}.")
     return rate
 
 
@@ -347,13 +350,9 @@ def _outputs(
     return {**wanted, "label": output_files.label_map(benchmark)}
 
 
-def _submission(name: str | None, more: list[str]) -> Submission | None:
+def _submission(name: str | None) -> Submission | None:
     from segattn_cli.data.submissions import SUBMISSIONS
 
-    if name is None:
-        return None
-    if name not in SUBMISSIONS:
-        raise UsageError(f"--submission knows {', '.join(SUBMISSIONS)}; got {name!r}.")
-    if more:
-        raise UsageError(f"A --submission is label maps alone: leave --{more[0]} away.")
-    return SUBMISSIONS[name]
+    if name is not None and name not in SUBMISSIONS:
+        raise UsageError(f"--submission must be {', '.join(SUBMISSIONS)}, got {name!r}.")
+    return None if name is None else SUBMISSIONS[name]

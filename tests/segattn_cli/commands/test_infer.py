@@ -364,12 +364,12 @@ def test_the_maps_of_attention(cli: Any, run: Path, photos: Path, tmp_path: Path
 def test_a_submission_is_label_maps_alone(cli: Any, run: Path, photos: Path, tmp_path: Path, option: list) -> None:
     done = cli("infer", run, photos, "--out", tmp_path, "--submission", "voc", *option)
     assert done.code == ExitCode.USAGE
-    assert f"leave {option[0]} away" in done.err
+    assert f"leave out {option[0]}" in done.err
 
 
 def test_probabilities_have_two_forms(cli: Any, run: Path, photos: Path, tmp_path: Path) -> None:
     done = cli("infer", run, photos, "--out", tmp_path, "--probabilities", "jpg")
-    assert (done.code, done.err) == (ExitCode.USAGE, "segattn: --probabilities wants png or npy, got 'jpg'.\n")
+    assert (done.code, done.err) == (ExitCode.USAGE, "segattn: --probabilities must be png or npy, got 'jpg'.\n")
 
 
 def test_links_and_what_is_left_out(cli: Any, run: Path, tmp_path: Path) -> None:

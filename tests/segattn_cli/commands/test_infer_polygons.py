@@ -84,8 +84,8 @@ def test_standard_input(cli: Any, run: Path, photos: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--polygons-tolerance", "1"], "--polygons-tolerance says how exact the outlines of --polygons are"),
-        (["--polygons", "coco", "--submission", "voc"], "leave --polygons away"),
+        (["--polygons-tolerance", "1"], "--polygons-tolerance is for --polygons: give both"),
+        (["--polygons", "coco", "--submission", "voc"], "leave out --polygons"),
         (["--polygons", "yolo"], "'yolo'"),
     ],
 )

@@ -80,14 +80,14 @@ def test_a_bad_video_does_not_stop_the_rest(cli: Any, run: Path, frames: Path, t
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--video", "drive.avi"], "--video names a file in --out"),
-        (["--video", "../drive.mp4"], "--video names a file in --out"),
-        (["--fps", "5"], "--fps is for the --video"),
-        (["--video", "drive.mp4", "--fps", "0"], "--fps wants 0.001 to 1000 frames"),
-        (["--video", "drive.mp4", "--fps", "1e-9"], "--fps wants 0.001 to 1000 frames"),
-        (["--video", "drive.mp4", "--fps", "many"], "--fps wants 0.001 to 1000 frames"),
-        (["--video", "drive.mp4", "--entropy"], "--entropy is for pictures"),
-        (["--watch", "."], "leave other inputs"),
+        (["--video", "drive.avi"], "--video must be the name of a file in --out"),
+        (["--video", "../drive.mp4"], "--video must be the name of a file in --out"),
+        (["--fps", "5"], "--fps is for a --video"),
+        (["--video", "drive.mp4", "--fps", "0"], "--fps must be 0.001 to 1000 frames"),
+        (["--video", "drive.mp4", "--fps", "1e-9"], "--fps must be 0.001 to 1000 frames"),
+        (["--video", "drive.mp4", "--fps", "many"], "--fps must be 0.001 to 1000 frames"),
+        (["--video", "drive.mp4", "--entropy"], "--entropy is for images"),
+        (["--watch", "."], "leave out other inputs"),
     ],
 )
 def test_what_does_not_go_together(

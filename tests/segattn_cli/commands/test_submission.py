@@ -54,7 +54,7 @@ def test_what_cannot_be_submitted(cli: Any, city: Path, tmp_path: Path, run: Pat
     assert code == 4
     assert "is not named like the images of cityscapes" in err
     assert refused(city, pictures, "--submission", "kitti")[0] == 2
-    assert "leave --overlay" in refused(city, pictures, "--submission", "cityscapes", "--overlay")[1]
+    assert "leave out --overlay" in refused(city, pictures, "--submission", "cityscapes", "--overlay")[1]
 
 
 def test_two_pictures_of_one_name(cli: Any, city: Path, tmp_path: Path) -> None:
