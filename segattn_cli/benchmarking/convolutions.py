@@ -42,8 +42,8 @@ class Recorder(CountingOps):
 def convolutions(config: NetworkConfig, batch: int, height: int, width: int) -> tuple[ConvolutionCall, ...]:
     """Every distinct convolution of the network on images ``(batch, height, width, 3)``, in order.
 
-    >>> found = convolutions(NetworkConfig(classes=5, head="fcn"), 1, 64, 96)
-    >>> found[0].x, found[0].weight, found[0].stride
+    >>> calls = convolutions(NetworkConfig(classes=5, head="fcn"), 1, 64, 96)
+    >>> calls[0].x, calls[0].weight, calls[0].stride
     ((1, 64, 96, 3), (3, 3, 3, 16), 2)
     """
     network = build_network(config)

@@ -42,12 +42,12 @@ class Machine:
 
 def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), commit: str | None = None) -> Machine:
     """Look at the machine and time matrix products: about a second. ``commit`` is for where git cannot tell."""
-    found = hardware() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    facts = hardware() | {"threads": thread_count(), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
     libraries = versions(PACKAGES)
     if backend.startswith("cupy"):
         from segattn_cli.benchmarking import cuda
 
-        found |= cuda.describe()
+        facts |= cuda.describe()
         libraries |= cuda.versions()
         peaks = {}
         for precision in precisions:
@@ -57,7 +57,7 @@ def examine(backend: str = "numpy", precisions: Sequence[str] = ("float32",), co
         peaks = {"float32": matmul_gflops("float32", size=2048, repeats=20)}
     head, changed = (commit, None) if commit else checkout()
     return Machine(
-        found | {"matrix product, GFLOP/s": peaks},
+        facts | {"matrix product, GFLOP/s": peaks},
         libraries,
         blas_libraries(),
         head or "unknown",

@@ -256,7 +256,7 @@ class LockStep:
             if checksum != each.checksum:
                 tensor = self._add(forward.op, each.name, forward, direction)
                 tensor.comparison = failure(self.dtype, "is an input, which the op changed")
-                given[n] = each._replace(checksum=checksum)  # to be told once
+                given[n] = each._replace(checksum=checksum)  # reported once
 
     def _checksum(self, array: Any) -> int:
         return zlib.crc32(np.ascontiguousarray(self.backend.to_numpy(array)).tobytes())

@@ -119,7 +119,7 @@ def _end_to_end(backend: Ops, trial: Trial, dtype: str) -> Iterator[tuple[str, s
 
     for n, ((name, reference), (_, rough)) in enumerate(zip(wanted.tensors, plain.tensors, strict=True)):
         direction = "backward" if name.startswith("d ") else "forward"
-        if [name] != [found for found, _ in got.tensors[n : n + 1]]:
+        if [name] != [each for each, _ in got.tensors[n : n + 1]]:
             yield direction, name, failure(dtype, lack)
             return
         rounding = ADDED_UP * plain_error(reference, rough, dtype, plain_dtype(dtype))

@@ -64,7 +64,7 @@ def training_step(
         batch_statistics: whether batch norms measure the batch, or are frozen.
         accumulate: passes whose gradients make one step; the images of all of them are there from the start.
         clip: whether the gradients may be scaled down, which makes a copy of one after the other.
-        average: whether a moving average of the weights is kept.
+        average: whether there is a moving average of the weights.
         threads: of the backend, each of which has a workspace of its own; by default those of this machine.
 
     >>> from reference.networks import NetworkConfig, build_network

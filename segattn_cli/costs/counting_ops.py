@@ -268,8 +268,8 @@ class CountingOps:
         return self._new(scores.shape[1:], scores.dtype), scores.shape
 
     def scale_mean_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
-        share = self._like(dy)
-        return self._new(cache, share.dtype)
+        fraction = self._like(dy)
+        return self._new(cache, fraction.dtype)
 
     def label_map(self, scores: ShapeArray) -> ShapeArray:
         self._drops(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes

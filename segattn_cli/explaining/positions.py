@@ -156,9 +156,9 @@ def _exact(query: np.ndarray, key: np.ndarray) -> Compact:
     exactly = np.concatenate([_softmax(energy)[1] for energy in _energies(query, key)])  # (N, 1)
     rounded_off = exactly - exactly.astype(np.float32)
     columns = np.hstack([query, -rounded_off]), np.hstack([key, np.ones_like(rounded_off)])
-    kept = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in columns]
-    errors, _, log_sum_exp = _errors(query, key, kept[0].stored, kept[1].stored)
-    return Compact(kept[0], kept[1], log_sum_exp, float(errors.max()))
+    stored = [Quantised(each.astype(np.float32), np.array(1.0), np.array(0.0)) for each in columns]
+    errors, _, log_sum_exp = _errors(query, key, stored[0].stored, stored[1].stored)
+    return Compact(stored[0], stored[1], log_sum_exp, float(errors.max()))
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> float:

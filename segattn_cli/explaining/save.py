@@ -66,7 +66,7 @@ def arrays(explanation: Explanation, points: Sequence[Point] = ()) -> Arrays:
     """What a notebook may want to compute with; labels are uint8, all else that is no index is float32.
 
     ==================================================  ==========================================================
-    ``picture``, ``label``                              (H, W, 3) and (H, W): what the network saw and says
+    ``picture``, ``label``                              (H, W, 3) and (H, W): the image and its prediction
     ``own_size``                                        (2,): height and width of the image before it was resized
     ``position/scale-S/query``, ``…/key``               (N, D): the map is ``softmax(query @ key.T)``, rows queries
     ``…/log_sum_exp``                                   (N,): one row is ``exp(query[j] @ key.T − log_sum_exp[j])``

@@ -1,4 +1,4 @@
-"""Charts of figures: the curves of a training, and confusion matrices.
+"""Charts: the curves of a training, and confusion matrices.
 
 Colours are safe for colour-blind readers: those of Okabe and Ito for lines, cividis for matrices.
 """
@@ -61,17 +61,17 @@ def draw_curves(
 
 
 def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
-    """A confusion matrix (K, K), rows the truth, as shares of each true class: a PNG at ``path``."""
+    """A confusion matrix (K, K), rows the truth, in percent of each true class: a PNG at ``path``."""
     from matplotlib.figure import Figure
 
     count, names = len(classes), [writable(name) for name in classes]
     truth = matrix.sum(1, keepdims=True)
-    shares = np.divide(100 * matrix, truth, out=np.full((count, count), np.nan), where=truth > 0)
+    percentages = np.divide(100 * matrix, truth, out=np.full((count, count), np.nan), where=truth > 0)
     side = 2.4 + 0.44 * count  # inches
     figure = Figure((side + 0.9, side), facecolor=hex_colour(PAPER))
     axes = figure.add_subplot()
     axes.set_facecolor(hex_colour((226, 226, 222)))  # behind the rows of classes that are not in the truth
-    drawn = axes.imshow(shares, cmap="cividis", vmin=0, vmax=100)
+    drawn = axes.imshow(percentages, cmap="cividis", vmin=0, vmax=100)
     axes.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), names)
     axes.set(xlabel="prediction", ylabel="truth")
@@ -83,10 +83,10 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.04, pad=0.02, label="% of the true class")
     bar.outline.set_visible(False)
     if count <= MOST_NUMBERS:
-        for (row, column), share in np.ndenumerate(shares):
-            if share >= 0.5:
-                ink = "black" if share > 55 else "white"
-                axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=ink, fontsize=9)
+        for (row, column), percentage in np.ndenumerate(percentages):
+            if percentage >= 0.5:
+                ink = "black" if percentage > 55 else "white"
+                axes.text(column, row, f"{percentage:.0f}", ha="center", va="center", color=ink, fontsize=9)
     write_atomically(Path(path), figure_png(figure))
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 
-def data_url(picture: np.ndarray, kind: Literal["png", "jpeg"], *, quality: int = 85) -> str:
-    """``picture (H, W, 3)`` uint8 as what the ``src`` of an image takes; ``quality`` is of JPEGs.
+def data_url(image: np.ndarray, kind: Literal["png", "jpeg"], *, quality: int = 85) -> str:
+    """``image (H, W, 3)`` uint8 as a URL for the ``src`` of an image; ``quality`` is that of JPEGs.
 
     >>> data_url(np.zeros((1, 1, 3), np.uint8), "png")[:22]
     'data:image/png;base64,'
     """
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, kind, quality=quality)
+    Image.fromarray(image).save(buffer, kind, quality=quality)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of pictures: overlays with a legend, and predictions side by side. Class colours are the data set's."""
+"""Overlays of class colours on an image with a legend, and sheets of predictions beside their images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = 360
 class LegendEntry(NamedTuple):
     colour: tuple[int, int, int]
     name: str
-    share: float | None = None  # of the picture's pixels
+    fraction: float | None = None  # of the pixels
 
 
 def draw_overlay(
@@ -36,11 +36,11 @@ def draw_overlay(
 ) -> Image.Image:
     """``image`` (H, W, 3) under the colours of ``label`` (H, W), with a legend below.
 
-    The legend names the classes that are present and the share of the pixels that each has, the largest first.
-    Where two classes meet, one's colour is drawn at full strength. Small pictures are enlarged, each pixel to a
+    The legend names the classes that are present and the fraction of pixels of each, the largest first.
+    Where two classes meet, one's colour is drawn at full strength. Small images are enlarged, each pixel to a
     square, until their longer side has at least :data:`SMALL` pixels.
     """
-    entries = legend_entries([label], palette, classes, shares=True)
+    entries = legend_entries([label], palette, classes, fractions=True)
     enlarged = -(-SMALL // max(label.shape))
     image, label = (array.repeat(enlarged, 0).repeat(enlarged, 1) for array in (image, label))
     picture = Image.fromarray(blend(image, label, palette, opacity))
@@ -68,54 +68,54 @@ def draw_predictions(
     """A sheet with a row for each (image, truth, prediction), side by side, and a legend: a PNG at ``path``.
 
     ``image`` is (H, W, 3) uint8, ``truth`` and ``prediction`` are (H, W). Each row says how many of its pixels
-    are right, void left out.
+    are correct, without ignored ones.
     """
     margin, gap, cell, text = 14, 8, 320, 14
     _, font = font_for("", text)
     rows = list(rows)
-    pictures = [
+    thumbnails = [
         [
             _fitted(image, cell),
             _fitted(colourise(truth, palette), cell),
-            _fitted(colourise(found, palette), cell),
+            _fitted(colourise(prediction, palette), cell),
         ]
-        for image, truth, found in rows
+        for image, truth, prediction in rows
     ]
     width = 2 * margin + 3 * cell + 2 * gap
     entries = legend_entries([labels for _, *pair in rows for labels in pair], palette, classes)
     legend = draw_legend(entries, width, text)
     caption = text + 14
-    height = margin + caption + sum(row[0].height + caption for row in pictures) + legend.height
+    height = margin + caption + sum(row[0].height + caption for row in thumbnails) + legend.height
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(("image", "truth", "prediction")):
         draw.text((margin + column * (cell + gap), margin), title, INK, font)
     top = margin + caption
-    for (_, truth, found), row in zip(rows, pictures, strict=True):
+    for (_, truth, prediction), row in zip(rows, thumbnails, strict=True):
         for column, picture in enumerate(row):
             left = margin + column * (cell + gap) + (cell - picture.width) // 2
             sheet.paste(picture, (left, top))
         top += row[0].height
-        draw.text((margin + 3 * cell + 2 * gap, top + 4), _how_right(truth, found), PALE_INK, font, anchor="ra")
+        draw.text((margin + 3 * cell + 2 * gap, top + 4), _accuracy(truth, prediction), PALE_INK, font, anchor="ra")
         top += caption
     sheet.paste(legend, (0, top))
     write_atomically(Path(path), image_png(sheet))
 
 
 def legend_entries(
-    labels: Sequence[np.ndarray], palette: np.ndarray, classes: Sequence[str], *, shares: bool = False
+    labels: Sequence[np.ndarray], palette: np.ndarray, classes: Sequence[str], *, fractions: bool = False
 ) -> list[LegendEntry]:
-    """The classes in ``labels``, and void where there is any: by share if that is wanted, else in their order."""
+    """The classes in ``labels``, and ignored pixels if any: by fraction with ``fractions``, else in their order."""
     counts = sum((np.bincount(label.ravel(), minlength=256) for label in labels), np.zeros(256, np.int64))
     present = [int(index) for index in np.flatnonzero(counts)]
-    if shares:
+    if fractions:
         present.sort(key=lambda index: -counts[index])
     total = counts.sum()
     return [
         LegendEntry(
             tuple(colourise(np.array([[index]], np.uint8), palette)[0, 0].tolist()),
-            classes[index] if index < len(classes) else "void",
-            float(counts[index] / total) if shares else None,
+            classes[index] if index < len(classes) else "ignored",
+            float(counts[index] / total) if fractions else None,
         )
         for index in present
     ]
@@ -128,20 +128,20 @@ def draw_legend(entries: Sequence[LegendEntry], width: int, size: int) -> Image.
     placed = []
     x, y = margin, round(0.7 * size)
     for entry in entries:
-        share = "" if entry.share is None else f"  {percent(entry.share)}"
+        fraction = "" if entry.fraction is None else f"  {percent(entry.fraction)}"
         name, font = font_for(entry.name, size)
-        length = chip + 0.5 * size + font.getlength(name) + plain.getlength(share)
+        length = chip + 0.5 * size + font.getlength(name) + plain.getlength(fraction)
         if x > margin and x + length > width - margin:
             x, y = margin, y + line
-        placed.append((x, y, entry.colour, name, font, share))
+        placed.append((x, y, entry.colour, name, font, fraction))
         x += round(length + 1.4 * size)
     legend = Image.new("RGB", (width, y + line), PAPER)
     draw = ImageDraw.Draw(legend)
-    for x, y, colour, name, font, share in placed:
+    for x, y, colour, name, font, fraction in placed:
         draw.rounded_rectangle((x, y, x + chip, y + chip), size // 4, colour, outline=PALE_INK)
         left, middle = x + 1.5 * size, y + chip / 2
         draw.text((left, middle), name, INK, font, anchor="lm")
-        draw.text((left + font.getlength(name), middle), share, PALE_INK, plain, anchor="lm")
+        draw.text((left + font.getlength(name), middle), fraction, PALE_INK, plain, anchor="lm")
     return legend
 
 
@@ -153,16 +153,16 @@ def _borders(label: np.ndarray) -> np.ndarray:
     return border
 
 
-def _fitted(picture: np.ndarray, cell: int) -> Image.Image:
-    """``picture`` as large as fits into a square of ``cell``, its pixels repeated where it grows."""
-    height, width = picture.shape[:2]
+def _fitted(image: np.ndarray, cell: int) -> Image.Image:
+    """``image`` resized to fit into a square of ``cell``; pixels are repeated where it grows."""
+    height, width = image.shape[:2]
     factor = cell / max(height, width)
     size = max(1, round(factor * width)), max(1, round(factor * height))
-    return Image.fromarray(picture).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST)
+    return Image.fromarray(image).resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST)
 
 
-def _how_right(truth: np.ndarray, prediction: np.ndarray) -> str:
-    counted = truth != IGNORE_LABEL
-    if not counted.any():
+def _accuracy(truth: np.ndarray, prediction: np.ndarray) -> str:
+    labelled = truth != IGNORE_LABEL
+    if not labelled.any():
         return "nothing labelled"
-    return f"{percent(float((truth == prediction)[counted].mean()))} of the pixels right"
+    return f"{percent(float((truth == prediction)[labelled].mean()))} of the pixels correct"

@@ -48,7 +48,7 @@ def quantise(array: np.ndarray, dtype: str, *, columns: bool = False) -> Quantis
 def pack(array: np.ndarray | Quantised, *, tolerance: float | None = None) -> dict[str, Any]:
     """``array`` for JSON: ``dtype``, ``shape``, ``data`` (zlib, base64), and ``scale`` and ``offset`` if rounded.
 
-    Without ``tolerance`` the array is kept exactly, in its own dtype (one of :data:`DTYPES`) or as float32. With
+    Without ``tolerance`` the array is stored exactly, in its own dtype (one of :data:`DTYPES`) or as float32. With
     it, uint8 or uint16 levels are taken if the error stays within it; ``error`` then says how large it is.
 
     >>> sorted(pack(np.zeros((2, 3), np.float32)))
@@ -62,10 +62,10 @@ def pack(array: np.ndarray | Quantised, *, tolerance: float | None = None) -> di
     array = np.asarray(array)
     if tolerance is not None:
         for dtype in ("uint8", "uint16"):
-            found = quantise(array, dtype)
-            error = float(np.abs(found.values - array).max(initial=0))
+            quantised = quantise(array, dtype)
+            error = float(np.abs(quantised.values - array).max(initial=0))
             if error <= tolerance:
-                return pack(found) | {"error": error}
+                return pack(quantised) | {"error": error}
     return _block(array if array.dtype.name in DTYPES else array.astype(np.float32))
 
 

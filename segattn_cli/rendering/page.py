@@ -58,6 +58,6 @@ def _environment(folder: Path) -> Environment:
 
 def _joined(template: Path, names: Sequence[str]) -> str:
     """The texts of the files ``names``, which lie beside ``template`` or in :data:`SHARED`."""
-    places = (template.parent, SHARED)
-    found = [next(folder / name for folder in places if (folder / name).is_file()) for name in names]
-    return "\n".join(path.read_text(encoding="utf-8") for path in found)
+    folders = (template.parent, SHARED)
+    paths = [next(folder / name for folder in folders if (folder / name).is_file()) for name in names]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)

@@ -1,4 +1,4 @@
-"""In what the configurations of runs differ, and what to call runs."""
+"""The differences between the configurations of runs, and short names for runs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def differences(configs: Sequence[Config]) -> list[ConfigDifference]:
     >>> differences([one, other])
     [ConfigDifference(key='training.seed', values=(0, 1))]
     """
-    found = (ConfigDifference(key.path, tuple(_value(config, key.path) for config in configs)) for key in keys())
-    return [each for each in found if any(value != each.values[0] for value in each.values)]
+    pairs = (ConfigDifference(key.path, tuple(_value(config, key.path) for config in configs)) for key in keys())
+    return [each for each in pairs if any(value != each.values[0] for value in each.values)]
 
 
 def labels(folders: Sequence[Path]) -> list[str]:
@@ -39,9 +39,9 @@ def labels(folders: Sequence[Path]) -> list[str]:
     """
     parts = [folder.resolve().parts for folder in folders]
     for count in range(1, max(map(len, parts))):
-        found = ["/".join(each[-count:]) for each in parts]
-        if len(set(found)) == len(found):
-            return found
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
     return [str(folder.resolve()) for folder in folders]
 
 

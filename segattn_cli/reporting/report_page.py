@@ -164,17 +164,17 @@ def _validations(history: History) -> dict[str, Any]:
     }
 
 
-def _validation(found: EvaluationResult) -> dict[str, Any]:
-    calibration = found.calibration
+def _validation(evaluation: EvaluationResult) -> dict[str, Any]:
+    calibration = evaluation.calibration
     return {
-        "data": found.data,
-        "split": found.split,
-        "images": found.images,
-        "available": found.available,
-        "miou": found.miou,
-        "pixel_accuracy": found.pixel_accuracy,
-        "per_class_iou": list(found.per_class_iou.values()),
-        "confusion": found.confusion.tolist(),
+        "data": evaluation.data,
+        "split": evaluation.split,
+        "images": evaluation.images,
+        "available": evaluation.available,
+        "miou": evaluation.miou,
+        "pixel_accuracy": evaluation.pixel_accuracy,
+        "per_class_iou": list(evaluation.per_class_iou.values()),
+        "confusion": evaluation.confusion.tolist(),
         "calibration": {
             "bins": BINS,
             "counts": calibration.counts.tolist(),
@@ -182,8 +182,8 @@ def _validation(found: EvaluationResult) -> dict[str, Any]:
             "accuracy": [_rounded(value) for value in calibration.accuracy],
             "ece": calibration.ece,
         },
-        "worst": [_example(each) for each in found.worst],
-        "best": [_example(each) for each in found.best],
+        "worst": [_example(each) for each in evaluation.worst],
+        "best": [_example(each) for each in evaluation.best],
     }
 
 

@@ -55,19 +55,19 @@ def test_odd_sizes_have_a_legend_too(size: tuple[int, int]) -> None:
     assert (np.asarray(overlay) == PALETTE[1]).all(-1).any()
 
 
-def test_a_legend_names_what_is_there_with_its_share_the_largest_first() -> None:
+def test_a_legend_names_what_is_there_with_its_fraction_the_largest_first() -> None:
     label = np.array([[2, 2, 2, 255], [2, 2, 0, 0]], np.uint8)
-    entries = legend_entries([label], PALETTE, CLASSES, shares=True)
-    assert [(entry.name, entry.share) for entry in entries] == [
+    entries = legend_entries([label], PALETTE, CLASSES, fractions=True)
+    assert [(entry.name, entry.fraction) for entry in entries] == [
         ("tree", 5 / 8),
         ("sky", 2 / 8),
-        ("void", 1 / 8),
+        ("ignored", 1 / 8),
     ]
     assert [entry.colour for entry in entries] == [(0, 158, 115), (230, 159, 0), IGNORED_COLOUR]
     assert [entry.name for entry in legend_entries([label, label], PALETTE, CLASSES)] == [
         "sky",
         "tree",
-        "void",
+        "ignored",
     ]
 
 
