@@ -129,4 +129,4 @@ def test_what_cannot_work_is_one_sentence(
 def test_a_folder_without_a_checkpoint(cli: Any, tmp_path: Path) -> None:
     done = cli("eval", tmp_path)
     assert done.code == ExitCode.CHECKPOINT
-    assert f"There is no checkpoint in {tmp_path}" in done.err
+    assert f"{tmp_path} is not the folder of a run: give the folder that segattn train --out wrote" in done.err
