@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from segattn_cli.benchmarking.comparison import run
-from segattn_cli.benchmarking.rows import Event, Measurement, Mismatch, Note, Row, Started
+from segattn_cli.benchmarking.measurements import Event, Measurement, Mismatch, Note, Row, Started
 from segattn_cli.benchmarking.suites import SUITES, BenchmarkPlan, plan
 from segattn_cli.benchmarking.variants import precisions_of
 

@@ -13,9 +13,9 @@ from backends.contract import Ops
 from backends.precision import array_dtype
 from segattn_cli.benchmarking.agreement import too_far
 from segattn_cli.benchmarking.benchmark import Benchmark, Implementation
+from segattn_cli.benchmarking.measurements import Event, Measurement, Mismatch, Note, Row, Started
 from segattn_cli.benchmarking.meter import Meter, meter_of
 from segattn_cli.benchmarking.peak_memory import Answer, MeasurementError, Peak, Request, measure_afresh
-from segattn_cli.benchmarking.rows import Event, Measurement, Mismatch, Note, Row, Started
 from segattn_cli.benchmarking.suites import BenchmarkPlan
 from segattn_cli.benchmarking.timing import (
     LONG,

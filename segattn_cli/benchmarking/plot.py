@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from segattn_cli.benchmarking.rows import Row
+from segattn_cli.benchmarking.measurements import Row
 from segattn_cli.files import write_atomically
 from segattn_cli.rendering.png import figure_png
 from segattn_cli.rendering.style import LINES, PALE_INK, PAPER, hex_colour

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segattn_cli.benchmarking.measurements import Measurement, Row
 from segattn_cli.benchmarking.plot import FASTER, SLOWER, draw_ratios
-from segattn_cli.benchmarking.rows import Measurement, Row
 from segattn_cli.data.images import read_image
 
 

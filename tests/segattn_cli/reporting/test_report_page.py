@@ -1,4 +1,4 @@
-"""What the page holds; tests/segattn_cli/reporting/web/test_report_browser.py looks at it in a browser."""
+"""What the page holds; tests/segattn_cli/browser/test_report_in_browser.py opens it in a browser."""
 
 from __future__ import annotations
 
