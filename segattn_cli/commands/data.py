@@ -22,6 +22,7 @@ from segattn_cli.commands.shared.options import (
     ValFraction,
 )
 from segattn_cli.commands.shared.output_paths import require_empty, require_parent
+from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import console, plain, say
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from segattn_cli.data import Dataset
-    from segattn_cli.data.inspect import SplitReport
+    from segattn_cli.data.inspect import InspectedImage, SplitReport
 
 #: Number of kinds of problems of a split that are printed.
 SHOWN_PROBLEMS = 20
@@ -75,7 +76,6 @@ def sample(
       segattn train --data streets --out runs/streets
     """
     from segattn_cli.commands.shared.options import parse_size
-    from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data import SceneOptions, open_dataset
     from segattn_cli.data.formats.plain_folder import write_folder
 
@@ -83,12 +83,10 @@ def sample(
         raise UsageError(f"Only 'scenes' can be drawn, not {source!r}.")
     wanted = parse_size("--size", size)
     if wanted is None:
-        raise UsageError("--size wants height and width, such as 96,128.")
+        raise UsageError("--size must be height and width, such as 96,128.")
     require_empty(out, force=force)
     dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
-    with progress("images") as advance:
-        for done, name in enumerate(write_folder(dataset, out), start=1):
-            advance(done, count, name)
+    follow(write_folder(dataset, out), "images", str, each=True, total=count)
     say(f"{out}: {count} images, {len(dataset.classes)} classes")
 
 
@@ -124,6 +122,12 @@ def check(
       segattn data check CamVid
       segattn data check VOC2012 --split train --split val --json voc.json
       segattn data check mine --val 0.2
+
+    \b
+    The simplest layout:
+      images/train/a.jpg    masks/train/a.png    one class index for each pixel,
+      images/val/b.jpg      masks/val/b.png      and 255 for ignored pixels
+      classes.txt                                one class name on each line
     """
     from segattn_cli.commands.shared.options import parse_intensity
     from segattn_cli.data.formats.recognition import decision_of, resolve_format, splits_of
@@ -185,8 +189,7 @@ def _no_validation(source: str, asked: list[str] | None, found: Sequence[str]) -
 def _inspect(
     source: str, format: str, splits: Sequence[str], how: dict[str, Any]
 ) -> tuple[list[SplitReport], Dataset | None]:
-    """A report on each split, and one that could be opened; progress on stderr."""
-    from segattn_cli.commands.shared.progress import progress
+    """A report on each split, and a split that could be opened."""
     from segattn_cli.data import open_dataset
     from segattn_cli.data.inspect import inspect, report_unopened, summarise_split
 
@@ -198,19 +201,20 @@ def _inspect(
         except DataError as error:
             errors[split] = error
     dataset = next(iter(opened.values()), None)
-    done, total = 0, sum(map(len, opened.values()))
-    reports = []
-    with progress("images") as advance:
-        for split in splits:
-            if split in errors:
-                reports.append(report_unopened(split, len(dataset.classes) if dataset else 0, errors[split]))
-                continue
-            images = []
-            for image in inspect(opened[split]):
-                images.append(image)
-                done += 1
-                advance(done, total, f"{split}/{image.name}")
-            reports.append(summarise_split(opened[split], images))
+    images: dict[str, list[InspectedImage]] = {split: [] for split in opened}
+    total = sum(map(len, opened.values()))
+    if total:
+        follow(
+            ((split, image) for split in opened for image in inspect(opened[split])), "images",
+            lambda each: f"{each[0]}/{each[1].name}", show=lambda each: images[each[0]].append(each[1]),
+            each=True, total=total,
+        )  # fmt: skip
+    reports = [
+        summarise_split(opened[split], images[split])
+        if split in opened
+        else report_unopened(split, len(dataset.classes) if dataset else 0, errors[split])
+        for split in splits
+    ]
     return reports, dataset
 
 

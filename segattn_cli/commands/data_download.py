@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import remark, say, show_next
 from segattn_cli.errors import UsageError
 
@@ -41,11 +42,12 @@ def download(
       segattn data download camvid --accept-licence
     """
     from segattn_cli.data.download.repositories import REPOSITORIES
+    from segattn_cli.rendering.style import megabytes
 
     if name not in REPOSITORIES:
         raise UsageError(
-            f"There is no {name!r} to download, only {', '.join(REPOSITORIES)}: others want a registration; "
-            "docs/data.md says how their folders are to look."
+            f"{name!r} cannot be downloaded, only {', '.join(REPOSITORIES)}: other data sets need a registration "
+            "with their authors."
         )
     repository = REPOSITORIES[name]
     folder = out or Path(repository.folder)
@@ -59,39 +61,43 @@ def download(
         again = f"segattn data download {name} --out {quote(str(folder))}"
         remark(f"The files so far are kept. Continue with: {again}")
         raise
-    say(f"{folder}: {last.total} files, {last.bytes_total / MEGABYTE:.0f} MB, all checked ({there} were there)")
-    say(", ".join(f"{split} {count}" for split, count in _pictures(folder, repository.format).items()))
+    say(f"{folder}: {last.total} files, {megabytes(last.bytes_total, 0)}, all checked ({there} existed before)")
+    say(", ".join(f"{split} {count}" for split, count in _image_counts(folder, repository.format).items()))
     show_next(f"segattn train --preset {repository.preset} --data {quote(str(folder))}")
 
 
 def _ask() -> None:
     if not sys.stdin.isatty():
-        raise UsageError("The licence has to be agreed to: read it, and give --accept-licence.")
-    if not typer.confirm("Do you agree to it?", err=True):
-        raise UsageError("Without agreeing to the licence nothing is downloaded.")
+        raise UsageError("The licence must be accepted: read it, and give --accept-licence.")
+    if not typer.confirm("Do you accept the licence?", err=True):
+        raise UsageError("Nothing is downloaded, because the licence is not accepted.")
 
 
 def _fetch(repository: Repository, folder: Path) -> tuple[Fetched, int]:
-    """The last event, and how many files were there before; progress on stderr."""
-    from segattn_cli.commands.shared.progress import progress
+    """The last event, and how many files existed before."""
     from segattn_cli.data.download.repositories import download
 
-    there = fetched = 0
+    existed: list[bool] = []
+    fetched = 0
     began = time.monotonic()
-    with progress("files") as advance:
-        for event in download(repository, folder):
-            if event.was_there:
-                there += 1
-            else:
-                fetched += event.entry.size
-            rate = fetched / MEGABYTE / max(time.monotonic() - began, 1e-3)
-            done, total = event.bytes_done / MEGABYTE, event.bytes_total / MEGABYTE
-            advance(event.done, event.total, f"{done:.0f} of {total:.0f} MB, {rate:.1f} MB/s")
-    return event, there
+
+    def count(event: Fetched) -> None:
+        nonlocal fetched
+        existed.append(event.was_there)
+        fetched += 0 if event.was_there else event.entry.size
+
+    def note(event: Fetched) -> str:
+        rate = fetched / MEGABYTE / max(time.monotonic() - began, 1e-3)
+        done, total = event.bytes_done / MEGABYTE, event.bytes_total / MEGABYTE
+        return f"{done:.0f} of {total:.0f} MB, {rate:.1f} MB/s"
+
+    last = follow(download(repository, folder), "files", note, show=count)
+    assert last is not None  # no data set is without files
+    return last, sum(existed)
 
 
-def _pictures(folder: Path, format: str) -> dict[str, int]:
-    """How many pictures each split has, with their masks."""
+def _image_counts(folder: Path, format: str) -> dict[str, int]:
+    """The number of images with masks in each split."""
     from segattn_cli.data import open_dataset, splits_of
 
     splits = splits_of(folder, format=format)

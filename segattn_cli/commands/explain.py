@@ -113,7 +113,7 @@ def explain(
     if out is not None:
         _write_page(out, model, explanations, ops, pinned)
     if png is not None:
-        _write_pictures(png, model, explanations, pinned)
+        _write_drawings(png, model, explanations, pinned)
     if npz is not None:
         _write_arrays(npz, explanations, pinned)
     if failed:
@@ -136,30 +136,30 @@ def _require_inside(points: list[tuple[int, int]], inputs: list[InputFile]) -> N
             raise UsageError(f"--point {x},{y} is outside of every image (width×height: {listed}).")
 
 
-def _require_apart(places: Mapping[str, Path | None]) -> None:
-    """Raise an error where two options name one place, and the later result would replace the earlier."""
+def _require_apart(paths: Mapping[str, Path | None]) -> None:
+    """Raise an error where two options have one path, and the later result would replace the earlier."""
     taken: dict[str, str] = {}
-    for option, path in places.items():
+    for option, path in paths.items():
         if path is None:
             continue
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option:
-            raise UsageError(f"{other} and {option} are both {path}: give each a place of its own.")
+            raise UsageError(f"{other} and {option} are both {path}: give each its own path.")
 
 
 def _explain(
     model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None, intensity: Intensity
 ) -> tuple[list[Explanation], int]:
-    """The explanation of every picture that can be used, and how many cannot."""
+    """The explanation of every image that can be used, and how many cannot."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
-    from segattn_cli.explaining import explain as explain_picture
+    from segattn_cli.explaining import explain as explain_image
     from segattn_cli.prediction.jobs import output_names
 
     explanations: list[Explanation] = []
     names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
     failed = 0
-    with progress("pictures") as advance:
+    with progress("images") as advance:
         for done, (each, name) in enumerate(zip(inputs, names, strict=True)):
 
             def report(part: str, done: int = done, name: str = name) -> None:
@@ -167,7 +167,7 @@ def _explain(
 
             try:
                 image = read_image(each.source, each.name, intensity=intensity)
-                explanations.append(explain_picture(model, ops, image, name, max_side=max_side, report=report))
+                explanations.append(explain_image(model, ops, image, name, max_side=max_side, report=report))
             except DataError as error:
                 failed += 1
                 complain(str(error))
@@ -183,31 +183,33 @@ def _write_page(
 ) -> None:
     from segattn_cli.explaining.explanation_page import explanation_page
     from segattn_cli.files import write_atomically
+    from segattn_cli.rendering.style import megabytes
 
     page = explanation_page(model, explanations, backend=ops.name, points=points).encode()
     write_atomically(out, page)
     count = len(explanations)
-    say(f"{out}  {count} picture{'s' * (count > 1)}, {len(page) / 1e6:.1f} MB: open it in a browser")
+    say(f"{out}  {count} image{'s' * (count > 1)}, {megabytes(len(page))}: open it in a browser")
     if len(page) > LARGE * count:
         longest = max(max(each.image.shape) for each in explanations)
         complain(f"A lower --max-side than {longest} makes a smaller page.")
 
 
-def _write_pictures(
+def _write_drawings(
     folder: Path, model: Model, explanations: list[Explanation], points: list[tuple[int, int]]
 ) -> None:
     from segattn_cli.explaining.save import write_drawings
 
     for each in explanations:
         written = write_drawings(each, folder / each.name, model.classes, model.palette, points)
-        say(f"{folder / each.name}  {len(written)} pictures")
+        say(f"{folder / each.name}  {len(written)} drawings")
 
 
 def _write_arrays(path: Path, explanations: list[Explanation], points: list[tuple[int, int]]) -> None:
     from segattn_cli.explaining.save import write_arrays
+    from segattn_cli.rendering.style import megabytes
 
     write_arrays(path, explanations, points)
-    say(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    say(f"{path}  {megabytes(path.stat().st_size)}")
 
 
 def _point(text: str) -> tuple[int, int]:
@@ -218,7 +220,7 @@ def _point(text: str) -> tuple[int, int]:
     try:
         x, y = (int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--point wants X,Y in pixels, such as 320,200; got {text!r}.") from None
+        raise UsageError(f"--point must be X,Y in pixels, such as 320,200, got {text!r}.") from None
     if x < 0 or y < 0:
-        raise UsageError(f"--point wants a pixel inside the picture, got {text!r}.")
+        raise UsageError(f"--point must be a pixel inside the image, got {text!r}.")
     return x, y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,9 @@ import typer
 
 from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredFormat, Data, Force, Limit
 from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
+from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, say
-from segattn_cli.errors import CheckpointError, DataError, printable
+from segattn_cli.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +64,7 @@ def report(
       segattn report runs/* --curves-only --out all.html --force
     """
     from segattn_cli.files import write_atomically
+    from segattn_cli.rendering.style import megabytes
     from segattn_cli.reporting import RunReport, read_history, report_page
     from segattn_cli.runs import REPORT
 
@@ -87,7 +90,7 @@ def report(
     page = report_page(reports).encode()
     write_atomically(out, page)
     count = f"{len(reports)} runs, " if len(reports) > 1 else ""
-    say(f"{out}  {count}{len(page) / 1e6:.1f} MB: open it in a browser")
+    say(f"{out}  {count}{megabytes(len(page))}: open it in a browser")
 
 
 def evaluated_report(
@@ -98,25 +101,24 @@ def evaluated_report(
 
     Raises :class:`DataError` where the ``data`` that somebody named cannot be used.
     """
-    from segattn_cli.commands.shared.progress import progress
-    from segattn_cli.prediction.evaluation import Evaluated, evaluate, open_data_of
+    from segattn_cli.prediction.evaluation import EvaluationResult, evaluate, open_data_of
     from segattn_cli.reporting import RunReport, report_of
     from segattn_cli.runs import BEST, LAST, open_model
 
     model: Model | None = None
     try:
         if not any((history.folder / name).exists() for name in (BEST, LAST)):
-            raise CheckpointError(f"{history.folder} has no network yet: it did not come to its first checkpoint.")
+            raise CheckpointError(f"{history.folder} has no network yet: it has not written a checkpoint.")
         model = open_model(history.folder)
         dataset = open_data_of(model, data, format)
-        with progress("images") as advance:
-            for event in evaluate(_predictor(model, backend), dataset, limit=limit, examples=images):
-                if not isinstance(event, Evaluated):
-                    return report_of(history, event, model.path.stem)
-                advance(event.done, event.total, printable(f"{history.folder}: mIoU {event.miou:.3f}"))
-                if should_stop():
-                    break
-        missing = "Stopped before the end."
+        evaluation = evaluate(_predictor(model, backend), dataset, limit=limit, examples=images)
+        event = follow(
+            takewhile(lambda _: not should_stop(), evaluation), "images",
+            lambda event: f"{history.folder}: mIoU {event.miou:.3f}",
+        )
+        if isinstance(event, EvaluationResult):
+            return report_of(history, event, model.path.stem)
+        missing = "The evaluation was stopped."
     except (CheckpointError, DataError, MemoryError) as error:
         if data is not None and isinstance(error, DataError):
             raise  # that is what was asked for

@@ -1,6 +1,8 @@
-"""Colours of charts and overlays, and how fractions are written."""
+"""Colours of charts and overlays, and how fractions, amounts of memory and shapes are written."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 PAPER = (250, 250, 248)
 INK = (38, 38, 42)
@@ -26,3 +28,20 @@ def percent(fraction: float, digits: int = 1) -> str:
     """
     least = 10**-digits
     return f"< {least:.{digits}f} %" if 0 < 100 * fraction < least / 2 else f"{100 * fraction:.{digits}f} %"
+
+
+def megabytes(size: int, digits: int = 1) -> str:
+    """A number of bytes.
+
+    >>> megabytes(1_234_567), megabytes(5_300_000_000, 0)
+    ('1.2 MB', '5,300 MB')
+    """
+    return f"{size / 1e6:,.{digits}f} MB"
+
+
+def dimensions(shape: Iterable[int]) -> str:
+    """
+    >>> dimensions((360, 480))
+    '360×480'
+    """
+    return "×".join(map(str, shape))

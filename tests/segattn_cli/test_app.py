@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import types
@@ -116,6 +118,19 @@ def test_a_reader_that_has_enough_is_no_bug(arguments):
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (errors.ExitCode.CLOSED_PIPE, b"")
+
+
+def test_no_message_names_a_file_of_the_repository(repository):
+    """A tool that is installed has no docs folder."""
+    for package in ("segattn_cli", "backends", "reference"):
+        for path in (repository / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+            docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented)
+                          and node.body and isinstance(node.body[0], ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                    assert not re.search(r"docs/|\.md\b", node.value) or path.parts[-2:] == ("config", "docs.py")
 
 
 def test_codes_are_distinct():

@@ -19,12 +19,13 @@ QUIET = 5.0
 def follow(
     events: Iterable[Event], unit: str, note: Callable[[Any], str], *,
     show: Callable[[Event], object] = lambda event: None, each: bool = False, total: int | None = None,
-) -> Event:
-    """Go through ``events``, show each, and return the last one.
+) -> Event | None:
+    """Go through ``events``, show each, and return the last one; None if there is none.
 
     A progress bar counts ``unit``, with a ``note`` beside it. It follows the events that have ``done`` and
     ``total``; with ``each``, every event is one more, of ``total`` if that is known.
     """
+    event = None
     with progress(unit) as advance:
         for number, event in enumerate(events, start=1):
             show(event)

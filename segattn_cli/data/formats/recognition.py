@@ -180,7 +180,7 @@ def _layout_of(root: Path, format: str) -> str:
         return format  # its own error says what is missing
     raise DataError(
         f"{root} is in no known layout ({', '.join(LAYOUTS)}): the simplest is images/ and masks/ with a "
-        "classes.txt; docs/data.md draws them all."
+        "classes.txt, as `segattn data check --help` shows."
     )
 
 

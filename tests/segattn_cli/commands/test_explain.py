@@ -24,7 +24,7 @@ def test_a_page_of_several_pictures(cli: Callable, run: Path, photos: Path, tmp_
     done = cli("explain", run, photos / "a.jpg", photos / "b.png", "--out", out, "--point", "3,4")
     assert done.code == ExitCode.OK
     size = out.stat().st_size
-    assert done.out == f"{out}  2 pictures, {size / 1e6:.1f} MB: open it in a browser\n"
+    assert done.out == f"{out}  2 images, {size / 1e6:.1f} MB: open it in a browser\n"
     data = block(out)
     assert data["classes"] == list(CLASSES)
     assert [image["name"] for image in data["images"]] == ["a", "b"]
@@ -75,8 +75,8 @@ def test_what_is_there_is_kept(cli: Callable, run: Path, photos: Path, tmp_path:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (["--point", "7"], ExitCode.USAGE, "--point wants X,Y in pixels, such as 320,200; got '7'."),
-        (["--point", "-1,2"], ExitCode.USAGE, "--point wants a pixel inside the picture, got '-1,2'."),
+        (["--point", "7"], ExitCode.USAGE, "--point must be X,Y in pixels, such as 320,200, got '7'."),
+        (["--point", "-1,2"], ExitCode.USAGE, "--point must be a pixel inside the image, got '-1,2'."),
         (["--max-side", "3"], ExitCode.USAGE, "16"),
         (["--out", "nowhere/page.html"], ExitCode.OUTPUT, "There is no folder"),
         (["--backend", "abacus"], ExitCode.BACKEND, "abacus"),
@@ -111,7 +111,7 @@ def test_pictures_and_arrays(cli: Callable, run: Path, photos: Path, tmp_path: P
     assert not Path("explain.html").exists()  # nobody asked for a page
     names = {path.name for path in (maps / "a").iterdir()}
     assert {"prediction.png", "position-row-3-4-scale-1.png", "channel-map-scale-0.5.png"} <= names
-    assert f"{maps / 'a'}  {len(names)} pictures" in done.out
+    assert f"{maps / 'a'}  {len(names)} drawings" in done.out
     with np.load(arrays) as found:
         query, key, sums = (found[f"a/position/scale-1/{name}"] for name in ("query", "key", "log_sum_exp"))
         np.testing.assert_allclose(np.exp(query @ key.T - sums[:, None]).sum(1), 1, rtol=1e-4)
@@ -124,4 +124,4 @@ def test_nothing_that_is_read_is_replaced(cli: Callable, run: Path, photos: Path
     assert "is an input and would be overwritten" in done.err
     both = cli("explain", run, photos / "a.jpg", "--out", tmp_path / "x", "--npz", tmp_path / "x")
     assert both.code == ExitCode.USAGE
-    assert "give each a place of its own" in both.err
+    assert "give each its own path" in both.err

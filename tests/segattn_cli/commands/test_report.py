@@ -83,7 +83,7 @@ def test_without_a_network_or_data_there_are_curves(cli: Any, trained: Path, mod
     damaged = run_folder(trained.parent / "damaged", WHOLE)
     (damaged / "best.safetensors").write_bytes((trained / "best.safetensors").read_bytes()[:999])
     for run, sentence in (
-        (young, "has no network yet: it did not come to its first checkpoint."),
+        (young, "has no network yet: it has not written a checkpoint."),
         (moved, "The data set /nowhere/camvid does not exist: give a folder, or 'scenes'"),
         (damaged, "is truncated, damaged"),
     ):

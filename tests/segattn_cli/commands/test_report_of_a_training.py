@@ -133,7 +133,7 @@ def test_a_stop_during_the_evaluation_leaves_the_curves(
     monkeypatch.setattr("segattn_cli.prediction.evaluation.evaluate", interrupted)
     assert train("--resume").code == ExitCode.OK
     missing = page_of(tmp_path / "run")["missing"]
-    assert missing == f"Stopped before the end. For the rest: segattn report {tmp_path / 'run'}"
+    assert missing == f"The evaluation was stopped. For the rest: segattn report {tmp_path / 'run'}"
 
 
 def test_where_it_cannot_be_written_the_result_is_there(train: Any, tmp_path: Path) -> None:
