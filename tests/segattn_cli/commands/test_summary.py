@@ -114,7 +114,7 @@ def test_without_the_data_it_says_for_how_many_classes(cli: Callable) -> None:
     [
         (["tiny-scens"], ExitCode.CONFIG, "did you mean tiny-scenes?"),
         (["nothing.safetensors"], ExitCode.CHECKPOINT, "There is no checkpoint at nothing.safetensors."),
-        (["."], ExitCode.CHECKPOINT, "There is no checkpoint in ."),
+        (["."], ExitCode.CHECKPOINT, ". is not the folder of a run:"),
         (["--set", "network.heads=fcn"], ExitCode.CONFIG, "did you mean network.head?"),
         (["--set", "network.head=fnc"], ExitCode.CONFIG, "network.head must be one of"),
         (["--size", "96x128"], ExitCode.USAGE, "--size wants height and width, such as 512,1024"),
