@@ -65,7 +65,7 @@ def segattn(
     """Train, run and understand networks for semantic segmentation, with dual attention and attention to scale."""
     if gpu_memory is not None:
         if not re.fullmatch(r"\d+(\.\d+)?\s*(gb|mb|%)", gpu_memory.strip(), re.IGNORECASE):
-            raise UsageError(f"--gpu-memory wants a size such as 8GB, 500MB or 50%; got {gpu_memory!r}.")
+            raise UsageError(f"--gpu-memory must be a size such as 8GB, 500MB or 50%, got {gpu_memory!r}.")
         os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
     _show_choices()
 

@@ -184,17 +184,17 @@ def _report(
 
 
 def _describe(machine: Machine) -> str:
-    found = machine.machine
+    facts = machine.machine
     kernels = dict.fromkeys(f"{each['architecture'] or each['library']} ({each['of']})" for each in machine.kernels)
     versions = [f"{name} {value}" for name, value in machine.versions.items() if value != "not installed"]
     peaks = ", ".join(f"{value:.0f} ({name})" for name, value in machine.peaks.items())
-    if "device" in found:
+    if "device" in facts:
         where = (
-            f"{found['device']}, driver {found['driver']}, CUDA {found['CUDA runtime']}, "
-            f"convolutions by {found['convolutions']}"
+            f"{facts['device']}, driver {facts['driver']}, CUDA {facts['CUDA runtime']}, "
+            f"convolutions by {facts['convolutions']}"
         )
     else:
-        where = f"{found['processor']}, {found['threads']} threads, kernels {', '.join(kernels)}"
+        where = f"{facts['processor']}, {facts['threads']} threads, kernels {', '.join(kernels)}"
     return f"{where}, matrix product {peaks} GFLOP/s\n{', '.join(versions)}"
 
 
@@ -264,4 +264,6 @@ def _ratio(ratio: float | None) -> str:
 
 
 def _bytes(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e6:.0f} MB"
+    from segattn_cli.rendering.style import megabytes
+
+    return "" if count is None else megabytes(count, 1 if count < 1e8 else 0)

@@ -116,10 +116,10 @@ def _table(results: Sequence[CheckResult], dtypes: Sequence[str]) -> Table:
 
     for subject in dict.fromkeys(result.subject for result in results):
         own = [result for result in results if result.subject == subject]
-        figures = [figure for dtype in dtypes for figure in _worst([each for each in own if each.dtype == dtype])]
+        largest = [value for dtype in dtypes for value in _worst([each for each in own if each.dtype == dtype])]
         failed = sum(not each.passed for each in own)
         verdict = f"[red]{failed} differ[/]" if failed else "[green]agree[/]"
-        table.add_row(subject, str(len(own)), *figures, verdict)
+        table.add_row(subject, str(len(own)), *largest, verdict)
     return table
 
 

@@ -39,15 +39,15 @@ def config(
     """
     from segattn_cli.config.description import find_keys
 
-    found = find_keys(key)
-    one = found[0].path == key
+    chosen = find_keys(key)
+    one = chosen[0].path == key
     if as_json:
-        described = [_described(each) for each in found]
+        described = [_described(each) for each in chosen]
         print_json(described[0] if one else described)
     elif one:
-        _print_key(found[0])
+        _print_key(chosen[0])
     else:
-        _print_list(found)
+        _print_list(chosen)
 
 
 def _described(key: Key) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _print_key(key: Key) -> None:
         say(f"preset    {preset}: {toml_value(value)}")
 
 
-def _print_list(found: Sequence[Key]) -> None:
+def _print_list(chosen: Sequence[Key]) -> None:
     from rich.table import Table
 
     from segattn_cli.config.description import toml_value
@@ -79,6 +79,6 @@ def _print_list(found: Sequence[Key]) -> None:
     for heading in ("key", "default"):
         table.add_column(heading, no_wrap=True)
     table.add_column("meaning")
-    for key in found:
+    for key in chosen:
         table.add_row(key.path, plain(toml_value(key.default)), plain(key.meaning))
     console().print(table)

@@ -136,11 +136,11 @@ def check(
 
     require_parent(json_file)
     resolved = resolve_format(source, format)
-    found = splits_of(source, format=resolved)
-    holds_out = val_fraction is not None and "train" in found and "val" not in found
+    available = splits_of(source, format=resolved)
+    holds_out = val_fraction is not None and "train" in available and "val" not in available
     if holds_out:
-        found = (*found, "val")
-    splits = split or [each for each in found if each not in UNIONS] or list(found)
+        available = (*available, "val")
+    splits = split or [each for each in available if each not in UNIONS] or list(available)
     if not splits:
         raise DataError(f"{source} has no split of the format {resolved}: is it in another?")
 
@@ -151,7 +151,7 @@ def check(
     weights = balance(list(trained.pixels)) if len(trained.pixels) else None
     classes = dataset.classes if dataset else ()
     verdict = review(by_split.get("train"), by_split.get("val"), classes)
-    refusals = [*verdict.refusals, *_no_validation(source, split, found)]
+    refusals = [*verdict.refusals, *_no_validation(source, split, available)]
     failed = bool(refusals) or any(report.problems for report in reports)
     warnings = [*(each for report in reports for each in warnings_of(report)), *verdict.warnings]
     everything = {
@@ -173,14 +173,14 @@ def check(
         raise typer.Exit(ExitCode.DATA)
 
 
-def _no_validation(source: str, asked: list[str] | None, found: Sequence[str]) -> list[str]:
+def _no_validation(source: str, asked: list[str] | None, available: Sequence[str]) -> list[str]:
     """Why ``train`` would refuse a data set that has nothing to validate on."""
     from segattn_cli.data.splits import require_split
 
-    if asked or "train" not in found:
+    if asked or "train" not in available:
         return []
     try:
-        require_split("val", found, Path(source))
+        require_split("val", available, Path(source))
     except DataError as error:
         return [str(error)]
     return []

@@ -122,31 +122,31 @@ def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict
     }
 
 
-def _print(found: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
+def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
     from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 
     out = console()
     out.print(
         f"[bold]{plain(circumstances['checkpoint'])}[/] on {plain(circumstances['data'])} "
-        f"({plain(circumstances['split'])}, {found.images} images), "
-        f"by {circumstances['backend']} in {found.seconds:.1f} s"
+        f"({plain(circumstances['split'])}, {result.images} images), "
+        f"by {circumstances['backend']} in {result.seconds:.1f} s"
     )
-    out.print(_classes(found))
+    out.print(_classes(result))
     out.print(
-        f"[bold]mIoU {found.miou:.3f}[/]   pixel accuracy {found.pixel_accuracy:.3f}   "
-        f"mean accuracy {found.mean_accuracy:.3f}"
+        f"[bold]mIoU {result.miou:.3f}[/]   pixel accuracy {result.pixel_accuracy:.3f}   "
+        f"mean accuracy {result.mean_accuracy:.3f}"
     )
     out.print(ABSENT_CLASS_RULE, style="dim")
-    if found.scale_weights:
-        weights = zip(scales, found.scale_weights, strict=True)
+    if result.scale_weights:
+        weights = zip(scales, result.scale_weights, strict=True)
         out.print(
             "Mean weight of each scale: " + ", ".join(f"×{scale:g} {weight:.3f}" for scale, weight in weights)
         )
-    if len(found.classes) <= WIDEST:
-        out.print(_confusion(found))
+    if len(result.classes) <= WIDEST:
+        out.print(_confusion(result))
 
 
-def _classes(found: EvaluationResult) -> Table:
+def _classes(result: EvaluationResult) -> Table:
     """IoU and accuracy of each class, and how common it is."""
     from rich import box
     from rich.bar import Bar
@@ -156,24 +156,25 @@ def _classes(found: EvaluationResult) -> Table:
     table.add_column("class", no_wrap=True)  # names are shortened, numbers never
     table.add_column("IoU", justify="right", no_wrap=True, min_width=5)
     table.add_column("", width=20)
-    for heading in ("accuracy", "share of truth"):
+    for heading in ("accuracy", "fraction of labels"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    shares = found.confusion.sum(1) / found.confusion.sum()
-    for name, share in zip(found.classes, shares, strict=True):
-        iou = found.per_class_iou[name]
+    fractions = result.confusion.sum(1) / result.confusion.sum()
+    for name, fraction in zip(result.classes, fractions, strict=True):
+        iou = result.per_class_iou[name]
         bar = Bar(1, 0, iou or 0, width=20, color="cyan")
-        table.add_row(plain(name), _figure(iou), bar, _figure(found.per_class_accuracy[name]), f"{share:.3f}")
+        accuracy = _fraction(result.per_class_accuracy[name])
+        table.add_row(plain(name), _fraction(iou), bar, accuracy, _fraction(fraction))
     return table
 
 
-def _confusion(found: EvaluationResult) -> Table:
-    """For each true class in %, what it was taken for."""
+def _confusion(result: EvaluationResult) -> Table:
+    """In each row, the predicted classes of the pixels of one true class, in %."""
     from rich import box
     from rich.table import Table
 
-    count = len(found.classes)
+    count = len(result.classes)
     table = Table(
-        title="What each class was taken for, %",
+        title="Predicted class (column) of the pixels of each true class (row), in %",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -182,7 +183,7 @@ def _confusion(found: EvaluationResult) -> Table:
     table.add_column("truth", no_wrap=True)
     for number in range(count):
         table.add_column(f"{number:4d}", justify="right", no_wrap=True, min_width=4)
-    for number, (name, row) in enumerate(zip(found.classes, found.confusion, strict=True)):
+    for number, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True)):
         total = row.sum()
         cells = [f"{100 * part / total:.0f}" if total else "–" for part in row]
         cells = ["·" if cell == "0" else cell for cell in cells]
@@ -191,5 +192,5 @@ def _confusion(found: EvaluationResult) -> Table:
     return table
 
 
-def _figure(fraction: float | None) -> str:
+def _fraction(fraction: float | None) -> str:
     return "–" if fraction is None else f"{fraction:.3f}"

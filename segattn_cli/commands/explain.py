@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.input_files import InputFile
     from segattn_cli.runs import Model
 
-#: Bytes a picture above which a page is called large.
+#: Bytes per image above which a page is called large.
 LARGE = 3_000_000
 
 
@@ -94,15 +94,15 @@ def explain(
         require_empty(png, option="--png", force=force)
     _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
-    found, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    inputs, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
     remark_left_out(left_out)
-    read = [run, *(each.source for each in found if isinstance(each.source, Path))]
+    read = [run, *(each.source for each in inputs if isinstance(each.source, Path))]
     require_untouched([path for path in (out, npz) if path is not None], read)
-    _require_inside(pinned, found)
+    _require_inside(pinned, inputs)
     ops = get_backend(backend)
     model = open_model(run)
     grey = model.config.data.intensity if intensity is None else parse_intensity(intensity)
-    explanations, failed = _explain(model, ops, found, max_side, grey)
+    explanations, failed = _explain(model, ops, inputs, max_side, grey)
     for x, y in pinned:
         for each in explanations:
             height, width = each.own_size

@@ -104,11 +104,12 @@ def export(
 
     from segattn_cli.exporting.onnx_model import write_onnx
     from segattn_cli.exporting.verify import onnxruntime, verify
+    from segattn_cli.rendering.style import megabytes
 
     runtime, ops = (onnxruntime(), get_backend(backend)) if check else (None, None)
     model = open_model(run)
     inputs, outputs = write_onnx(model, out, opset=opset, input=input, labels=labels)
-    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, opset {opset}")
+    say(f"written   {out}, {megabytes(out.stat().st_size)}, opset {opset}")
     for what, ports in (("input", inputs), ("output", outputs)):
         for port in ports:
             say(f"{what:9} {port.name}: {port.dtype} ({', '.join(map(str, port.shape))})")
@@ -118,22 +119,22 @@ def export(
 
 def _write_state_dict(model: Model, out: Path, layout: str) -> None:
     from segattn_cli.exporting.state_dict import LAYOUTS, write_state_dict
+    from segattn_cli.rendering.style import megabytes
 
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"--layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
     chosen, arrays = write_state_dict(model, out, layout)
-    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB, {len(arrays)} tensors with the names of {chosen}")
+    say(f"written   {out}, {megabytes(out.stat().st_size)}, {len(arrays)} tensors with the names of {chosen}")
 
 
 def _print_check(differences: Iterator[ScoreDifference]) -> None:
-    from segattn_cli.rendering.style import percent
+    from segattn_cli.rendering.style import dimensions, percent
 
     agree = True
     for each in differences:
-        size = "×".join(map(str, each.size))
         say(
-            f"check     {size}: scores differ by {each.absolute:.1e}, {each.relative:.1e} of the largest; "
-            f"{percent(each.same_label, 2)} of the labels are the same"
+            f"check     {dimensions(each.size)}: scores differ by {each.absolute:.1e}, "
+            f"{each.relative:.1e} of the largest; {percent(each.same_label, 2)} of the labels are the same"
         )
         agree &= each.agrees
     if not agree:

@@ -1,4 +1,4 @@
-"""``segattn infer``: segment pictures and videos with a trained network."""
+"""``segattn infer``: segment images and videos with a trained network."""
 
 from __future__ import annotations
 
@@ -227,9 +227,9 @@ def infer(
     if out is None:
         out = (run if run.is_dir() else run.parent) / "predictions"
         remark(f"The results go into {out}.")
-    found, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
-    images = [each for each in found if not is_video(each.source)]
-    videos = [each for each in found if is_video(each.source)]
+    files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
+    images = [each for each in files if not is_video(each.source)]
+    videos = [each for each in files if is_video(each.source)]
     if videos or video:
         _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
     model, predictor = open_predictor(
@@ -249,7 +249,7 @@ def infer(
         max_pixels=parse_pixels(max_pixels),
         intensity=model.config.data.intensity if intensity is None else parse_intensity(intensity),
     )
-    places = {kind: output.naming for kind, output in outputs.items()}
+    namings = {kind: output.naming for kind, output in outputs.items()}
     tally = Tally(as_json)
     tally.leave_out(left_out)
     label_maps: list[tuple[str, Path]] = []
@@ -266,12 +266,12 @@ def infer(
         remark(f"Watching {watch}; Ctrl-C ends it.")
         with asked_to_stop("image") as should_stop:
             coming = watched_jobs(
-                watch, out, places, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
+                watch, out, namings, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
             )
             for event in segment_jobs(coming):
                 show(event)
     else:
-        jobs = [] if video else plan_outputs(images, out, places, **how)
+        jobs = [] if video else plan_outputs(images, out, namings, **how)
         clips = [plan_clip_of(images, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
         with interrupted_by_sigterm():
             if jobs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,13 +133,13 @@ def _report(
         "threads": thread_count(),
         "parameters": step.parameters,
         "running_statistics": step.statistics,
-        "inference": _figures(predict),
-        "training": {"batch_size": batch, "accumulate": config.optimiser.accumulate, **_figures(step)},
+        "inference": _costs_as_json(predict),
+        "training": {"batch_size": batch, "accumulate": config.optimiser.accumulate, **_costs_as_json(step)},
         "layers": [layer._asdict() for layer in layers],
     }
 
 
-def _figures(cost: Cost) -> dict[str, int]:
+def _costs_as_json(cost: Cost) -> dict[str, int]:
     return {
         "multiply_adds": cost.multiply_adds,
         "state_bytes": cost.state_bytes,
@@ -153,10 +153,12 @@ def _print(
     config: Config, classes: int, size: tuple[int, int], batch: int, rows: Sequence[LayerCost], predict: Cost,
     step: Cost,
 ) -> None:
+    from segattn_cli.rendering.style import dimensions
+
     out = console()
     network = config.network
     parts = f"{network.backbone} with output stride {network.output_stride}, head {network.head}, {classes} classes"
-    out.print(f"[bold]{plain(config.name)}[/]: {parts}, one image of {_times(size)}")
+    out.print(f"[bold]{plain(config.name)}[/]: {parts}, one image of {dimensions(size)}")
     out.print(_layers(rows))
     out.print(
         f"{step.parameters:,} parameters are trained; {step.statistics:,} running statistics follow the batches."
@@ -175,6 +177,8 @@ def _print(
 
 def _layers(rows: Sequence[LayerCost]) -> Table:
     """One line for each layer or group of layers; with several scales, those of each below its sum."""
+    from segattn_cli.rendering.style import dimensions
+
     table = _empty("\nlayer", "output\nH×W×C", "\nparameters", "multiply-adds\nmillions", "outputs\nMB")
     scopes = list(dict.fromkeys(_scope(row) for row in rows))
     for scope in scopes:
@@ -183,7 +187,7 @@ def _layers(rows: Sequence[LayerCost]) -> Table:
             table.add_row(f"[bold]{scope or 'fusion'}[/]", "", *_sums(own))
         for row in own:
             name = row.name.removeprefix(f"{scope}/") + (" *" if row.training_only else "")
-            table.add_row(" " * (len(scopes) > 1) + name, _times(row.shape[1:]), *_sums([row]))
+            table.add_row(" " * (len(scopes) > 1) + name, dimensions(row.shape[1:]), *_sums([row]))
     table.add_section()
     table.add_row("[bold]all[/]", "", *_sums(rows))
     return table
@@ -203,7 +207,7 @@ def _empty(first: str, *headings: str) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(first, overflow="fold")  # in a narrow terminal names are folded before figures are cut
+    table.add_column(first, overflow="fold")  # in a narrow terminal names are folded before numbers are cut
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
@@ -223,7 +227,3 @@ def _sums(rows: Sequence[LayerCost]) -> tuple[str, str, str]:
         f"{multiply_adds / 1e6:,.1f}" if multiply_adds else "",
         f"{output_bytes / 1e6:,.2f}",
     )
-
-
-def _times(shape: Iterable[int]) -> str:
-    return "×".join(map(str, shape))

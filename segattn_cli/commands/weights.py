@@ -123,15 +123,15 @@ def show(
     from segattn_cli.weights import read_weights
 
     _check_layout(layout)
-    found = read_weights(file)
-    described = _described(found, layout)
+    contents = read_weights(file)
+    described = _described(contents, layout)
     if as_json:
         tensors = {
-            name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in found.tensors.items()
+            name: {"shape": list(tensor.shape), "dtype": tensor.dtype} for name, tensor in contents.tensors.items()
         }
         print_json({**described, "tensors": tensors})
     else:
-        _print_file(found, described, everything)
+        _print_file(contents, described, everything)
 
 
 def _one_of(option: str, value: object, choices: tuple[object, ...]) -> None:
@@ -146,20 +146,21 @@ def _check_layout(layout: str) -> None:
 
 
 def _print_import(imported: Imported, out: Path) -> None:
+    from segattn_cli.rendering.style import megabytes
     from segattn_cli.weights import summary
 
-    found = imported.match
+    match = imported.match
     parts = imported.metadata["weights" if imported.kind == "backbone" else "config"]
     settings = parts.get("network", parts)
     network = f"{settings['backbone']}" + (f", head {settings['head']}" if imported.kind == "network" else "")
-    say(f"layout    {found.naming.layout}: {network}")
-    say(f"matched   {len(found.params)} parameters, {sum(each.size for each in found.params.values()):,} numbers")
-    for what, listed in (("missing", found.missing), ("reset", found.reset), ("unused", found.unused)):
+    say(f"layout    {match.naming.layout}: {network}")
+    say(f"matched   {len(match.params)} parameters, {sum(each.size for each in match.params.values()):,} numbers")
+    for what, listed in (("missing", match.missing), ("reset", match.reset), ("unused", match.unused)):
         say(f"{what:9} {summary(listed, most=8) or 'nothing'}")
     for note in imported.notes:
         say(f"note      {note}")
-    say(f"written   {out}, {out.stat().st_size / 1e6:.1f} MB")
-    if imported.kind == "network" and not (found.missing or found.reset):
+    say(f"written   {out}, {megabytes(out.stat().st_size)}")
+    if imported.kind == "network" and not (match.missing or match.reset):
         show_next(f"segattn infer {out} IMAGE… --out predictions --overlay")
     else:
         show_next(f"segattn train --set network.backbone={settings['backbone']} --weights {out} …")
@@ -185,12 +186,14 @@ def _print_file(file: WeightsFile, described: dict[str, Any], everything: bool) 
     from rich import box
     from rich.table import Table
 
+    from segattn_cli.rendering.style import dimensions, megabytes
+
     out = console()
     where = f", under {file.wrapper}" if file.wrapper else ""
     counts = Counter(tensor.dtype for tensor in file.tensors.values())
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in counts.items())
-    megabytes = file.nbytes / 1e6
-    out.print(f"{plain(file.path)}: {file.kind}, {len(file.tensors)} tensors{where} ({dtypes}), {megabytes:.1f} MB")
+    size = megabytes(file.nbytes)
+    out.print(f"{plain(file.path)}: {file.kind}, {len(file.tensors)} tensors{where} ({dtypes}), {size}")
     if described["layout"]:
         parts = ", ".join(f"{key} {value}" for key, value in described["network"].items())
         out.print(plain(f"layout {described['layout']}: {parts}"))
@@ -202,7 +205,7 @@ def _print_file(file: WeightsFile, described: dict[str, Any], everything: bool) 
     table.add_column("dtype" if everything else "numbers", justify="right")
     if everything:
         for name, tensor in file.tensors.items():
-            table.add_row(plain(name), "×".join(map(str, tensor.shape)) or "()", tensor.dtype)
+            table.add_row(plain(name), dimensions(tensor.shape) or "()", tensor.dtype)
     else:
         modules: dict[str, list[int]] = {}
         for name, tensor in file.tensors.items():

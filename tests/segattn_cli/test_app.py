@@ -202,4 +202,4 @@ def test_a_stream_that_cannot_hold_every_character() -> None:
 
 def test_a_limit_without_a_unit(monkeypatch, capsys):
     assert run(monkeypatch, "--gpu-memory", "8", "doctor") == 2
-    assert "--gpu-memory wants a size such as 8GB" in capsys.readouterr().err
+    assert "--gpu-memory must be a size such as 8GB" in capsys.readouterr().err

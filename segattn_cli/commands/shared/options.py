@@ -185,9 +185,9 @@ def parse_size(option: str, text: str) -> tuple[int, int] | None:
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option} wants height and width, such as 512,1024; got {text!r}.") from None
+        raise UsageError(f"{option} must be height and width, such as 512,1024, got {text!r}.") from None
     if min(height, width) < 1:
-        raise UsageError(f"{option} wants at least one pixel each way, got {text!r}.")
+        raise UsageError(f"{option} must be at least one pixel in each direction, got {text!r}.")
     return height, width
 
 
@@ -200,7 +200,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--scales wants factors, such as 0.75,1,1.25; got {text!r}.") from None
+        raise UsageError(f"--scales must be factors, such as 0.75,1,1.25, got {text!r}.") from None
 
 
 def parse_pixels(text: str | None) -> int | None:
@@ -216,7 +216,7 @@ def parse_pixels(text: str | None) -> int | None:
     except (ValueError, OverflowError):
         pixels = 0
     if pixels < 1:
-        raise UsageError(f"--max-pixels wants a number of pixels, such as 400e6; got {text!r}.")
+        raise UsageError(f"--max-pixels must be a number of pixels, such as 400e6, got {text!r}.")
     return pixels
 
 
@@ -226,4 +226,4 @@ def parse_intensity(text: str) -> Intensity:
         return "depth"
     if text == "range":
         return "range"
-    raise UsageError(f"--intensity wants depth or range, got {text!r}.")
+    raise UsageError(f"--intensity must be depth or range, got {text!r}.")

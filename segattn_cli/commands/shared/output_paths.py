@@ -1,4 +1,4 @@
-"""Checks of output paths before the work begins, so that no result is lost for want of a place."""
+"""Checks of output paths before the work begins, so that no result is lost at its end."""
 
 from __future__ import annotations
 

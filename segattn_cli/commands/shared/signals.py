@@ -14,7 +14,7 @@ from typing import Any
 def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C was pressed, or the process asked to terminate; a second time ends it at once.
 
-    ``unit`` is what is finished first: a step, a picture.
+    ``unit`` is what is finished first: a step, an image.
     """
     asked = threading.Event()
 

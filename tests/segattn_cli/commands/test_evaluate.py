@@ -107,7 +107,7 @@ def test_data_of_other_classes_are_refused(cli: Any, run: Path, tmp_path: Path) 
         (["--data", "nowhere"], ExitCode.DATA, "nowhere does not exist"),
         (["--format", "vocc", "--data", "."], ExitCode.CONFIG, "did you mean voc?"),
         (["--json", "nowhere/found.json"], ExitCode.OUTPUT, "no folder nowhere to write found.json"),
-        (["--size", "3"], ExitCode.USAGE, "--size wants height and width"),
+        (["--size", "3"], ExitCode.USAGE, "--size must be height and width"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(

@@ -168,10 +168,10 @@ def test_patterns_folders_and_files_give_each_picture_once(
         (
             ["photos", "--window", "12"],
             ExitCode.USAGE,
-            "--window wants height and width, such as 512,1024; got '12'",
+            "--window must be height and width, such as 512,1024, got '12'",
         ),
-        (["photos", "--window", "12,0"], ExitCode.USAGE, "--window wants at least one pixel"),
-        (["photos", "--scales", "1;2"], ExitCode.USAGE, "--scales wants factors"),
+        (["photos", "--window", "12,0"], ExitCode.USAGE, "--window must be at least one pixel"),
+        (["photos", "--scales", "1;2"], ExitCode.USAGE, "--scales must be factors"),
         (["photos", "--stride", "4,4"], ExitCode.USAGE, "give the size of a window, too"),
         (["photos", "--backend", "numpi"], ExitCode.BACKEND, "did you mean numpy?"),
     ],
@@ -404,7 +404,7 @@ def test_notes_on_how_images_were_read(cli: Any, run: Path, tmp_path: Path) -> N
     done = cli("infer", run, photos, "--out", tmp_path / "range", "--intensity", "range")
     assert "16-bit values" not in done.err
     done = cli("infer", run, photos, "--out", tmp_path / "other", "--intensity", "auto")
-    assert (done.code, "--intensity wants depth or range" in done.err) == (ExitCode.USAGE, True)
+    assert (done.code, "--intensity must be depth or range" in done.err) == (ExitCode.USAGE, True)
 
 
 def test_the_largest_image_is_an_option(cli: Any, run: Path, tmp_path: Path) -> None:
