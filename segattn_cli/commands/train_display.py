@@ -43,7 +43,7 @@ def display() -> Iterator[Callable[[Event], None]]:
         def show(event: Event) -> None:
             line = dashboard.update(event)
             if line:
-                live.console.print(line, soft_wrap=True, markup=False)
+                live.console.print(line, markup=False)
 
         yield show
 
