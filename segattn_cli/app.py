@@ -71,7 +71,7 @@ def segattn(
 
 
 def _show_choices() -> None:
-    """Tell on standard error which backend ``auto`` takes."""
+    """Report on standard error which backend ``auto`` chooses."""
     log = logging.getLogger("backends.registry")
     log.setLevel(logging.INFO)
     if not any(isinstance(each, _OnStderr) for each in log.handlers):
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """Any error that a user can cause ends in one sentence on stderr and its exit code."""
+    """Run the command. An error that a user can cause ends in one sentence on standard error and its exit code."""
     try:
         app(prog_name="segattn")
     except SegattnError as error:
@@ -164,7 +164,7 @@ def _of_the_gpu(error: Exception) -> bool:
 
 
 def _is_full_gpu(error: Exception) -> bool:
-    """What CUDA and its libraries raise for want of memory, where it is not CuPy's pool that asks."""
+    """Whether CUDA or one of its libraries, rather than CuPy's memory pool, reports that memory is full."""
     codes = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
     return _of_the_gpu(error) and any(code in str(error) for code in codes)
 

@@ -1,4 +1,4 @@
-"""``segattn bench``: how fast is a backend beside PyTorch, on this machine?"""
+"""``segattn bench``: compare the speed of a backend with PyTorch on this machine."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def _table(backend: str, rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     def both(heading: str, write: Callable[[Measurement], str]) -> list[tuple[str, Callable[[Row], str]]]:
-        """A column of ours, and one of the baseline's."""
+        """Two columns: the value of the backend and that of the baseline."""
         return [
             (heading, lambda row: write(row.ours)),
             ("baseline's", lambda row: write(row.baseline) if row.baseline else ""),

@@ -1,4 +1,4 @@
-"""``segattn check``: does a backend agree with the reference, and where do they first part?"""
+"""``segattn check``: compare a backend with the reference, and name the first tensor that differs."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _worst(results: Sequence[CheckResult]) -> tuple[str, str, str]:
 
 
 def _print_failures(out: Console, failures: Sequence[CheckResult]) -> None:
-    """One line for each tensor that differs, whatever the number of cases in which it does."""
+    """Print one line for each tensor that differs, however many cases it differs in."""
     grouped: dict[tuple, list[CheckResult]] = {}
     for failure in failures:
         grouped.setdefault((failure.subject, failure.direction, failure.first_divergence), []).append(failure)

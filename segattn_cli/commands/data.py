@@ -1,4 +1,4 @@
-"""``segattn data``: draw images to try things on, and look whether a data set can be trained on."""
+"""``segattn data``: create, import, check and download data sets."""
 
 from __future__ import annotations
 

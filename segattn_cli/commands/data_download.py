@@ -1,4 +1,4 @@
-"""``segattn data download``: fetch a data set, after its licence has been shown."""
+"""``segattn data download``: download a data set after its licence is accepted."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _ask() -> None:
 
 
 def _fetch(repository: Repository, folder: Path) -> tuple[Fetched, int]:
-    """The last event, and how many files existed before."""
+    """Download; return the last event and the number of files that existed before."""
     from segattn_cli.data.download.repositories import download
 
     existed: list[bool] = []

@@ -1,4 +1,4 @@
-"""``segattn data import``: make a data set of what an annotation tool has saved."""
+"""``segattn data import``: convert the annotations of a tool into a data set."""
 
 from __future__ import annotations
 

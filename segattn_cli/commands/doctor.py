@@ -1,4 +1,4 @@
-"""``segattn doctor``: what this machine offers, and what holds it back."""
+"""``segattn doctor``: facts about the machine, and advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segattn eval``: how good is a trained network?"""
+"""``segattn eval``: evaluate a network on a data set."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def evaluate(
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.rendering.charts import draw_confusion
 
+    require_parent(json_file, confusion)
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
         size=size,
     )
     grey = None if intensity is None else parse_intensity(intensity)
     dataset = open_data_of(model, data, format, split, grey)
-    require_parent(json_file, confusion)
     result = follow(
         evaluate_network(predictor, dataset, limit=limit), "images", lambda event: f"mIoU {event.miou:.3f}"
     )
@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
-    """What was evaluated, on what, and how."""
+    """The network, the data and the settings of the evaluation."""
     return {
         "checkpoint": str(model.path),
         "data": dataset.name,
@@ -147,7 +147,7 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
 
 
 def _classes(result: EvaluationResult) -> Table:
-    """IoU and accuracy of each class, and how common it is."""
+    """IoU, accuracy and frequency of each class."""
     from rich import box
     from rich.bar import Bar
     from rich.table import Table

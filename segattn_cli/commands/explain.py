@@ -1,4 +1,4 @@
-"""``segattn explain``: what attends to what, on one page."""
+"""``segattn explain``: show what a network attends to, on one page."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def explain(
             "stays below 12 MB.",
         ),
     ] = None,
+    intensity: ConfiguredIntensity = None,
     backend: Backend = "auto",
     out: Annotated[
         Path | None,
@@ -65,7 +66,6 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Write the arrays to FILE for NumPy (.npz)."),
     ] = None,
-    intensity: ConfiguredIntensity = None,
     force: Force = False,
 ) -> None:
     """Show what a network attends to, on one HTML page.
@@ -121,7 +121,7 @@ def explain(
 
 
 def _require_inside(points: list[tuple[int, int]], inputs: list[InputFile]) -> None:
-    """Raise an error for a point that is outside of every image; images that cannot be read say so later."""
+    """Raise :class:`UsageError` for a point outside every image. Images that cannot be read are reported later."""
     from segattn_cli.data.images import read_header
 
     sizes = []
@@ -137,7 +137,7 @@ def _require_inside(points: list[tuple[int, int]], inputs: list[InputFile]) -> N
 
 
 def _require_apart(paths: Mapping[str, Path | None]) -> None:
-    """Raise an error where two options have one path, and the later result would replace the earlier."""
+    """Raise :class:`UsageError` where two options name the same path."""
     taken: dict[str, str] = {}
     for option, path in paths.items():
         if path is None:
@@ -150,7 +150,7 @@ def _require_apart(paths: Mapping[str, Path | None]) -> None:
 def _explain(
     model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None, intensity: Intensity
 ) -> tuple[list[Explanation], int]:
-    """The explanation of every image that can be used, and how many cannot."""
+    """The explanations of the images that can be used, and the number of images that cannot."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
     from segattn_cli.explaining import explain as explain_image

@@ -1,4 +1,4 @@
-"""``segattn export``: a trained network for other software."""
+"""``segattn export``: write a trained network for other software."""
 
 from __future__ import annotations
 

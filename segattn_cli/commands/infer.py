@@ -296,7 +296,7 @@ def _speed(event: FrameDone) -> str:
 def _require_video(
     name: str | None, images: Sequence[InputFile], videos: Sequence[InputFile], asked: Sequence[str]
 ) -> None:
-    """Raise an error where no video can be made of the inputs, or with the other outputs that are ``asked`` for."""
+    """Raise :class:`UsageError` where the inputs and the outputs ``asked`` for do not allow a video."""
     from segattn_cli.prediction.video import require_pyav
 
     other = [kind for kind in asked if kind != "overlay"]
@@ -329,7 +329,7 @@ def _rate(text: str) -> Fraction:
 def _outputs(
     more: dict[str, Any], opacity: float, benchmark: Submission | None, model: Model, ops: Ops
 ) -> dict[str, Output]:
-    """The kinds of output that were asked for, in the order in which they are written."""
+    """The outputs that the options ask for, in the order in which they are written."""
     from segattn_cli.prediction import output_files
 
     def write_attention(folder: Path, image: np.ndarray, name: str) -> None:

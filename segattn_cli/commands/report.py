@@ -1,4 +1,4 @@
-"""``segattn report``: how trainings went, on one page."""
+"""``segattn report``: show how one training or several went, on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``segattn summary``: what is a network made of, and what does it cost?"""
+"""``segattn summary``: show the layers, memory and cost of a network."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def summary(
 
 
 def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
-    """The configuration that ``source`` means, and how many classes it was trained on if it is a checkpoint."""
+    """The configuration that ``source`` names, and for a checkpoint the number of its classes."""
     from segattn_cli.config import PRESETS, config_from, load_config
     from segattn_cli.runs import CONFIG, checkpoint_of, describe_checkpoint
     from segattn_cli.runs.checkpoint import load_checkpoint
@@ -122,7 +122,7 @@ def _report(
     config: Config, classes: int, size: tuple[int, int], batch: int, layers: Sequence[LayerCost], predict: Cost,
     step: Cost,
 ) -> dict[str, Any]:
-    """Everything, for one image unless it says otherwise."""
+    """All results as JSON; costs are for one image unless they say otherwise."""
     from backends.numpy.threads import thread_count
 
     return {

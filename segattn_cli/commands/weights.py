@@ -1,4 +1,4 @@
-"""``segattn weights``: weights of other tools, looked at and made ours."""
+"""``segattn weights``: show and import the weights of other tools."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _print_import(imported: Imported, out: Path) -> None:
 
 
 def _described(file: WeightsFile, layout: str) -> dict[str, Any]:
-    """What the file is, in plain values."""
+    """The kind, layout and network of the file, for JSON."""
     from segattn_cli.weights import naming_of
     from segattn_cli.weights.tensors import FileError
 

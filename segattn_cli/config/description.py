@@ -1,4 +1,4 @@
-"""What a key of the configuration may hold, in words, from its type alone; and what presets set it to."""
+"""Keys of the configuration in words: their types and limits, and their values in the presets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def find_keys(path: str = "") -> list[Key]:
 
 
 def type_in_words(key: Key) -> str:
-    """
+    """The type and the limits of the values of ``key``.
+
     >>> [type_in_words(find_keys(path)[0]) for path in ("augmentation.crop", "training.ema")]
     ['array of 2 integers, each at least 1', 'number, greater than 0 and less than 1, or "none"']
     """
@@ -42,7 +43,8 @@ def type_in_words(key: Key) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """
+    """``value`` as it is written in a configuration file.
+
     >>> toml_value((1.0, 0.5)), toml_value(True), toml_value("tiny"), toml_value(None)
     ('[1.0, 0.5]', 'true', '"tiny"', 'not set')
     """
@@ -50,7 +52,7 @@ def toml_value(value: Any) -> str:
 
 
 def values_in_presets(key: Key) -> dict[str, Any]:
-    """What each preset sets ``key`` to, for those that set it.
+    """The values of ``key`` by preset, for the presets that set it.
 
     >>> values_in_presets(find_keys("training.epochs")[0])["tiny-scenes"]
     10

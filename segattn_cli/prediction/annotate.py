@@ -1,4 +1,4 @@
-"""Videos under the colours of their classes, one after the other."""
+"""Segment videos, and write each with the colours of its classes over its frames."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def is_video(source: object) -> bool:
 
 
 def plan_clips(videos: Sequence[InputFile], out: Path, *, resume: bool, force: bool) -> list[Clip]:
-    """For each video one in the folder ``out``. Raises what :func:`plan_outputs` raises."""
+    """One clip in the folder ``out`` for each video. Raises what :func:`plan_outputs` raises."""
     jobs = plan_outputs(videos, out, {"video": FileNaming(".mp4")}, resume=resume, force=force)
     return [
         Clip(job.input.name, job.input.source, job.outputs["video"], job.done)
@@ -116,7 +116,7 @@ def _opened(clip: Clip) -> AbstractContextManager[Frames]:
 def annotate(
     predictor: Predictor, frames: Frames, out: Path, model: Model, *, opacity: float = 0.5
 ) -> Iterator[FrameDone | VideoDone]:
-    """Write ``frames`` under the colours of their classes to the video ``out``: an event for each, then the result.
+    """Write ``frames`` with the colours of their classes to the video ``out``: an event for each, then the result.
 
     H.264 in an MP4 (MPEG-4 where the encoder is missing), of the size and rate of the source, each frame at its
     time, with a legend of all classes below; no sound. A source that breaks off, or goes on in another size, gives

@@ -1,4 +1,4 @@
-"""What the shell offers after an option; nothing is looked up before somebody presses Tab."""
+"""Completion of values in the shell. Modules are imported when the shell asks, so that start-up stays fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 from segattn_cli.errors import printable
 
-Event = TypeVar("Event")
+E = TypeVar("E")
 
 #: Seconds between lines where stderr is no terminal.
 QUIET = 5.0
 
 
 def follow(
-    events: Iterable[Event], unit: str, note: Callable[[Any], str], *,
-    show: Callable[[Event], object] = lambda event: None, each: bool = False, total: int | None = None,
-) -> Event | None:
+    events: Iterable[E], unit: str, note: Callable[[Any], str], *,
+    show: Callable[[E], object] = lambda event: None, each: bool = False, total: int | None = None,
+) -> E | None:
     """Go through ``events``, show each, and return the last one; None if there is none.
 
     A progress bar counts ``unit``, with a ``note`` beside it. It follows the events that have ``done`` and
@@ -37,9 +37,9 @@ def follow(
 
 @contextmanager
 def progress(unit: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """What to call with how many ``unit`` are done, of how many if that is known, and a note.
+    """A function ``advance(done, total, note)`` that shows the progress, counted in ``unit``.
 
-    ``print`` works beside it.
+    ``total`` is None where it is unknown. Text can be printed meanwhile.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

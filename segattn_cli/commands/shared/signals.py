@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: what is being done is finished, or cleared away, first."""
+"""Ctrl-C and SIGTERM stop a command after the current step, or after it has removed unfinished files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 @contextmanager
 def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, or the process asked to terminate; a second time ends it at once.
+    """A function that returns whether Ctrl-C or SIGTERM has come; a second one ends the process at once.
 
-    ``unit`` is what is finished first: a step, an image.
+    ``unit`` is what the command finishes first: a step, an image.
     """
     asked = threading.Event()
 
@@ -34,7 +34,7 @@ def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """A request to terminate ends the block as Ctrl-C does, so that what is half done is cleared away."""
+    """Let SIGTERM end the block as Ctrl-C does, so that unfinished files are removed."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

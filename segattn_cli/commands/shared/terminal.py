@@ -1,4 +1,4 @@
-"""Text for people: wrapped at words on a terminal, and never in a file or a pipe."""
+"""Printed text: wrapped at words on a terminal, never wrapped in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ UNWRAPPED = 100_000
 
 
 def console() -> Console:
-    """Standard output for tables and markup."""
+    """Standard output for Rich's tables and markup."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
 
 
 def plain(text: object) -> str:
-    """``text`` as it is, for a :func:`console`: no markup, no control characters."""
+    """``text`` for a :func:`console`, with markup escaped and control characters removed."""
     from rich.markup import escape
 
     return escape(printable(str(text)))
@@ -39,17 +39,17 @@ def say(line: str) -> None:
 
 
 def show_next(*commands: str) -> None:
-    """Print the ``commands`` that may come next, each on one line, so that they can be copied."""
+    """Print ``commands`` that can come next, each on one line, so that it can be copied."""
     print("\nNext:", *(printable(f"  {each}") for each in commands), sep="\n", flush=True)
 
 
 def remark(line: str) -> None:
-    """Print on standard error what is no result."""
+    """Print information that is not a result on standard error."""
     _print(line, sys.stderr)
 
 
 def remark_left_out(left_out: Iterable[LeftOut]) -> None:
-    """What of a folder is not taken, and why."""
+    """Print which files of a folder are left out, and why."""
     from segattn_cli.data.listing import summarise_left_out
 
     clauses = summarise_left_out(left_out)
@@ -58,7 +58,7 @@ def remark_left_out(left_out: Iterable[LeftOut]) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Print what went wrong on standard error."""
+    """Print a problem on standard error."""
     _print(f"segattn: {sentence}", sys.stderr)
 
 
