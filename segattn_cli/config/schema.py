@@ -193,7 +193,8 @@ class EvaluationSection:
     """How images are predicted for validation.
 
     Args:
-        every: number of epochs between validations; there is one at the end, too.
+        every: number of epochs between validations; there is one at the end, too. The default is 1, or for a small
+            data set as many as have 20 steps.
         limit: number of images to validate on, the first ones; all of them by default.
         scales: factors of the image's size whose predictions are averaged.
         flip: whether the prediction for the mirrored image is averaged in.
@@ -201,7 +202,7 @@ class EvaluationSection:
         stride: vertical and horizontal step between windows.
     """
 
-    every: Count = 1
+    every: Count | None = None
     limit: Count | None = None
     scales: tuple[Positive, ...] = (1.0,)
     flip: bool = False

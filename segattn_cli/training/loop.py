@@ -47,6 +47,8 @@ Logged = TypeVar("Logged", bound=LoggedEvent)
 Event = events.Event | Evaluated | EvaluationResult
 #: How many of the worst and of the best validation images the report shows.
 EXAMPLES = 4
+#: Fewer steps change too little to be worth a validation, where the configuration does not ask for one.
+STEPS_BETWEEN_VALIDATIONS = 20
 #: How many validation images predictions.png shows.
 SHOWN = 4
 
@@ -184,7 +186,7 @@ class _Session:
     def _validation_is_due(self) -> bool:
         run, progress = self.run, self.run.state.progress
         epoch, inside = divmod(progress.step, run.steps_per_epoch)
-        ends_epochs = progress.step > 0 and inside == 0 and epoch % run.config.evaluation.every == 0
+        ends_epochs = progress.step > 0 and inside == 0 and epoch % epochs_between_validations(run) == 0
         return progress.step != progress.validated_at and (progress.step == run.steps or ends_epochs)
 
     def _validate(self) -> Iterator[Event]:
@@ -245,6 +247,11 @@ class _Session:
     def _logged(self, event: Logged) -> Logged:
         self.run.event_log.write(event)
         return event
+
+
+def epochs_between_validations(run: TrainingRun) -> int:
+    """``evaluation.every``, or by default as many epochs as have :data:`STEPS_BETWEEN_VALIDATIONS` steps."""
+    return run.config.evaluation.every or math.ceil(STEPS_BETWEEN_VALIDATIONS / run.steps_per_epoch)
 
 
 def _run_started(run: TrainingRun) -> RunStarted:

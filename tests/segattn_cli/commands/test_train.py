@@ -28,7 +28,7 @@ TINY = [
     for override in (
         "data.scenes={size=[24, 32], train=13, val=2}", "data.workers=1", "network.head_channels=8",
         "network.scale_attention_channels=8", "augmentation.crop=[24, 32]", "training.batch_size=2",
-        "training.epochs=2", "training.log_every=1",
+        "training.epochs=2", "training.log_every=1", "evaluation.every=1",
     )
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ TINY = (
     "training.epochs=2",
     "training.backend=reference",
     "training.log_every=1",
+    "evaluation.every=1",
 )
 
 

@@ -387,3 +387,11 @@ def test_resuming_with_other_settings_than_the_network_is_allowed(finished, tmp_
     steps = [event.step for event in train(longer, run, resume=True) if isinstance(event, StepDone)]
     assert steps == list(range(13, 19))
     assert tomllib.loads((run / "config.toml").read_text())["training"]["epochs"] == 3
+
+
+def test_epochs_of_few_steps_are_not_each_worth_a_validation(tiny_overrides, tmp_path, read_events):
+    settings = [setting for setting in tiny_overrides if not setting.startswith("evaluation.every")]
+    config = load_config("tiny-scenes", [*settings, "training.max_steps=30"])  # of 6 steps an epoch
+    for _ in train(config, tmp_path / "run"):
+        pass
+    assert [event["step"] for event in read_events(tmp_path / "run", "validated")] == [24, 30]
