@@ -80,7 +80,7 @@ class Files:
     pairs: tuple[Pair, ...]
     missing: tuple[Problem, ...] = ()  # images without a mask, and rows that name no file
     left_out: tuple[LeftOut, ...] = ()
-    origin: str = ""  # what decided on the split: "drawn from the names", "train.txt"
+    origin: str = ""  # what decided on the split: "split by file name", "train.txt"
 
     def require_complete(self) -> None:
         """Raise :class:`DataError` for the first thing that is missing; its notes name the others."""

@@ -165,8 +165,8 @@ def _values_of_colours(path: str | Path, pixels: np.ndarray, colours: Mapping[Co
         return pixels[..., 0]
     if not colours:
         raise DataError(
-            f"{path} is in colour: {RULE}. Where a list of colours is at hand, put it beside as classes.txt "
-            "(name r g b) or labelmap.txt."
+            f"{path} is in colour: {RULE}. If you have a list of the colours, save it in the folder of the data "
+            "set as classes.txt (name r g b) or labelmap.txt."
         )
     first = unknown[0]
     others = f", nor {len(unknown) - 1} others" if len(unknown) > 1 else ""

@@ -71,8 +71,8 @@ def _absent(train: SplitReport | None, val: SplitReport | None, classes: Sequenc
         if report is not None and len(report.pixels):
             seen[report.split] = {name for name, n in zip(classes, report.class_pixels, strict=True) if n}
     for report, consequence in (
-        (train, "What is absent cannot be learnt."),
-        (val, "Their IoU is that of false alarms alone, or none."),
+        (train, "A network cannot learn a class that it never sees."),
+        (val, "The validation says nothing about how well they are found."),
     ):
         absent = [name for name in classes if report and name not in seen.get(report.split, classes)]
         if report is not None and absent:

@@ -94,7 +94,7 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         files = _listed(root, folders, images, masks, lists, split)
     else:
         files = match_masks(images, masks, folders.masks, chosen=draw_split(list(images.images), split))
-        files = replace(files, origin="drawn from the names")
+        files = replace(files, origin="split by file name")
     return FileDataset(root.name, "folder", split, classes, files, size)
 
 

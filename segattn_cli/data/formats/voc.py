@@ -25,7 +25,7 @@ from segattn_cli.errors import DataError
 
 _IMAGES, _MASKS, _AUGMENTED = "JPEGImages", "SegmentationClass", "SegmentationClassAug"
 _LISTS = Path("ImageSets", "Segmentation")
-_DRAWN = "drawn from the names"
+_DRAWN = "split by file name"
 _WHOLE = "default"  # CVAT's list of everything
 
 
