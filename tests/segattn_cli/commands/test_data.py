@@ -186,7 +186,7 @@ class TestCheck:
         assert "! All 2 images and their masks can be read; are they the right ones?" in done.out
         assert "Never in train: wall, " in done.out
         assert ", cabinet, " in done.out
-        assert "and 129 more. What is absent" in done.out
+        assert "and 129 more. A network cannot learn" in done.out
 
     def test_a_test_split_without_truth_is_no_mistake(self, cli: Callable, tmp_path: Path) -> None:
         for split, value in (("train", 26), ("val", 7), ("test", 3)):
