@@ -297,6 +297,7 @@ def test_a_step_with_an_overflow_changes_nothing_but_the_gradients() -> None:
     assert all((steps.params[name] == value).all() for name, value in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_pytorch_s_variants_on_a_gpu_agree(torch: Any) -> None:
     """On the CPU, which can run them, too."""
@@ -363,6 +364,7 @@ def test_pytorch_s_attentions_on_a_gpu_agree_where_they_run(torch: Any) -> None:
     assert "sdpa cudnn" not in able  # a kernel that was asked for is not replaced in silence
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_a_scaled_loss_takes_the_same_step(torch: Any) -> None:
     from segattn_cli.benchmarking.baselines import torch_danet

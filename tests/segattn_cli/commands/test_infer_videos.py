@@ -174,6 +174,7 @@ def test_a_video_that_is_interrupted_leaves_nothing(run: Path, frames: Path, tmp
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
 def test_watched_pictures_keep_their_names(run: Path, tmp_path: Path) -> None:
     """Whichever of two that differ in their ending came first, after a restart too."""

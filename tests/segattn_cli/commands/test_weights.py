@@ -74,6 +74,7 @@ def train(cli: Any, out: Path, *more: object) -> Any:
     return cli("train", "--out", out, "--max-steps", 1, *(part for key in small for part in ("--set", key)), *more)
 
 
+@pytest.mark.slow
 def test_training_starts_from_weights(cli: Any, danet: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = train(cli, out, "--weights", danet, "--set", "optimiser.learning_rate=1e-30")

@@ -209,6 +209,7 @@ def test_accumulated_gradients_are_held_through_the_next_pass() -> None:
     assert twice.saved_bytes == once.saved_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
 @pytest.mark.parametrize("changes", [["optimiser.clip_norm=1e-9"], ["optimiser.accumulate=4", "training.ema=0.9"]])
 @pytest.mark.parametrize("name", PEAKS)

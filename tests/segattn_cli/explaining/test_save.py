@@ -45,6 +45,7 @@ def read(made: Iterable[Drawing], name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
+@pytest.mark.slow
 def test_the_pictures_of_a_network_with_everything(both: Explained, tmp_path: Path) -> None:
     model, found = both
     written = write_drawings(found, tmp_path / "maps" / "street", model.classes, model.palette, [POINT, (80, 0)])

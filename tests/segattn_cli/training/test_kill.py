@@ -31,7 +31,13 @@ VARIANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+#: One of them is in every run of the tests, the others in `make test-all`.
+QUICK = "numpy"
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(each, marks=[] if each == QUICK else pytest.mark.slow) for each in VARIANTS]
+)
 def test_killed_and_resumed_ends_in_the_same_bits(variant, tiny, tiny_overrides, tmp_path, read_events):
     overrides, read_every = VARIANTS[variant], 3 if variant == "read together" else 1
     config = tiny(*overrides)

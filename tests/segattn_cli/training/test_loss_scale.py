@@ -160,6 +160,7 @@ def test_the_scale_is_taken_up_where_it_was(half, tmp_path):
     assert kept == [{"scale": 2.0**13, "good_steps": 9, "skipped": 3}] * 2
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_another_precision(half, tiny, tmp_path):
     run = tmp_path / "run"
     list(train(tiny("training.epochs=1"), run))

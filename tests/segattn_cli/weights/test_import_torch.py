@@ -132,6 +132,7 @@ def test_danets(networks: Any, tmp_path: Path, which: str, form: str) -> None:
             assert_same(ours, wanted[part])
 
 
+@pytest.mark.slow
 def test_a_trained_network_goes_back_to_pytorch(networks: Any, tmp_path: Path) -> None:
     """What ``export --to state-dict`` writes is what ``load_state_dict`` takes, and scores are ours."""
     from safetensors.torch import load_file
