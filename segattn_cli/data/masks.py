@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from segattn_cli.data.images import opened
 from segattn_cli.errors import DataError
@@ -90,19 +90,19 @@ def _stored_values(path: str | Path, mask: ImageFile.ImageFile) -> np.ndarray:
         raise DataError(f"{path} has {bands} bands: {RULE}.")
     turned = tags.get(_ORIENTATION, 1)
     mask.load()
-    mask = _without_alpha(path, mask)
-    if mask.mode == "RGB":
+    image = _without_alpha(path, mask)
+    if image.mode == "RGB":
         if kind not in _COLOUR_LAYOUTS or detail:
             raise DataError(f"{path} is in colour with more or fewer than 8 bits a channel: {RULE}.")
-        values = np.asarray(mask)  # (H, W, 3)
-    elif mask.mode in ("L", "P", "1") or mask.mode.startswith("I"):
-        values = np.asarray(mask, np.uint8 if mask.mode == "1" else None)  # (H, W)
+        values = np.asarray(image)  # (H, W, 3)
+    elif image.mode in ("L", "P", "1") or image.mode.startswith("I"):
+        values = np.asarray(image, np.uint8 if image.mode == "1" else None)  # (H, W)
         if kind != "P":
             values = _unscaled(values, kind, detail, maximum)
         if tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED and values.dtype == np.uint8:
             values = values.view(np.int8)
     else:
-        raise DataError(f"{path} is in colour ({mask.mode}): {RULE}.")
+        raise DataError(f"{path} is in colour ({image.mode}): {RULE}.")
     return _as_stored(values, turned)
 
 
@@ -115,13 +115,13 @@ def _layout(mask: ImageFile.ImageFile) -> tuple[str, int | None]:
     return str(arguments[0]), maximum
 
 
-def _without_alpha(path: str | Path, mask: ImageFile.ImageFile) -> ImageFile.ImageFile:
+def _without_alpha(path: str | Path, mask: Image.Image) -> Image.Image:
     """``mask`` without its alpha channel, which must be opaque everywhere; a palette's transparency is ignored."""
     if mask.mode not in ("LA", "PA", "RGBA", "La", "RGBa"):
         return mask
     if mask.getchannel(mask.getbands()[-1]).getextrema() != (255, 255):
         raise DataError(f"{path} has an alpha channel that is not opaque everywhere: save it without, as {RULE}.")
-    return mask.getchannel(0) if mask.mode != "RGBA" else mask.convert("RGB")  # type: ignore[return-value]
+    return mask.getchannel(0) if mask.mode != "RGBA" else mask.convert("RGB")
 
 
 def _unscaled(values: np.ndarray, kind: str, detail: str, maximum: int | None) -> np.ndarray:
