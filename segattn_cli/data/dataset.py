@@ -16,7 +16,7 @@ from segattn_cli.data.class_files import ClassList
 from segattn_cli.data.images import Decoded, Intensity, decode_image, read_header, resize_image, resize_label
 from segattn_cli.data.listing import NO_IMAGE, REPEATED, LeftOut, Listing
 from segattn_cli.data.lists import ListRow
-from segattn_cli.data.masks import IGNORE_LABEL, read_mask
+from segattn_cli.data.masks import IGNORE_LABEL, DecodedMask, decode_mask, read_mask
 from segattn_cli.errors import DataError
 
 #: What tools write behind the name of an image for its mask; nothing, first of all.
@@ -140,19 +140,19 @@ class FileDataset:
             DataError: for unreadable files, a mask of another size than its image, and values that are no class.
         """
         decoded, mask = self.read(index)
-        image, label = decoded.image, self.classes_of(mask, self.pairs[index].mask)
+        image, label = decoded.image, self.classes_of(mask.values, self.pairs[index].mask)
         if self.size is not None and self.size != label.shape:
             image, label = resize_image(image, self.size), resize_label(label, self.size)
         return Sample(image, label, self.name_of(index))
 
-    def read(self, index: int, *, header_only: bool = False) -> tuple[Decoded, np.ndarray]:
-        """The image as it was decoded, and the values of its mask ``(H, W)`` as they stand in the file.
+    def read(self, index: int, *, header_only: bool = False) -> tuple[Decoded, DecodedMask]:
+        """The image and its mask as they were decoded.
 
         With ``header_only``, the pixels of the image are left out: they are empty. Raises as :meth:`load` does,
         but for values that are no class.
         """
         pair = self.pairs[index]
-        mask = read_mask(pair.mask, self.class_list.colours)
+        mask = decode_mask(pair.mask, self.class_list.colours)
         if header_only:
             header = read_header(pair.image)
             size = header.size
@@ -161,8 +161,8 @@ class FileDataset:
         else:
             decoded = decode_image(pair.image, intensity=self.intensity)
             size = decoded.image.shape[:2]
-        if size != mask.shape:
-            raise DataError(_other_size(pair, size, decoded.stored, mask.shape))
+        if size != mask.values.shape:
+            raise DataError(_other_size(pair, size, decoded.stored, mask.values.shape))
         return decoded, mask
 
     def part(self, split: str, names: Collection[str], origin: str) -> FileDataset:

@@ -14,7 +14,6 @@ import numpy as np
 
 from segattn_cli.data.dataset import Dataset, FileDataset, Problem
 from segattn_cli.data.formats.recognition import mistakes_of
-from segattn_cli.data.images import read_header
 from segattn_cli.data.listing import LeftOut, first_names
 from segattn_cli.errors import DataError
 
@@ -30,7 +29,7 @@ class InspectedImage:
     problem: Problem | None = None
     values: frozenset[int] = frozenset()  # in the mask, as they stand in the file
     unknown: frozenset[int] = frozenset()  # those of them that no class has
-    notes: tuple[str, ...] = ()  # how the image was read: see `segattn_cli.data.images.Decoded`
+    notes: tuple[str, ...] = ()  # how the image and its mask were read: see `Decoded` and `DecodedMask`
     turned_alone: bool = False  # whether an EXIF orientation turns the image, and the mask has none
 
 
@@ -47,7 +46,7 @@ class SplitReport:
     mistakes: tuple[str, ...] = ()  # what is often wrong with such data sets, and seems to be with this one
     left_out: tuple[LeftOut, ...] = ()  # files and folders that are not taken
     values: frozenset[int] = frozenset()  # in the masks, as they stand in the files
-    notes: dict[str, tuple[str, ...]] | None = None  # how images were read, and the names of the images
+    notes: dict[str, tuple[str, ...]] | None = None  # how files were read, and the names of the images
     turned_alone: tuple[str, ...] = ()  # images that are turned and whose masks carry no tag
     files: frozenset[Path] = frozenset()
 
@@ -115,14 +114,15 @@ def _inspected(dataset: Dataset, index: int, masks_only: bool) -> InspectedImage
     except DataError as error:
         path = pair.mask if str(pair.mask) in str(error) else pair.image
         return InspectedImage(name, problem=Problem(path, str(error)))
-    values = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
+    values = frozenset(np.flatnonzero(np.bincount(mask.values.ravel(), minlength=256)).tolist())
     unknown = values - set(dataset.class_list.values)
-    turned_alone = any("EXIF" in note for note in decoded.notes) and read_header(pair.mask).orientation == 1
+    turned_alone = any("EXIF" in note for note in decoded.notes) and mask.orientation == 1
+    notes = (*decoded.notes, *mask.notes)
     try:
-        pixels, ignored = _counts(dataset, dataset.classes_of(mask, pair.mask))
+        pixels, ignored = _counts(dataset, dataset.classes_of(mask.values, pair.mask))
     except DataError as error:
         return InspectedImage(name, problem=Problem(pair.mask, str(error)), values=values, unknown=unknown)
-    return InspectedImage(name, mask.shape, pixels, ignored, None, values, unknown, decoded.notes, turned_alone)
+    return InspectedImage(name, mask.values.shape, pixels, ignored, None, values, unknown, notes, turned_alone)
 
 
 def _counts(dataset: Dataset, label: np.ndarray) -> tuple[np.ndarray, int]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFile
 
-from segattn_cli.data.images import opened
+from segattn_cli.data.images import opened, orientation_of
 from segattn_cli.errors import DataError
 
 RULE = "masks hold one class index per pixel, as 8-bit grey or palette PNG (255 = ignored)"
@@ -32,8 +33,24 @@ IGNORE_LABEL = 255
 Colour = tuple[int, int, int]
 
 
+class DecodedMask(NamedTuple):
+    """The values of a mask, and what a user should know of how they were read."""
+
+    values: np.ndarray  # (H, W) uint8, as they stand in the file
+    orientation: int  # its own tag, 1 to 8; never applied
+    notes: tuple[str, ...]  # "the mask is grey saved as RGB": no file names, no full stops
+
+
 def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> np.ndarray:
     """Read a mask: ``(H, W)`` uint8, the values as they stand in the file.
+
+    See :func:`decode_mask`, of which these are the values alone.
+    """
+    return decode_mask(path, colours).values
+
+
+def decode_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> DecodedMask:
+    """Read a mask as its values stand in the file, with notes on what is not as it may seem.
 
     Palette images give the indices of their palette, never its colours. Grey saved as RGB (three equal channels) is
     read as grey. An orientation tag changes nothing: it belongs to the photograph, and editors copy it along.
@@ -47,15 +64,21 @@ def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> 
         DataError: for a file that is missing or damaged, lossy, in colours without a value, with values below 0 or
             above 255, of floating-point numbers, with several pages or bands, or with an alpha channel in use.
     """
+    notes = []
     with opened(path, None) as mask:
         _refuse_changed_values(path, mask)
+        orientation = orientation_of(mask)
         values = _stored_values(path, mask)  # (H, W) or (H, W, 3)
+        if _has_alpha(mask):
+            notes.append("the mask has an alpha channel, which is opaque everywhere and left out")
+    if orientation > 1:
+        notes.append(f"the mask has an orientation tag ({orientation}), which is not applied")
     if values.ndim == 3:
-        return _values_of_colours(path, values, colours or {})
+        values = _values_of_colours(path, values, colours or {}, notes)
     smallest, largest = int(values.min()), int(values.max())
     if smallest < 0 or largest > 255:
         raise DataError(f"{path} holds the value {smallest if smallest < 0 else largest}: {RULE}.")
-    return values.astype(np.uint8)
+    return DecodedMask(values.astype(np.uint8), orientation, tuple(notes))
 
 
 def _refuse_changed_values(path: str | Path, mask: ImageFile.ImageFile) -> None:
@@ -117,11 +140,15 @@ def _layout(mask: ImageFile.ImageFile) -> tuple[str, int | None]:
 
 def _without_alpha(path: str | Path, mask: Image.Image) -> Image.Image:
     """``mask`` without its alpha channel, which must be opaque everywhere; a palette's transparency is ignored."""
-    if mask.mode not in ("LA", "PA", "RGBA", "La", "RGBa"):
+    if not _has_alpha(mask):
         return mask
     if mask.getchannel(mask.getbands()[-1]).getextrema() != (255, 255):
         raise DataError(f"{path} has an alpha channel that is not opaque everywhere: save it without, as {RULE}.")
     return mask.getchannel(0) if mask.mode != "RGBA" else mask.convert("RGB")
+
+
+def _has_alpha(mask: Image.Image) -> bool:
+    return mask.mode in ("LA", "PA", "RGBA", "La", "RGBa")
 
 
 def _unscaled(values: np.ndarray, kind: str, detail: str, maximum: int | None) -> np.ndarray:
@@ -152,7 +179,9 @@ def _as_stored(values: np.ndarray, orientation: int) -> np.ndarray:
     return values[rows, columns]
 
 
-def _values_of_colours(path: str | Path, pixels: np.ndarray, colours: Mapping[Colour, int]) -> np.ndarray:
+def _values_of_colours(
+    path: str | Path, pixels: np.ndarray, colours: Mapping[Colour, int], notes: list[str]
+) -> np.ndarray:
     """The value of each pixel ``(H, W)`` uint8 of a mask in colour ``(H, W, 3)``."""
     red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
     codes = red << 16 | green << 8 | blue  # (H, W)
@@ -162,6 +191,7 @@ def _values_of_colours(path: str | Path, pixels: np.ndarray, colours: Mapping[Co
     if not unknown:
         return np.array([table[int(code)] for code in present], np.uint8)[places].reshape(codes.shape)
     if (pixels == pixels[..., :1]).all():
+        notes.append("the mask is grey saved as RGB, and read as grey")
         return pixels[..., 0]
     if not colours:
         raise DataError(

@@ -90,6 +90,8 @@ class ColouredMask:
     def paint(self, size: tuple[int, int], rules: Rules) -> Painted:
         """The classes of its colours; see :class:`Annotation`."""
         with opened(self.path) as mask:
+            if mask.mode == "RGBA" and mask.getchannel("A").getextrema() != (255, 255):
+                raise DataError(f"{self.path} has transparent pixels: save it without an alpha channel.")
             pixels = np.asarray(mask.convert("RGB"))  # the colours of a palette, not its indices
         if pixels.shape[:2] != size:
             raise DataError(f"{self.path} does not have the size of its image.")

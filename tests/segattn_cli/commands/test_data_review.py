@@ -26,7 +26,7 @@ def make(tmp_path: Path) -> Callable[..., Path]:
 
     def write(train: np.ndarray, val: np.ndarray, **image_options: Any) -> Path:
         for split, mask in (("train", train), ("val", val)):
-            for folder, array in (("images", np.zeros((*mask.shape, 3), np.uint8)), ("masks", mask)):
+            for folder, array in (("images", np.zeros((*mask.shape[:2], 3), np.uint8)), ("masks", mask)):
                 (tmp_path / folder / split).mkdir(parents=True)
                 for number in range(4):
                     options, ending = (image_options, "jpg") if folder == "images" else ({}, "png")
@@ -96,6 +96,19 @@ def test_turned_images_whose_masks_carry_no_tag(make: Callable[..., Path], cli: 
     done = cli("data", "check", root)
     assert sentence in done.out
     assert "✓" not in done.out
+
+
+def test_how_masks_were_read_is_said_once_with_a_count(make: Callable[..., Path], cli: Callable) -> None:
+    root = make(np.stack([LABEL] * 3, -1), np.stack([LABEL, LABEL * 0 + 255], -1))
+    alpha = "the mask has an alpha channel, which is opaque everywhere and left out."
+    sentences = [
+        "train: 4 images (train0, train1, train2, …): the mask is grey saved as RGB, and read as grey.",
+        f"val: 4 images (val0, val1, val2, …): {alpha}",
+    ]
+    assert said_by_training(root) == sentences
+    done = cli("data", "check", root)
+    assert done.code == 0
+    assert all(done.out.count(sentence) == 1 for sentence in sentences)
 
 
 def test_one_missing_mask_hides_nothing(make: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segattn_cli.data.masks import read_mask
+from segattn_cli.data.masks import decode_mask, read_mask
 from segattn_cli.errors import DataError
 
 HEIGHT, WIDTH = 5, 11  # rows of odd length show wrong padding
@@ -170,6 +171,40 @@ def test_an_opaque_alpha_channel_takes_nothing_away(tmp_path: Path) -> None:
         image = Image.fromarray(grey).convert(mode)
         image.save(tmp_path / "mask.png")
         np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), grey)
+
+
+def with_orientation(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "notes"),
+    [
+        ("L", {}, []),
+        ("LA", {}, ["alpha channel, which is opaque"]),
+        ("RGB", {}, ["grey saved as RGB"]),
+        ("RGBA", {}, ["alpha channel, which is opaque", "grey saved as RGB"]),
+        ("L", {"exif": with_orientation(6)}, [r"orientation tag \(6\), which is not applied"]),
+        ("L", {"exif": with_orientation(1)}, []),
+    ],
+)
+def test_notes_say_what_a_user_should_know(tmp_path: Path, mode: str, options: Any, notes: list[str]) -> None:
+    grey = values(8).astype(np.uint8)
+    Image.fromarray(grey).convert(mode).save(tmp_path / "mask.png", **options)
+    decoded = decode_mask(tmp_path / "mask.png")
+    np.testing.assert_array_equal(decoded.values, grey)
+    assert len(decoded.notes) == len(notes)
+    for note, expected in zip(decoded.notes, notes, strict=True):
+        assert re.search(expected, note)
+
+
+def test_grey_that_a_list_has_as_colours_needs_no_note(tmp_path: Path) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(tmp_path / "mask.png")
+    decoded = decode_mask(tmp_path / "mask.png", {(9, 9, 9): 1, (0, 0, 0): 0})
+    assert (decoded.values == 1).all()
+    assert decoded.notes == ()
 
 
 def test_colours_are_classes_where_a_list_says_so(tmp_path: Path) -> None:

@@ -139,6 +139,17 @@ class TestMasksThatCannotBeUsed:
         with pytest.raises(DataError, match=r"another kind than 8-bit colours \(mode I;16\)"):
             import_from(source)
 
+    def test_transparent(self, save: Callable, import_from: Callable) -> None:
+        source = save()
+        path = source / "masks" / "a.png"
+        image = Image.open(path).convert("RGBA")
+        image.save(path)
+        np.testing.assert_array_equal(import_from(source).labels["a"], LABEL)
+        image.putpixel((0, 0), (51, 221, 255, 0))
+        image.save(path)
+        with pytest.raises(DataError, match=r"a.png has transparent pixels"):
+            import_from(source)
+
     def test_turned_by_exif(self, save: Callable, import_from: Callable, save_image: Callable) -> None:
         source = save()
         save_image(source / "masks" / "a.png", orientation=6)
