@@ -141,11 +141,15 @@ class LossSection(LossWeights):
     """The loss: the main cross-entropy plus the following terms, each where the network has it.
 
     Args:
-        class_weights: one weight a class; ``"median-frequency"`` gives rare classes larger weights (Eigen and
-            Fergus 2015).
+        class_weights: one weight a class, or how they are computed from the labels, so that rare classes have
+            larger ones: ``"median-frequency"`` (Eigen and Fergus 2015), or ``"log"`` for 1/ln(offset + fraction
+            of the pixels) (Paszke et al. 2016), which differ less.
+        class_weight_offset: the offset of the class weights ``"log"``: 1.02 in ENet, 1.10 in DABNet; the larger it
+            is, the less the weights differ.
     """
 
-    class_weights: Literal["median-frequency"] | tuple[NotNegative, ...] | None = None
+    class_weights: Literal["median-frequency", "log"] | tuple[NotNegative, ...] | None = None
+    class_weight_offset: Annotated[float, Field(gt=1)] = 1.02
 
     def __post_init__(self) -> None:
         for field in fields(LossWeights):

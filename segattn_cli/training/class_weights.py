@@ -18,6 +18,8 @@ def class_weights(config: LossSection, dataset: Dataset) -> tuple[float, ...] | 
     """
     if config.class_weights == "median-frequency":
         return median_frequency(dataset)
+    if config.class_weights == "log":
+        return log_frequency(dataset, config.class_weight_offset)
     if config.class_weights is not None and len(config.class_weights) != len(dataset.classes):
         raise ConfigError(
             f"loss.class_weights has {len(config.class_weights)} numbers, but {dataset.name} has "
@@ -28,9 +30,19 @@ def class_weights(config: LossSection, dataset: Dataset) -> tuple[float, ...] | 
 
 def median_frequency(dataset: Dataset) -> tuple[float, ...]:
     """:func:`balance` for the pixels of ``dataset``. Reads every label once."""
+    return balance(_pixels(dataset))
+
+
+def log_frequency(dataset: Dataset, offset: float) -> tuple[float, ...]:
+    """:func:`damp` for the pixels of ``dataset``. Reads every label once."""
+    return damp(_pixels(dataset), offset)
+
+
+def _pixels(dataset: Dataset) -> list[np.ndarray]:
+    """For each image, how many pixels each class has, ``(K,)``."""
     classes = len(dataset.classes)
     labels = (dataset.load(index).label for index in range(len(dataset)))
-    return balance([np.bincount(label[label != dataset.ignore_label], minlength=classes) for label in labels])
+    return [np.bincount(label[label != dataset.ignore_label], minlength=classes) for label in labels]
 
 
 def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
@@ -56,4 +68,25 @@ def balance(pixels: Sequence[np.ndarray]) -> tuple[float, ...]:
     weights = np.ones(counts.shape[1])
     if occurs.any():
         weights[occurs] = np.median(frequency) / frequency
+    return tuple(weights.tolist())
+
+
+def damp(pixels: Sequence[np.ndarray], offset: float) -> tuple[float, ...]:
+    """The class weights of ENet (Paszke et al., 2016, section 5.2)::
+
+        weight_c = 1 / ln(offset + p_c)
+
+    ``p_c`` is the fraction of class c among all labelled pixels. The weights lie between 1/ln(offset + 1) and
+    1/ln(offset), which is also the weight of a class that never occurs: an offset of 1.02 weighs the rarest class
+    up to 36 times as much as one that covers everything, 1.10 up to 8 times.
+
+    Args:
+        pixels: for each image, how many pixels each class has, ``(K,)``.
+        offset: greater than 1.
+
+    >>> [round(weight, 2) for weight in damp([np.array([80, 16, 0]), np.array([0, 4, 0])], 1.02)]
+    [1.67, 5.03, 50.5]
+    """
+    counts = np.sum(pixels, axis=0)  # (K,)
+    weights = 1 / np.log(offset + counts / max(1, counts.sum()))
     return tuple(weights.tolist())
