@@ -13,6 +13,7 @@ import numpy as np
 
 from segattn_cli.data.augment import AugmentationConfig, augment
 from segattn_cli.data.dataset import Dataset, Sample
+from segattn_cli.data.mixing import classmix_part, cutmix_part, paste
 from segattn_cli.data.normalise import normalise
 from segattn_cli.data.random import stream
 from segattn_cli.errors import DataError
@@ -30,9 +31,9 @@ class Batch(NamedTuple):
 class Loader:
     """One epoch of ``dataset`` in random order, as an iterable of :class:`Batch`.
 
-    The order depends on the seed and the epoch, an augmentation on the seed, the epoch and the sample; neither
-    depends on the number of workers or on the batch at which an epoch is resumed. Images that do not fill a last
-    batch are left out of this epoch.
+    The order depends on the seed and the epoch; an augmentation, and the other image of CutMix and ClassMix, on the
+    seed, the epoch and the sample. None depends on the number of workers or on the batch at which an epoch is
+    resumed. Images that do not fill a last batch are left out of this epoch.
 
     At most ``prefetch + 1`` batches are in memory. The threads end with the iteration, also where it is left early.
     An error in a thread is raised when its batch is due.
@@ -90,12 +91,28 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
     def _load(self, index: int) -> Sample:
+        """The sample ``index`` as it is trained on in this epoch."""
+        image, label, name = self._view(index, stream("augmentation", self.seed, self.epoch, index))
+        if self.augmentation is not None:
+            for method, probability, choose_part in (
+                ("cutmix", self.augmentation.cutmix, cutmix_part),
+                ("classmix", self.augmentation.classmix, classmix_part),
+            ):
+                rng = stream(method, self.seed, self.epoch, index)
+                if len(self.dataset) > 1 and rng.random() < probability:
+                    other = (index + int(rng.integers(1, len(self.dataset)))) % len(self.dataset)
+                    other_image, other_label, _ = self._view(other, rng)
+                    part = choose_part(other_label, rng)
+                    image, label = paste(image, label, other_image, other_label, part)
+        return Sample(normalise(image), label, name)
+
+    def _view(self, index: int, rng: np.random.Generator) -> Sample:
+        """The sample ``index``, augmented by the random numbers of ``rng``."""
         try:
             image, label, name = self.dataset.load(index)
             if self.augmentation is not None:
-                rng = stream("augmentation", self.seed, self.epoch, index)
                 image, label = augment(image, label, rng, self.augmentation)
-            return Sample(normalise(image), label, name)
+            return Sample(image, label, name)
         except Exception as error:
             error.add_note(f"while loading {self.dataset.name_of(index)}")
             raise

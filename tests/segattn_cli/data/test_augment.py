@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segattn_cli.data import IGNORE_LABEL, AugmentationConfig, SceneOptions, Scenes, augment, stream
-from segattn_cli.data.augment import MEAN_COLOUR
+from segattn_cli.data.colours import MEAN_COLOUR
 
 IMAGE, LABEL, _ = Scenes("val", SceneOptions(size=(60, 80))).load(0)
 
@@ -115,6 +115,149 @@ def test_extreme_shapes(size: tuple[int, int]) -> None:
         assert (label == 0).any()
 
 
+class Recording:
+    """A generator that notes which numbers are drawn from it."""
+
+    def __init__(self, sample: int = 0) -> None:
+        self.rng = stream("test", 0, 0, sample)
+        self.drawn: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.drawn.append(name)
+        return getattr(self.rng, name)
+
+
+def test_what_is_not_asked_for_draws_no_random_numbers() -> None:
+    """So an older configuration gives the views that it gave before there were more changes."""
+    rng: Any = Recording()
+    augment(IMAGE, LABEL, rng, AugmentationConfig(crop=(30, 40)))
+    assert rng.drawn == ["uniform", "integers", "integers", "uniform", "random"]  # scale, place, colours, flip
+    rng = Recording()
+    augment(IMAGE, LABEL, rng, plain())
+    assert rng.drawn == ["uniform", "integers", "integers", "random"]
+
+
+def test_upside_down() -> None:
+    image, label = view(plain(flip_vertical=1.0))
+    np.testing.assert_array_equal(image, IMAGE[::-1])
+    np.testing.assert_array_equal(label, LABEL[::-1])
+
+
+def test_a_part_of_the_views_is_enlarged() -> None:
+    """The recipe ``scale`` 0.5 to 1, one crop in five a quarter larger: the padded part tells the factor."""
+    config = plain(crop=(90, 120), scale=(0.5, 1.0), enlarge=0.2)
+    factors = []
+    for sample in range(300):
+        _, label = view(config, sample)
+        factors.append((label != IGNORE_LABEL).any(1).sum() / 60)
+    assert 1.1 < max(factors) <= 1.25
+    assert min(factors) < 0.55
+    assert 0.02 < np.mean(np.array(factors) > 1) < 0.15  # a fifth of those that were above 0.8: 8 %
+
+
+class TestRotation:
+    def turned(self, degrees: float, image: np.ndarray, label: np.ndarray, **changes: Any) -> Any:
+        rng: Any = Fixed(degrees)
+        return augment(image, label, rng, plain(label.shape, rotation=180, **changes))
+
+    @pytest.mark.parametrize(("degrees", "turns"), [(90, 1), (180, 2), (-90, -1)])
+    def test_quarter_turns_of_a_square(self, degrees: float, turns: int) -> None:
+        image, label = self.turned(degrees, IMAGE[:60, :60], LABEL[:60, :60])
+        np.testing.assert_array_equal(label, np.rot90(LABEL[:60, :60], turns))
+        difference = image.astype(int) - np.rot90(IMAGE[:60, :60], turns)
+        assert np.abs(difference).max() <= 1  # Pillow cuts the fraction off
+
+    @pytest.mark.parametrize("degrees", [-170, -33, 7, 45, 120])
+    def test_each_pixel_comes_from_the_place_that_the_angle_gives(self, degrees: float) -> None:
+        _, seen = self.turned(degrees, IMAGE, LABEL)
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        wanted, sure = np.full_like(LABEL, IGNORE_LABEL), np.ones(LABEL.shape, bool)
+        for y in range(60):
+            for x in range(80):
+                across, down = x + 0.5 - 40, y + 0.5 - 30
+                from_x, from_y = 40 + cos * across - sin * down, 30 + sin * across + cos * down
+                if 0 <= from_x < 80 and 0 <= from_y < 60:
+                    wanted[y, x] = LABEL[int(from_y), int(from_x)]
+                sure[y, x] = min(abs(from_x - round(from_x)), abs(from_y - round(from_y))) > 0.01
+        np.testing.assert_array_equal(seen[sure], wanted[sure])
+        assert sure.mean() > 0.9  # the others lie on the edge between two pixels
+        assert (wanted == IGNORE_LABEL).any()
+
+    def test_what_the_image_shows_beside_the_crop_turns_into_it(self) -> None:
+        """Only the corners of the image itself are lost, not those of each crop."""
+        for sample in range(50):
+            _, label = view(plain(crop=(30, 30), rotation=180, scale=(3.0, 3.0)), sample)
+            assert (label == IGNORE_LABEL).mean() < 0.5
+        seen = [view(plain(crop=(20, 20), rotation=180), sample)[1] for sample in range(100)]
+        assert sum((label != IGNORE_LABEL).all() for label in seen) > 40
+
+    def test_outside_is_the_mean_colour_and_ignored(self) -> None:
+        image, label = self.turned(45, IMAGE, LABEL)
+        assert label[0, 0] == label[-1, -1] == IGNORE_LABEL
+        assert image[0, 0].tolist() == image[-1, -1].tolist() == MEAN_COLOUR.tolist()
+
+    def test_image_and_mask_turn_together(self) -> None:
+        label = np.zeros((60, 80), np.uint8)
+        label[:30] = 200
+        image = np.repeat(label[..., None], 3, axis=2)
+        for sample in range(50):
+            seen, mask = view_of(image, label, plain((60, 80), rotation=180, scale=(0.5, 2.0)), sample)
+            known = mask != IGNORE_LABEL
+            assert (np.abs(seen[known, 0].astype(int) - mask[known]) > 100).mean() < 0.03
+
+    def test_angles_stay_within_the_limit(self) -> None:
+        label = np.zeros((60, 80), np.uint8)
+        label[30:] = 1
+        image = np.zeros((60, 80, 3), np.uint8)
+        slopes = []
+        for sample in range(200):
+            _, seen = view_of(image, label, plain(rotation=20), sample)
+            edge = [int((seen[:, x] == 0).sum()) for x in (35, 45)]
+            slopes.append((edge[1] - edge[0]) / 10)
+        assert min(slopes) < -0.2
+        assert max(slopes) > 0.2
+        assert np.abs(slopes).max() <= np.tan(np.radians(20)) + 0.15  # the edge is found to a pixel
+
+
+class Fixed:
+    """Stands in for a generator whose angle is given, and which changes nothing else."""
+
+    def __init__(self, degrees: float) -> None:
+        self.uniforms = iter([1.0, degrees])
+
+    def uniform(self, low: float, high: float) -> float:
+        return next(self.uniforms)
+
+    def integers(self, high: int) -> int:
+        return 0
+
+    def random(self) -> float:
+        return 1.0
+
+
+def view_of(
+    image: np.ndarray, label: np.ndarray, config: AugmentationConfig, sample: int
+) -> tuple[np.ndarray, np.ndarray]:
+    return augment(image, label, stream("test", 0, 0, sample), config)
+
+
+def test_blur_smooths_the_image_and_not_the_mask() -> None:
+    def roughness(image: np.ndarray) -> float:
+        return float(np.abs(np.diff(image.astype(float), axis=1)).mean())
+
+    noise = stream("noise", 0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    rough = []
+    for sample in range(100):
+        image, label = view_of(noise, LABEL, plain(blur=0.5), sample)
+        np.testing.assert_array_equal(label, LABEL)
+        assert abs(image.mean() - noise.mean()) < 2
+        rough.append(roughness(image) / roughness(noise))
+    blurred = np.array(rough)[np.array(rough) < 1]
+    assert 35 < blurred.size < 65
+    assert blurred.min() < 0.2
+    assert blurred.max() > 0.6
+
+
 class TestClassBalancedCrop:
     def largest_share(self, label: np.ndarray) -> float:
         counts = np.bincount(label.ravel(), minlength=256)[:IGNORE_LABEL]
@@ -189,6 +332,27 @@ class TestColours:
     def test_a_third_of_a_turn_in_hue_exchanges_the_channels(self) -> None:
         wanted = np.array([50, 100, 150]) + MEAN_COLOUR - MEAN_COLOUR[[2, 0, 1]]
         np.testing.assert_allclose(self.seen((100, 150, 50), 0, 0, 0, 120 / 18), wanted, atol=1)
+
+    def test_each_limit_is_a_key(self) -> None:
+        image, label = np.full((1, 1, 3), (100, 150, 50), np.uint8), np.zeros((1, 1), np.uint8)
+        rng: Any = Chosen(1, 1, 1, 1)
+        only_brightness = plain((1, 1), photometric=1.0, brightness=10, contrast=0, saturation=0, hue=0)
+        assert augment(image, label, rng, only_brightness)[0][0, 0].tolist() == [110, 160, 60]
+        only_contrast = plain((1, 1), photometric=0.5, brightness=0, contrast=1.0, saturation=0, hue=0)
+        wanted = MEAN_COLOUR + 1.5 * (np.array([100, 150, 50]) - MEAN_COLOUR)
+        np.testing.assert_allclose(augment(image, label, rng, only_contrast)[0][0, 0], wanted, atol=1)
+
+    def test_each_change_is_made_with_its_own_probability(self) -> None:
+        grey = np.full((1, 1, 3), MEAN_COLOUR, np.uint8)  # only brightness changes it
+        tinted = np.full((1, 1, 3), MEAN_COLOUR + np.array([60, 0, -60]), np.uint8)
+        config = plain((1, 1), photometric=1.0, photometric_probability=0.25)
+        label = np.zeros((1, 1), np.uint8)
+        unchanged = {"grey": 0, "tinted": 0}
+        for sample in range(400):
+            unchanged["grey"] += (view_of(grey, label, config, sample)[0] == grey).all()
+            unchanged["tinted"] += (view_of(tinted, label, config, sample)[0] == tinted).all()
+        assert 270 < unchanged["grey"] < 340  # three quarters, and the few whose change rounds to 0
+        assert 95 < unchanged["tinted"] < 165  # 0.75⁴, a third
 
     def test_strength_widens_all_ranges(self) -> None:
         assert self.seen((100, 150, 50), 1, 0, 0, 0, strength=0.5) == [116, 166, 66]
