@@ -199,8 +199,7 @@ def _print_plan(config: Config) -> None:
     from reference.networks import build_network
     from segattn_cli.costs.cost import configured_step
     from segattn_cli.data.formats.class_lists import likely_count
-    from segattn_cli.data.review import review_before_training
-    from segattn_cli.training.setup import open_splits, steps_per_epoch
+    from segattn_cli.training.setup import open_splits, steps_per_epoch, warnings_before_training
     from segattn_cli.weights import weights_for
 
     print(config.as_toml())
@@ -208,7 +207,7 @@ def _print_plan(config: Config) -> None:
     wrong: DataError | None = None
     try:
         training, validation = open_splits(config)
-        for warning in review_before_training(training, validation):
+        for warning in warnings_before_training(config, training, validation):
             remark(f"! {warning}")
         classes = len(training.classes)
         epoch = steps_per_epoch(config, training)

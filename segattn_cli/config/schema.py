@@ -200,7 +200,9 @@ class EvaluationSection:
         every: number of epochs between validations; there is one at the end, too. The default is 1, or for a small
             data set as many as have 20 steps.
         limit: number of images to validate on, the first ones; all of them by default.
-        scales: factors of the image's size whose predictions are averaged.
+        size: height and width to which images are resized before they are predicted; by default, that of
+            ``data.size``. Predictions are resized back to the size of the labels.
+        scales: factors of that size whose predictions are averaged.
         flip: whether the prediction for the mirrored image is averaged in.
         window: height and width of sliding windows; by default, images are predicted as a whole.
         stride: vertical and horizontal step between windows.
@@ -208,6 +210,7 @@ class EvaluationSection:
 
     every: Count | None = None
     limit: Count | None = None
+    size: Size | None = None
     scales: tuple[Positive, ...] = (1.0,)
     flip: bool = False
     window: Size | None = None
@@ -232,6 +235,11 @@ class Config(BaseModel):
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
+
+    @property
+    def prediction_size(self) -> Size | None:
+        """The height and width to which images are resized before they are predicted; None for their own."""
+        return self.evaluation.size or self.data.size
 
     def network_config(self, classes: int) -> NetworkConfig:
         """The configuration of the network for ``classes`` classes."""

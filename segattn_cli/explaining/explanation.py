@@ -70,8 +70,8 @@ def explain(
 ) -> Explanation:
     """How the attentions of ``model`` work on ``image (H, W, 3)`` uint8.
 
-    The image is resized to the run's ``data.size``, if it has one, and then so that no side is longer than
-    ``max_side`` (:func:`suitable_side` by default): the prediction is that of the resized image.
+    The image is resized to the run's ``evaluation.size`` or ``data.size``, if it has one, and then so that no side
+    is longer than ``max_side`` (:func:`suitable_side` by default): the prediction is that of the resized image.
 
     Without ``experiments`` there is a single pass, and ``ChannelView.without`` has no changes. ``report`` is
     called with the name of each part before it is computed.
@@ -81,7 +81,7 @@ def explain(
     """
     start = time.perf_counter()
     own_size = (image.shape[0], image.shape[1])
-    size = model.config.data.size or own_size
+    size = model.config.prediction_size or own_size
     size = bounded(size, max_side or suitable_side(model.network, size))
     image = resize_image(image, size)
     passes = Passes(model, ops, image)

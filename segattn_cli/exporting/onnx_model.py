@@ -107,7 +107,7 @@ def metadata(model: Model, input: str = "float32") -> dict[str, Any]:
         "input": "RGB, 0 to 255" if input == "uint8" else "RGB in 0 to 1, minus mean, over std",
         "mean": IMAGENET_MEAN.astype(float).round(3).tolist(),
         "std": IMAGENET_STD.astype(float).round(3).tolist(),
-        "size": config.data.size,  # to which `segattn infer` resizes an image first
+        "size": config.prediction_size,  # to which `segattn infer` resizes an image first
         "smallest_size": smallest_size(config.network.scales),
         "classes": list(model.classes),
         "palette": model.palette.tolist(),

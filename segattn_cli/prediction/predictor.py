@@ -95,7 +95,7 @@ class Predictor:
         """
         evaluation = model.config.evaluation
         settings = {
-            "size": model.config.data.size,
+            "size": model.config.prediction_size,
             "scales": evaluation.scales,
             "flip": evaluation.flip,
             "window": evaluation.window,

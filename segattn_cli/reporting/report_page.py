@@ -94,6 +94,7 @@ def _run(report: RunReport, name: str) -> dict[str, Any]:
         "non_finite": history.non_finite and {"step": history.non_finite.step, "tensor": history.non_finite.tensor},
         "unreadable": history.unreadable,
         "missing": report.missing,
+        "warnings": list(started.warnings) if started else [],
         "backend": started and started.backend,
         "precision": started.precision if started else "float32",
         "skipped": max((event.skipped for event in history.steps), default=0),

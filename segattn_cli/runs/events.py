@@ -33,7 +33,7 @@ class RunStarted:
     classes: tuple[str, ...]
     scales: tuple[float, ...]
     data: str = ""  # what the masks are taken to mean, and why
-    warnings: tuple[str, ...] = ()  # what is odd about the data set
+    warnings: tuple[str, ...] = ()  # what is odd about the data set and the configuration
 
 
 @dataclass(frozen=True, kw_only=True)

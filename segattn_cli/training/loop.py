@@ -268,7 +268,7 @@ def _run_started(run: TrainingRun) -> RunStarted:
         classes=run.training.classes,
         scales=run.network.config.scales,
         data=decision_of(run.training),
-        warnings=run.data_warnings,
+        warnings=run.warnings,
     )
 
 

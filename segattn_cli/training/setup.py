@@ -24,6 +24,7 @@ from segattn_cli.runs.event_log import EventLog
 from segattn_cli.training.class_weights import class_weights
 from segattn_cli.training.gradients import Differentiator
 from segattn_cli.training.loss_scale import LossScale, Unscaled
+from segattn_cli.training.sizes import size_warnings
 from segattn_cli.training.state import Progress, State
 from segattn_cli.weights import Match, weights_for
 
@@ -40,7 +41,7 @@ class TrainingRun:
     ops: Ops
     training: Dataset
     validation: Dataset
-    data_warnings: tuple[str, ...]
+    warnings: tuple[str, ...]  # on the data, and on the size at which they are validated
     network: Network
     differentiator: Differentiator
     scaler: LossScale | Unscaled
@@ -66,7 +67,7 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     """
     ops = get_backend(config.training.backend, config.training.precision)
     training, validation = open_splits(config)
-    data_warnings = tuple(review_before_training(training, validation))
+    warnings = warnings_before_training(config, training, validation)
     network = build_network(config.network_config(len(training.classes)))
     objective = Objective(
         network, config.loss, class_weights=class_weights(config.loss, training), ignore_label=training.ignore_label
@@ -85,7 +86,7 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     event_log = EventLog(out / runs.EVENTS, progress.journal)
     clear_partial_files(out)
     return TrainingRun(
-        config, out, ops, training, validation, data_warnings, network,
+        config, out, ops, training, validation, warnings, network,
         Differentiator(
             objective, ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
             dtype=array_dtype(config.training.precision),
@@ -117,6 +118,11 @@ def open_splits(config: Config) -> tuple[Dataset, Dataset]:
         intensity=data.intensity,
     )
     return training, validation
+
+
+def warnings_before_training(config: Config, training: Dataset, validation: Dataset) -> tuple[str, ...]:
+    """What a user should know before the first step. Raises :class:`DataError` for data that cannot be used."""
+    return (*review_before_training(training, validation), *size_warnings(config, validation))
 
 
 def steps_per_epoch(config: Config, training: Dataset) -> int:

@@ -50,6 +50,7 @@ function warningsOf(run) {
   if (run.state === "unfinished") {
     said.push(`The run was stopped before its end; segattn train --resume --out ${run.folder} goes on.`);
   }
+  said.push(...run.warnings);
   if (run.unreadable) said.push(`Left out of events.jsonl: ${plural(run.unreadable, "line")} that cannot be read.`);
   return said;
 }
