@@ -55,6 +55,9 @@ class DataSection:
         val_split: name of the split to validate on.
         val_fraction: where the data set has a split ``train`` and no ``val``: the fraction of ``train`` that is
             held out as ``val``, chosen by the names of the images.
+        folds: number of folds into which the images of ``train_split`` are divided, by their content; of a folder
+            without splits, all images. One fold is the split ``val``, and the others are trained on.
+        fold: which fold is ``val``, from 1 to ``folds``.
         intensity: how grey of more than 8 bits is read: ``depth`` by the depth of the file (16 bits: 0 to 65535),
             ``range`` by the smallest and largest value of each file, which floating-point and signed values need.
         workers: number of threads that load and augment images during the computation.
@@ -66,9 +69,20 @@ class DataSection:
     train_split: str = "train"
     val_split: str = "val"
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Count = 1
     intensity: Literal["depth", "range"] = "depth"
     workers: Count = 2
     scenes: ScenesSection = ScenesSection()
+
+    def __post_init__(self) -> None:
+        if self.fold > (self.folds or 1):
+            wanted = "for data.folds only" if self.folds is None else f"at most data.folds = {self.folds}"
+            raise ValueError(f"fold must be {wanted}, got {self.fold}")
+        if self.folds is not None and self.val_fraction is not None:
+            raise ValueError("val_fraction holds out a part of train, and so does data.folds: set one of them")
+        if self.folds is not None and self.val_split != "val":
+            raise ValueError(f"val_split must be val with data.folds, which makes that split, got {self.val_split}")
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def require_split(split: str, known: Sequence[str], root: Path) -> None:
 def _way_out(split: str, known: Sequence[str]) -> str:
     if split == "val" and "train" in known:
         return (
-            " Hold out a part of train by --val 0.2 (data.val_fraction), or name another split by data.val_split."
+            " Hold out a part of train by --val 0.2 (data.val_fraction) or data.folds, or name another split by "
+            "data.val_split."
         )
     if split == "train" and known:
         return " Name the one to train on by data.train_split."

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
+from segattn_cli.data.folds import has_own_val, open_folds
 from segattn_cli.data.images import Intensity
 from segattn_cli.errors import CheckpointError, DataError
 from segattn_cli.prediction.calibration import Calibration
@@ -75,16 +76,29 @@ def open_data_of(
 ) -> Dataset:
     """A split of the data of ``model``, its validation split by default, at its full size; from ``data`` if given.
 
+    A model of ``data.folds`` is validated on its fold, also of ``data`` that has no split ``val`` of its own: the
+    folds of a copy are the same.
+
     Raises :class:`DataError` where it cannot be opened, :class:`CheckpointError` where it has other classes.
     """
     config = model.config.data
     split = split or config.val_split
     count = config.scenes.train if split == config.train_split else config.scenes.val
-    dataset = open_dataset(
-        data or config.source, format=format or ("auto" if data else config.format), split=split,
-        scenes=SceneOptions(count, config.scenes.size), val_fraction=None if data else config.val_fraction,
-        intensity=intensity or config.intensity,
-    )
+    source, layout = data or config.source, format or ("auto" if data else config.format)
+    intensity = intensity or config.intensity
+    dataset: Dataset
+    divided = (config.train_split, config.val_split)
+    if config.folds is not None and split in divided and not (data and has_own_val(data, layout)):
+        training, validation = open_folds(
+            source, folds=config.folds, fold=config.fold, split=config.train_split, format=layout,
+            intensity=intensity,
+        )
+        dataset = validation if split == config.val_split else training
+    else:
+        dataset = open_dataset(
+            source, format=layout, split=split, scenes=SceneOptions(count, config.scenes.size),
+            val_fraction=None if data else config.val_fraction, intensity=intensity,
+        )
     if dataset.classes != model.classes:
         raise CheckpointError(
             f"{model.path} was trained on other classes ({', '.join(model.classes)}) than {dataset.name} has "

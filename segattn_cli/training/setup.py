@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from reference.networks import Network, Objective, build_network
 from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data import Dataset, SceneOptions, open_dataset
+from segattn_cli.data.folds import open_folds
 from segattn_cli.data.review import review_before_training
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
 from segattn_cli.files import write_atomically
@@ -107,6 +108,12 @@ def _predictor(
 def open_splits(config: Config) -> tuple[Dataset, Dataset]:
     """The data to train and to validate on. The latter keep their own size, for labels are never resized."""
     data = config.data
+    if data.folds is not None:
+        others, held_out = open_folds(
+            data.source, folds=data.folds, fold=data.fold, split=data.train_split, format=data.format,
+            intensity=data.intensity,
+        )
+        return replace(others, size=data.size), held_out
     training = open_dataset(
         data.source, format=data.format, split=data.train_split, size=data.size,
         scenes=SceneOptions(data.scenes.train, data.scenes.size), val_fraction=data.val_fraction,

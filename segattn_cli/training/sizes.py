@@ -54,8 +54,8 @@ def size_warnings(config: Config, validation: Dataset) -> tuple[str, ...]:
 def trained_factors(augmentation: AugmentationConfig) -> tuple[float, float, float]:
     """The smallest, the mean and the largest factor by which the training resizes images.
 
-    >>> trained_factors(AugmentationConfig(scale=(0.5, 1.0), enlarge=0.2))
-    (0.5, 0.7875, 1.25)
+    >>> trained_factors(AugmentationConfig(scale=(0.5, 1.0), enlarge=0.5, enlarge_factor=1.5))
+    (0.5, 0.9375, 1.5)
     """
     low, high = augmentation.scale
     probability, factor = augmentation.enlarge, augmentation.enlarge_factor
