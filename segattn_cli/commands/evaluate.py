@@ -30,6 +30,7 @@ from segattn_cli.commands.shared.options import (
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import console, plain
+from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
 
+METRICS = "Metrics"
 #: The confusion matrix is printed for up to so many classes: more do not fit into a terminal.
 WIDEST = 15
 
@@ -70,26 +72,54 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Draw the confusion matrix to this PNG file."),
     ] = None,
+    boundary: Annotated[
+        bool,
+        typer.Option(
+            "--boundary", rich_help_panel=METRICS,
+            help="Compute the boundary IoU of each class, which judges the outlines.",
+        ),
+    ] = False,
+    boundary_width: Annotated[
+        float,
+        typer.Option(
+            metavar="FRACTION", rich_help_panel=METRICS,
+            help="Width of the boundary as a fraction of the diagonal of the image.",
+        ),
+    ] = 0.02,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
+            help="Write the confusion matrix of each image to this file (.npz), for segattn compare.",
+        ),
+    ] = None,
 ) -> None:
     """Evaluate a network on a data set.
 
-    The results are mIoU, pixel accuracy, IoU and accuracy of each class, and the
-    confusion matrix. Images are predicted as in the validation of the run, unless
-    options change that. With --scales or --flip, the class probabilities of all
-    passes are averaged. Predictions are compared with the masks at the size of
-    the masks.
+    The results are mIoU with its 95 % interval over the images, pixel accuracy,
+    IoU, Dice, precision and recall of each class, and the confusion matrix.
+    Images are predicted as in the validation of the run, unless options change
+    that. With --scales or --flip, the class probabilities of all passes are
+    averaged. Predictions are compared with the masks at the size of the masks.
 
     \b
     Examples:
       segattn eval runs/first
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
+      segattn eval runs/first --boundary --save first.npz
     """
+    from segattn_cli.prediction.boundary import WIDTH
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
+    from segattn_cli.prediction.saved_evaluation import ENDING, evaluation_of, save_evaluation
     from segattn_cli.rendering.charts import draw_confusion
 
-    require_parent(json_file, confusion)
+    require_parent(json_file, confusion, save)
+    if save is not None and save.suffix != ENDING:
+        raise UsageError(f"--save must name a file that ends in {ENDING}, such as first{ENDING}, got {save}.")
+    if boundary_width != WIDTH and not boundary:
+        raise UsageError("--boundary-width is for --boundary: give both.")
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
         size=size,
@@ -97,13 +127,16 @@ def evaluate(
     grey = None if intensity is None else parse_intensity(intensity)
     dataset = open_data_of(model, data, format, split, grey)
     result = follow(
-        evaluate_network(predictor, dataset, limit=limit), "images", lambda event: f"mIoU {event.miou:.3f}"
+        evaluate_network(predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None),
+        "images", lambda event: f"mIoU {event.miou:.3f}",
     )
     assert isinstance(result, EvaluationResult)
     report = {**_circumstances(model, predictor, dataset), **result.as_dict()}
     show_and_write(report, json_file, lambda: _print(result, report, model.config.network.scales))
     if confusion is not None:
         draw_confusion(result.confusion, result.classes, confusion)
+    if save is not None:
+        save_evaluation(save, evaluation_of(model.path, model.config, predictor, result))
 
 
 def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
@@ -114,15 +147,12 @@ def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict
         "format": dataset.format,
         "split": dataset.split,
         "backend": predictor.ops.name,
-        "size": predictor.size,
-        "scales": predictor.scales,
-        "flip": predictor.flip,
-        "window": predictor.window,
-        "stride": predictor.stride,
+        **predictor.settings,
     }
 
 
 def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
+    from segattn_cli.prediction.image_matrices import CONFIDENCE
     from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 
     out = console()
@@ -132,10 +162,18 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
         f"by {circumstances['backend']} in {result.seconds:.1f} s"
     )
     out.print(_classes(result))
+    drawn = result.miou_interval
+    span = "" if drawn is None else f" ({drawn.low:.3f} to {drawn.high:.3f})"
+    boundary = "" if result.boundary is None else f"   mean boundary IoU {result.boundary.mean:.3f}"
     out.print(
-        f"[bold]mIoU {result.miou:.3f}[/]   pixel accuracy {result.pixel_accuracy:.3f}   "
-        f"mean accuracy {result.mean_accuracy:.3f}"
+        f"[bold]mIoU {result.miou:.3f}[/]{span}   pixel accuracy {result.pixel_accuracy:.3f}   "
+        f"mean recall {result.mean_accuracy:.3f}   mean Dice {result.mean_dice:.3f}{boundary}"
     )
+    if drawn is not None:
+        out.print(
+            f"The interval holds the mIoU of such images with {CONFIDENCE:.0%} confidence (bootstrap over the "
+            f"{result.images} images).", style="dim",
+        )
     out.print(ABSENT_CLASS_RULE, style="dim")
     if result.scale_weights:
         weights = zip(scales, result.scale_weights, strict=True)
@@ -147,23 +185,29 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
 
 
 def _classes(result: EvaluationResult) -> Table:
-    """IoU, accuracy and frequency of each class."""
+    """The metrics of each class, and the fraction of the labelled pixels that it has."""
     from rich import box
     from rich.bar import Bar
     from rich.table import Table
 
+    metrics = {
+        "Dice": result.per_class_dice, "precision": result.per_class_precision, "recall": result.per_class_accuracy,
+    }
+    if result.boundary is not None:
+        metrics["boundary IoU"] = dict(zip(result.classes, result.boundary.per_class, strict=True))
+    fractions = result.confusion.sum(1) / result.confusion.sum()
+    metrics["frequency"] = dict(zip(result.classes, fractions, strict=True))
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class", no_wrap=True)  # names are shortened, numbers never
     table.add_column("IoU", justify="right", no_wrap=True, min_width=5)
-    table.add_column("", width=20)
-    for heading in ("accuracy", "fraction of labels"):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    fractions = result.confusion.sum(1) / result.confusion.sum()
-    for name, fraction in zip(result.classes, fractions, strict=True):
+    table.add_column("", width=12)
+    for heading in metrics:
+        table.add_column(heading, justify="right", no_wrap=True, min_width=max(5, len(heading)))
+    for name in result.classes:
         iou = result.per_class_iou[name]
-        bar = Bar(1, 0, iou or 0, width=20, color="cyan")
-        accuracy = _fraction(result.per_class_accuracy[name])
-        table.add_row(plain(name), _fraction(iou), bar, accuracy, _fraction(fraction))
+        bar = Bar(1, 0, iou or 0, width=12, color="cyan")
+        table.add_row(plain(name), _fraction(iou), bar, *(_fraction(values[name]) for values in metrics.values()))
     return table
 
 

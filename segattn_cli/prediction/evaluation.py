@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,18 @@ from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
 from segattn_cli.data.folds import has_own_val, open_folds
 from segattn_cli.data.images import Intensity
 from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.prediction.boundary import BoundaryIoU
 from segattn_cli.prediction.calibration import Calibration
 from segattn_cli.prediction.examples import Example, Examples
+from segattn_cli.prediction.image_matrices import (
+    CONFIDENCE,
+    RESAMPLES,
+    Cells,
+    ImageMatrices,
+    Interval,
+    interval,
+    nonzero_cells,
+)
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
@@ -42,9 +53,14 @@ class EvaluationResult:
     miou: float
     pixel_accuracy: float
     mean_accuracy: float
+    mean_dice: float
     per_class_iou: dict[str, float | None]
-    per_class_accuracy: dict[str, float | None]
+    per_class_dice: dict[str, float | None]
+    per_class_precision: dict[str, float | None]
+    per_class_accuracy: dict[str, float | None]  # the recall
+    boundary: BoundaryIoU | None = field(repr=False)
     confusion: np.ndarray = field(repr=False)  # (K, K) int64: rows are the truth, columns the prediction
+    image_matrices: ImageMatrices = field(repr=False)
     calibration: Calibration = field(repr=False)
     worst: list[Example] = field(repr=False)  # by the mIoU of each image alone, the worst first
     best: list[Example] = field(repr=False)  # the best first; no image is in both
@@ -53,14 +69,29 @@ class EvaluationResult:
     available: int  # in the split
     seconds: float
 
+    @cached_property
+    def miou_interval(self) -> Interval | None:
+        """The bootstrap interval of the mIoU over images; None for a single image."""
+        return interval(self.image_matrices.resampled.miou) if self.images > 1 else None
+
     def as_dict(self) -> dict[str, Any]:
         """The metrics in types of JSON, as ``segattn eval --json`` writes them."""
+        drawn = self.miou_interval
         return {
             "miou": self.miou,
+            "miou_interval": drawn and {
+                "low": drawn.low, "high": drawn.high, "confidence": CONFIDENCE, "over": "images",
+                "resamples": RESAMPLES,
+            },
             "pixel_accuracy": self.pixel_accuracy,
             "mean_accuracy": self.mean_accuracy,
+            "mean_dice": self.mean_dice,
             "per_class_iou": self.per_class_iou,
+            "per_class_dice": self.per_class_dice,
+            "per_class_precision": self.per_class_precision,
+            "per_class_recall": self.per_class_accuracy,
             "per_class_accuracy": self.per_class_accuracy,
+            "boundary_iou": self.boundary and self.boundary.as_dict(self.classes),
             "absent_classes": ABSENT_CLASS_RULE,
             "classes": list(self.classes),
             "confusion": self.confusion.tolist(),
@@ -108,12 +139,14 @@ def open_data_of(
 
 
 def evaluate(
-    predictor: Predictor, dataset: Dataset, *, limit: int | None = None, examples: int = 0
+    predictor: Predictor, dataset: Dataset, *, limit: int | None = None, examples: int = 0,
+    boundary_width: float | None = None,
 ) -> Iterator[Evaluated | EvaluationResult]:
     """Predict the images of ``dataset`` (the first ``limit``): an event for each, then the result.
 
     The result has the ``examples`` worst and the ``examples`` best images. Labels are never resized: open the data
-    set at its full size, and give the predictor a ``size`` where the network expects smaller images.
+    set at its full size, and give the predictor a ``size`` where the network expects smaller images. With a
+    ``boundary_width``, the result has the boundary IoU for that fraction of the diagonal.
 
     Raises :class:`DataError` where not one pixel is labelled, and whatever reading a sample raises.
     """
@@ -121,6 +154,11 @@ def evaluate(
     total = len(dataset) if limit is None else min(limit, len(dataset))
     matrix = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
     calibration, ranking = Calibration(), Examples(examples)
+    boundary = None if boundary_width is None else BoundaryIoU(
+        matrix.classes, width=boundary_width, ignore_label=matrix.ignore_label
+    )
+    names: list[str] = []
+    cells: list[Cells] = []
     scale_weights: list[np.ndarray] = []
     for index in range(total):
         sample = dataset.load(index)
@@ -129,6 +167,10 @@ def evaluate(
         own = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)  # of this image alone
         own.update(sample.label, label)
         matrix.counts += own.counts
+        names.append(sample.name)
+        cells.append(nonzero_cells(own.counts))
+        if boundary is not None:
+            boundary.update(sample.label, label)
         labelled = sample.label != dataset.ignore_label
         with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
             confidence = predictor.confidence_of(prediction)
@@ -147,9 +189,14 @@ def evaluate(
         miou=matrix.miou,
         pixel_accuracy=matrix.pixel_accuracy,
         mean_accuracy=matrix.mean_accuracy,
+        mean_dice=matrix.mean_dice,
         per_class_iou=dict(zip(dataset.classes, matrix.per_class_iou, strict=True)),
+        per_class_dice=dict(zip(dataset.classes, matrix.per_class_dice, strict=True)),
+        per_class_precision=dict(zip(dataset.classes, matrix.per_class_precision, strict=True)),
         per_class_accuracy=dict(zip(dataset.classes, matrix.per_class_accuracy, strict=True)),
+        boundary=boundary,
         confusion=matrix.counts,
+        image_matrices=ImageMatrices.of(matrix.classes, names, cells),
         calibration=calibration,
         worst=ranking.worst,
         best=ranking.best,

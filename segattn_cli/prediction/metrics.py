@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -20,13 +21,16 @@ class ConfusionMatrix:
     With ``n[t, p]`` the pixels of class ``t`` that were predicted as ``p``::
 
         IoU of c         n[c, c] / (Σ_p n[c, p] + Σ_t n[t, c] − n[c, c])
-        accuracy of c    n[c, c] / Σ_p n[c, p]
+        Dice, or F1      2·n[c, c] / (Σ_p n[c, p] + Σ_t n[t, c]) = 2·IoU / (1 + IoU)
+        precision of c   n[c, c] / Σ_t n[t, c]
+        recall of c      n[c, c] / Σ_p n[c, p], which segmentation calls the accuracy of a class
         pixel accuracy   Σ_c n[c, c] / Σ n
 
     Pixels whose truth is ``ignore_label`` are not counted. A class that occurs neither in the truth nor in
     the predictions has no IoU (``None``) and is left out of the mean; one that is only predicted, or only
-    missed, has IoU 0 and counts. The mean accuracy is over the classes that occur in the truth. Every metric
-    is a fraction in [0, 1]; means are ``nan`` while nothing has been counted.
+    missed, has IoU 0 and counts. The same holds for Dice. A class that is never predicted has no precision; one
+    that is not in the truth has no recall. The mean accuracy is the mean recall. Every metric is a fraction in
+    [0, 1]; means are ``nan`` while nothing has been counted.
 
     >>> matrix = ConfusionMatrix(3)
     >>> matrix.update(np.array([[0, 0], [1, 255]]), np.array([[0, 1], [1, 0]]))
@@ -34,6 +38,8 @@ class ConfusionMatrix:
     [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> matrix.per_class_iou
     [0.5, 0.5, None]
+    >>> matrix.per_class_precision, matrix.per_class_accuracy
+    ([1.0, 0.5, None], [0.5, 1.0, None])
     >>> matrix.miou, round(matrix.pixel_accuracy, 3), matrix.mean_accuracy
     (0.5, 0.667, 0.75)
     """
@@ -75,19 +81,34 @@ class ConfusionMatrix:
         return _fractions(self.counts.diagonal(), union)
 
     @property
+    def per_class_dice(self) -> list[float | None]:
+        """Dice, which is F1, of each class, ``None`` where the class never occurs."""
+        return _fractions(2 * self.counts.diagonal(), self.counts.sum(1) + self.counts.sum(0))
+
+    @property
+    def per_class_precision(self) -> list[float | None]:
+        """The fraction of the pixels of each predicted class that are right, ``None`` where it is not predicted."""
+        return _fractions(self.counts.diagonal(), self.counts.sum(0))
+
+    @property
     def per_class_accuracy(self) -> list[float | None]:
-        """The fraction of each true class that is predicted right, ``None`` where it is not in the truth."""
+        """The recall: the fraction of each true class that is predicted right, ``None`` where it has no pixel."""
         return _fractions(self.counts.diagonal(), self.counts.sum(1))
 
     @property
     def miou(self) -> float:
         """The mean IoU over the classes that have one."""
-        return _mean(self.per_class_iou)
+        return mean_of(self.per_class_iou)
+
+    @property
+    def mean_dice(self) -> float:
+        """The mean Dice over the classes that have one."""
+        return mean_of(self.per_class_dice)
 
     @property
     def mean_accuracy(self) -> float:
         """The mean accuracy over the classes of the truth."""
-        return _mean(self.per_class_accuracy)
+        return mean_of(self.per_class_accuracy)
 
     @property
     def pixel_accuracy(self) -> float:
@@ -99,7 +120,12 @@ def _fractions(part: np.ndarray, whole: np.ndarray) -> list[float | None]:
     return [int(p) / int(w) if w else None for p, w in zip(part, whole, strict=True)]
 
 
-def _mean(fractions: list[float | None]) -> float:
+def mean_of(fractions: Iterable[float | None]) -> float:
+    """The mean of the fractions that are there, ``nan`` where none is.
+
+    >>> mean_of([0.5, None, 1.0])
+    0.75
+    """
     known = [fraction for fraction in fractions if fraction is not None]
     return math.fsum(known) / len(known) if known else math.nan
 

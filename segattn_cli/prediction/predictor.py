@@ -77,6 +77,7 @@ class Predictor:
     ) -> None:
         _check(scales, window, stride)
         self.network = network
+        self.precision = precision
         self.dtype = array_dtype(precision)
         folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
         self.params = cast_weights(folded, self.dtype)
@@ -103,6 +104,18 @@ class Predictor:
             "precision": model.config.training.precision,
         }
         return cls(model.network, model.params, ops, **settings | changes)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything but the network and the backend on which the predictions depend, in types of JSON."""
+        return {
+            "size": self.size and list(self.size),
+            "scales": list(self.scales),
+            "flip": self.flip,
+            "window": self.window and list(self.window),
+            "stride": self.stride and list(self.stride),
+            "precision": self.precision,
+        }
 
     def label(self, image: np.ndarray) -> np.ndarray:
         """The class with the highest score at each pixel of ``image`` (H, W, 3) uint8: (H, W) uint8."""

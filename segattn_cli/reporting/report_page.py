@@ -173,8 +173,12 @@ def _validation(evaluation: EvaluationResult) -> dict[str, Any]:
         "images": evaluation.images,
         "available": evaluation.available,
         "miou": evaluation.miou,
+        "miou_interval": evaluation.miou_interval,
         "pixel_accuracy": evaluation.pixel_accuracy,
         "per_class_iou": list(evaluation.per_class_iou.values()),
+        "per_class_dice": list(evaluation.per_class_dice.values()),
+        "per_class_precision": list(evaluation.per_class_precision.values()),
+        "per_class_recall": list(evaluation.per_class_accuracy.values()),
         "confusion": evaluation.confusion.tolist(),
         "calibration": {
             "bins": BINS,

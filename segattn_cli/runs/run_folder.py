@@ -22,6 +22,7 @@ RESULT = "result.json"
 CURVES = "curves.png"
 PREDICTIONS = "predictions.png"
 REPORT = "report.html"
+EVALUATIONS = "evaluations"
 
 #: The kind of checkpoint that `segattn weights import` makes of a backbone.
 BACKBONE = "backbone"

@@ -37,7 +37,7 @@ from segattn_cli.training.batches import batches_from
 from segattn_cli.training.find_nan import non_finite_error, require_finite, spoilt_tensor
 from segattn_cli.training.loss_scale import Unscaled
 from segattn_cli.training.pace import Pace
-from segattn_cli.training.saving import save_best, save_last, write_result
+from segattn_cli.training.saving import save_best, save_best_evaluation, save_last, write_result
 from segattn_cli.training.setup import TrainingRun, open_run
 from segattn_cli.training.step import StepRecord, read, take_step
 
@@ -195,7 +195,8 @@ class _Session:
         require_finite(run, run.state.arrays(run.ops))
         shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image, truth, prediction
         limit = run.config.evaluation.limit
-        for event in evaluate(run.predictor(), run.validation, limit=limit, examples=EXAMPLES):
+        predictor = run.predictor()
+        for event in evaluate(predictor, run.validation, limit=limit, examples=EXAMPLES):
             if isinstance(event, Evaluated):
                 if event.done - 1 in range(0, event.total, max(1, event.total // SHOWN))[:SHOWN]:
                     shown.append((event.sample.image, event.sample.label, event.prediction))
@@ -210,6 +211,7 @@ class _Session:
         if validated.best:
             progress.best, progress.since_best = validated, 0
             save_best(run)
+            save_best_evaluation(run, predictor, event)
             yield from self._draw(runs.PREDICTIONS, partial(
                 draw_predictions, shown, run.validation.palette, run.validation.classes,
             ))

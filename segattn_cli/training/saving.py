@@ -10,6 +10,9 @@ from typing import Any
 from segattn_cli import runs
 from segattn_cli.files import write_atomically
 from segattn_cli.machine.versions import versions
+from segattn_cli.prediction.evaluation import EvaluationResult
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.saved_evaluation import evaluation_of, keep_evaluation, path_of
 from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.runs.events import CheckpointSaved
 from segattn_cli.training.find_nan import require_finite
@@ -38,6 +41,13 @@ def save_best(run: TrainingRun) -> None:
     assert best is not None
     arrays = require_finite(run, {name: run.ops.to_numpy(array) for name, array in run.state.weights.items()})
     save_checkpoint(run.out / runs.BEST, arrays, {**_metadata(run, "model"), "validated": asdict(best)})
+
+
+def save_best_evaluation(run: TrainingRun, predictor: Predictor, result: EvaluationResult) -> None:
+    """Save what the best checkpoint predicted, so that ``segattn compare`` need not predict it again."""
+    checkpoint = run.out / runs.BEST
+    path = path_of(checkpoint, predictor, run.validation, result.images)
+    keep_evaluation(path, evaluation_of(checkpoint, run.config, predictor, result), only=True)
 
 
 def write_result(run: TrainingRun) -> dict[str, Any]:

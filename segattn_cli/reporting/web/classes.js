@@ -32,18 +32,27 @@ function sorted(names, order) {
   return [...names].sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)));
 }
 
+/** What the validation of a single run says of each class beside its IoU: the heads and, by class, the values. */
+const MORE = { Dice: "per_class_dice", precision: "per_class_precision", recall: "per_class_recall" };
+
 function single(names) {
   const [run] = runs;
-  const truth = run.validation && shareOfTruth(run.validation.confusion);
+  const { validation } = run;
+  const truth = validation && shareOfTruth(validation.confusion);
   const heads = [["class"], ["IoU", "number"], [""], ["over the epochs"], ["since the first", "number"]];
+  const more = validation ? [...Object.keys(MORE), "fraction of truth"].map((head) => [head, "number"]) : [];
   const rows = names.map((name) => {
     const curve = run.validations.per_class_iou[name] ?? [];
     const cells = course(name, iouOf(run, name), curve, lineStyle(0));
-    return row(className(name), truth ? [...cells, [percent(truth[run.classes.indexOf(name)]), "number"]] : cells);
+    if (!validation) return row(className(name), cells);
+    const index = run.classes.indexOf(name);
+    const values = Object.values(MORE).map((key) => [fixed(validation[key][index]), "number"]);
+    return row(className(name), [...cells, ...values, [percent(truth[index]), "number"]]);
   });
   const last = course("the mean", run.best.miou, run.validations.miou, { colour: "var(--ink)" });
-  return table(truth ? [...heads, ["fraction of truth", "number"]] : heads, rows, {
-    kind: "classes", last: row("mean", truth ? [...last, [""]] : last),
+  const means = Object.values(MORE).map((key) => [fixed(meanOf(validation?.[key] ?? [])), "number"]);
+  return table([...heads, ...more], rows, {
+    kind: "classes", last: row("mean", validation ? [...last, ...means, [""]] : last),
   });
 }
 

@@ -17,9 +17,10 @@ async function start() {
 
 /** The images of the validation, and the metrics on them. */
 function aboutPass({ checkpoint, validation }) {
-  const { images, available, data: name, split, miou, pixel_accuracy: accuracy } = validation;
+  const { images, available, data: name, split, miou, miou_interval: interval, pixel_accuracy: accuracy } = validation;
   const which = images === available ? `all ${images}` : `the first ${images} of ${available}`;
-  const metrics = `mIoU ${fixed(miou)}, pixel accuracy ${fixed(accuracy)}`;
+  const span = interval && ` (95 % interval over the images: ${interval.map(fixed).join(" to ")})`;
+  const metrics = `mIoU ${fixed(miou)}${span ?? ""}, pixel accuracy ${fixed(accuracy)}`;
   return `The ${checkpoint} checkpoint on ${which} images of ${name} (${split}): ${metrics}. Ignored pixels are left out.`;
 }
 

@@ -109,10 +109,24 @@ def test_curves_of_what_went_wrong(opened: Callable[..., Any], tmp_path: Path) -
 
 
 def test_classes_and_their_change(opened: Callable[..., Any], tmp_path: Path) -> None:
-    page = opened(report(tmp_path / "first"))
+    made = report(tmp_path / "first")
+    assert made.validation is not None
+    page = opened(made)
     rows = page.locator("#classes tbody tr")
     assert rows.count() == len(CLASSES)
-    assert rows.nth(0).inner_text().split() == ["sky", "–", "–", *rows.nth(0).inner_text().split()[-2:]]
+    more = [
+        next(iter(values.values()))
+        for values in (
+            made.validation.per_class_dice, made.validation.per_class_precision, made.validation.per_class_accuracy,
+        )
+    ]
+    shown = rows.nth(0).inner_text().split()
+    assert shown == ["sky", "–", "–", *(f"{value:.3f}" for value in more), *shown[-2:]]
+    assert rows.last.inner_text().split()[-5:-2] == ["–", "–", "–"]  # never there and never predicted
+    span = made.validation.miou_interval
+    assert span is not None
+    said = f"mIoU {made.validation.miou:.3f} (95 % interval over the images: {span.low:.3f} to {span.high:.3f})"
+    assert said in page.locator("#about-0").inner_text()
     assert "0.500" in rows.nth(1).inner_text()
     assert "▲ +0.250" in rows.nth(1).inner_text()
     said = rows.nth(1).locator("svg").get_attribute("aria-label")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from segattn_cli.data.images import read_image
 from segattn_cli.errors import ExitCode
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.saved_evaluation import load_evaluation
 from segattn_cli.runs import open_model
 
 
@@ -55,13 +57,70 @@ def test_the_figures_are_those_of_counting_by_hand(cli: Any, run: Path, tmp_path
     assert figures["pixel_accuracy"] == pytest.approx(counts.trace() / counts.sum())
     assert (figures["images"], figures["split"], figures["backend"]) == (3, "val", "reference")
 
-    assert f"mIoU {figures['miou']:.3f}" in done.out
+    for k, name in enumerate(CLASSES):
+        right, true, predicted = counts[k, k], counts[k].sum(), counts[:, k].sum()
+        for key, part, whole in (
+            ("dice", 2 * right, true + predicted), ("precision", right, predicted), ("recall", right, true),
+        ):
+            assert figures[f"per_class_{key}"][name] == pytest.approx(part / whole if whole else None)
+    assert figures["mean_dice"] == pytest.approx(
+        np.mean([dice for dice in figures["per_class_dice"].values() if dice is not None])
+    )
+    assert figures["boundary_iou"] is None
+    span = figures["miou_interval"]
+    assert (span["over"], span["confidence"], span["resamples"]) == ("images", 0.95, 2000)
+    assert span["low"] <= figures["miou"] <= span["high"]
+
+    assert f"mIoU {figures['miou']:.3f} ({span['low']:.3f} to {span['high']:.3f})" in done.out
+    assert "bootstrap over the 3 images" in done.out
     assert ABSENT_CLASS_RULE in done.out
     assert "Mean weight of each scale: ×1 " in done.out
     for name in CLASSES:
         assert name in done.out
     assert "3/3 images  mIoU" in done.err
     assert read_image(tmp_path / "confusion.png").shape[1] > 300
+
+
+def test_the_boundary_iou_and_its_width(cli: Any, run: Path) -> None:
+    found = []
+    for options in ([], ["--boundary-width", "0.2"]):
+        done = cli("eval", run, "--boundary", *options, "--json", "-", "--backend", "reference")
+        found.append(json.loads(done.out)["boundary_iou"])
+    assert [each["width"] for each in found] == [0.02, 0.2]
+    assert set(found[0]["per_class"]) == set(CLASSES)
+    assert found[0]["mean"] != found[1]["mean"]
+    printed = cli("eval", run, "--boundary", "--backend", "reference").out
+    assert f"mean boundary IoU {found[0]['mean']:.3f}" in printed
+    assert re.search(r"class +IoU +Dice +precision +recall +boundary IoU +frequency", printed)
+
+    for options, sentence in (
+        (["--boundary-width", "0.1"], "--boundary-width is for --boundary: give both."),
+        (["--boundary", "--boundary-width", "2"], "fraction of the diagonal in (0, 1], got 2.0"),
+    ):
+        done = cli("eval", run, *options)
+        assert (done.code, done.out) == (ExitCode.USAGE, "")
+        assert sentence in done.err
+
+
+def test_a_single_image_has_no_interval(cli: Any, run: Path) -> None:
+    done = cli("eval", run, "--limit", 1)
+    assert "bootstrap" not in done.out
+    assert json.loads(cli("eval", run, "--limit", 1, "--json", "-").out)["miou_interval"] is None
+
+
+def test_what_is_saved_has_each_image(cli: Any, run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "first.npz"
+    figures = json.loads(cli("eval", run, "--save", file, "--flip", "--json", "-").out)
+    saved = load_evaluation(file)
+    assert saved.matrices.names == ("val-00000", "val-00001", "val-00002")
+    assert saved.matrices.truth.sum(0).tolist() == np.sum(figures["confusion"], 1).tolist()
+    assert saved.matrices.miou == pytest.approx(figures["miou"])
+    assert (saved.settings["flip"], saved.classes, saved.split) == (True, CLASSES, "val")
+    assert saved.checkpoint == figures["checkpoint"]
+
+    done = cli("eval", run, "--save", tmp_path / "first.json")
+    assert done.code == ExitCode.USAGE
+    assert "--save must name a file that ends in .npz, such as first.npz" in done.err
 
 
 def test_json_on_standard_output_is_alone_there(cli: Any, run: Path) -> None:

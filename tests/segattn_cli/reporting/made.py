@@ -13,6 +13,7 @@ from segattn_cli.data.palettes import default_palette
 from segattn_cli.prediction.calibration import Calibration
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.examples import Example
+from segattn_cli.prediction.image_matrices import ImageMatrices, nonzero_cells
 from segattn_cli.prediction.metrics import ConfusionMatrix
 from segattn_cli.reporting import RunReport, read_history
 
@@ -31,13 +32,22 @@ def evaluation(
     matrix.update(truth, prediction)
     calibration = Calibration()
     calibration.update(rng.uniform(0.3, 1, truth.size), (truth == prediction).ravel())
+    halves = []
+    for rows in (slice(0, 30), slice(30, 60)):
+        half = ConfusionMatrix(classes)
+        half.update(truth[rows], prediction[rows])
+        halves.append(nonzero_cells(half.counts))
     names = tuple(f"class {number}" for number in range(classes))
     return EvaluationResult(
         data="scenes", split="val", classes=names, palette=default_palette(classes), images=50, available=60,
         miou=matrix.miou, pixel_accuracy=matrix.pixel_accuracy, mean_accuracy=matrix.mean_accuracy,
+        mean_dice=matrix.mean_dice,
         per_class_iou=dict(zip(names, matrix.per_class_iou, strict=True)),
+        per_class_dice=dict(zip(names, matrix.per_class_dice, strict=True)),
+        per_class_precision=dict(zip(names, matrix.per_class_precision, strict=True)),
         per_class_accuracy=dict(zip(names, matrix.per_class_accuracy, strict=True)), scale_weights=None,
-        confusion=matrix.counts, calibration=calibration,
+        confusion=matrix.counts, calibration=calibration, boundary=None,
+        image_matrices=ImageMatrices.of(classes, ["upper", "lower"], halves),
         worst=[example(f"worst {n}", classes, size) for n in range(pictures)],
         best=[example(f"best {n}", classes, size) for n in range(pictures)], seconds=1.0,
     )

@@ -16,6 +16,7 @@ from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError, OutputError, UsageError
 from segattn_cli.prediction.evaluation import evaluate
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.saved_evaluation import load_evaluation
 from segattn_cli.runs import arrays_under, open_model
 from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.training import Interrupted, RunFinished, StepDone, StoppedEarly, Validated, train
@@ -23,7 +24,7 @@ from segattn_cli.training.setup import open_splits
 
 FILES = {
     "config.toml", "events.jsonl", "last.safetensors", "best.safetensors", "result.json", "curves.png",
-    "predictions.png",
+    "predictions.png", "evaluations",
 }  # fmt: skip
 
 
@@ -50,6 +51,10 @@ def test_a_run_leaves_its_folder_complete(finished, tiny):
     out, events = finished
     assert {file.name for file in out.iterdir()} == FILES
     assert config_from(tomllib.loads((out / "config.toml").read_text())) == tiny()
+    best = json.loads((out / "result.json").read_text())
+    (evaluation,) = map(load_evaluation, (out / "evaluations").iterdir())
+    assert evaluation.matrices.miou == best["miou"]
+    assert evaluation.checkpoint == str(out / "best.safetensors")
     for picture in ("curves", "predictions"):
         with Image.open(out / f"{picture}.png") as image:
             assert min(image.size) > 100

@@ -1,0 +1,164 @@
+"""Evaluations as files: a confusion matrix for each image, and what it is of, so that runs are compared at once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segattn_cli.config import Config, config_from
+from segattn_cli.data import Dataset, Scenes
+from segattn_cli.data.dataset import FileDataset
+from segattn_cli.errors import ConfigError, DataError, OutputError
+from segattn_cli.files import write_atomically
+from segattn_cli.prediction.evaluation import EvaluationResult
+from segattn_cli.prediction.image_matrices import ImageMatrices
+from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.runs import EVALUATIONS
+
+#: Of the format of the file.
+VERSION = 1
+ENDING = ".npz"
+#: What reading a damaged file may raise.
+DAMAGES = (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class SavedEvaluation:
+    """What a network predicted on a data set, counted for each image by itself."""
+
+    checkpoint: str  # the path of the checkpoint
+    config: Config
+    classes: tuple[str, ...]
+    data: str  # the name of the data set
+    split: str
+    settings: dict[str, Any]  # of the predictor
+    scale_weights: tuple[float, ...] | None  # the mean weight of each of the network's scales
+    matrices: ImageMatrices
+
+
+def evaluation_of(
+    checkpoint: Path, config: Config, predictor: Predictor, result: EvaluationResult
+) -> SavedEvaluation:
+    """The part of ``result`` that is saved."""
+    return SavedEvaluation(
+        str(checkpoint), config, result.classes, result.data, result.split, predictor.settings,
+        result.scale_weights, result.image_matrices,
+    )
+
+
+def save_evaluation(path: Path, evaluation: SavedEvaluation) -> None:
+    """Write ``evaluation`` to ``path``: compressed arrays, without pickles. Raises :class:`OutputError`."""
+    matrices = evaluation.matrices
+    description = {
+        "version": VERSION,
+        "checkpoint": evaluation.checkpoint,
+        "config": evaluation.config.model_dump(mode="json", exclude_none=True),
+        "classes": list(evaluation.classes),
+        "data": evaluation.data,
+        "split": evaluation.split,
+        "settings": evaluation.settings,
+        "scale_weights": evaluation.scale_weights,
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, description=np.array(json.dumps(description)), names=np.array(matrices.names, dtype=np.str_),
+        image=matrices.image, cell=matrices.cell, pixels=matrices.pixels,
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def load_evaluation(path: Path) -> SavedEvaluation:
+    """Read what :func:`save_evaluation` wrote.
+
+    Raises :class:`DataError` for a file that is missing, damaged, or not one of ours.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            description = json.loads(str(arrays["description"]))
+            if description["version"] != VERSION:
+                raise DataError(
+                    f"{path} has version {description['version']} of the format of evaluations, and this segattn "
+                    f"reads version {VERSION}: evaluate the run again."
+                )
+            classes, weights = tuple(description["classes"]), description["scale_weights"]
+            names, image, cell, pixels = (arrays[key] for key in ("names", "image", "cell", "pixels"))
+            _require_cells(len(classes), names, image, cell, pixels)
+            return SavedEvaluation(
+                description["checkpoint"], config_from(description["config"]), classes, description["data"],
+                description["split"], description["settings"], weights and tuple(weights),
+                ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
+            )
+    except FileNotFoundError:
+        raise DataError(f"There is no evaluation {path}.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (*DAMAGES, ConfigError) as error:
+        raise DataError(
+            f"{path} is damaged, or no evaluation that segattn eval --save wrote ({error}): give one, or the "
+            "folder of a run."
+        ) from None
+
+
+def _require_cells(
+    classes: int, names: np.ndarray, image: np.ndarray, cell: np.ndarray, pixels: np.ndarray
+) -> None:
+    """Raise :class:`ValueError` where the arrays are not those of :class:`ImageMatrices`."""
+    if names.ndim != 1 or not names.size or names.dtype.kind != "U":
+        raise ValueError("it names no images")
+    if not image.shape == cell.shape == pixels.shape == (image.size,):
+        raise ValueError("its arrays differ in length")
+    if any(array.dtype.kind != "i" for array in (image, cell, pixels)):
+        raise ValueError("its arrays do not hold integers")
+    if image.size and not (image.min() >= 0 and image.max() < len(names)):
+        raise ValueError("it counts pixels of an image that it does not name")
+    if cell.size and not (cell.min() >= 0 and cell.max() < classes**2 and pixels.min() > 0):
+        raise ValueError("it counts pixels of a class that it does not name")
+
+
+def path_of(checkpoint: Path, predictor: Predictor, dataset: Dataset, images: int) -> Path:
+    """Where the evaluation of ``checkpoint`` on the first ``images`` of ``dataset`` is saved, beside it.
+
+    The name is a hash of all on which the predictions depend: the content of the checkpoint, the images by name,
+    size and time of change, and the settings of the predictor. So a file that is there is the right one.
+    """
+    identity = {
+        "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "data": [dataset.name, dataset.format, dataset.split],
+        "images": [_image_identity(dataset, index) for index in range(images)],
+        "settings": predictor.settings,
+    }
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    return checkpoint.parent / EVALUATIONS / f"{digest[:16]}{ENDING}"
+
+
+def keep_evaluation(path: Path, evaluation: SavedEvaluation, *, only: bool = False) -> None:
+    """Save ``evaluation`` at its :func:`path_of`; as the ``only`` one, where the checkpoint has just been replaced.
+
+    Raises :class:`OutputError` where it cannot be written.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        for old in path.parent.glob(f"*{ENDING}") if only else ():
+            old.unlink()
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be written to: {error.strerror}.") from None
+    save_evaluation(path, evaluation)
+
+
+def _image_identity(dataset: Dataset, index: int) -> list[Any]:
+    """What changes where an image or its mask is another one."""
+    name = dataset.name_of(index)
+    if isinstance(dataset, Scenes):
+        return [name, *dataset.size, dataset.seed]
+    if isinstance(dataset, FileDataset):
+        stats = [path.stat() for path in dataset.pairs[index] if path.exists()]
+        return [name, dataset.intensity, *((stat.st_size, stat.st_mtime_ns) for stat in stats)]
+    return [name]
