@@ -96,6 +96,10 @@ class Ops(Protocol):
 
     def label_map(self, scores: Array) -> Array: ...
 
+    def hard_pixels(
+        self, logits: Array, labels: Array, *, ignore_label: int = 255, threshold: float, least: float
+    ) -> Array: ...
+
     def softmax_cross_entropy(
         self, logits: Array, labels: Array, *, ignore_label: int = 255, class_weights: Array | None = None
     ) -> tuple[Array, Cache]: ...

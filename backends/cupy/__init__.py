@@ -26,6 +26,7 @@ from backends.cupy.batch_norm import (
 )
 from backends.cupy.channel_attention import channel_attention, channel_attention_backward
 from backends.cupy.conv2d import conv2d, conv2d_backward, conv2d_relu, conv2d_relu_backward
+from backends.cupy.hard_pixels import hard_pixels
 from backends.cupy.label_map import label_map
 from backends.cupy.linear import linear, linear_backward
 from backends.cupy.pointwise import (
@@ -79,6 +80,7 @@ __all__ = [
     "gated_residual_backward",
     "global_mean_pool",
     "global_mean_pool_backward",
+    "hard_pixels",
     "label_map",
     "linear",
     "linear_backward",

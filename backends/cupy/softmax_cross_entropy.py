@@ -10,7 +10,7 @@ from backends.cupy.checks import checked, checked_labels
 from backends.cupy.launch import c_type, launch
 from backends.precision import vector_dtype
 
-_LANES, _ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
+LANES, ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
 _MOST_BLOCKS = 1024
 
 
@@ -39,11 +39,11 @@ def softmax_cross_entropy(
     labels = checked_labels(op, labels, logits.shape[:-1])
 
     rows = logits.size // classes
-    blocks = min(-(-rows // _ROWS), _MOST_BLOCKS)
+    blocks = min(-(-rows // ROWS), _MOST_BLOCKS)
     partial = cupy.empty((2, blocks), vector_dtype(logits.dtype))
     result = cupy.empty(2, partial.dtype)
     launch(
-        "cross_entropy.cu", f"cross_entropy<{c_type(logits)}>", (blocks,), (_LANES, _ROWS),
+        "cross_entropy.cu", f"cross_entropy<{c_type(logits)}>", (blocks,), (LANES, ROWS),
         logits, labels, class_weights, partial, rows, classes, ignore_label,
     )
     launch("cross_entropy.cu", f"cross_entropy_finish<{c_type(result)}>", (1,), (256,), partial, result, blocks)
@@ -58,7 +58,7 @@ def softmax_cross_entropy_backward(dloss: cupy.ndarray | float, cache: SoftmaxCr
     dlogits = cupy.empty(logits.shape, logits.dtype)
     dscaled = (dloss * scale).astype(scale.dtype, copy=False)
     launch(
-        "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // _ROWS),), (_LANES, _ROWS),
+        "cross_entropy.cu", f"cross_entropy_backward<{c_type(logits)}>", (-(-rows // ROWS),), (LANES, ROWS),
         logits, labels, class_weights, dscaled, dlogits, rows, classes, ignore_label,
     )
     return dlogits

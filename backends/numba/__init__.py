@@ -32,6 +32,7 @@ from backends.numba.elementwise import (  # noqa: F401
     relu,
     relu_backward,
 )
+from backends.numba.hard_pixels import hard_pixels  # noqa: F401
 from backends.numba.linear import linear, linear_backward  # noqa: F401
 from backends.numba.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numba.position_attention import position_attention, position_attention_backward  # noqa: F401

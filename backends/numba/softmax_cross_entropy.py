@@ -15,7 +15,7 @@ from reference.ops.checks import OpError, check_arrays
 from reference.ops.softmax_cross_entropy import check_labels
 
 #: Pixels of a block.
-_PIXELS = 256
+PIXELS = 256
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -35,11 +35,11 @@ def softmax_cross_entropy(
     classes = logits.shape[-1]
     weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
     pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
-    counts = np.empty((-(-len(targets) // _PIXELS), classes), np.int32)
+    counts = np.empty((-(-len(targets) // PIXELS), classes), np.int32)
     _count(targets, ignore_label, counts)
     weights = weights / ((counts.sum(axis=0) @ weights) or 1)
     losses = np.empty(len(counts))
-    _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * _PIXELS, logits.dtype), losses)
+    _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * PIXELS, logits.dtype), losses)
     return np.asarray(losses.sum(), logits.dtype), SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label)
 
 
@@ -51,7 +51,7 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
     classes = logits.shape[-1]
     dlogits = np.empty(logits.shape, logits.dtype)
     dweights = logits.dtype.type(dloss) * weights
-    memory = scratch((classes + 2) * _PIXELS, logits.dtype)
+    memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
         logits.reshape(-1, classes), targets, ignore_label, dweights, memory, dlogits.reshape(-1, classes)
     )
@@ -62,7 +62,7 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
 def _count(labels, ignore_label, counts):
     for block in prange(len(counts)):
         counts[block] = 0
-        for label in labels[block * _PIXELS : (block + 1) * _PIXELS]:
+        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
             if label != ignore_label:
                 counts[block, label] += 1
 
@@ -70,10 +70,10 @@ def _count(labels, ignore_label, counts):
 @kernel
 def _add_losses(logits, labels, ignore_label, weights, memory, losses):
     for block in prange(len(losses)):
-        first = block * _PIXELS
-        part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
+        first = block * PIXELS
+        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
         buffer = memory[get_thread_id()]
-        largest, total = _exponentiate(part, buffer)
+        largest, total = exponentiate(part, buffer)
         loss = 0.0
         for p in range(len(targets)):
             if targets[p] != ignore_label:
@@ -85,43 +85,43 @@ def _add_losses(logits, labels, ignore_label, weights, memory, losses):
 @kernel
 def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
     classes = logits.shape[1]
-    for block in prange(-(-len(logits) // _PIXELS)):
-        first = block * _PIXELS
-        part, targets = logits[first : first + _PIXELS], labels[first : first + _PIXELS]
+    for block in prange(-(-len(logits) // PIXELS)):
+        first = block * PIXELS
+        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
         buffer = memory[get_thread_id()]
-        dpixel, total = _exponentiate(part, buffer)
+        dpixel, total = exponentiate(part, buffer)
         for p in range(len(targets)):
             labelled = targets[p] != ignore_label
             dpixel[p] = dweights[targets[p]] if labelled else 0
             total[p] = dpixel[p] / total[p]
         for k in range(classes):
             for p in range(len(targets)):
-                buffer[k * _PIXELS + p] *= total[p]
+                buffer[k * PIXELS + p] *= total[p]
         for p in range(len(targets)):
             for k in range(classes):
-                dlogits[first + p, k] = buffer[k * _PIXELS + p]
+                dlogits[first + p, k] = buffer[k * PIXELS + p]
             if targets[p] != ignore_label:
                 dlogits[first + p, targets[p]] -= dpixel[p]
 
 
 @inner
-def _exponentiate(logits, memory):
-    """Write ``exp(logits − maximum)``, transposed, to ``memory (K, _PIXELS)``; return the maxima and the sums."""
+def exponentiate(logits, memory):
+    """Write ``exp(logits − maximum)``, transposed, to ``memory (K, PIXELS)``; return the maxima and the sums."""
     pixels, classes = logits.shape
     for k in range(classes):
         for p in range(pixels):
-            memory[k * _PIXELS + p] = logits[p, k]
-    largest = memory[classes * _PIXELS : classes * _PIXELS + pixels]
-    total = memory[(classes + 1) * _PIXELS : (classes + 1) * _PIXELS + pixels]
+            memory[k * PIXELS + p] = logits[p, k]
+    largest = memory[classes * PIXELS : classes * PIXELS + pixels]
+    total = memory[(classes + 1) * PIXELS : (classes + 1) * PIXELS + pixels]
     largest[:] = memory[:pixels]
     for k in range(1, classes):
         for p in range(pixels):
-            value = memory[k * _PIXELS + p]
+            value = memory[k * PIXELS + p]
             largest[p] = value if value > largest[p] or value != value else largest[p]
     total[:] = 0
     for k in range(classes):
         for p in range(pixels):
-            value = exp_up_to_zero(memory[k * _PIXELS + p] - largest[p])
-            memory[k * _PIXELS + p] = value
+            value = exp_up_to_zero(memory[k * PIXELS + p] - largest[p])
+            memory[k * PIXELS + p] = value
             total[p] += value
     return largest, total

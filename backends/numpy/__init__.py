@@ -20,6 +20,7 @@ from backends.numpy.conv2d import (  # noqa: F401
     conv2d_relu,
     conv2d_relu_backward,
 )
+from backends.numpy.hard_pixels import hard_pixels  # noqa: F401
 from backends.numpy.linear import linear, linear_backward  # noqa: F401
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401

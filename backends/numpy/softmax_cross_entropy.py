@@ -45,12 +45,13 @@ def softmax_cross_entropy(
     cache = SoftmaxCrossEntropyCache(logits, labels, weights / ((counts @ weights) or 1), ignore_label)
 
     def add(pixels: slice) -> tuple[np.ndarray]:
-        shifted, target, weight = _block(cache, pixels)
+        shifted, target, labelled = shifted_block(logits, labels, ignore_label, pixels)
+        weight = cache.class_weights[target] * labelled
         z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
         log_sum_exp = np.log(np.exp(shifted, out=shifted).sum(axis=0))
         return ((weight * (log_sum_exp - z_target)).sum(dtype=np.float64),)
 
-    (loss,) = sum_over(add, _blocks(logits))
+    (loss,) = sum_over(add, blocks(logits))
     return np.asarray(loss, logits.dtype), cache
 
 
@@ -63,32 +64,34 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
     """
     if np.ndim(dloss) != 0:
         raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
-    logits = cache.logits
+    logits, labels, class_weights, ignore_label = cache
     dlogits = np.empty(logits.shape, logits.dtype)
 
     def differentiate(pixels: slice) -> None:
-        shifted, target, weight = _block(cache, pixels)
-        dpixel = logits.dtype.type(dloss) * weight
+        shifted, target, labelled = shifted_block(logits, labels, ignore_label, pixels)
+        dpixel = logits.dtype.type(dloss) * (class_weights[target] * labelled)
         dshifted = np.exp(shifted, out=shifted)
         dshifted *= dpixel / dshifted.sum(axis=0)
         dshifted[target, np.arange(len(target))] -= dpixel
         dlogits.reshape(-1, logits.shape[-1])[pixels] = dshifted.T
 
-    for_each(differentiate, _blocks(logits))
+    for_each(differentiate, blocks(logits))
     return dlogits
 
 
-def _block(cache: SoftmaxCrossEntropyCache, pixels: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits minus each pixel's maximum ``(K, pixels)``; targets and weights ``(pixels,)``, 0 where ignored."""
-    shifted = np.array(cache.logits.reshape(-1, cache.logits.shape[-1])[pixels].T, order="C")
+def shifted_block(
+    logits: np.ndarray, labels: np.ndarray, ignore_label: int, pixels: slice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits minus each pixel's maximum ``(K, pixels)``; targets, 0 where ignored, and whether labelled."""
+    shifted = np.array(logits.reshape(-1, logits.shape[-1])[pixels].T, order="C")
     shifted -= shifted.max(axis=0)
-    labels = cache.labels.reshape(-1)[pixels]
-    labelled = labels != cache.ignore_label
-    target = np.where(labelled, labels, 0)
-    return shifted, target, cache.class_weights[target] * labelled
+    labels = labels.reshape(-1)[pixels]
+    labelled = labels != ignore_label
+    return shifted, np.where(labelled, labels, 0), labelled
 
 
-def _blocks(logits: np.ndarray) -> list[slice]:
+def blocks(logits: np.ndarray) -> list[slice]:
+    """The pixels of each block."""
     classes = logits.shape[-1]
     pixels, step = logits.size // classes, max(1, _VALUES // classes)
     return [slice(first, first + step) for first in range(0, pixels, step)]

@@ -12,10 +12,12 @@ from reference.networks.config import Architecture, NetworkConfig
 from reference.networks.objective import Loss, LossWeights, Objective
 from reference.networks.outputs import Outputs
 from reference.networks.single_scale import Network
+from reference.networks.terms import LossTerms
 
 __all__ = [
     "Architecture",
     "Loss",
+    "LossTerms",
     "LossWeights",
     "Network",
     "NetworkConfig",

@@ -25,6 +25,7 @@ from reference.layers.base import Array
 from reference.layers.context import Context
 from reference.networks.outputs import Outputs, Scores
 from reference.networks.single_scale import Network
+from reference.networks.terms import LossTerms
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,18 @@ class Objective:
     Args:
         network: as :func:`~reference.networks.build.build_network` returns it.
         weights: of the parts.
+        terms: what the loss of each part is made of.
         class_weights: one weight a class, or None.
         ignore_label: pixels with this label have no part in the loss.
     """
 
     def __init__(
-        self, network: Network, weights: LossWeights | None = None, *,
+        self, network: Network, weights: LossWeights | None = None, *, terms: LossTerms | None = None,
         class_weights: Sequence[float] | None = None, ignore_label: int = 255,
     ) -> None:
         self.network = network
         self.weights = weights = weights or LossWeights()
+        self.terms = terms or LossTerms()
         self.class_weights = class_weights
         self.ignore_label = ignore_label
         self.supervises_scales = len(network.scopes) > 1 and weights.extra_supervision != 0
@@ -126,7 +129,12 @@ class Objective:
         size = labels.shape[1:]
         align_corners = self.network.config.align_corners
         logits = ctx.save(f"{name}.resized", ctx.ops.resize_bilinear(scores, size, align_corners=align_corners))
-        class_weights = self.class_weights
+        class_weights, threshold = self.class_weights, self.terms.hard_pixel_threshold
+        if threshold is not None:
+            labels = ctx.ops.hard_pixels(
+                logits, labels, ignore_label=self.ignore_label, threshold=threshold,
+                least=self.terms.hard_pixel_fraction,
+            )  # fmt: skip
         if class_weights is not None:
             class_weights = ctx.ops.asarray(class_weights, logits.dtype)
         return ctx.save(

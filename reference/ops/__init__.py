@@ -32,6 +32,7 @@ from reference.ops.conv2d_relu import conv2d_relu, conv2d_relu_backward
 from reference.ops.dropout import dropout, dropout_backward
 from reference.ops.gated_residual import gated_residual, gated_residual_backward
 from reference.ops.global_mean_pool import global_mean_pool, global_mean_pool_backward
+from reference.ops.hard_pixels import hard_pixels
 from reference.ops.label_map import label_map
 from reference.ops.linear import linear, linear_backward
 from reference.ops.max_pool2d import max_pool2d, max_pool2d_backward
@@ -64,6 +65,7 @@ __all__ = [
     "gated_residual_backward",
     "global_mean_pool",
     "global_mean_pool_backward",
+    "hard_pixels",
     "label_map",
     "linear",
     "linear_backward",

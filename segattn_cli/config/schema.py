@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reference.networks import Architecture, LossWeights, NetworkConfig
+from reference.networks import Architecture, LossTerms, LossWeights, NetworkConfig
 from segattn_cli.data.augment import AugmentationConfig
 from segattn_cli.errors import ConfigError
 
@@ -151,7 +151,7 @@ class ScheduleSection:
 
 
 @dataclass(frozen=True)
-class LossSection(LossWeights):
+class LossSection(LossTerms, LossWeights):
     """The loss: the main cross-entropy plus the following terms, each where the network has it.
 
     Args:
@@ -169,6 +169,7 @@ class LossSection(LossWeights):
         for field in fields(LossWeights):
             if getattr(self, field.name) < 0:
                 raise ValueError(f"{field.name} must be at least 0, got {getattr(self, field.name)}")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

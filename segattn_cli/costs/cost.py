@@ -114,7 +114,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
     """The cost of the step that ``config`` describes, on ``batch`` images of this height and width in one pass."""
     network = build_network(config.network_config(classes))
     return training_step(
-        Objective(network, config.loss), batch, *size,
+        Objective(network, config.loss, terms=config.loss), batch, *size,
         batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
         clip=config.optimiser.clip_norm is not None, average=config.training.ema is not None,
     )  # fmt: skip

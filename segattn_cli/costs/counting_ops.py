@@ -275,6 +275,12 @@ class CountingOps:
         self._drops(2 * scores.size // scores.shape[-1])  # integers of 64 bits, before they are bytes
         return self._new(scores.shape[:-1], np.uint8)
 
+    def hard_pixels(
+        self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255, threshold: float, least: float
+    ) -> ShapeArray:
+        self._drops(4 * labels.size)  # targets of 64 bits, losses, and the losses in part sorted
+        return self._like(labels)
+
     def sum_of_squares(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
         self._drops(2 * max(array.size for array in arrays))  # squares in double, of one array after the other
         return self._new((), np.float64)

@@ -18,7 +18,7 @@ Traced = tuple[TracedArray, None]
 class OnnxOps:
     """The ops of :class:`backends.contract.Ops` by which networks predict, each with the same arguments.
 
-    Ops of training are missing: backward passes, ``dropout``, ``softmax_cross_entropy``, and
+    Ops of training are missing: backward passes, ``dropout``, the losses, and
     ``global_mean_pool`` of the scale classifier. Nor is ``to_numpy``, as there are no values.
 
     Args:

@@ -71,8 +71,9 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     warnings = warnings_before_training(config, training, validation)
     network = build_network(config.network_config(len(training.classes)))
     objective = Objective(
-        network, config.loss, class_weights=class_weights(config.loss, training), ignore_label=training.ignore_label
-    )
+        network, config.loss, terms=config.loss, class_weights=class_weights(config.loss, training),
+        ignore_label=training.ignore_label,
+    )  # fmt: skip
     epoch = steps_per_epoch(config, training)
     steps = config.training.max_steps or config.training.epochs * epoch
     state, weights = initial_state(config, network, training, ops, out if resume else None)

@@ -54,6 +54,35 @@ template <class A> __global__ void cross_entropy_finish(const A* partial, A* res
     result[1] = total == 0 ? A(0) : 1 / total;
 }
 
+// log Σ exp z − z_target of each pixel; the lowest number where it is ignored.
+template <class T>
+__global__ void pixel_losses(const T* logits, const int* labels, Acc<T>* losses, int rows, int classes, int ignore) {
+    using A = Acc<T>;
+    const int wanted = blockIdx.x * ROWS + threadIdx.y, row = min(wanted, rows - 1);
+    const T* z = logits + (long long)row * classes;
+    const Normaliser<A> norm = row_normaliser<LANES>(z, classes);
+    if (wanted >= rows || threadIdx.x) return;
+    const int label = labels[row];
+    if (label == ignore)
+        losses[row] = lowest<A>();
+    else if (label < 0 || label >= classes)
+        losses[row] = A(nan(""));
+    else
+        losses[row] = log(norm.sum) + (norm.max - A(z[label]));
+}
+
+// The labels of pixels that are hard, the ignored label for all others; a thread a pixel. What is NaN is hard.
+template <class A>
+__global__ void hard_pixels(const A* losses, const A* ascending, const long long* labelled, const int* labels,
+                            int* hard, int pixels, double least, double easy, int ignore) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= pixels) return;
+    const int wanted = larger(1, int(ceil(least * double(*labelled))));
+    A cut = ascending[pixels - wanted];
+    if (A(easy) < cut) cut = A(easy);
+    hard[i] = losses[i] < cut ? ignore : labels[i];
+}
+
 // dlogits = dscaled · weight · (softmax(z) − [k is the target])
 template <class T>
 __global__ void cross_entropy_backward(const T* logits, const int* labels, const Acc<T>* class_weights,

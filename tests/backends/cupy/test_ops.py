@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from reference.ops import OpError
+from backends.precision import array_dtype
+from reference.ops import OpError, hard_pixels
 
 pytestmark = pytest.mark.gpu
 
@@ -202,6 +203,31 @@ def test_labels_are_not_looked_at_but_a_wrong_one_shows(ops):
         assert np.isnan(dlogits).any()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(("threshold", "least"), [(0.7, 0.1), (0.3, 0.0), (0.0, 0.25), (0.0, 0.0), (1.0, 0.0)])
+@pytest.mark.parametrize("void", [0.2, 1.0])
+def test_hard_pixels(ops, poisoned, dtype, threshold, least, void):
+    logits = normal(3, 37, 11, scale=2.0).astype(array_dtype(dtype))
+    target = labels(3, 37, classes=11, void=void)
+    options = {"threshold": threshold, "least": least}
+    wanted = hard_pixels(logits.astype(np.float64), target, **options)
+    found = ops.hard_pixels(ops.asarray(logits), ops.asarray(target), **options)
+    np.testing.assert_array_equal(ops.to_numpy(found), wanted)
+    bytes_ = ops.hard_pixels(ops.asarray(logits), ops.asarray(target.astype(np.uint8)), **options)
+    assert bytes_.dtype == np.uint8
+    np.testing.assert_array_equal(ops.to_numpy(bytes_), wanted)
+
+
+def test_a_label_or_a_logit_that_is_wrong_stays_hard(ops):
+    """So that the loss becomes NaN."""
+    logits = normal(40, 4, scale=2.0).astype(np.float32)
+    logits[7, 2] = np.nan
+    target = labels(40, classes=4, void=0.0)
+    target[3], target[4], target[7] = 4, -1, 1
+    found = ops.to_numpy(ops.hard_pixels(ops.asarray(logits), ops.asarray(target), threshold=0.0, least=0.1))
+    assert found[[3, 4, 7]].tolist() == [4, -1, 1]
+
+
 def test_dloss_may_be_an_array(ops):
     logits, target = ops.asarray(normal(6, 4)), ops.asarray(np.arange(6) % 4)
     _, cache = ops.softmax_cross_entropy(logits, target)
@@ -264,6 +290,14 @@ def test_arrays_come_and_go(ops, cupy):
         ("scale_fusion", [np.zeros((33, 1, 1, 1, 2)), np.zeros((1, 1, 1, 33))], {}, "at most 32"),
         ("softmax_cross_entropy", [np.zeros((4, 3)), np.zeros(5, int)], {}, "labels have shape"),
         ("softmax_cross_entropy", [np.zeros((4, 3)), np.zeros(4)], {}, "want an integer dtype"),
+        (
+            "hard_pixels", [np.zeros((4, 3)), np.zeros(4, int)], {"threshold": 2.0, "least": 0.0},
+            "wants a number from 0 to 1",
+        ),
+        (
+            "hard_pixels", [np.zeros((4, 3)), np.zeros(4, np.int8)], {"threshold": 0.5, "least": 0.0},
+            "which cannot be the ignored 255",
+        ),
     ],
 )
 def test_says_what_does_not_fit(ops, op, inputs, options, message):

@@ -11,6 +11,7 @@ MODULES = [
     "batch_norm",
     "channel_attention",
     "conv2d",
+    "hard_pixels",
     "linear",
     "max_pool2d",
     "position_attention",

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+import reference.ops
 from reference.ops import OpError
 
 pytestmark = pytest.mark.usefixtures("blocks")
@@ -130,6 +131,28 @@ def test_softmax_cross_entropy(assert_agrees, draw, dtype, weighted):
     for logits in draw((2, 7, 9, 6)), 1000 * draw((2, 7, 9, 6)), np.full((2, 7, 9, 6), -1000.0):
         assert_agrees("softmax_cross_entropy", logits, labels, class_weights=weights, dtype=dtype)
     assert_agrees("softmax_cross_entropy", logits, np.full_like(labels, 3), ignore_label=3, dtype=dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("least", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.2, 0.7, 1.0])
+def test_hard_pixels(ops, draw, dtype, threshold, least):
+    labels = np.random.default_rng(0).integers(0, 6, (2, 7, 9)).astype(np.uint8)
+    labels[0, :3] = 255
+    options = {"threshold": threshold, "least": least}
+    for logits in draw((2, 7, 9, 6)).astype(dtype), np.zeros((2, 7, 9, 6), dtype):
+        found = ops.hard_pixels(logits, labels, **options)
+        assert found.dtype == labels.dtype
+        np.testing.assert_array_equal(found, reference.ops.hard_pixels(logits, labels, **options))
+    ignored = np.full_like(labels, 3)
+    np.testing.assert_array_equal(ops.hard_pixels(logits, ignored, ignore_label=3, **options), ignored)
+
+
+@both_dtypes
+def test_hard_pixels_of_nan(ops, draw, dtype):
+    logits, labels = draw((2, 7, 9, 6)).astype(dtype), np.zeros((2, 7, 9), np.int32)
+    logits[1, 3, 4, 2] = np.nan
+    assert ops.hard_pixels(logits, labels, threshold=0.0, least=0.05)[1, 3, 4] == 0
 
 
 @both_dtypes

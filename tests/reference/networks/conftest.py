@@ -34,10 +34,10 @@ def draw_mask(name, shape, rate):
 class Problem:
     """A network, its parameters, and a batch to be fitted."""
 
-    def __init__(self, weights=None, *, size=(21, 18), batch=2, dropout=True, **config):
+    def __init__(self, weights=None, *, terms=None, size=(21, 18), batch=2, dropout=True, **config):
         small = {"classes": CLASSES, "head_channels": 8, "scale_attention_channels": 6}
         self.network = build_network(NetworkConfig(**small, **config))
-        self.objective = Objective(self.network, weights, class_weights=[1.0, 2.0, 0.5, 1.5])
+        self.objective = Objective(self.network, weights, terms=terms, class_weights=[1.0, 2.0, 0.5, 1.5])
         self.params = lively_params(self.network)
         rng = np.random.default_rng(1)
         self.images = rng.normal(size=(batch, *size, 3))

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from reference.networks import Architecture, LossWeights
+from reference.networks import Architecture, LossTerms, LossWeights
 from segattn_cli.config import PRESETS, config_from, keys, load_config
 from segattn_cli.config.docs import rewritten
 from segattn_cli.data import AugmentationConfig
@@ -71,6 +71,14 @@ def test_the_default_is_tiny_scenes():
         ("augmentation.crop=[0,8]", "augmentation.crop must be greater than or equal to 1, got 0."),
         ("loss.auxiliary=-1", "loss.auxiliary must be at least 0, got -1.0."),
         ("loss.class_weights=3", "loss.class_weights must be 'median-frequency' or 'log' or be an array, got 3."),
+        (
+            "loss.hard_pixel_threshold=1.5",
+            "loss.hard_pixel_threshold must be a number from 0 to 1, got 1.5.",
+        ),
+        (
+            "loss.hard_pixel_fraction=0",
+            "loss.hard_pixel_fraction must be greater than 0 and at most 1, got 0.0.",
+        ),
         ("loss.class_weight_offset=1", "loss.class_weight_offset must be greater than 1, got 1."),
         ("training.epochs", "--set wants key=value, such as training.epochs=3; got 'training.epochs'."),
         ("training..epochs=3", "--set wants key=value, such as training.epochs=3; got 'training..epochs=3'."),
@@ -153,11 +161,13 @@ def test_a_file_that_is_no_configuration(tmp_path, content, message):
 def test_a_section_is_the_dataclass_that_the_engine_takes():
     config = load_config("tiny-scenes", ["loss.position=0.5", "augmentation.flip=0.25", "network.head=fcn"])
     assert isinstance(config.loss, LossWeights)
+    assert isinstance(config.loss, LossTerms)
     assert isinstance(config.augmentation, AugmentationConfig)
     assert isinstance(config.network, Architecture)
     assert (config.loss.position, config.augmentation.flip, config.network_config(7).head) == (0.5, 0.25, "fcn")
     defaults = {key.path: key.default for key in keys()}
-    for table, engine in (("network", Architecture), ("loss", LossWeights), ("augmentation", AugmentationConfig)):
+    engines = {"network": [Architecture], "loss": [LossWeights, LossTerms], "augmentation": [AugmentationConfig]}
+    for table, engine in ((table, engine) for table, each in engines.items() for engine in each):
         for field in fields(engine):
             assert defaults[f"{table}.{field.name}"] == field.default
 

@@ -134,3 +134,16 @@ def test_memory_of_the_loss(numba: Any, classes: int, rng: np.random.Generator) 
     logits = rng.standard_normal((2, 120, 160, classes), np.float32)
     labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
     compare(numba, "softmax_cross_entropy", [logits, labels], {}, {})
+
+
+@pytest.mark.parametrize("classes", [4, 11, 150])
+def test_memory_of_hard_pixels(numba: Any, classes: int, rng: np.random.Generator) -> None:
+    logits = rng.standard_normal((2, 120, 160, classes), np.float32)
+    labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
+    options = {"threshold": 0.0, "least": 0.1}
+    numba.hard_pixels(logits, labels, **options)  # compiled
+    _, *wanted = taken(lambda: numba.hard_pixels(logits, labels, **options))
+    meter = CostMeter()
+    shapes = [ShapeArray(x.shape, x.dtype, meter) for x in (logits, labels)]
+    _, *found = counted(meter, lambda: CountingOps(meter).hard_pixels(*shapes, **options))
+    assert found == [pytest.approx(wanted[0], **PEAK), pytest.approx(wanted[1], **SAVED)]

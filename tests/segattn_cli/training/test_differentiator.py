@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import backends.reference
-from reference.networks import NetworkConfig, Objective, build_network
+from reference.networks import LossTerms, NetworkConfig, Objective, build_network
 from segattn_cli.data import Batch
 from segattn_cli.training.gradients import Differentiator
 
@@ -51,6 +51,25 @@ def test_two_batches_are_one_large_one(network, params, rng, monkeypatch, class_
     assert two.gradients.keys() == one.gradients.keys()
     for name, gradient in one.gradients.items():
         np.testing.assert_allclose(two.gradients[name], gradient, rtol=1e-8, atol=1e-12, err_msg=name)
+
+
+def test_each_batch_has_its_own_hard_pixels(network, params, rng, monkeypatch):
+    """The step is the mean of what each batch gives, weighted by its labelled pixels."""
+    monkeypatch.setattr(Differentiator, "_draw_mask", lambda self, step, number: None)
+    terms = LossTerms(hard_pixel_threshold=0.3, hard_pixel_fraction=0.2)
+    differentiator = Differentiator(
+        Objective(network, terms=terms), backends.reference, seed=0, batch_statistics=False
+    )
+    a, b = batch(rng, 2, void=3), batch(rng, 1, void=14)
+    shares = [(32 - 3) * 16, (16 - 14) * 16]
+    both = differentiator.gradients(params, [a, b], step=0)
+    alone = [differentiator.gradients(params, [each], step=0) for each in (a, b)]
+    assert both.loss == pytest.approx(np.average([each.loss for each in alone], weights=shares), rel=1e-12)
+    for name, gradient in both.gradients.items():
+        wanted = np.average([each.gradients[name] for each in alone], weights=shares, axis=0)
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-8, atol=1e-12, err_msg=name)
+    everything = Differentiator(Objective(network), backends.reference, 0, False).gradients(params, [a], 0)
+    assert alone[0].parts["main"] > everything.parts["main"]
 
 
 def test_the_norm_is_of_all_gradients(network, params, rng):

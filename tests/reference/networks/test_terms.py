@@ -1,0 +1,52 @@
+"""What the loss of a score map is made of, in whole networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reference import ops
+from reference.networks import LossTerms
+
+NETWORK = {"backbone": "tiny", "head": "dual", "scales": (1.0, 0.6), "dropout": False}
+
+
+def resized(scores, problem):
+    return ops.resize_bilinear(scores, problem.labels.shape[1:])[0]
+
+
+def weighted_mean(losses, labels, problem):
+    """Of ``losses (B, H, W)`` over the pixels that ``labels`` do not ignore, by the weights of their classes."""
+    weights = np.append(problem.objective.class_weights, 0)[np.where(labels == 255, -1, labels)]
+    return np.sum(weights * losses) / weights.sum()
+
+
+def cross_entropies(scores, problem):
+    """Of each pixel ``(B, H, W)``; what an ignored one has does not matter."""
+    logits = resized(scores, problem)
+    log_probability = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    target = np.where(problem.labels == 255, 0, problem.labels)
+    return -np.take_along_axis(log_probability, target[..., None], -1)[..., 0]
+
+
+def test_every_part_has_its_own_hard_pixels(make_problem):
+    problem = make_problem(terms=LossTerms(hard_pixel_threshold=0.2, hard_pixel_fraction=0.3), **NETWORK)
+    loss = problem.loss()
+    for part, scores in (("main", loss.outputs.main), ("scale 0.6", loss.outputs.scales[1].main)):
+        losses = cross_entropies(scores, problem)
+        labelled = problem.labels != 255
+        hardest = np.sort(losses[labelled])[-int(np.ceil(0.3 * labelled.sum())) :]
+        hard = labelled & ((losses >= -np.log(0.2)) | (losses >= hardest[0]))
+        assert 0 < hard.sum() < labelled.sum()
+        wanted = weighted_mean(losses, np.where(hard, problem.labels, 255), problem)
+        assert loss.parts[part] == pytest.approx(wanted, rel=1e-10)
+
+
+def test_gradient_with_hard_pixels(make_problem):
+    problem = make_problem(terms=LossTerms(hard_pixel_threshold=0.2, hard_pixel_fraction=0.3), **NETWORK)
+    direction = problem.direction(lambda name: True)
+    gradients = problem.gradients()
+    predicted = sum(np.vdot(gradients[name], d) for name, d in direction.items())
+    # A small step, along which no pixel becomes easy.
+    slope = problem.slope(lambda params: float(problem.loss(params).total), direction, step=1e-8)
+    assert predicted == pytest.approx(slope, rel=1e-4)
