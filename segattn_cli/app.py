@@ -68,6 +68,7 @@ def segattn(
             raise UsageError(f"--gpu-memory must be a size such as 8GB, 500MB or 50%, got {gpu_memory!r}.")
         os.environ["SEGATTN_GPU_MEMORY"] = gpu_memory
     _show_choices()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home it would report its temporary cache
 
 
 def _show_choices() -> None:
@@ -136,6 +137,10 @@ def _run() -> None:
         if not _is_full_gpu(error):
             raise
         _fail_for_memory(error)
+    except OSError as error:
+        if not _lacks_temporary_folder(error):
+            raise
+        _fail("No folder for temporary files can be written: name one in the variable TMPDIR.", ExitCode.OUTPUT)
     except KeyboardInterrupt:
         _fail("Interrupted.", ExitCode.INTERRUPTED)
 
@@ -167,6 +172,11 @@ def _is_full_gpu(error: Exception) -> bool:
     """Whether CUDA or one of its libraries, rather than CuPy's memory pool, reports that memory is full."""
     codes = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
     return _of_the_gpu(error) and any(code in str(error) for code in codes)
+
+
+def _lacks_temporary_folder(error: OSError) -> bool:
+    """Whether Python found no folder for temporary files, directly or on behalf of a library such as Matplotlib."""
+    return any("No usable temporary directory" in str(each) for each in (error, error.__cause__))
 
 
 def _fail(sentence: str, code: ExitCode) -> None:

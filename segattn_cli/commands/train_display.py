@@ -238,6 +238,6 @@ def _compiles(backend: str) -> bool:
     """Whether the first step has to compile the backend's loops."""
     if backend != "numba":
         return False
-    from backends.numba.compile import is_first_use
+    from backends.numba.machine_code import is_first_use
 
     return is_first_use()

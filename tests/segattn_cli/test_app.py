@@ -49,6 +49,22 @@ def test_too_little_memory_has_its_code_and_a_way_out(monkeypatch, capsys):
     assert "lower training.batch_size" in capsys.readouterr().err
 
 
+def test_nowhere_for_temporary_files(tmp_path):
+    """As Matplotlib and Python meet it on a file system that is wholly read-only, for a user without a home."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tempfile\n"
+        "def fail(*_, **__): raise FileNotFoundError(2, 'No usable temporary directory found in [...]')\n"
+        "tempfile.mkdtemp = tempfile.gettempdir = fail\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "MPLCONFIGDIR")}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "HOME": "/proc"}
+    script = "from segattn_cli import app, rendering; app.app = lambda **_: rendering.cividis(); app.main()"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == errors.ExitCode.OUTPUT
+    assert done.stderr.splitlines()[-1].startswith("segattn: No folder for temporary files can be written: ")
+    assert "Traceback" not in done.stderr
+
+
 def of_cupy(base, module="cupy.cuda.memory"):
     return type("Full", (base,), {"__module__": module})
 

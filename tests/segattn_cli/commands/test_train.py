@@ -248,7 +248,7 @@ def test_names_and_times():
 )
 def test_the_first_use_of_numba_says_why_it_waits(segattn, tmp_path, monkeypatch, fresh, words):
     pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")
-    monkeypatch.setattr("backends.numba.compile.is_first_use", lambda: fresh)
+    monkeypatch.setattr("backends.numba.machine_code.is_first_use", lambda: fresh)
     code, _, err = segattn("train", *TINY, "--backend", "numba", "--out", tmp_path / "run", "--max-steps", 1)
     assert code == ExitCode.OK
     assert words in err
