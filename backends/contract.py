@@ -125,12 +125,17 @@ class Ops(Protocol):
     def scale_mean(self, scores: Array) -> tuple[Array, Cache]: ...
     def scale_mean_backward(self, dy: Array, cache: Cache) -> Array: ...
 
-    # Updates, after the backward pass: the last two change their first argument (and sgd_update the momenta)
+    # Updates, after the backward pass: all but the first change what stands before the gradients or sources
     def sum_of_squares(self, arrays: Sequence[Array]) -> Array: ...
     def sgd_update(
         self, params: Sequence[Array], momenta: Sequence[Array], gradients: Sequence[Array], *,
         rates: Sequence[float], decays: Sequence[float], momentum: float, scale: Array | float = 1.0,
         apply: Array | bool = True,
+    ) -> None: ...
+    def adamw_update(
+        self, params: Sequence[Array], means: Sequence[Array], squares: Sequence[Array], steps: Array,
+        gradients: Sequence[Array], *, rates: Sequence[float], decays: Sequence[float], betas: tuple[float, float],
+        epsilon: float, scale: Array | float = 1.0, apply: Array | bool = True,
     ) -> None: ...
     def move_towards(
         self, targets: Sequence[Array], sources: Sequence[Array], weights: Sequence[float], *,

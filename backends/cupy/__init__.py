@@ -55,13 +55,14 @@ from backends.cupy.scale_fusion import (
 )
 from backends.cupy.softmax import softmax, softmax_backward
 from backends.cupy.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
-from backends.cupy.updates import move_towards, sgd_update, sum_of_squares
+from backends.cupy.updates import adamw_update, move_towards, sgd_update, sum_of_squares
 from reference.ops.checks import OpError
 
 name = "cupy"
 
 __all__ = [
     "OpError",
+    "adamw_update",
     "asarray",
     "batch_norm",
     "batch_norm_backward",

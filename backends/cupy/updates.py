@@ -50,6 +50,32 @@ def sgd_update(
     )
 
 
+def adamw_update(
+    params: Sequence[cupy.ndarray],
+    means: Sequence[cupy.ndarray],
+    squares: Sequence[cupy.ndarray],
+    steps: cupy.ndarray,
+    gradients: Sequence[cupy.ndarray],
+    *,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    betas: tuple[float, float],
+    epsilon: float,
+    scale: Any = 1.0,
+    apply: Any = True,
+) -> None:
+    """Move each parameter against its gradient, in place; the blocks read ``steps``, so it grows after them."""
+    table, blocks = _table("adamw_update", [params, means, squares, gradients], rates, decays)
+    if blocks:
+        dtype = _dtype("adamw_update", [*params, *means, *squares])
+        launch(
+            _FILE, f"adamw_update<{C_TYPES[dtype]}>", (blocks,), _THREADS,
+            table, len(params), float(betas[0]), float(betas[1]), float(epsilon), steps.astype(np.float64),
+            _scalar(scale, np.float64), _scalar(apply, np.bool_),
+        )
+    steps += apply
+
+
 def move_towards(
     targets: Sequence[cupy.ndarray], sources: Sequence[cupy.ndarray], weights: Sequence[float], *, apply: Any = True
 ) -> None:

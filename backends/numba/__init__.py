@@ -42,5 +42,6 @@ from backends.numba.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from backends.numba.updates import adamw_update  # noqa: F401
 
 name = "numba"

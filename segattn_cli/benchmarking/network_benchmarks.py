@@ -13,7 +13,7 @@ from backends import get_backend
 from backends.contract import Ops
 from backends.precision import array_dtype, cast_weights
 from reference.layers import Context
-from reference.networks import NetworkConfig, Objective, build_network, is_trained
+from reference.networks import NetworkConfig, Objective, build_network
 from segattn_cli.benchmarking.agreement import (
     GRADIENT_ERRORS,
     SCORE_ERRORS,
@@ -24,12 +24,12 @@ from segattn_cli.benchmarking.benchmark import Benchmark, Shape, Variants, times
 from segattn_cli.config import OptimiserSection
 from segattn_cli.costs.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
-from segattn_cli.training.optimiser import sgd_step
+from segattn_cli.training.optimiser import Sgd
 
 #: Gates start at 0, where the attentions behind them get no gradient.
 GATE = 0.5
 #: The rate is small, since many steps on random labels must not diverge. The baseline has the same.
-OPTIMISER = OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
+SGD = Sgd(OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4))
 BATCH_NORM_MOMENTUM = 0.1
 #: What the loss is multiplied by in float16, in both implementations; a training adapts such a factor.
 LOSS_SCALE = 1024.0
@@ -97,9 +97,7 @@ class BackendNetwork:
         if "train" in passes:
             self.objective = Objective(self.network)
             self.params = {name: ops.asarray(value.copy()) for name, value in params.items()}  # changed in place
-            self.momentum = {
-                name: ops.asarray(np.zeros_like(value)) for name, value in params.items() if is_trained(name)
-            }
+            self.momentum = {name: ops.asarray(value) for name, value in SGD.initial_state(params).items()}
         if "infer" in passes:
             folded = {name: ops.asarray(value) for name, value in self.network.fold(params).items()}
             self.folded = cast_weights(folded, self.dtype)
@@ -113,9 +111,9 @@ class BackendNetwork:
         apply: Any = True
         if self.scale != 1:  # every step in float16 has to ask; the answer stays on the device
             apply = self.ops.sum_of_squares(list(self.gradients.values())) < np.inf
-        sgd_step(
-            self.ops, self.params, self.momentum, self.gradients, OPTIMISER.learning_rate, OPTIMISER,
-            scale=1 / self.scale, apply=apply,
+        SGD.step(
+            self.ops, self.params, self.momentum, self.gradients, SGD.config.learning_rate, scale=1 / self.scale,
+            apply=apply,
         )  # fmt: skip
         update_running_statistics(self.ops, self.params, ctx.statistics, BATCH_NORM_MOMENTUM, apply=apply)
         self.loss = loss.total

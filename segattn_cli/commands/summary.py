@@ -166,8 +166,9 @@ def _print(
     )
     out.print(_passes(predict, step, batch * config.optimiser.accumulate))
     average = "" if config.training.ema is None else ", their average"
+    optimiser = {"sgd": "momentum", "adamw": "AdamW's two means"}[config.optimiser.kind]
     out.print(
-        f"State: weights; in training{average} and momentum, too.\n"
+        f"State: weights; in training{average} and {optimiser}, too.\n"
         "Pass: images, activations, gradients and workspaces at their peak.\n"
         "Saved: arrays that wait for the backward pass.\n"
         "Memory is an estimate for the backend numba: measured training steps are within 7 % of it.",

@@ -60,7 +60,7 @@ def train(
     lr: Annotated[
         float | None,
         typer.Option(
-            metavar="RATE", rich_help_panel=CONFIGURATION, help="Learning rate at the start of the schedule."
+            metavar="RATE", rich_help_panel=CONFIGURATION, help="Largest learning rate of the schedule."
         ),
     ] = None,
     max_steps: Annotated[

@@ -23,6 +23,7 @@ from segattn_cli.errors import ConfigError
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Size = tuple[Count, Count]
 
 
@@ -103,12 +104,16 @@ class NetworkSection(Architecture):
 
 @dataclass(frozen=True)
 class OptimiserSection:
-    """Stochastic gradient descent with momentum and weight decay.
+    """The optimiser: how a gradient moves the weights.
 
     Args:
-        learning_rate: learning rate at the start of the schedule.
-        momentum: fraction of the last step that is added to the next one.
-        weight_decay: multiple of each weight that is added to its gradient.
+        kind: ``sgd``, stochastic gradient descent with momentum, or ``adamw``, Adam with decoupled weight decay.
+        learning_rate: largest learning rate of the schedule; AdamW needs a lower one than SGD, such as 0.001.
+        momentum: only in SGD: fraction of the last step that is added to the next one.
+        betas: only in AdamW: fractions of the averages of the gradient and of its square that stay in a step.
+        epsilon: only in AdamW: what is added to the root of the average square, by which a step is divided.
+        weight_decay: in SGD, the multiple of each weight that is added to its gradient; in AdamW, the multiple that
+            is subtracted from it, times the learning rate.
         decay_biases_and_norms: whether biases, batch norms and gates decay, too.
         head_multiplier: factor on the learning rate of everything outside the backbone.
         classifier_multiplier: further factor on the learning rate of the layers that compute class scores.
@@ -117,8 +122,11 @@ class OptimiserSection:
         accumulate: number of batches whose gradients make one step.
     """
 
+    kind: Literal["sgd", "adamw"] = "sgd"
     learning_rate: Positive = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Fraction = 0.9
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
     weight_decay: NotNegative = 5e-4
     decay_biases_and_norms: bool = True
     head_multiplier: Positive = 1.0
@@ -134,20 +142,28 @@ class ScheduleSection:
 
     Args:
         kind: ``poly`` multiplies the learning rate by (1 − step/steps)^power, ``step`` by ``factor`` at each of the
-            milestones.
+            milestones; ``cosine`` lowers it to ``minimum`` along half a period of a cosine; ``one-cycle`` first
+            raises it along one.
         power: exponent of the poly schedule.
-        minimum: smallest learning rate of the poly schedule.
+        minimum: smallest learning rate of the poly and the cosine schedule.
         milestones: steps at which the step schedule multiplies by ``factor``.
         factor: factor of the step schedule.
-        warmup_steps: number of steps over which the learning rate first rises from 0.
+        warmup_steps: number of steps over which the learning rate first rises from 0; the one-cycle schedule, which
+            rises by itself, has none.
+        rise: fraction of the steps during which the one-cycle schedule rises.
+        start_divisor: by how much smaller than its largest rate the one-cycle schedule starts.
+        end_divisor: by how much smaller than its start the one-cycle schedule ends.
     """
 
-    kind: Literal["poly", "step"] = "poly"
+    kind: Literal["poly", "step", "cosine", "one-cycle"] = "poly"
     power: Positive = 0.9
     minimum: NotNegative = 0.0
     milestones: tuple[Count, ...] = ()
     factor: Positive = 0.1
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    start_divisor: Annotated[float, Field(ge=1)] = 25.0
+    end_divisor: Annotated[float, Field(ge=1)] = 1e4
 
 
 @dataclass(frozen=True)

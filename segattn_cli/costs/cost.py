@@ -15,6 +15,9 @@ from segattn_cli.config import Config
 from segattn_cli.costs.counting_ops import CountingOps
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
+#: How many arrays an optimiser has for each parameter that is trained: a momentum, or means of gradient and square.
+OPTIMISER_ARRAYS = {"sgd": 1, "adamw": 2}
+
 
 class Cost(NamedTuple):
     """What one pass costs, in float32."""
@@ -24,7 +27,7 @@ class Cost(NamedTuple):
     multiply_adds: int  # of convolutions, linear maps and attentions, which are nearly all of the arithmetic
     saved_bytes: int  # arrays that wait for the backward pass; of inference none
     pass_bytes: int  # the most of images, activations and gradients that is alive at once, and the workspaces
-    state_bytes: int  # what is there all the time: weights and, when training, momentum and an average
+    state_bytes: int  # what is there all the time: weights and, in training, the optimiser's arrays and an average
 
     @property
     def peak_bytes(self) -> int:
@@ -54,9 +57,10 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
 
 def training_step(
     objective: Objective, batch: int, height: int, width: int, *, batch_statistics: bool = True,
-    accumulate: int = 1, clip: bool = False, average: bool = False, threads: int | None = None,
+    accumulate: int = 1, clip: bool = False, average: bool = False, optimiser: str = "sgd",
+    threads: int | None = None,
 ) -> Cost:
-    """The cost of a step of stochastic gradient descent with momentum.
+    """The cost of a step of training.
 
     Args:
         objective: of the network, with the weights of its losses.
@@ -65,6 +69,7 @@ def training_step(
         accumulate: passes whose gradients make one step; the images of all of them are there from the start.
         clip: whether the gradients may be scaled down, which makes a copy of one after the other.
         average: whether there is a moving average of the weights.
+        optimiser: a key of :data:`OPTIMISER_ARRAYS`.
         threads: of the backend, each of which has a workspace of its own; by default those of this machine.
 
     >>> from reference.networks import NetworkConfig, build_network
@@ -103,10 +108,10 @@ def training_step(
     largest = max(gradient.size for gradient in gradients.values())
     ShapeArray(((2 + clip) * largest,), np.float32, meter)  # dropped by the optimiser and, in double, by the norm
     trained, statistics = _sizes(shapes)
-    copies = 2 if average else 1  # of everything, and the momentum of what is trained
+    copies = 2 if average else 1  # of everything, and the optimiser's arrays for what is trained
     multiply_adds = (meter.forward + meter.backward) * accumulate // passes
     total = meter.total(threads or thread_count())
-    state = 4 * (copies * (trained + statistics) + trained)
+    state = 4 * (copies * (trained + statistics) + OPTIMISER_ARRAYS[optimiser] * trained)
     return Cost(trained, statistics, multiply_adds, saved, total, state)
 
 
@@ -117,6 +122,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
         Objective(network, config.loss, terms=config.loss), batch, *size,
         batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
         clip=config.optimiser.clip_norm is not None, average=config.training.ema is not None,
+        optimiser=config.optimiser.kind,
     )  # fmt: skip
 
 

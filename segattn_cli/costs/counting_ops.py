@@ -293,6 +293,13 @@ class CountingOps:
         scaled = not (isinstance(scale, float) and scale == 1)
         self._drops((2 + scaled) * max(gradient.size for gradient in gradients))
 
+    def adamw_update(
+        self, params: Sequence[ShapeArray], means: Sequence[ShapeArray], squares: Sequence[ShapeArray],
+        steps: ShapeArray, gradients: Sequence[ShapeArray], *, rates: Sequence[float], decays: Sequence[float],
+        betas: tuple[float, float], epsilon: float, scale: Any = 1.0, apply: Any = True,
+    ) -> None:
+        """In one pass over memory, in place."""
+
     def move_towards(
         self, targets: Sequence[ShapeArray], sources: Sequence[ShapeArray], weights: Sequence[float], *,
         apply: Any = True,

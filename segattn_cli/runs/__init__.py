@@ -1,6 +1,7 @@
 """A run's folder: its files, its checkpoints, its event log, and the trained model in it."""
 
 from segattn_cli.runs.run_folder import (
+    ADAMW,
     BACKBONE,
     BEST,
     CONFIG,
@@ -10,6 +11,7 @@ from segattn_cli.runs.run_folder import (
     EVENTS,
     LAST,
     MOMENTUM,
+    OPTIMISER_STATE,
     PREDICTIONS,
     REPORT,
     RESULT,
@@ -22,6 +24,7 @@ from segattn_cli.runs.run_folder import (
 )
 
 __all__ = [
+    "ADAMW",
     "BACKBONE",
     "BEST",
     "CONFIG",
@@ -31,6 +34,7 @@ __all__ = [
     "EVENTS",
     "LAST",
     "MOMENTUM",
+    "OPTIMISER_STATE",
     "PREDICTIONS",
     "REPORT",
     "RESULT",

@@ -27,8 +27,11 @@ EVALUATIONS = "evaluations"
 #: The kind of checkpoint that `segattn weights import` makes of a backbone.
 BACKBONE = "backbone"
 
-#: What a training checkpoint holds beside the parameters, each under the parameter's name after this prefix.
+#: What a training checkpoint holds beside the parameters, most of it under a parameter's name after this prefix:
+#: the state of the optimiser, of SGD or of AdamW, and the moving average.
 MOMENTUM = "momentum."
+ADAMW = "adamw."
+OPTIMISER_STATE = (MOMENTUM, ADAMW)
 EMA = "ema."
 
 
@@ -107,7 +110,7 @@ def arrays_under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.
     ({'w': 1}, {'w': 2})
     """
     if not prefix:
-        return {name: array for name, array in arrays.items() if not name.startswith((MOMENTUM, EMA))}
+        return {name: array for name, array in arrays.items() if not name.startswith((*OPTIMISER_STATE, EMA))}
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 

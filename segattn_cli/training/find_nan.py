@@ -41,7 +41,8 @@ def require_finite(run: TrainingRun, arrays: dict[str, np.ndarray]) -> dict[str,
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise non_finite_error(run, run.state.progress.step, f"the parameter {name}")
+            kind = "the optimiser's state" if name.startswith(runs.OPTIMISER_STATE) else "the parameter"
+            raise non_finite_error(run, run.state.progress.step, f"{kind} {name}")
     return arrays
 
 

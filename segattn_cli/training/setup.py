@@ -25,6 +25,7 @@ from segattn_cli.runs.event_log import EventLog
 from segattn_cli.training.class_weights import class_weights
 from segattn_cli.training.gradients import Differentiator
 from segattn_cli.training.loss_scale import LossScale, Unscaled
+from segattn_cli.training.optimiser import Optimiser, optimiser_of
 from segattn_cli.training.sizes import size_warnings
 from segattn_cli.training.state import Progress, State
 from segattn_cli.weights import Match, weights_for
@@ -45,6 +46,7 @@ class TrainingRun:
     warnings: tuple[str, ...]  # on the data, and on the size at which they are validated
     network: Network
     differentiator: Differentiator
+    optimiser: Optimiser
     scaler: LossScale | Unscaled
     state: State
     weights: Match | None  # what network.weights gave, where this session starts from them
@@ -76,7 +78,8 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     )  # fmt: skip
     epoch = steps_per_epoch(config, training)
     steps = config.training.max_steps or config.training.epochs * epoch
-    state, weights = initial_state(config, network, training, ops, out if resume else None)
+    optimiser = optimiser_of(config.optimiser)
+    state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
     progress = state.progress
     if progress.step > steps:
         raise ConfigError(
@@ -93,6 +96,7 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
             objective, ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
             dtype=array_dtype(config.training.precision),
         ),
+        optimiser,
         LossScale(ops, **progress.loss_scale) if config.training.precision == "float16" else Unscaled(),
         state, weights, steps, epoch, event_log, started=time.perf_counter() - progress.seconds,
     )
@@ -145,12 +149,12 @@ def steps_per_epoch(config: Config, training: Dataset) -> int:
 
 
 def initial_state(
-    config: Config, network: Network, training: Dataset, ops: Ops, resumed: Path | None
+    config: Config, network: Network, optimiser: Optimiser, training: Dataset, ops: Ops, resumed: Path | None
 ) -> tuple[State, Match | None]:
     """The state to train from: that of the last checkpoint in ``resumed`` where there is one, else a new one.
 
     A new one takes what network.weights has for it, which is returned, too. Raises :class:`CheckpointError` where
-    a file does not fit network or classes.
+    a file does not fit network, optimiser or classes.
     """
     ema = config.training.ema is not None
     path = None if resumed is None else resumed / runs.LAST
@@ -159,7 +163,7 @@ def initial_state(
         if config.network.weights is not None:
             loaded = weights_for(network, config.network.weights)
             fresh |= loaded.params
-        return State.of(fresh, Progress(), ops, ema=ema), loaded
+        return State.of(fresh, Progress(), ops, optimiser, ema=ema), loaded
     checkpoint = load_checkpoint(path)
     saved, classes, _ = runs.describe_checkpoint(path, checkpoint.metadata)
     if classes != training.classes:
@@ -174,20 +178,27 @@ def initial_state(
                 f"{path} is of another network: network.{key} is {value} there and {wanted} here; resume it as it "
                 "was, or start anew with another --out."
             )
+    if saved.optimiser.kind != config.optimiser.kind:
+        raise CheckpointError(
+            f"{path} holds the state of another optimiser: optimiser.kind is {saved.optimiser.kind} there and "
+            f"{config.optimiser.kind} here; resume it as it was, or start anew with another --out."
+        )
     if "progress" not in checkpoint.metadata:
         raise CheckpointError(f"{path} is a model without the state of its training, which cannot go on from it.")
     shapes = network.shapes()
-    for prefix in ("", runs.MOMENTUM, runs.EMA):
-        arrays = runs.arrays_under(checkpoint.arrays, prefix)
-        runs.require_shapes(
-            path, arrays, {name: shapes[name] for name in arrays if name in shapes} if prefix else shapes
-        )
+    params = runs.arrays_under(checkpoint.arrays, "")
+    runs.require_shapes(path, params, shapes)
+    average = runs.arrays_under(checkpoint.arrays, runs.EMA)
+    runs.require_shapes(path, average, shapes if average else {})
+    state = {name: each for name, each in checkpoint.arrays.items() if name.startswith(runs.OPTIMISER_STATE)}
+    wanted = {name: each.shape for name, each in optimiser.initial_state(params).items()}
+    runs.require_shapes(path, state, wanted)
     try:
         progress = TypeAdapter(Progress).validate_python(checkpoint.metadata["progress"])
     except ValidationError as error:
         reason = f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}"
         raise CheckpointError(f"{path} does not say how far its training was ({reason}).") from None
-    return State.of(checkpoint.arrays, progress, ops, ema=ema), None
+    return State.of(checkpoint.arrays, progress, ops, optimiser, ema=ema), None
 
 
 def enter_folder(out: Path, config: Config, resume: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from backends.contract import Ops
-from reference.networks import is_trained
-from segattn_cli.runs import EMA, MOMENTUM, arrays_under
+from segattn_cli.runs import EMA, OPTIMISER_STATE, arrays_under
 from segattn_cli.runs.events import Validated
+from segattn_cli.training.optimiser import Optimiser
 
 Array = Any
 
@@ -35,21 +35,23 @@ class State:
     """Arrays of a backend by parameter name, and the progress. Random numbers have no state: see data.stream."""
 
     params: dict[str, Array]
-    momentum: dict[str, Array]
+    optimiser: dict[str, Array]  # its state, under the names of a checkpoint
     average: dict[str, Array] | None  # the moving average of the parameters (EMA), where there is one
     progress: Progress
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], progress: Progress, ops: Ops, *, ema: bool) -> State:
+    def of(
+        cls, arrays: Mapping[str, np.ndarray], progress: Progress, ops: Ops, optimiser: Optimiser, *, ema: bool
+    ) -> State:
         """The state in the arrays of a checkpoint; parameters alone make a new one."""
 
         def copied(values: Mapping[str, np.ndarray]) -> dict[str, Array]:
-            return {name: ops.asarray(np.array(value)) for name, value in values.items()}
+            return {name: ops.asarray(np.array(value, order="C")) for name, value in values.items()}
 
         params = arrays_under(arrays, "")
-        zeros = {name: np.zeros_like(value) for name, value in params.items() if is_trained(name)}
+        saved = {name: value for name, value in arrays.items() if name.startswith(OPTIMISER_STATE)}
         average = copied(params | arrays_under(arrays, EMA)) if ema else None
-        return cls(copied(params), copied(zeros | arrays_under(arrays, MOMENTUM)), average, progress)
+        return cls(copied(params), copied(saved or optimiser.initial_state(params)), average, progress)
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -62,7 +64,7 @@ class State:
 
     def arrays(self, ops: Ops) -> dict[str, np.ndarray]:
         """Everything, in NumPy and under the names of a checkpoint."""
-        groups = (("", self.params), (MOMENTUM, self.momentum), (EMA, self.average or {}))
+        groups = (("", self.params), ("", self.optimiser), (EMA, self.average or {}))
         return {
             prefix + name: ops.to_numpy(array) for prefix, group in groups for name, array in group.items()
         }

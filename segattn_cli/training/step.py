@@ -10,7 +10,6 @@ import numpy as np
 from backends.contract import Ops
 from segattn_cli.data import Batch
 from segattn_cli.training.averages import update_average, update_running_statistics
-from segattn_cli.training.optimiser import sgd_step
 from segattn_cli.training.schedule import learning_rate
 from segattn_cli.training.setup import TrainingRun
 
@@ -53,9 +52,8 @@ def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
             clipping = config.optimiser.clip_norm / np.maximum(norm, config.optimiser.clip_norm)
 
     with np.errstate(over="ignore", invalid="ignore"):  # what a step too large spoils is found when it is saved
-        sgd_step(
-            ops, state.params, state.momentum, gradients.gradients, rate, config.optimiser,
-            scale=clipping / scale, apply=accepted,
+        run.optimiser.step(
+            ops, state.params, state.optimiser, gradients.gradients, rate, scale=clipping / scale, apply=accepted
         )
         for statistics in gradients.statistics:
             momentum = config.training.batch_norm_momentum

@@ -87,6 +87,34 @@ __global__ void sgd_update(const unsigned long long* words, int count, double mo
     }
 }
 
+// g = scale·gradient;  w = w − rate·decay·w;  m = β₁·m + (1 − β₁)·g;  v = β₂·v + (1 − β₂)·g²;
+// w = w − rate · m/(1 − β₁ᵗ) / (√(v/(1 − β₂ᵗ)) + ε), t = steps + 1. Columns: w, m, v, gradient; numbers: rate, decay.
+template <class T>
+__global__ void adamw_update(const unsigned long long* words, int count, double beta1, double beta2, double epsilon,
+                             const double* steps, const double* scale, const bool* apply) {
+    if (apply && !*apply) return;
+    const Table table{words, count};
+    const Share share(table, 4);
+    __shared__ double corrections[2];  // 1 − βᵗ, once for each block: pow takes long
+    if (threadIdx.x < 2) corrections[threadIdx.x] = 1 - pow(threadIdx.x ? beta2 : beta1, *steps + 1);
+    __syncthreads();
+    T* w = table.array<T>(0, share.row);
+    T* m = table.array<T>(1, share.row);
+    T* v = table.array<T>(2, share.row);
+    const unsigned long long gradient = table.at(3, share.row);
+    const int kind = (int)table.at(4, share.row);
+    const double rate = table.number(7, share.row), decay = table.number(8, share.row);
+    const T kept = T(1 - rate * decay), length = T(rate / corrections[0]), root = T(1 / sqrt(corrections[1]));
+    const T m_kept = T(beta1), m_given = T(1 - beta1), v_kept = T(beta2), v_given = T(1 - beta2);
+    const T factor = scale ? T(*scale) : T(1), least = T(epsilon);
+    for (long long i = share.begin + threadIdx.x; i < share.end; i += 256) {
+        const T g = factor * T(read(gradient, kind, i));
+        m[i] = m_kept * m[i] + m_given * g;
+        v[i] = v_kept * v[i] + v_given * g * g;
+        w[i] = kept * w[i] - length * m[i] / (sqrt(v[i]) * root + least);
+    }
+}
+
 // target = (1 − weight)·target + weight·source. Columns: target, source; numbers: weight.
 template <class T>
 __global__ void move_towards(const unsigned long long* words, int count, const bool* apply) {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segattn_cli.runs import EMA, MOMENTUM
+from segattn_cli.runs import EMA, OPTIMISER_STATE
 from segattn_cli.runs.checkpoint import KEY
 from segattn_cli.weights.names import Naming, Shape, checked_settings
 from segattn_cli.weights.reading import WeightsFile
@@ -42,4 +42,4 @@ def is_training_state(theirs: str, naming: Naming) -> bool:
     True
     """
     averaged = naming.layout == "segattn" and naming.renames[""] != ""
-    return theirs.startswith(MOMENTUM) or (averaged and not theirs.startswith(EMA))
+    return theirs.startswith(OPTIMISER_STATE) or (averaged and not theirs.startswith(EMA))

@@ -59,6 +59,9 @@ def test_a_sum_of_nothing(ops):
     assert ops.to_numpy(ops.sum_of_squares([])) == 0
     assert ops.to_numpy(ops.sum_of_squares([ops.asarray(np.zeros((0, 3), np.float32))])) == 0
     ops.sgd_update([], [], [], rates=[], decays=[], momentum=0.9)
+    steps = ops.asarray(np.array(3.0, np.float32))
+    ops.adamw_update([], [], [], steps, [], rates=[], decays=[], betas=(0.9, 0.99), epsilon=1e-8)
+    assert ops.to_numpy(steps) == 4
     ops.move_towards([], [], [])
 
 
@@ -86,6 +89,42 @@ def test_sgd_update_in_double(ops):
         np.testing.assert_allclose(got, wanted, rtol=1e-14, atol=1e-14)
 
 
+ADAMW = {"rates": RATES, "decays": DECAYS, "betas": (0.8, 0.95), "epsilon": 1e-3}
+
+
+def adamw_results(ops, dtype, gradients, **how):
+    """All that three steps change, of which the first may be left out."""
+    w, m, g = sent(ops, draw(1, dtype)), sent(ops, draw(2, dtype)), sent(ops, draw(3, gradients))
+    v = sent(ops, [x * x for x in draw(4, dtype)])
+    steps = ops.asarray(np.array(0, np.float32))
+    for apply in (how.pop("first", True), True, ops.asarray(np.array(True))):
+        assert ops.adamw_update(w, m, v, steps, g, **ADAMW, apply=apply, **how) is None
+    return fetched(ops, [*w, *m, *v, steps])
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-10, np.array(0.25)])
+@pytest.mark.parametrize("gradients", GRADIENTS)
+def test_adamw_update(ops, gradients, scale):
+    results = []
+    for each in (reference, ops):
+        factor = each.asarray(scale) if isinstance(scale, np.ndarray) else scale
+        results.append(adamw_results(each, "float32", gradients, scale=factor))
+    for wanted, got in zip(*results, strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, wanted, rtol=5e-6, atol=5e-6)
+
+
+@pytest.mark.parametrize("first", [True, False, np.array(False)])
+def test_adamw_update_in_double_counts_the_steps_that_apply(ops, first):
+    results = []
+    for each in (reference, ops):
+        flag = each.asarray(first) if isinstance(first, np.ndarray) else first
+        results.append(adamw_results(each, "float64", "float64", first=flag))
+    assert results[1][-1] == (3 if first is True else 2)
+    for wanted, got in zip(*results, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("apply", [False, np.array(False)])
 def test_nothing_changes_where_it_does_not_apply(ops, apply):
     before = [*draw(1), *draw(2)]
@@ -93,6 +132,9 @@ def test_nothing_changes_where_it_does_not_apply(ops, apply):
     g[0][:] = np.nan
     flag = ops.asarray(apply) if isinstance(apply, np.ndarray) else apply
     ops.sgd_update(w, v, g, rates=RATES, decays=DECAYS, momentum=0.9, scale=np.nan, apply=flag)
+    steps = ops.asarray(np.array(2.0, np.float32))
+    ops.adamw_update(w, v, v, steps, g, **ADAMW, scale=np.nan, apply=flag)
+    assert ops.to_numpy(steps) == 2
     ops.move_towards(w, g, RATES, apply=flag)
     for wanted, got in zip(before, fetched(ops, [*w, *v]), strict=True):
         assert got.tobytes() == wanted.tobytes()
@@ -118,6 +160,8 @@ def test_what_does_not_fit_is_named(ops):
         ops.sgd_update(w, v, g[:-1], **numbers)
     with pytest.raises(OpError, match=r"^sgd_update: got 9, 9, 9, 8, 9 arrays and numbers"):
         ops.sgd_update(w, v, g, **{**numbers, "rates": RATES[:-1]})
+    with pytest.raises(OpError, match=r"^adamw_update: got 9, 9, 9, 9, 8, 9 arrays and numbers"):
+        ops.adamw_update(w, v, v, w[4], g, **{**ADAMW, "rates": RATES[:-1]})
     with pytest.raises(OpError, match=r"^move_towards: array 1 is float32 of shape \(3, 3, 5, 7\); all of a row"):
         ops.move_towards(w, [g[0], g[0], *g[2:]], RATES)
     with pytest.raises(OpError, match=r"^move_towards: what changes is float16, wants all float32 or all float64"):

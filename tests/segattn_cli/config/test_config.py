@@ -193,4 +193,4 @@ def test_every_key_is_documented(repository):
     page = (repository / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert rewritten(page) == page, "run `python -m segattn_cli.config.docs`"
     assert all(f"`{name}`" in page for name in PRESETS)
-    assert "| `learning_rate` | `0.01` | learning rate at the start of the schedule. |" in page
+    assert "| `learning_rate` | `0.01` | largest learning rate of the schedule; AdamW" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -18,10 +19,11 @@ from backends.numpy.threads import set_thread_count
 from reference.layers import Context
 from reference.networks import Network, NetworkConfig, Objective, build_network
 from segattn_cli.checking.network_checks import NETWORKS
-from segattn_cli.config import load_config
-from segattn_cli.costs.cost import configured_step, inference, training_step
+from segattn_cli.config import OptimiserSection, load_config
+from segattn_cli.costs.cost import OPTIMISER_ARRAYS, configured_step, inference, training_step
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.training import RunStarted, StepDone, train
+from segattn_cli.training.optimiser import optimiser_of
 from segattn_cli.training.state import Progress, State
 
 MEASURED = {
@@ -194,10 +196,12 @@ def test_memory_of_a_training_step(measured: Measured) -> None:
 
 def test_what_training_holds_all_the_time() -> None:
     network = build_network(NETWORKS["tiny-dual-attention"])
-    for average in (False, True):
-        state = State.of(network.initialise(0), Progress(), get_backend("numpy"), ema=average)
-        held = sum(array.nbytes for array in state.arrays(get_backend("numpy")).values())
-        assert training_step(Objective(network), 1, 41, 57, average=average).state_bytes == held
+    ops = get_backend("numpy")
+    for average, kind in itertools.product((False, True), OPTIMISER_ARRAYS):
+        optimiser = optimiser_of(OptimiserSection(kind=kind))
+        state = State.of(network.initialise(0), Progress(), ops, optimiser, ema=average)
+        held = sum(array.nbytes for name, array in state.arrays(ops).items() if name != "adamw.steps")
+        assert training_step(Objective(network), 1, 41, 57, average=average, optimiser=kind).state_bytes == held
 
 
 def test_accumulated_gradients_are_held_through_the_next_pass() -> None:
@@ -210,7 +214,10 @@ def test_accumulated_gradients_are_held_through_the_next_pass() -> None:
 
 
 @pytest.mark.usefixtures("_one_thread")
-@pytest.mark.parametrize("changes", [["optimiser.clip_norm=1e-9"], ["optimiser.accumulate=4", "training.ema=0.9"]])
+@pytest.mark.parametrize(
+    "changes",
+    [["optimiser.clip_norm=1e-9"], ["optimiser.accumulate=4", "training.ema=0.9"], ["optimiser.kind=adamw"]],
+)
 @pytest.mark.parametrize("name", PEAKS)
 def test_memory_of_a_training(name: str, changes: list[str], tmp_path: Path) -> None:
     """From its start to its second step, with all that it holds; the weights are most of it here."""

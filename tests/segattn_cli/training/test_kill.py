@@ -27,6 +27,7 @@ VARIANTS = {
         "training.checkpoint_every=1", "training.ema=0.99", "optimiser.accumulate=2", "training.epochs=4",
     ),
     "numpy": ("training.checkpoint_every=3", "training.backend=numpy", "optimiser.clip_norm=1.0"),
+    "adamw": ("training.checkpoint_every=3", "optimiser.kind=adamw", "optimiser.learning_rate=1e-3"),
     "read together": ("training.checkpoint_every=4", "training.ema=0.99"),
 }  # fmt: skip
 

@@ -295,6 +295,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(finished, tiny, tmp_path, fol
     ):
         with pytest.raises(CheckpointError, match=message):
             next(train(tiny(override), run, resume=True))
+    with pytest.raises(CheckpointError, match=r"another optimiser: optimiser\.kind is sgd there and adamw here"):
+        next(train(tiny("optimiser.kind=adamw"), run, resume=True))
     label = np.zeros((24, 32))
     other = folder("other", {"train": [label] * 2, "val": [label]})
     with pytest.raises(CheckpointError, match=r"other classes \(sky, building, .*\) than .*\(sky, road, tree\)"):

@@ -139,12 +139,13 @@ def test_steps_that_overflow_are_skipped_and_counted(half, tmp_path, read_events
     assert kept == {"scale": 2.0**14, "good_steps": 10, "skipped": 2}
 
 
-def test_a_skipped_step_moves_nothing(half, tmp_path):
-    """Neither weights nor momentum, nor the running statistics of batch norms, nor the average of the weights."""
-    run, calls = tmp_path / "run", count()
-    list(half(run, "training.ema=0.9", should_stop=lambda: next(calls) >= 4))
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_skipped_step_moves_nothing(half, tmp_path, optimiser):
+    """Neither weights nor the optimiser's state, the statistics of batch norms or the average of the weights."""
+    run, calls, changes = tmp_path / "run", count(), ("training.ema=0.9", f"optimiser.kind={optimiser}")
+    list(half(run, *changes, should_stop=lambda: next(calls) >= 4))
     before = arrays(run)
-    list(half(run, "training.ema=0.9", "training.max_steps=6", largest=0.0, resume=True))
+    list(half(run, *changes, "training.max_steps=6", largest=0.0, resume=True))
     assert load_checkpoint(run / "last.safetensors").metadata["progress"]["loss_scale"]["skipped"] == 2
     assert_same(before, arrays(run))
 

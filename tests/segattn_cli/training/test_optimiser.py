@@ -7,7 +7,8 @@ import pytest
 
 from backends import reference
 from segattn_cli.config import OptimiserSection
-from segattn_cli.training.optimiser import rate_multiplier, sgd_step
+from segattn_cli.costs.cost import OPTIMISER_ARRAYS
+from segattn_cli.training.optimiser import AdamW, Sgd, optimiser_of, rate_multiplier
 
 SHAPES = {
     "backbone.conv.weight": (3, 3, 2, 4), "backbone.bn.weight": (4,), "backbone.bn.bias": (4,),
@@ -21,12 +22,13 @@ def params(rng):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
 @pytest.mark.parametrize("decay_all", [True, False])
-def test_ten_steps_are_those_of_torch(rng, params, decay_all):
+def test_ten_steps_are_those_of_torch(rng, params, decay_all, kind):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     config = OptimiserSection(
-        momentum=0.9, weight_decay=0.01, decay_biases_and_norms=decay_all, head_multiplier=10.0,
-        classifier_multiplier=3.0, bias_multiplier=2.0,
+        kind=kind, momentum=0.9, betas=(0.8, 0.95), epsilon=1e-6, weight_decay=0.01,
+        decay_biases_and_norms=decay_all, head_multiplier=10.0, classifier_multiplier=3.0, bias_multiplier=2.0,
     )  # fmt: skip
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
     multipliers = {
@@ -37,8 +39,12 @@ def test_ten_steps_are_those_of_torch(rng, params, decay_all):
         {"params": [tensor], "weight_decay": 0.01 if decay_all or tensor.ndim > 1 else 0.0, "name": name}
         for name, tensor in tensors.items()
     ]
-    oracle = torch.optim.SGD(groups, lr=1.0, momentum=0.9)
-    momentum = {name: np.zeros_like(value) for name, value in params.items()}
+    if kind == "sgd":
+        oracle = torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+    else:
+        oracle = torch.optim.AdamW(groups, lr=1.0, betas=(0.8, 0.95), eps=1e-6)
+    optimiser = optimiser_of(config)
+    state = optimiser.initial_state(params)
     for step in range(10):
         rate = 0.01 / (1 + step)
         gradients = {name: np.array(rng.normal(size=shape), np.float32) for name, shape in SHAPES.items()}
@@ -46,21 +52,33 @@ def test_ten_steps_are_those_of_torch(rng, params, decay_all):
             group["lr"] = rate * multipliers[group["name"]]
             group["params"][0].grad = torch.tensor(gradients[group["name"]])
         oracle.step()
-        sgd_step(reference, params, momentum, gradients, rate, config)
+        optimiser.step(reference, params, state, gradients, rate)
     for name, tensor in tensors.items():
         np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
-        assert params[name].dtype == momentum[name].dtype == np.float32
+        assert params[name].dtype == np.float32
         assert params[name].shape == SHAPES[name]
+    assert {array.dtype for array in state.values()} == {np.dtype(np.float32)}
 
 
-def test_a_parameter_without_gradient_stays(params):
-    momentum = {name: np.ones_like(value) for name, value in params.items()}
+@pytest.mark.parametrize("kind", [Sgd, AdamW])
+def test_a_parameter_without_gradient_stays(params, kind):
+    optimiser = kind(OptimiserSection())
+    state = optimiser.initial_state(params)
     before = {name: value.copy() for name, value in params.items()}
     gradient = np.ones((), np.float32)
-    sgd_step(reference, params, momentum, {"head.position.gate": gradient}, 0.1, OptimiserSection())
+    optimiser.step(reference, params, state, {"head.position.gate": gradient}, 0.1)
     changed = [name for name in params if not np.array_equal(params[name], before[name])]
     assert changed == ["head.position.gate"]
     assert gradient == 1
+    assert {name.partition("head")[2] for name, value in state.items() if value.any()} <= {".position.gate", ""}
+
+
+@pytest.mark.parametrize("kind", OPTIMISER_ARRAYS)
+def test_the_state_has_the_arrays_that_the_cost_counts(params, kind):
+    statistics = {"backbone.bn.running_mean": np.zeros(4, np.float32)}
+    state = optimiser_of(OptimiserSection(kind=kind)).initial_state(params | statistics)
+    values = sum(array.size for name, array in state.items() if name != "adamw.steps")
+    assert values == OPTIMISER_ARRAYS[kind] * sum(array.size for array in params.values())
 
 
 def test_multipliers():

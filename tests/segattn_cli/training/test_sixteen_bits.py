@@ -17,6 +17,7 @@ class Half(Rounding):
 
     sum_of_squares = staticmethod(reference.sum_of_squares)
     sgd_update = staticmethod(reference.sgd_update)
+    adamw_update = staticmethod(reference.adamw_update)
     move_towards = staticmethod(reference.move_towards)
     label_map = staticmethod(reference.label_map)
 

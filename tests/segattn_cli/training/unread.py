@@ -46,6 +46,10 @@ def device_ops(largest: float = np.inf) -> Any:
     def sgd_update(*args: Any, scale: Any = 1.0, apply: Any = True, **options: Any) -> None:
         plain.sgd_update(*args, scale=seen(scale), apply=seen(apply), **options)
 
+    def adamw_update(params: Any, means: Any, squares: Any, steps: Any, gradients: Any, **options: Any) -> None:
+        options |= {name: seen(options[name]) for name in ("scale", "apply") if name in options}
+        plain.adamw_update(params, means, squares, seen(steps), gradients, **options)
+
     def move_towards(*args: Any, apply: Any = True) -> None:
         plain.move_towards(*args, apply=seen(apply))
 
@@ -58,6 +62,7 @@ def device_ops(largest: float = np.inf) -> Any:
             "softmax_cross_entropy_backward": cross_entropy_backward,
             "sum_of_squares": lambda arrays: unread(plain.sum_of_squares(arrays)),
             "sgd_update": sgd_update,
+            "adamw_update": adamw_update,
             "move_towards": move_towards,
         }
     )  # fmt: skip

@@ -1,0 +1,70 @@
+"""The step of AdamW in one pass over memory, large arrays on all threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from backends.numba.compile import inner, kernel
+from reference import updates
+
+#: Values of a block. An array of one block is not worth threads.
+_VALUES = 1 << 14
+
+
+def adamw_update(
+    params: Sequence[np.ndarray],
+    means: Sequence[np.ndarray],
+    squares: Sequence[np.ndarray],
+    steps: np.ndarray,
+    gradients: Sequence[np.ndarray],
+    *,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    betas: tuple[float, float],
+    epsilon: float,
+    scale: Any = 1.0,
+    apply: Any = True,
+) -> None:
+    """See :func:`reference.updates.adamw_update`, which also moves arrays that are not in C order."""
+    if not apply:
+        return
+    if not all(array.flags.c_contiguous for array in (*params, *means, *squares)):
+        updates.adamw_update(
+            params, means, squares, steps, gradients, rates=rates, decays=decays, betas=betas, epsilon=epsilon,
+            scale=scale,
+        )  # fmt: skip
+        return
+    steps += 1
+    first, second = betas
+    mean_correction, square_correction = 1 - first ** float(steps), 1 - second ** float(steps)
+    for w, m, v, gradient, rate, decay in zip(params, means, squares, gradients, rates, decays, strict=True):
+        number = w.dtype.type
+        move = _move if w.size <= _VALUES else _move_on_threads
+        move(
+            w.reshape(-1), m.reshape(-1), v.reshape(-1), gradient.astype(w.dtype, copy=False).reshape(-1),
+            number(scale), number(1 - rate * decay), number(first), number(1 - first), number(second),
+            number(1 - second), number(rate / mean_correction), number(square_correction**-0.5), number(epsilon),
+        )
+
+
+@inner
+def _move(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
+    for k in range(len(w)):
+        g = scale * gradient[k]
+        m[k] = m_kept * m[k] + m_given * g
+        v[k] = v_kept * v[k] + v_given * g * g
+        w[k] = kept * w[k] - rate * m[k] / (np.sqrt(v[k]) * root + epsilon)
+
+
+@kernel
+def _move_on_threads(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
+    for block in prange(-(-len(w) // _VALUES)):
+        part = slice(block * _VALUES, (block + 1) * _VALUES)
+        _move(
+            w[part], m[part], v[part], gradient[part], scale, kept, m_kept, m_given, v_kept, v_given, rate, root,
+            epsilon,
+        )  # fmt: skip
