@@ -24,12 +24,12 @@ from segattn_cli.benchmarking.benchmark import Benchmark, Shape, Variants, times
 from segattn_cli.config import OptimiserSection
 from segattn_cli.costs.cost import inference, training_step
 from segattn_cli.training.averages import update_running_statistics
-from segattn_cli.training.optimiser import Sgd
+from segattn_cli.training.optimiser import optimiser_of
 
 #: Gates start at 0, where the attentions behind them get no gradient.
 GATE = 0.5
 #: The rate is small, since many steps on random labels must not diverge. The baseline has the same.
-SGD = Sgd(OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4))
+OPTIMISER = OptimiserSection(learning_rate=1e-3, momentum=0.9, weight_decay=1e-4)
 BATCH_NORM_MOMENTUM = 0.1
 #: What the loss is multiplied by in float16, in both implementations; a training adapts such a factor.
 LOSS_SCALE = 1024.0
@@ -97,7 +97,9 @@ class BackendNetwork:
         if "train" in passes:
             self.objective = Objective(self.network)
             self.params = {name: ops.asarray(value.copy()) for name, value in params.items()}  # changed in place
-            self.momentum = {name: ops.asarray(value) for name, value in SGD.initial_state(params).items()}
+            self.optimiser = optimiser_of(OPTIMISER, params)
+            state = self.optimiser.initial_state(params)
+            self.optimiser_state = {name: ops.asarray(value) for name, value in state.items()}
         if "infer" in passes:
             folded = {name: ops.asarray(value) for name, value in self.network.fold(params).items()}
             self.folded = cast_weights(folded, self.dtype)
@@ -111,9 +113,9 @@ class BackendNetwork:
         apply: Any = True
         if self.scale != 1:  # every step in float16 has to ask; the answer stays on the device
             apply = self.ops.sum_of_squares(list(self.gradients.values())) < np.inf
-        SGD.step(
-            self.ops, self.params, self.momentum, self.gradients, SGD.config.learning_rate, scale=1 / self.scale,
-            apply=apply,
+        self.optimiser.step(
+            self.ops, self.params, self.optimiser_state, self.gradients, OPTIMISER.learning_rate,
+            scale=1 / self.scale, apply=apply,
         )  # fmt: skip
         update_running_statistics(self.ops, self.params, ctx.statistics, BATCH_NORM_MOMENTUM, apply=apply)
         self.loss = loss.total

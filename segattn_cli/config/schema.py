@@ -118,6 +118,8 @@ class OptimiserSection:
         head_multiplier: factor on the learning rate of everything outside the backbone.
         classifier_multiplier: further factor on the learning rate of the layers that compute class scores.
         bias_multiplier: further factor on the learning rate of biases; 2 in Caffe.
+        layer_decay: factor on the learning rate of the backbone's last stage, and again from each stage to the one
+            before it, for pretrained backbones; that of the stem of a ResNet has it five times.
         clip_norm: largest L2 norm of the whole gradient; a longer gradient is scaled down to it.
         accumulate: number of batches whose gradients make one step.
     """
@@ -132,6 +134,7 @@ class OptimiserSection:
     head_multiplier: Positive = 1.0
     classifier_multiplier: Positive = 1.0
     bias_multiplier: Positive = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Positive | None = None
     accumulate: Count = 1
 

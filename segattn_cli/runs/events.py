@@ -59,7 +59,7 @@ class StepDone:
     loss: Number  # the weighted sum of the parts
     parts: dict[str, Number]
     gradient_norm: Number  # before clipping
-    learning_rate: Number  # of the backbone's weights
+    learning_rate: Number  # of the schedule
     gates: dict[str, Number]  # learned scalars, by parameter name
     scale_weights: tuple[Number, ...] | None  # mean over the batch's pixels; None without attention to scale
     seconds: Number  # of this step

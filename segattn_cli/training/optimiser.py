@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from backends.contract import Ops
 from reference.networks import is_trained
 from segattn_cli.config import OptimiserSection
 from segattn_cli.runs import ADAMW, MOMENTUM
+from segattn_cli.training.rates import rate_multipliers
 
 Array = Any
 
@@ -28,16 +29,16 @@ class Optimiser(Protocol):
     ) -> None:
         """Change, in place, every parameter that has a gradient, and its state.
 
-        The learning rate of a parameter is ``rate`` times :func:`rate_multiplier`. Unless the configuration lets
-        them decay, too, what has one value a channel (biases, batch norms) or one in all (gates) does not decay.
+        The learning rate of a parameter is ``rate`` times its multiplier. Unless the configuration lets them decay,
+        too, what has one value a channel (biases, batch norms) or one in all (gates) does not decay.
         The gradients are multiplied by ``scale``. Where ``apply`` is false, nothing changes.
         """
 
 
-def optimiser_of(config: OptimiserSection) -> Optimiser:
-    """The optimiser that the configuration names."""
+def optimiser_of(config: OptimiserSection, names: Iterable[str]) -> Optimiser:
+    """The optimiser that the configuration names, for the parameters with these ``names``."""
     kinds: dict[str, type[Sgd] | type[AdamW]] = {"sgd": Sgd, "adamw": AdamW}
-    return kinds[config.kind](config)
+    return kinds[config.kind](config, rate_multipliers(names, config))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Sgd:
     The momentum v starts as zeros: the first step is then PyTorch's ``v ← g``.
 
     >>> from backends import reference
-    >>> sgd, params = Sgd(OptimiserSection(momentum=0.5, weight_decay=0.0)), {"gate": np.array(1.0)}
+    >>> params = {"gate": np.array(1.0)}
+    >>> sgd = optimiser_of(OptimiserSection(momentum=0.5, weight_decay=0.0), params)
     >>> state = sgd.initial_state(params)
     >>> for _ in range(2):
     ...     sgd.step(reference, params, state, {"gate": np.array(2.0)}, 0.1)
@@ -60,6 +62,7 @@ class Sgd:
     """
 
     config: OptimiserSection
+    multipliers: Mapping[str, float]  # of the learning rate, by parameter
 
     def initial_state(self, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A momentum of 0 for each trained parameter."""
@@ -72,7 +75,7 @@ class Sgd:
         """See :class:`Optimiser`."""
         ops.sgd_update(
             [params[name] for name in gradients], [state[MOMENTUM + name] for name in gradients],
-            list(gradients.values()), rates=_rates(gradients, rate, self.config),
+            list(gradients.values()), rates=[rate * self.multipliers[name] for name in gradients],
             decays=_decays(gradients, params, self.config), momentum=self.config.momentum, scale=scale, apply=apply,
         )  # fmt: skip
 
@@ -82,7 +85,8 @@ class AdamW:
     """Adam with decoupled weight decay: see :func:`reference.updates.adamw_update`.
 
     >>> from backends import reference
-    >>> adamw, params = AdamW(OptimiserSection(kind="adamw", weight_decay=0.0)), {"gate": np.array(1.0)}
+    >>> params = {"gate": np.array(1.0)}
+    >>> adamw = optimiser_of(OptimiserSection(kind="adamw", weight_decay=0.0), params)
     >>> state = adamw.initial_state(params)
     >>> for _ in range(2):  # of which each moves by the rate, however long the gradient is
     ...     adamw.step(reference, params, state, {"gate": np.array(2.0)}, 0.1)
@@ -91,6 +95,7 @@ class AdamW:
     """
 
     config: OptimiserSection
+    multipliers: Mapping[str, float]  # of the learning rate, by parameter
 
     def initial_state(self, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """For each trained parameter two means of 0, of gradients and of their squares; and the applied steps."""
@@ -105,35 +110,14 @@ class AdamW:
         ops.adamw_update(
             [params[name] for name in gradients], [state[f"{ADAMW}mean.{name}"] for name in gradients],
             [state[f"{ADAMW}square.{name}"] for name in gradients], state[f"{ADAMW}steps"],
-            list(gradients.values()), rates=_rates(gradients, rate, self.config),
+            list(gradients.values()), rates=[rate * self.multipliers[name] for name in gradients],
             decays=_decays(gradients, params, self.config), betas=self.config.betas, epsilon=self.config.epsilon,
             scale=scale, apply=apply,
         )  # fmt: skip
 
 
-def rate_multiplier(name: str, config: OptimiserSection) -> float:
-    """The learning rate of a parameter as a multiple of the schedule's.
-
-    >>> config = OptimiserSection(head_multiplier=2.0, classifier_multiplier=10.0, bias_multiplier=2.0)
-    >>> [rate_multiplier(name, config) for name in ("backbone.conv1.weight", "head.fc6.weight", "head.fc8.bias")]
-    [1.0, 2.0, 40.0]
-    """
-    multiplier = 1.0
-    if not name.startswith("backbone."):
-        multiplier *= config.head_multiplier
-    if ".classifier." in name or name.startswith("head.fc8."):
-        multiplier *= config.classifier_multiplier
-    if name.endswith(".bias"):
-        multiplier *= config.bias_multiplier
-    return multiplier
-
-
 def _zeros(params: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {prefix + name: np.zeros_like(value) for name, value in params.items() if is_trained(name)}
-
-
-def _rates(names: Mapping[str, Array], rate: float, config: OptimiserSection) -> list[float]:
-    return [rate * rate_multiplier(name, config) for name in names]
 
 
 def _decays(names: Mapping[str, Array], params: Mapping[str, Array], config: OptimiserSection) -> list[float]:

@@ -78,7 +78,7 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     )  # fmt: skip
     epoch = steps_per_epoch(config, training)
     steps = config.training.max_steps or config.training.epochs * epoch
-    optimiser = optimiser_of(config.optimiser)
+    optimiser = optimiser_of(config.optimiser, network.shapes())
     state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
     progress = state.progress
     if progress.step > steps:

@@ -23,7 +23,7 @@ class StepRecord(NamedTuple, Generic[Value]):
     step: int  # done so far, this one included
     images: int
     wait_seconds: float  # for data
-    learning_rate: float  # of the backbone's weights
+    learning_rate: float  # of the schedule
     loss: Value
     parts: dict[str, Value]
     gradient_norm: Value  # before clipping

@@ -198,7 +198,7 @@ def test_what_training_holds_all_the_time() -> None:
     network = build_network(NETWORKS["tiny-dual-attention"])
     ops = get_backend("numpy")
     for average, kind in itertools.product((False, True), OPTIMISER_ARRAYS):
-        optimiser = optimiser_of(OptimiserSection(kind=kind))
+        optimiser = optimiser_of(OptimiserSection(kind=kind), ())
         state = State.of(network.initialise(0), Progress(), ops, optimiser, ema=average)
         held = sum(array.nbytes for name, array in state.arrays(ops).items() if name != "adamw.steps")
         assert training_step(Objective(network), 1, 41, 57, average=average, optimiser=kind).state_bytes == held
