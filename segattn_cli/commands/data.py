@@ -9,6 +9,7 @@ import typer
 
 from segattn_cli.commands.data_download import download
 from segattn_cli.commands.data_import import import_annotations
+from segattn_cli.commands.data_suggestion import print_suggestion, splits_to_use
 from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import (
@@ -107,6 +108,13 @@ def check(
     json_file: JsonFile = None,
     val_fraction: ValFraction = None,
     intensity: IntensityOption = "depth",
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Print a configuration to start from, with the reason for each key, in place of the tables.",
+        ),
+    ] = False,
 ) -> None:
     """Check a data set before training.
 
@@ -122,6 +130,7 @@ def check(
       segattn data check CamVid
       segattn data check VOC2012 --split train --split val --json voc.json
       segattn data check mine --val 0.2
+      segattn data check mine --suggest > mine.toml
 
     \b
     The simplest layout:
@@ -135,8 +144,15 @@ def check(
     from segattn_cli.training.class_weights import balance
 
     require_parent(json_file)
+    if suggest and (split or json_file):
+        raise UsageError("--suggest prints a configuration for a whole data set: leave out --split and --json.")
     resolved = resolve_format(source, format)
     available = splits_of(source, format=resolved)
+    if suggest:
+        splits = splits_to_use(resolved, available)
+        reports, dataset = _inspect(source, format, splits, {"intensity": parse_intensity(intensity)})
+        print_suggestion(source, resolved, reports, dataset, val_fraction)
+        return
     holds_out = val_fraction is not None and "train" in available and "val" not in available
     if holds_out:
         available = (*available, "val")
