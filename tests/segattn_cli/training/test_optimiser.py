@@ -11,7 +11,7 @@ from segattn_cli.costs.cost import OPTIMISER_ARRAYS
 from segattn_cli.training.optimiser import optimiser_of
 
 SHAPES = {
-    "backbone.conv.weight": (3, 3, 2, 4), "backbone.bn.weight": (4,), "backbone.bn.bias": (4,),
+    "backbone.conv1.weight": (3, 3, 2, 4), "backbone.bn1.weight": (4,), "backbone.bn1.bias": (4,),
     "head.position.gate": (), "head.classifier.weight": (1, 1, 4, 3), "head.classifier.bias": (3,),
 }  # fmt: skip
 
@@ -32,7 +32,7 @@ def test_ten_steps_are_those_of_torch(rng, params, decay_all, kind):
     )  # fmt: skip
     tensors = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
     multipliers = {
-        "backbone.conv.weight": 1, "backbone.bn.weight": 1, "backbone.bn.bias": 2, "head.position.gate": 10,
+        "backbone.conv1.weight": 1, "backbone.bn1.weight": 1, "backbone.bn1.bias": 2, "head.position.gate": 10,
         "head.classifier.weight": 30, "head.classifier.bias": 60,
     }  # fmt: skip
     groups = [
@@ -75,7 +75,7 @@ def test_a_parameter_without_gradient_stays(params, kind):
 
 @pytest.mark.parametrize("kind", OPTIMISER_ARRAYS)
 def test_the_state_has_the_arrays_that_the_cost_counts(params, kind):
-    statistics = {"backbone.bn.running_mean": np.zeros(4, np.float32)}
+    statistics = {"backbone.bn1.running_mean": np.zeros(4, np.float32)}
     state = optimiser_of(OptimiserSection(kind=kind), ()).initial_state(params | statistics)
     values = sum(array.size for name, array in state.items() if name != "adamw.steps")
     assert values == OPTIMISER_ARRAYS[kind] * sum(array.size for array in params.values())
