@@ -208,7 +208,7 @@ def _augmentation(facts: DataFacts) -> list[Choice]:
 
 def _optimiser() -> list[Choice]:
     return [
-        Choice("optimiser.kind", "adamw", "Adam, which most recipes from random weights use, with decoupled decay."),
+        Choice("optimiser.kind", "adamw", "Most recipes from random weights use a form of Adam."),
         Choice("optimiser.learning_rate", 0.001, "The usual one of AdamW, for batches of 8."),
         Choice("optimiser.weight_decay", 0.01, "The usual one of AdamW."),
         Choice("schedule.warmup_steps", 100, "The learning rate rises slowly while the weights are still random."),
