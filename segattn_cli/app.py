@@ -15,6 +15,7 @@ from backends import BackendError
 from segattn_cli.commands import (
     bench,
     check,
+    compare,
     config,
     data,
     doctor,
@@ -88,7 +89,9 @@ _PANELS: dict[str, dict[str, Any]] = {
     "Training and prediction": {
         "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
     },
-    "Analysis": {"explain": explain.explain, "report": report.report, "summary": summary.summary},
+    "Analysis": {
+        "compare": compare.compare, "explain": explain.explain, "report": report.report, "summary": summary.summary,
+    },
     "Configuration, data and weights": {
         "config": config.config, "presets": presets.app, "data": data.app, "weights": weights.app,
     },

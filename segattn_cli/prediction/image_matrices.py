@@ -80,6 +80,18 @@ class ImageMatrices:
         cell, pixels = (np.concatenate(column) for column in zip(nothing, *images, strict=True))
         return cls(classes, names, image, cell, pixels)
 
+    @classmethod
+    def joined(cls, parts: Sequence[ImageMatrices]) -> ImageMatrices:
+        """The images of all ``parts``, one part after the other."""
+        starts = np.cumsum([0, *(len(part.names) for part in parts[:-1])])
+        return cls(
+            parts[0].classes,
+            [name for part in parts for name in part.names],
+            np.concatenate([part.image + start for part, start in zip(parts, starts, strict=True)]),
+            np.concatenate([part.cell for part in parts]),
+            np.concatenate([part.pixels for part in parts]),
+        )
+
     @cached_property
     def right(self) -> np.ndarray:
         """The pixels of each class that are predicted right in each image: (N, K) int64."""

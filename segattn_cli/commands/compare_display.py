@@ -1,0 +1,174 @@
+"""The tables of a comparison, for the terminal, in Markdown and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from segattn_cli.commands.shared.terminal import console, plain
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from segattn_cli.prediction.run_comparison import Difference, Group, GroupComparison
+
+
+def number(value: float) -> float | None:
+    """None for NaN, for which JSON has no notation."""
+    return None if value != value else value
+
+
+def show(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int) -> None:
+    """Print the tables, with up to so many ``images``."""
+    out = console()
+    one = groups[0].evaluations[0]
+    out.print(
+        f"[bold]{plain(one.data)}[/] ({plain(one.split)}, {len(one.matrices.names)} images); differences are to "
+        f"[bold]{plain(groups[0].name)}[/]"
+    )
+    for note in _settings_notes(groups):
+        out.print(plain(note))
+    for title, headings, rows in _tables(groups, comparisons, images):
+        if title:
+            out.print(f"[bold]{plain(title)}[/]")
+        out.print(text_table(headings, rows))
+    for sentence in _explanations(comparisons):
+        out.print(sentence, style="dim")
+
+
+def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for the terminal, of text."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(headings):
+        wanted = max([len(heading), *(len(row[number]) for row in rows)])
+        table.add_column(
+            plain(heading), no_wrap=True, justify="left" if number == 0 or heading == "" else "right",
+            min_width=None if number == 0 else wanted,  # names are shortened, numbers never
+        )
+    for row in rows:
+        table.add_row(*map(plain, row))
+    return table
+
+
+def _tables(
+    groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and rows of each table, in text."""
+    classes = groups[0].evaluations[0].classes
+    first = groups[0]
+    rows = [[first.name, str(len(first.mious)), _mean(first), "", "", ""]]
+    for each in comparisons:
+        rows.append([each.other.name, str(len(each.other.mious)), _mean(each.other), *_cells(each.miou)])
+    tables = [("", ["run", "seeds", "mIoU", "difference", "95 % interval", ""], rows)]
+    for each in comparisons:
+        rows = [
+            [name, _value(mine), _value(other), *_cells(difference)]
+            for name, mine, other, difference in zip(
+                classes, first.ious.mean(0), each.other.ious.mean(0), each.per_class, strict=True
+            )
+        ]
+        tables.append((
+            f"{each.other.name}: IoU by class",
+            ["class", first.name, each.other.name, "difference", "95 % interval", ""], rows,
+        ))
+        largest = each.images[:images]
+        if largest:
+            better = sum(row.value > 0 for row in each.images)
+            worse = sum(row.value < 0 for row in each.images)
+            rows = [[row.image, _value(row.first), _value(row.other), signed(row.value)] for row in largest]
+            tables.append((
+                f"{each.other.name}: better on {better} of {len(each.images)} images and worse on {worse}; the "
+                "largest differences of the mIoU of an image by itself",
+                ["image", first.name, each.other.name, "difference"], rows,
+            ))
+    return tables
+
+
+def _mean(group: Group) -> str:
+    return f"{group.miou:.3f}" + ("" if group.sd is None else f" ± {group.sd:.3f}")
+
+
+def _cells(difference: Difference | None) -> list[str]:
+    """The difference, its interval and the verdict."""
+    if difference is None:
+        return ["–", "–", ""]
+    span = difference.interval
+    between = "–" if span is None else f"{signed(span.low)} to {signed(span.high)}"
+    return [signed(difference.value), between, difference.verdict]
+
+
+def _value(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign.
+
+    >>> signed(0.0123), signed(-0.2), signed(-0.0001)
+    ('+0.012', '−0.200', '−0.000')
+    """
+    return f"{value:+.3f}".replace("-", "−") if value else "0.000"
+
+
+def _settings_notes(groups: Sequence[Group]) -> list[str]:
+    """That the runs are predicted in different ways, where they are."""
+    settings = [group.evaluations[0].settings for group in groups]
+    differ = [key for key in settings[0] if any(each.get(key) != settings[0][key] for each in settings)]
+    return [
+        f"The runs are predicted with different settings: {key} is "
+        + ", ".join(f"{each.get(key)} ({group.name})" for each, group in zip(settings, groups, strict=True)) + "."
+        for key in differ
+    ]
+
+
+def _explanations(comparisons: Sequence[GroupComparison]) -> list[str]:
+    """What the intervals are over, and what they leave out."""
+    kinds = {(each.over, each.is_paired) for each in comparisons}
+    sentences = {
+        ("images", True): "The 95 % interval is over the images (paired bootstrap). It does not hold the variation "
+        "between trainings: for that, compare several seeds of each.",
+        ("seeds", True): "The 95 % interval is over the seeds (Student's t, paired by seed). It does not hold the "
+        "variation between images.",
+        ("seeds", False): "The 95 % interval is over the seeds (Welch's t, not paired: the seeds differ). It does "
+        "not hold the variation between images.",
+    }
+    return [sentence for kind, sentence in sentences.items() if kind in kinds]
+
+
+def markdown(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int) -> str:
+    """The same tables in Markdown."""
+    from segattn_cli.rendering.tables import markdown_table
+
+    one = groups[0].evaluations[0]
+    parts = [
+        f"{one.data} ({one.split}, {len(one.matrices.names)} images); differences are to {groups[0].name}.",
+        *_settings_notes(groups),
+    ]
+    for title, headings, rows in _tables(groups, comparisons, images):
+        parts += [*([title] if title else []), markdown_table(headings, rows).rstrip("\n")]
+    return "\n\n".join([*parts, *_explanations(comparisons)]) + "\n"
+
+
+def csv(groups: Sequence[Group], comparisons: Sequence[GroupComparison]) -> str:
+    """A row for the mean and one for each class of every group but the first."""
+    from segattn_cli.rendering.tables import csv_table
+
+    classes = groups[0].evaluations[0].classes
+    rows: list[list[object]] = []
+    for each in comparisons:
+        first, other = each.first, each.other
+        for name, mine, its, difference in zip(
+            ("mean", *classes), (first.miou, *first.ious.mean(0)), (other.miou, *other.ious.mean(0)),
+            (each.miou, *each.per_class), strict=True,
+        ):
+            found = difference and difference.as_dict()
+            columns = ("value", "low", "high", "over", "verdict")
+            rows.append([
+                other.name, name, number(float(mine)), number(float(its)),
+                *(found[column] if found else None for column in columns),
+            ])
+    headings = ["run", "class", "first", "iou", "difference", "low", "high", "over", "verdict"]
+    return csv_table(headings, rows)
