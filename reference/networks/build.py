@@ -5,10 +5,11 @@ from __future__ import annotations
 from reference.networks.attention_to_scale import AttentionToScale
 from reference.networks.config import NetworkConfig
 from reference.networks.danet import DualAttentionHead, SingleAttentionHead, channel_branch, position_branch
+from reference.networks.decoder import Decoder
 from reference.networks.fcn import FCNHead
 from reference.networks.largefov import LargeFOVHead
 from reference.networks.resnet import ResNet
-from reference.networks.single_scale import Network, SingleScale, SingleScaleWithAuxiliary
+from reference.networks.single_scale import Network, SingleScale, SingleScaleWithAuxiliary, SingleScaleWithDecoder
 from reference.networks.tiny import Tiny
 from reference.networks.vgg import VGG16
 
@@ -28,6 +29,11 @@ def build_network(config: NetworkConfig) -> Network:
         channels = backbone.layer3_channels
         auxiliary = FCNHead("auxiliary_head", channels, channels // 4, config.classes)
         trunk = SingleScaleWithAuxiliary(config, backbone, head, auxiliary)
+    if config.decoder and isinstance(backbone, ResNet):
+        decoder = Decoder(
+            "decoder", backbone.layer1_channels, head.channels, config.classes, align_corners=config.align_corners
+        )
+        trunk = SingleScaleWithDecoder(config, backbone, head, decoder)
     return trunk if len(config.scales) == 1 else AttentionToScale(config, trunk)
 
 

@@ -29,6 +29,8 @@ class Architecture:
         head: ``fcn`` (no attention), ``position``, ``channel``, ``dual`` (DANet) or ``largefov`` (DeepLab).
         head_channels: channels C inside the head; a quarter of the backbone's by default, 1024 for ``largefov``.
         auxiliary_head: a second ``fcn`` head on layer3 of a ResNet, for training alone.
+        decoder: adds the features of a ResNet's layer1 to the head's, on the grid of layer1, for what is thin; the
+            head's own scores are then the auxiliary ones.
         channel_form: whose channel attention: ``released`` (the authors' code) or ``paper``.
         scales: factors by which the image is resized, 1.0 among them.
         fusion: how the score maps of several scales become one: ``attention``, ``max`` or ``mean``.
@@ -49,6 +51,7 @@ class Architecture:
     head: str = "dual"
     head_channels: int | None = None
     auxiliary_head: bool = False
+    decoder: bool = False
     channel_form: str = "released"
     scales: tuple[float, ...] = (1.0,)
     fusion: str = "attention"
@@ -70,6 +73,11 @@ class Architecture:
         _require(self.stem_channels >= 1, "stem_channels must be at least 1")
         _require(self.deep_stem or self.stem_channels == 64, "stem_channels is the width of a deep_stem")
         _require(is_resnet or not self.auxiliary_head, f"auxiliary_head is for ResNets, not for {self.backbone}")
+        _require(is_resnet or not self.decoder, f"decoder is for ResNets, not for {self.backbone}")
+        _require(
+            not (self.decoder and self.auxiliary_head),
+            "decoder and auxiliary_head exclude each other: with a decoder, the head's own scores are auxiliary",
+        )
         if self.multi_grid is not None:
             _require(
                 is_resnet and self.output_stride == 8, "multi_grid is for ResNets with output_stride 8 only"

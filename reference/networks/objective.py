@@ -5,7 +5,8 @@ part                    cross-entropy of
 ======================  =====================================================================================
 main                    the scores that predict: the head's, or fused over the scales
 position, channel       the branches of DANet (section 3.4); with scales, the mean over these
-auxiliary               the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4); with scales, the mean
+auxiliary               the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4), or the head in front of
+                        a decoder; with scales, the mean
 scale 1, scale 0.5, …   each scale: the extra supervision of Attention to Scale (section 3.2)
 scale classifier        the scale that a map came from; described by readers of the paper, not in it
 ======================  =====================================================================================
@@ -37,7 +38,7 @@ class LossWeights:
     Args:
         position: weight of the loss of the position branch.
         channel: weight of the loss of the channel branch.
-        auxiliary: weight of the loss of the auxiliary head.
+        auxiliary: weight of the loss of the auxiliary head, or of the head's own scores before a decoder.
         extra_supervision: weight of the loss of each scale; 0 turns these losses off.
         scale_classifier: weight of the loss of the scale classifier.
     """

@@ -16,7 +16,7 @@ class Scores(NamedTuple):
     main: Array  # of the head
     position: Array | None = None  # of a dual head's branches alone
     channel: Array | None = None
-    auxiliary: Array | None = None  # of the auxiliary head
+    auxiliary: Array | None = None  # of the auxiliary head, or of the head itself where a decoder follows
 
     def parts(self) -> list[tuple[str, Array]]:
         """The name and the map of each part that is not None, in the order in which a network computes them.

@@ -64,9 +64,12 @@ class ResNet(Layer):
                     )
                 )
                 channels = width * block.expansion
-        self.layer1_to_3, self.layer4 = blocks[: -counts[3]], blocks[-counts[3] :]
+        self.layer1 = blocks[: counts[0]]
+        self.layer2_to_3 = blocks[counts[0] : -counts[3]]
+        self.layer4 = blocks[-counts[3] :]
         self.channels = channels
         self.layer3_channels = channels // 2
+        self.layer1_channels = channels // 8
 
     def forward(self, x: Array, ctx: Context) -> Array:
         return self.forward_layer4(self.forward_to_layer3(x, ctx), ctx)
@@ -77,21 +80,38 @@ class ResNet(Layer):
 
     def forward_to_layer3(self, x: Array, ctx: Context) -> Array:
         """All stages before the last, whose output an auxiliary head takes."""
+        return self.forward_layer2_to_3(self.forward_to_layer1(x, ctx), ctx)
+
+    def backward_from_layer3(self, dy: Array, ctx: Context) -> None:
+        self.backward_from_layer1(self.backward_layer2_to_3(dy, ctx), ctx)
+
+    def forward_to_layer1(self, x: Array, ctx: Context) -> Array:
+        """The stem and the first stage, ``(B, H/4, W/4, C₁)``, whose output a decoder takes."""
         for conv in self.stem:
             x = conv.forward(x, ctx)
         x = ctx.save(f"{self.name}.maxpool", ctx.ops.max_pool2d(x, window=3, stride=2, padding=1))
-        for block in self.layer1_to_3:
+        for block in self.layer1:
             x = block.forward(x, ctx)
         return x
 
-    def backward_from_layer3(self, dy: Array, ctx: Context) -> None:
-        for block in reversed(self.layer1_to_3):
+    def backward_from_layer1(self, dy: Array, ctx: Context) -> None:
+        for block in reversed(self.layer1):
             dy = block.backward(dy, ctx)
         dy = ctx.ops.max_pool2d_backward(dy, ctx.saved(f"{self.name}.maxpool"))
         first, *others = self.stem
         for conv in reversed(others):
             dy, _ = conv.backward(dy, ctx)
         first.backward(dy, ctx, needs_dx=False)
+
+    def forward_layer2_to_3(self, x: Array, ctx: Context) -> Array:
+        for block in self.layer2_to_3:
+            x = block.forward(x, ctx)
+        return x
+
+    def backward_layer2_to_3(self, dy: Array, ctx: Context) -> Array:
+        for block in reversed(self.layer2_to_3):
+            dy = block.backward(dy, ctx)
+        return dy
 
     def forward_layer4(self, x: Array, ctx: Context) -> Array:
         for block in self.layer4:

@@ -9,6 +9,7 @@ from reference.layers.base import Array, Layer, add
 from reference.layers.context import Context
 from reference.layers.convolution import ConvNorm
 from reference.networks.config import NetworkConfig
+from reference.networks.decoder import Decoder
 from reference.networks.fcn import FCNHead
 from reference.networks.outputs import HeadOutputs, Outputs, Scores
 from reference.networks.resnet import ResNet
@@ -94,3 +95,30 @@ class SingleScaleWithAuxiliary(SingleScale):
         dauxiliary = self.auxiliary_head.backward(None, Scores(dscores.auxiliary), ctx)
         dmiddle = self.backbone.backward_layer4(self.head.backward(dfeatures, dscores, ctx), ctx)
         self.backbone.backward_from_layer3(dmiddle + dauxiliary, ctx)
+
+
+class SingleScaleWithDecoder(SingleScale):
+    """The same with a :class:`~reference.networks.decoder.Decoder` between the head and the scores that predict.
+
+    The head's own scores become the auxiliary ones: they train the head directly, and predict nothing.
+    """
+
+    def __init__(self, config: NetworkConfig, backbone: ResNet, head: Any, decoder: Decoder) -> None:
+        super().__init__(config, backbone, head)
+        self.decoder = decoder
+
+    def head_forward(self, images: Array, ctx: Context, *, auxiliaries: bool) -> HeadOutputs:
+        layer1 = self.backbone.forward_to_layer1(images, ctx)  # (B, H/4, W/4, C₁)
+        deep = self.backbone.forward_layer4(self.backbone.forward_layer2_to_3(layer1, ctx), ctx)
+        coarse, head = self.head.forward(deep, ctx, auxiliaries=auxiliaries)  # (B, h, w, C)
+        features, decoded = self.decoder.forward(coarse, layer1, ctx)  # (B, H/4, W/4, C)
+        if not auxiliaries:
+            return HeadOutputs(features, decoded)
+        return HeadOutputs(features, head._replace(main=decoded.main, auxiliary=head.main))
+
+    def head_backward(self, dfeatures: Array | None, dscores: Scores, ctx: Context) -> None:
+        dcoarse, dlayer1 = self.decoder.backward(dfeatures, dscores.main, ctx)
+        dhead = dscores._replace(main=dscores.auxiliary, auxiliary=None)
+        ddeep = self.head.backward(dcoarse, dhead, ctx)
+        dlayer1 = dlayer1 + self.backbone.backward_layer2_to_3(self.backbone.backward_layer4(ddeep, ctx), ctx)
+        self.backbone.backward_from_layer1(dlayer1, ctx)

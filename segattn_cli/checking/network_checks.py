@@ -47,6 +47,10 @@ NETWORKS = {
     "resnet18-auxiliary": NetworkConfig(
         classes=3, backbone="resnet18", deep_stem=True, stem_channels=32, head="fcn", auxiliary_head=True,
     ),
+    "resnet18-decoder": NetworkConfig(
+        classes=4, backbone="resnet18", output_stride=16, head="position", decoder=True, scales=(1.0, 0.5),
+        scale_attention_channels=32,
+    ),
 }  # fmt: skip
 #: A fast op may lose more digits than a plain one, as long as it keeps its own tolerance. End to end, where such
 #: losses add up over the layers, this many times the usual allowance is given.

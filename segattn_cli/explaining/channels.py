@@ -32,7 +32,7 @@ class ChannelView:
     order: np.ndarray  # (C,): channels of similar maps side by side
     step: int
     features: np.ndarray  # (h', w', C): A, the input of the attention
-    label: np.ndarray  # (h', w') uint8: the class, by this scale's own classifier
+    label: np.ndarray  # (h', w') uint8: the class, by the classifier of this scale's head
     without: np.ndarray  # (C, h', w') uint8: the class without channel c, or SAME
 
 

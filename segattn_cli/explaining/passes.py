@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -82,16 +82,20 @@ def attention_branches(network: Network) -> tuple[Any, Any]:
 
 
 class _Cached:
-    """A layer whose output at each scale is computed once and then returned again."""
+    """A layer whose forward methods compute their outputs at each scale once and then return them again."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
-        self._outputs: dict[str, Array] = {}
+        self._outputs: dict[tuple[str, str], Array] = {}
 
-    def forward(self, x: Array, ctx: Context) -> Array:
-        if ctx.scope not in self._outputs:
-            self._outputs[ctx.scope] = self._layer.forward(x, ctx)
-        return self._outputs[ctx.scope]
+    def __getattr__(self, method: str) -> Callable[[Array, Context], Array]:
+        def forward(x: Array, ctx: Context) -> Array:
+            key = (method, ctx.scope)
+            if key not in self._outputs:
+                self._outputs[key] = getattr(self._layer, method)(x, ctx)
+            return self._outputs[key]
+
+        return forward
 
 
 def _with_cached_features(network: Network) -> Network:

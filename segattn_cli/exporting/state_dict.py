@@ -62,6 +62,8 @@ def _misfit(layout: str, network: NetworkSection) -> str | None:
         return None
     if network.head != "dual":
         return f"the head {network.head}"
+    if network.decoder:
+        return "a decoder"
     if len(network.scales) > 1:
         return "several scales"
     if layout == "mmseg" and network.backbone in ("resnet18", "resnet34"):

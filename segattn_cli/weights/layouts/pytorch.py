@@ -12,7 +12,7 @@ from segattn_cli.weights.tensors import FileError
 #: The metadata in which files that we export, in any layout, describe their network.
 KEY = "segattn.network"
 #: The beginnings of our parameters' names.
-PARTS = ("backbone.", "head.", "auxiliary_head.", "scale_attention.", "scale_classifier.")
+PARTS = ("backbone.", "head.", "auxiliary_head.", "decoder.", "scale_attention.", "scale_classifier.")
 
 
 def recognise(file: WeightsFile) -> Naming | None:

@@ -96,6 +96,26 @@ def test_auxiliary_head(make_problem, head, scales, output_stride, size):
         assert_gradient_is_slope(problem, total, lambda name, part=part: name.startswith(part), step=1e-8, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("head", "scales", "output_stride"),
+    [("fcn", (1.0,), 16), ("dual", (1.0, 0.6), 32), ("position", (0.6, 1.0), 8)],
+)
+def test_decoder(make_problem, head, scales, output_stride):
+    """Of the decoder itself, of the head that it follows, and of layer1, whose output it takes beside layer2."""
+    problem = make_problem(
+        LossWeights(auxiliary=2.5), backbone="resnet18", head=head, scales=scales, decoder=True,
+        output_stride=output_stride, size=(41, 48),
+    )
+
+    def total(params):
+        return problem.loss(params).total
+
+    for part in ("decoder.", "head."):
+        assert_gradient_is_slope(problem, total, lambda name, part=part: name.startswith(part), step=1e-8, rel=1e-4)
+    for part in ("backbone.layer1.1.", "backbone.bn1."):
+        assert_gradient_is_slope(problem, total, lambda name, part=part: name.startswith(part), step=1e-8, rel=1e-4)
+
+
 def test_frozen_norms(make_problem):
     """With running statistics in training, gradients are those of the running statistics' formula."""
     problem = make_problem(backbone="tiny", head="dual")

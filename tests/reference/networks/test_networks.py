@@ -76,7 +76,7 @@ def dilations(output_stride, **config):
     """The (stride, dilation) of each 3×3 convolution of a ResNet-50."""
     resnet = ResNet("b", "resnet50", output_stride=output_stride, **config)
     found = {stage: [] for stage in (2, 3, 4)}
-    for conv in (block.inner[1].conv for block in [*resnet.layer1_to_3, *resnet.layer4]):
+    for conv in (block.inner[1].conv for block in [*resnet.layer1, *resnet.layer2_to_3, *resnet.layer4]):
         for stage, strides in found.items():
             if f"layer{stage}." in conv.name:
                 strides.append((conv.geometry["stride"], conv.geometry["dilation"]))
@@ -174,6 +174,26 @@ def test_the_auxiliary_head_speaks_in_training_alone(make_problem, scales):
     assert not any("auxiliary" in name for name in seen)
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+@pytest.mark.parametrize("head", ["fcn", "dual"])
+def test_a_decoder_predicts_at_stride_4_and_the_head_is_auxiliary(make_problem, head, scales):
+    problem = make_problem(
+        backbone="resnet18", output_stride=32, head=head, decoder=True, scales=scales, dropout=False
+    )
+    branches = ["position", "channel"] if head == "dual" else []
+    outputs = problem.network.forward(problem.images, Context(ops, problem.params))
+    assert len(outputs.scales) == len(scales)
+    _, height, width, _ = problem.images.shape
+    for scores in outputs.scales:
+        assert [part for part, _ in scores.auxiliaries()] == [*branches, "auxiliary"]
+        assert scores.main.shape[1:3] == (-(-height // 4), -(-width // 4))
+
+    alone = Context(ops, problem.params)
+    predicted = problem.network.forward(problem.images, alone, auxiliaries=False)
+    np.testing.assert_array_equal(predicted.main, outputs.main)
+    assert all(not scores.auxiliaries() for scores in predicted.scales)
+
+
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.75, 0.5)])
 def test_the_loss_weighs_the_auxiliary_head_by_its_mean_over_the_scales(make_problem, scales):
     config = {"backbone": "resnet18", "head": "fcn", "auxiliary_head": True, "scales": scales, "dropout": False}
@@ -261,6 +281,8 @@ def test_the_untrained_scale_classifier_guesses(make_problem):
         ({"deep_stem": True}, "deep_stem is for ResNets"),
         ({"backbone": "resnet18", "stem_channels": 32}, "stem_channels is the width of a deep_stem"),
         ({"backbone": "resnet18", "deep_stem": True, "stem_channels": 0}, "stem_channels must be at least 1"),
+        ({"decoder": True}, "decoder is for ResNets, not for tiny"),
+        ({"backbone": "resnet18", "decoder": True, "auxiliary_head": True}, "exclude each other"),
         ({"auxiliary_head": True}, "auxiliary_head is for ResNets, not for tiny"),
         ({"backbone": "vgg16", "auxiliary_head": True}, "auxiliary_head is for ResNets, not for vgg16"),
         ({"multi_grid": (4, 8, 16)}, "multi_grid is for ResNets"),

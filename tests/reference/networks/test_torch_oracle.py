@@ -46,17 +46,23 @@ class TorchDANet:
         else:
             x = torch.relu(self.norm(self.conv(x, "backbone.conv1", 2), "backbone.bn1"))
         x = F.max_pool2d(x, 3, 2, 1)
-        middle = None
+        layer1 = middle = None
         plan = [(1, 0, 1, 1, 1), (1, 1, 1, 1, 1), (2, 0, 2, 1, 1), (2, 1, 1, 1, 1),
                 (3, 0, 1, 1, 2), (3, 1, 1, 2, 2), (4, 0, 1, 2, 4), (4, 1, 1, 4, 4)]  # fmt: skip
         for stage, index, stride, d1, d2 in plan:
             x = self.block(x, f"backbone.layer{stage}.{index}", stride, d1, d2)
+            layer1 = x if stage == 1 else layer1  # after the last block of layer1
             middle = x if stage == 3 else middle  # after the last block of layer3
-        return x, middle
+        return x, layer1, middle
 
     def auxiliary(self, x):
         x = self.norm(self.conv(x, "auxiliary_head.reduce.conv"), "auxiliary_head.reduce.norm")
         return self.linear(torch.relu(x), "auxiliary_head.classifier")
+
+    def decoder(self, features, layer1):
+        lateral = self.norm(self.conv(layer1, "decoder.lateral.conv"), "decoder.lateral.norm")
+        x = torch.relu(lateral + self.resize(features, layer1.shape[2:]))
+        return torch.relu(self.norm(self.conv(x, "decoder.smooth.conv"), "decoder.smooth.norm"))
 
     def branch(self, x, name):
         x = torch.relu(self.norm(self.conv(x, f"head.{name}.reduce.conv"), f"head.{name}.reduce.norm"))
@@ -75,7 +81,7 @@ class TorchDANet:
         return torch.relu(self.norm(self.conv(x, f"head.{name}.refine.conv"), f"head.{name}.refine.norm"))
 
     def at_scale(self, x):
-        x, middle = self.backbone(x)
+        x, layer1, middle = self.backbone(x)
         position, channel = self.branch(x, "position"), self.branch(x, "channel")
         total = position + channel
         weighted = [
@@ -84,7 +90,12 @@ class TorchDANet:
         ]
         if self.config.auxiliary_head:
             weighted.append((0.4, self.auxiliary(middle)))
-        return total, self.linear(total, "head.classifier"), weighted
+        scores = self.linear(total, "head.classifier")
+        if self.config.decoder:
+            weighted.append((0.4, scores))
+            total = self.decoder(total, layer1)
+            scores = self.linear(total, "decoder.classifier")
+        return total, scores, weighted
 
     def loss(self, images, labels):
         images = torch.tensor(images).permute(0, 3, 1, 2)
@@ -126,6 +137,12 @@ def test_danet_resnet18(make_problem, scales, channel_form, align_corners):
 @pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
 def test_auxiliary_head_and_narrow_deep_stem(make_problem, scales):
     compare(make_problem, scales=scales, deep_stem=True, stem_channels=32, auxiliary_head=True)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+def test_decoder(make_problem, scales, align_corners):
+    compare(make_problem, scales=scales, decoder=True, align_corners=align_corners)
 
 
 def compare(make_problem, *, scales, **config):

@@ -33,6 +33,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "dual, corners": {"head": "dual", "align_corners": True},
     "dual, auxiliary": {"head": "dual", "backbone": "resnet18", "auxiliary_head": True},
     "dual, two scales": {"head": "dual", "scales": [1.0, 0.5], "scale_classifier": "attached"},
+    "dual, two scales, decoder": {
+        "head": "dual", "backbone": "resnet18", "output_stride": 16, "scales": [1.0, 0.5], "decoder": True,
+    },
     "dual, three scales, corners": {"head": "dual", "scales": [0.5, 1.0, 1.5], "align_corners": True},
     "channel, max": {"head": "channel", "scales": [1.0, 0.75], "fusion": "max"},
     "position, mean": {"head": "position", "scales": [1.0, 0.5], "fusion": "mean"},
