@@ -35,14 +35,14 @@ def size_warnings(config: Config, validation: Dataset) -> tuple[str, ...]:
         return ()
     factor = next(iter(strange.values()))
     lowest, highest = config.augmentation.scale
-    ways = [f"augmentation.scale = [{lowest * factor / mean:.2g}, {highest * factor / mean:.2g}]"]
+    ways = [f"augmentation.scale = [{lowest * factor / mean:.3g}, {highest * factor / mean:.3g}]"]
     if len(strange) < len(config.evaluation.scales):
         ways.append(f"evaluation.scales without {' and '.join(f'{scale:g}' for scale in strange)}")
     elif config.evaluation.scales == (1.0,):
         height, width = config.data.size or _typical_size(validation)
         ways.append(f"evaluation.size = [{round(mean * height)}, {round(mean * width)}]")
     else:
-        ways.append(f"evaluation.scales = [{mean / relative:.2g}]")
+        ways.append(f"evaluation.scales = [{mean / relative:.3g}]")
     trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     return (
         f"The validation sees images at {factor:.3g} times their size, and the training at {trained} times: "

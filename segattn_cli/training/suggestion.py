@@ -18,6 +18,7 @@ from segattn_cli.config.description import toml_value
 from segattn_cli.costs.cost import configured_step, inference
 from segattn_cli.data.inspect import SplitReport
 from segattn_cli.data.segments import Segments
+from segattn_cli.errors import DataError
 from segattn_cli.machine.facts import usable_cores
 
 #: Multiply-adds that one core does in a second of training. The records in benchmarks/ have 98 (numpy) to 154
@@ -28,7 +29,7 @@ DURATION, VALIDATION = 3600, 0.2
 #: Number of validations; at most so many passes over the images, since more of them hardly helps.
 VALIDATIONS, MOST_EPOCHS = 20, 500
 #: Fewer images than this give a validation set that is too small to compare with: folds are better.
-FEW_IMAGES = 100
+FEW_IMAGES, FOLDS = 100, 5
 #: Images are shrunk until a segment is so many pixels wide, but not below this length of the shorter side.
 SEGMENT, SHORTEST = 32, 384
 #: The sides of a crop, where images are large enough; each is a multiple of GRID.
@@ -110,7 +111,12 @@ def _comment(text: str) -> list[str]:
 
 
 def suggest(facts: DataFacts, cores: int | None = None) -> Suggestion:
-    """A configuration for the data of ``facts``, and about an hour on ``cores`` (by default, of this machine)."""
+    """A configuration for the data of ``facts``, and about an hour on ``cores`` (by default, of this machine).
+
+    Raises :class:`DataError` for a single image, which cannot be trained on and held out.
+    """
+    if facts.images < 2:
+        raise DataError(f"{facts.source} has a single image: add one or more to validate on.")
     choices = [*_data(facts), *_network(), *_augmentation(facts), *_optimiser(), *_loss(facts), *_evaluation(facts)]
     choices += _training(Suggestion(facts, tuple(choices)), cores or usable_cores())
     order = ("data", "network", "augmentation", "optimiser", "schedule", "loss", "training", "evaluation")
@@ -133,13 +139,14 @@ def _data(facts: DataFacts) -> list[Choice]:
     if facts.val_fraction is not None and not facts.val_images and train == "train":
         choices.append(Choice("data.val_fraction", facts.val_fraction, "The fraction that --val asks for."))
     elif facts.images < FEW_IMAGES or train != "train":
+        folds = min(FOLDS, facts.images)
         choices += [
             Choice(
-                "data.folds", 5,
-                f"There is no split to validate on, and there are {facts.images} images: a fifth of them is held "
-                "out, chosen by the content. Five trainings, with fold = 1 to 5, validate every image once.",
+                "data.folds", folds,
+                f"There is no split to validate on, and there are {facts.images} images. They are divided into "
+                f"{folds} parts by content; {folds} trainings with another fold each validate every image once.",
             ),
-            Choice("data.fold", 1, "The fifth that is held out, from 1 to 5."),
+            Choice("data.fold", 1, f"The part that is held out, from 1 to {folds}."),
         ]
     else:
         choices.append(

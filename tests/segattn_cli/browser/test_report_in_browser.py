@@ -203,6 +203,13 @@ def test_runs_that_did_not_end_well(
     assert page.locator(".chart").count() == (7 if events else 0)
 
 
+def test_what_was_said_before_the_first_step(opened: Callable[..., Any], tmp_path: Path) -> None:
+    sentence = "The validation sees images at 1 times their size, and the training at <b>0.5</b>."
+    events = [started(warnings=[sentence]), *WHOLE[1:]]
+    page = opened(RunReport(read_history(run_folder(tmp_path / "run", events))))
+    assert sentence in page.locator("#warnings .note").all_inner_texts()
+
+
 def test_lines_that_lack_everything_are_no_obstacle(opened: Callable[..., Any], tmp_path: Path) -> None:
     kinds = ("started", "weights", "step", "validated", "non_finite")
     history = read_history(run_folder(tmp_path / "run", [{"event": kind} for kind in kinds]))

@@ -53,7 +53,7 @@ def test_nothing_is_said_where_the_sizes_agree(overrides: list[str]) -> None:
         (
             ["augmentation.scale=[0.5,1.0]"],
             "The validation sees images at 1 times their size, and the training at 0.5 to 1 times: objects are "
-            "larger in the validation than what the network learns. Set augmentation.scale = [0.67, 1.3], or "
+            "larger in the validation than what the network learns. Set augmentation.scale = [0.667, 1.33], or "
             "evaluation.size = [270, 360].",
         ),
         (
@@ -65,13 +65,13 @@ def test_nothing_is_said_where_the_sizes_agree(overrides: list[str]) -> None:
         (
             ["augmentation.scale=[0.75,1.5]", "evaluation.scales=[0.5,1.0]"],
             "The validation sees images at 0.5 times their size, and the training at 0.75 to 1.5 times: objects "
-            "are smaller in the validation than what the network learns. Set augmentation.scale = [0.33, 0.67], or "
-            "evaluation.scales without 0.5.",
+            "are smaller in the validation than what the network learns. Set augmentation.scale = [0.333, 0.667], "
+            "or evaluation.scales without 0.5.",
         ),
         (
             ["augmentation.scale=[0.5,1.0]", "evaluation.scales=[2.0,4.0]", "evaluation.size=[180,240]"],
             "The validation sees images at 1 times their size, and the training at 0.5 to 1 times: objects are "
-            "larger in the validation than what the network learns. Set augmentation.scale = [0.67, 1.3], or "
+            "larger in the validation than what the network learns. Set augmentation.scale = [0.667, 1.33], or "
             "evaluation.scales = [1.5].",
         ),
         (

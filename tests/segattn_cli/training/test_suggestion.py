@@ -16,6 +16,7 @@ from segattn_cli.data import open_dataset
 from segattn_cli.data.dataset import FileDataset
 from segattn_cli.data.inspect import SplitReport, inspect, summarise_split
 from segattn_cli.data.segments import Segments, measure_segments
+from segattn_cli.errors import DataError
 from segattn_cli.training.sizes import size_warnings
 from segattn_cli.training.suggestion import DataFacts, suggest
 
@@ -97,6 +98,12 @@ def test_images_that_take_much_memory_are_predicted_in_windows() -> None:
 def test_what_is_validated_on(changes: dict[str, Any], folds: int | None, fraction: float | None) -> None:
     config = suggested(**changes)
     assert (config.data.folds, config.data.val_fraction) == (folds, fraction)
+
+
+def test_very_few_images() -> None:
+    assert suggested(images=3, val_images=0).data.folds == 3
+    with pytest.raises(DataError, match=r"^streets has a single image: add one or more to validate on\.$"):
+        suggested(images=1, val_images=0)
 
 
 def test_weights_where_a_class_is_rare() -> None:
