@@ -55,6 +55,7 @@ from backends.cupy.scale_fusion import (
 )
 from backends.cupy.softmax import softmax, softmax_backward
 from backends.cupy.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from backends.cupy.softmax_focal import softmax_focal, softmax_focal_backward
 from backends.cupy.updates import adamw_update, move_towards, sgd_update, sum_of_squares
 from reference.ops.checks import OpError
 
@@ -106,6 +107,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softmax_focal",
+    "softmax_focal_backward",
     "stack",
     "sum_of_squares",
     "synchronize",

@@ -10,8 +10,8 @@ from backends.cupy.checks import checked, checked_labels
 from backends.cupy.launch import c_type, launch
 from backends.precision import vector_dtype
 
-LANES, ROWS = 8, 32  # threads of a pixel, pixels of a block: as in cross_entropy.cu
-_MOST_BLOCKS = 1024
+LANES, ROWS = 8, 32  # threads of a pixel, pixels of a block: as in labels.cuh
+MOST_BLOCKS = 1024
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -39,7 +39,7 @@ def softmax_cross_entropy(
     labels = checked_labels(op, labels, logits.shape[:-1])
 
     rows = logits.size // classes
-    blocks = min(-(-rows // ROWS), _MOST_BLOCKS)
+    blocks = min(-(-rows // ROWS), MOST_BLOCKS)
     partial = cupy.empty((2, blocks), vector_dtype(logits.dtype))
     result = cupy.empty(2, partial.dtype)
     launch(

@@ -42,6 +42,7 @@ from backends.numba.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from backends.numba.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
 from backends.numba.updates import adamw_update  # noqa: F401
 
 name = "numba"

@@ -33,12 +33,9 @@ def softmax_cross_entropy(
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
     check_labels(op, labels, logits.shape, ignore_label)
     classes = logits.shape[-1]
-    weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
     pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
-    counts = np.empty((-(-len(targets) // PIXELS), classes), np.int32)
-    _count(targets, ignore_label, counts)
-    weights = weights / ((counts.sum(axis=0) @ weights) or 1)
-    losses = np.empty(len(counts))
+    weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
+    losses = np.empty(-(-len(targets) // PIXELS))
     _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * PIXELS, logits.dtype), losses)
     return np.asarray(losses.sum(), logits.dtype), SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label)
 
@@ -56,6 +53,23 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
         logits.reshape(-1, classes), targets, ignore_label, dweights, memory, dlogits.reshape(-1, classes)
     )
     return dlogits
+
+
+def fractions_of_classes(
+    targets: np.ndarray, ignore_label: int, class_weights: np.ndarray | None, classes: int, dtype: np.dtype
+) -> np.ndarray:
+    """The weight of a pixel of each class ``(K,)``, divided by the sum over all pixels."""
+    weights = np.ones(classes, dtype) if class_weights is None else class_weights
+    fractions: np.ndarray = weights / ((class_counts(targets, ignore_label, classes) @ weights) or 1)
+    return fractions
+
+
+def class_counts(targets: np.ndarray, ignore_label: int, classes: int) -> np.ndarray:
+    """How many of the labels ``(pixels,)`` each class has, ``(K,)``."""
+    counts = np.empty((-(-len(targets) // PIXELS), classes), np.int32)
+    _count(targets, ignore_label, counts)
+    total: np.ndarray = counts.sum(axis=0)
+    return total
 
 
 @kernel

@@ -30,6 +30,7 @@ from backends.numpy.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from backends.numpy.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
 
 name = "numpy"
 __all__ = [*ops.__all__, *updates.__all__]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backends.numpy.softmax_cross_entropy import blocks, shifted_block
+from backends.numpy.softmax_cross_entropy import blocks, exponentiate, shifted_block
 from backends.numpy.threads import for_each
 from reference.ops.checks import check_arrays
 from reference.ops.hard_pixels import check_selection, largest_easy_loss, smallest_number
@@ -28,9 +28,7 @@ def hard_pixels(
 
     def measure(pixels: slice) -> None:
         shifted, target, labelled = shifted_block(logits, labels, ignore_label, pixels)
-        z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
-        log_sum_exp = np.log(np.exp(shifted, out=shifted).sum(axis=0))
-        losses[pixels] = np.where(labelled, log_sum_exp - z_target, -np.inf)
+        losses[pixels] = np.where(labelled, exponentiate(shifted, target)[0], -np.inf)
 
     for_each(measure, blocks(logits))
     return select(losses, labels, ignore_label, threshold, least)

@@ -39,20 +39,15 @@ def softmax_cross_entropy(
     op = "softmax_cross_entropy"
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
     check_labels(op, labels, logits.shape, ignore_label)
-    classes = logits.shape[-1]
-    weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
-    counts = np.bincount(labels[labels != ignore_label], minlength=classes)
-    cache = SoftmaxCrossEntropyCache(logits, labels, weights / ((counts @ weights) or 1), ignore_label)
+    weights = fractions_of_classes(logits, labels, ignore_label, class_weights)
 
     def add(pixels: slice) -> tuple[np.ndarray]:
         shifted, target, labelled = shifted_block(logits, labels, ignore_label, pixels)
-        weight = cache.class_weights[target] * labelled
-        z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
-        log_sum_exp = np.log(np.exp(shifted, out=shifted).sum(axis=0))
-        return ((weight * (log_sum_exp - z_target)).sum(dtype=np.float64),)
+        losses, _ = exponentiate(shifted, target)
+        return ((weights[target] * labelled * losses).sum(dtype=np.float64),)
 
     (loss,) = sum_over(add, blocks(logits))
-    return np.asarray(loss, logits.dtype), cache
+    return np.asarray(loss, logits.dtype), SoftmaxCrossEntropyCache(logits, labels, weights, ignore_label)
 
 
 def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
@@ -77,6 +72,24 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
 
     for_each(differentiate, blocks(logits))
     return dlogits
+
+
+def fractions_of_classes(
+    logits: np.ndarray, labels: np.ndarray, ignore_label: int, class_weights: np.ndarray | None
+) -> np.ndarray:
+    """The weight of a pixel of each class ``(K,)``, divided by the sum over all pixels."""
+    classes = logits.shape[-1]
+    weights = np.ones(classes, logits.dtype) if class_weights is None else class_weights
+    counts = np.bincount(labels[labels != ignore_label], minlength=classes)
+    fractions: np.ndarray = weights / ((counts @ weights) or 1)
+    return fractions
+
+
+def exponentiate(shifted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace ``shifted (K, pixels)`` by its exponentials; return −log p of the targets, and the sums."""
+    z_target = np.take_along_axis(shifted, target[None], axis=0)[0]
+    total = np.exp(shifted, out=shifted).sum(axis=0)
+    return np.log(total) - z_target, total
 
 
 def shifted_block(

@@ -1,14 +1,16 @@
-"""The training objective: a weighted sum of the cross-entropies of a network's outputs.
+"""The training objective: a weighted sum of the losses of a network's outputs.
+
+Each part compares a score map with the labels, by default by the cross-entropy (:mod:`~reference.networks.terms`).
 
 ======================  =====================================================================================
-part                    cross-entropy of
+part                    loss of
 ======================  =====================================================================================
 main                    the scores that predict: the head's, or fused over the scales
 position, channel       the branches of DANet (section 3.4); with scales, the mean over these
 auxiliary               the head on layer3 (Zhao et al., PSPNet, CVPR 2017, section 4), or the head in front of
                         a decoder; with scales, the mean
 scale 1, scale 0.5, …   each scale: the extra supervision of Attention to Scale (section 3.2)
-scale classifier        the scale that a map came from; described by readers of the paper, not in it
+scale classifier        the scale that a map came from, by cross-entropy; described by readers of the paper
 ======================  =====================================================================================
 
 Score maps are resized to the labels, never labels to the maps.
@@ -26,7 +28,7 @@ from reference.layers.base import Array
 from reference.layers.context import Context
 from reference.networks.outputs import Outputs, Scores
 from reference.networks.single_scale import Network
-from reference.networks.terms import LossTerms
+from reference.networks.terms import LossTerms, MapLoss
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class LossWeights:
 
 
 class Loss(NamedTuple):
-    """The total, the parts that it sums (before their weights), and the outputs of the network."""
+    """The total, its parts before their weights, and the outputs of the network.
+
+    Where the loss of a part has several terms, those of the main one stand beside it: ``main focal``.
+    """
 
     total: Array  # ()
     parts: dict[str, Array]  # each ()
@@ -75,7 +80,7 @@ class Objective:
     ) -> None:
         self.network = network
         self.weights = weights = weights or LossWeights()
-        self.terms = terms or LossTerms()
+        self.map_loss = MapLoss(terms or LossTerms(), class_weights, ignore_label)
         self.class_weights = class_weights
         self.ignore_label = ignore_label
         self.supervises_scales = len(network.scopes) > 1 and weights.extra_supervision != 0
@@ -83,17 +88,21 @@ class Objective:
     def forward(self, images: Array, labels: Array, ctx: Context) -> Loss:
         """The loss of ``images (B, H, W, 3)`` against ``labels (B, H, W)``."""
         outputs = self.network.forward(images, ctx)
-        parts = {"main": self._cross_entropy("main", outputs.main, labels, ctx)}
+        main, terms = self._compare("main", outputs.main, labels, ctx)
+        parts = {"main": main}
         for scope, scores in zip(self.network.scopes, outputs.scales, strict=True):
             with ctx.scoped(scope):
                 if self.supervises_scales:
-                    parts[scope] = self._cross_entropy("main", scores.main, labels, ctx)
+                    parts[scope], _ = self._compare("main", scores.main, labels, ctx)
                 for part, auxiliary in scores.auxiliaries():
-                    loss = self._cross_entropy(part, auxiliary, labels, ctx) / len(outputs.scales)
+                    loss, _ = self._compare(part, auxiliary, labels, ctx)
+                    loss = loss / len(outputs.scales)
                     parts[part] = parts[part] + loss if part in parts else loss
         if outputs.scale_classes is not None:
             parts["scale classifier"] = self._scale_cross_entropy(outputs.scale_classes, ctx)
         total: Any = sum(self._weight(part) * loss for part, loss in parts.items())
+        if len(terms) > 1:
+            parts |= {f"main {term.replace('_', '-')}": value for term, value in terms.items()}
         return Loss(ctx.save("loss", (total, outputs)), parts, outputs)
 
     def backward(self, ctx: Context, dloss: float = 1.0) -> dict[str, Array]:
@@ -108,12 +117,12 @@ class Objective:
                 dauxiliaries = {}
                 for part, _ in reversed(scores.auxiliaries()):
                     dpart = self._weight(part) / len(outputs.scales) * dloss
-                    dauxiliaries[part] = self._cross_entropy_backward(part, dpart, ctx)
+                    dauxiliaries[part] = self._compare_backward(part, dpart, ctx)
                 dmain = None
                 if self.supervises_scales:
-                    dmain = self._cross_entropy_backward("main", self._weight(scope) * dloss, ctx)
+                    dmain = self._compare_backward("main", self._weight(scope) * dloss, ctx)
             dscales.insert(0, Scores(dmain, **dauxiliaries))
-        dmain = self._cross_entropy_backward("main", self._weight("main") * dloss, ctx)
+        dmain = self._compare_backward("main", self._weight("main") * dloss, ctx)
         self.network.backward(Outputs(dmain, dscales, scale_classes=dscale_classes), ctx)
         ctx.require_nothing_saved()
         return ctx.gradients
@@ -126,27 +135,17 @@ class Objective:
             return self.weights.extra_supervision
         return getattr(self.weights, part.replace(" ", "_"))
 
-    def _cross_entropy(self, name: str, scores: Array, labels: Array, ctx: Context) -> Array:
+    def _compare(self, name: str, scores: Array, labels: Array, ctx: Context) -> tuple[Array, dict[str, Array]]:
+        """The loss of a score map, and its terms before their weights."""
         size = labels.shape[1:]
         align_corners = self.network.config.align_corners
         logits = ctx.save(f"{name}.resized", ctx.ops.resize_bilinear(scores, size, align_corners=align_corners))
-        class_weights, threshold = self.class_weights, self.terms.hard_pixel_threshold
-        if threshold is not None:
-            labels = ctx.ops.hard_pixels(
-                logits, labels, ignore_label=self.ignore_label, threshold=threshold,
-                least=self.terms.hard_pixel_fraction,
-            )  # fmt: skip
-        if class_weights is not None:
-            class_weights = ctx.ops.asarray(class_weights, logits.dtype)
-        return ctx.save(
-            f"{name}.loss",
-            ctx.ops.softmax_cross_entropy(
-                logits, labels, ignore_label=self.ignore_label, class_weights=class_weights
-            ),
-        )
+        terms = self.map_loss.forward(name, logits, labels, ctx)
+        loss: Any = sum(weight * terms[term] for term, weight in self.map_loss.terms.weights().items() if weight)
+        return loss, terms
 
-    def _cross_entropy_backward(self, name: str, dloss: float, ctx: Context) -> Array:
-        dlogits = ctx.ops.softmax_cross_entropy_backward(dloss, ctx.saved(f"{name}.loss"))
+    def _compare_backward(self, name: str, dloss: float, ctx: Context) -> Array:
+        dlogits = self.map_loss.backward(name, dloss, ctx)
         return ctx.ops.resize_bilinear_backward(dlogits, ctx.saved(f"{name}.resized"))
 
     def _scale_cross_entropy(self, logits: Array, ctx: Context) -> Array:

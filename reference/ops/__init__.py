@@ -44,6 +44,7 @@ from reference.ops.scale_max import scale_max, scale_max_backward
 from reference.ops.scale_mean import scale_mean, scale_mean_backward
 from reference.ops.softmax import softmax, softmax_backward
 from reference.ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from reference.ops.softmax_focal import softmax_focal, softmax_focal_backward
 
 __all__ = [
     "OpError",
@@ -87,6 +88,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softmax_focal",
+    "softmax_focal_backward",
     "stack",
     "synchronize",
     "to_numpy",

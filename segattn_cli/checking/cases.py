@@ -254,6 +254,14 @@ def _softmax_cross_entropy(draw: Draw) -> list[tuple]:
     ]
 
 
+def _softmax_focal(draw: Draw) -> list[tuple]:
+    return [
+        *_softmax_cross_entropy(draw),
+        ("gamma 0", (draw(2, 5, 7, 6), draw.labels(6, 2, 5, 7, ignored=0.3)), {"gamma": 0.0}),
+        ("gamma 0.5", (3 * draw(2, 5, 7, 6), draw.labels(6, 2, 5, 7, ignored=0.3)), {"gamma": 0.5}),
+    ]
+
+
 def _position_attention(draw: Draw) -> list[tuple]:
     def case(name: str, batch: int, n: int, d: int, c: int) -> tuple:
         return name, (draw(batch, n, d), draw(batch, n, d), draw(batch, n, c))
@@ -338,6 +346,7 @@ CASES: dict[str, Callable[[Draw], list[tuple]]] = {
     "dropout": _dropout,
     "softmax": _softmax,
     "softmax_cross_entropy": _softmax_cross_entropy,
+    "softmax_focal": _softmax_focal,
     "position_attention": _position_attention,
     "channel_attention": _channel_attention,
     "gated_residual": _gated_residual,

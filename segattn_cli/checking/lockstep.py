@@ -35,6 +35,7 @@ GRADIENTS = {
     "dropout": ("dx",),
     "softmax": ("dx",),
     "softmax_cross_entropy": ("dlogits",),
+    "softmax_focal": ("dlogits",),
     "position_attention": ("dquery", "dkey", "dvalue"),
     "channel_attention": ("dx",),
     "gated_residual": ("dx", "dupdate", "dgate"),
@@ -42,6 +43,8 @@ GRADIENTS = {
     "scale_max": ("dscores",),
     "scale_mean": ("dscores",),
 }
+#: Ops whose result is a scalar, which is float32 beside 16 bits.
+LOSSES = tuple(op for op, gradients in GRADIENTS.items() if gradients == ("dlogits",))
 #: Ops that take a list of arrays and have no backward.
 JOINS = ("concatenate", "stack")
 #: The input of a ReLU counts as zero below this fraction of its largest value.
@@ -140,7 +143,7 @@ class LockStep:
         wanted, oracle_cache = function(**_cast(inputs, "float64"))
         plain, plain_cache = self._plain(function, **_cast(inputs, self.plain_dtype)) or (None, None)
 
-        stored = vector_dtype(self.maps) if op == "softmax_cross_entropy" else self.maps
+        stored = vector_dtype(self.maps) if op in LOSSES else self.maps
         forward = ComparedTensor(op, "y", "forward", failure(self.dtype, "is missing"), wanted.astype(stored))
         self.tensors.append(forward)
         given = self._give(inputs)

@@ -200,6 +200,15 @@ class CountingOps:
     def softmax_cross_entropy_backward(self, dloss: Any, cache: Any) -> ShapeArray:
         return self._like(cache[0])
 
+    def softmax_focal(
+        self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255,
+        class_weights: ShapeArray | None = None, gamma: float = 2.0,
+    ) -> tuple[ShapeArray, Any]:
+        return self.softmax_cross_entropy(logits, labels)
+
+    def softmax_focal_backward(self, dloss: Any, cache: Any) -> ShapeArray:
+        return self.softmax_cross_entropy_backward(dloss, cache)
+
     def position_attention(self, query: ShapeArray, key: ShapeArray, value: ShapeArray) -> tuple[ShapeArray, Any]:
         batch, n, d = query.shape
         c = value.shape[2]

@@ -1,13 +1,5 @@
-// Softmax cross-entropy: LANES threads a pixel, blocks of (LANES, ROWS) threads. A label that is neither a class nor
-// ignored makes the loss NaN.
-
-constexpr int LANES = 8, ROWS = 32;
-
-template <class A> __device__ A label_weight(int label, int classes, int ignore, const A* class_weights) {
-    if (label == ignore) return 0;
-    if (label < 0 || label >= classes) return A(nan(""));
-    return class_weights ? class_weights[label] : A(1);
-}
+// Softmax cross-entropy, and the choice of the pixels for which it is largest.
+#include "labels.cuh"
 
 // One pair for each block: Σ weight·(log Σ exp z − z_target), and Σ weight.
 template <class T>
@@ -25,19 +17,7 @@ __global__ void cross_entropy(const T* logits, const int* labels, const Acc<T>* 
         loss += weight == weight ? weight * (log(norm.sum) + (norm.max - A(z[label]))) : weight;
         total += weight;
     }
-    __shared__ A losses[ROWS], totals[ROWS];
-    if (threadIdx.x == 0) {
-        losses[threadIdx.y] = loss;
-        totals[threadIdx.y] = total;
-    }
-    __syncthreads();
-    if (threadIdx.x || threadIdx.y) return;
-    for (int i = 1; i < ROWS; ++i) {
-        loss += losses[i];
-        total += totals[i];
-    }
-    partial[blockIdx.x] = loss;
-    partial[gridDim.x + blockIdx.x] = total;
+    write_sums(loss, total, partial);
 }
 
 // result[0] = Σ loss / Σ weight, result[1] = 1 / Σ weight; both 0 if all pixels are ignored. One block of 256 threads.

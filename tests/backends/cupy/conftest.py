@@ -41,6 +41,8 @@ def poisoned(cupy, monkeypatch):
     monkeypatch.setattr(cupy, "empty_like", lambda *args, **kwargs: poison(empty_like(*args, **kwargs)))
 
 
+#: Ops whose result is a scalar, which is float32 beside 16 bits.
+LOSSES = ("softmax_cross_entropy", "softmax_focal")
 #: In what the reference, as the plain implementation, computes beside bfloat16, which NumPy hardly has.
 PLAIN = {"bfloat16": "float16"}
 
@@ -73,7 +75,7 @@ def error_of(value, exact):
 
 def stored_dtypes(op, inputs, maps):
     """The dtype of each output: maps have theirs, statistics and losses are float32 beside 16 bits."""
-    dtypes = {"y": vector_dtype(maps) if op == "softmax_cross_entropy" else inputs[0].dtype}
+    dtypes = {"y": vector_dtype(maps) if op in LOSSES else inputs[0].dtype}
     names = inspect.signature(getattr(reference.ops, op)).parameters
     given = [x for name, x in zip(names, inputs, strict=False) if name not in ("mean", "variance")]
     dtypes |= {f"gradient {n}": x.dtype for n, x in enumerate(given) if is_floating(x)}  # in the order of inputs

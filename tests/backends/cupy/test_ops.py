@@ -10,6 +10,8 @@ import pytest
 from backends.precision import array_dtype
 from reference.ops import OpError, hard_pixels
 
+from .conftest import LOSSES
+
 pytestmark = pytest.mark.gpu
 
 
@@ -121,6 +123,16 @@ CASES = {
     "cross-entropy weighted void": (
         "softmax_cross_entropy", [normal(5, 3), np.full(5, 255)], {"class_weights": np.ones(3)}
     ),
+    "focal": ("softmax_focal", [normal(2, 9, 8, 11), labels(2, 9, 8, classes=11)], {}),
+    "focal extreme": ("softmax_focal", [ties(2, 70, 5) * 500, labels(2, 70, classes=5)], {}),
+    "focal void": ("softmax_focal", [normal(3, 4, 6), np.full((3, 4), 255, np.uint8)], {}),
+    "focal gamma 0": ("softmax_focal", [normal(31, 3, scale=3.0), labels(31, classes=3)], {"gamma": 0.0}),
+    "focal gamma 0.5": ("softmax_focal", [normal(31, 3, scale=3.0), labels(31, classes=3)], {"gamma": 0.5}),
+    "focal many": ("softmax_focal", [normal(20_000, 40), labels(20_000, classes=40)], {}),
+    "focal weighted": (
+        "softmax_focal", [normal(2, 300, 11), labels(2, 300, classes=11)],
+        {"class_weights": np.random.default_rng(4).uniform(0.1, 2.0, 11), "gamma": 3.0},
+    ),
     "position attention": ("position_attention", attention_inputs(2, 37, 5, 9), {}),
     "position attention one": ("position_attention", attention_inputs(1, 1, 1, 1), {}),
     "position attention tiles": ("position_attention", attention_inputs(2, 129, 20, 24, scale=0.5), {}),
@@ -194,12 +206,13 @@ def test_a_block_walks_over_all_tiles(agree, monkeypatch, case, dtype):
     agree(*CASES[case], dtype)
 
 
-def test_labels_are_not_looked_at_but_a_wrong_one_shows(ops):
+@pytest.mark.parametrize("op", LOSSES)
+def test_labels_are_not_looked_at_but_a_wrong_one_shows(ops, op):
     logits = ops.asarray(normal(6, 4).astype(np.float32))
     for wrong in (4, -1):
-        loss, cache = ops.softmax_cross_entropy(logits, ops.asarray(np.array([0, 1, 2, 3, 255, wrong])))
+        loss, cache = getattr(ops, op)(logits, ops.asarray(np.array([0, 1, 2, 3, 255, wrong])))
         assert np.isnan(ops.to_numpy(loss))
-        dlogits = ops.to_numpy(ops.softmax_cross_entropy_backward(1.0, cache))
+        dlogits = ops.to_numpy(getattr(ops, f"{op}_backward")(1.0, cache))
         assert np.isnan(dlogits).any()
 
 
@@ -228,11 +241,12 @@ def test_a_label_or_a_logit_that_is_wrong_stays_hard(ops):
     assert found[[3, 4, 7]].tolist() == [4, -1, 1]
 
 
-def test_dloss_may_be_an_array(ops):
+@pytest.mark.parametrize("op", LOSSES)
+def test_dloss_may_be_an_array(ops, op):
     logits, target = ops.asarray(normal(6, 4)), ops.asarray(np.arange(6) % 4)
-    _, cache = ops.softmax_cross_entropy(logits, target)
-    by_array = ops.softmax_cross_entropy_backward(ops.asarray(np.array(0.25)), cache)
-    by_float = ops.softmax_cross_entropy_backward(0.25, cache)
+    _, cache = getattr(ops, op)(logits, target)
+    by_array = getattr(ops, f"{op}_backward")(ops.asarray(np.array(0.25)), cache)
+    by_float = getattr(ops, f"{op}_backward")(0.25, cache)
     np.testing.assert_array_equal(ops.to_numpy(by_array), ops.to_numpy(by_float))
 
 

@@ -18,6 +18,7 @@ MODULES = [
     "relu",
     "resize_bilinear",
     "softmax_cross_entropy",
+    "softmax_focal",
     "threads",
     "windows",
 ]

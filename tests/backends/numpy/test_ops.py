@@ -134,6 +134,18 @@ def test_softmax_cross_entropy(assert_agrees, draw, dtype, weighted):
 
 
 @both_dtypes
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_softmax_focal(assert_agrees, draw, dtype, weighted, gamma):
+    labels = np.random.default_rng(0).integers(0, 6, (2, 7, 9)).astype(np.uint8)
+    labels[0, :3] = 255
+    options = {"class_weights": draw(6) ** 2 if weighted else None, "gamma": gamma, "dtype": dtype}
+    for logits in draw((2, 7, 9, 6)), 1000 * draw((2, 7, 9, 6)), np.full((2, 7, 9, 6), -1000.0):
+        assert_agrees("softmax_focal", logits, labels, **options)
+    assert_agrees("softmax_focal", logits, np.full_like(labels, 3), ignore_label=3, dtype=dtype)
+
+
+@both_dtypes
 @pytest.mark.parametrize("least", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.7, 1.0])
 def test_hard_pixels(ops, draw, dtype, threshold, least):

@@ -14,6 +14,8 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 from backends import BackendError
 from backends.numpy.threads import for_each, sum_over, thread_count
 
+LOSSES = ("softmax_cross_entropy", "softmax_focal")
+
 
 def networks_ops(ops):
     """One call of each op that uses threads, forward and backward, on several blocks each."""
@@ -31,9 +33,7 @@ def networks_ops(ops):
         "resize_bilinear": ("resize_bilinear", (draw(2, 45, 60, 11), (180, 240)), {}),
         "position_attention": ("position_attention", (draw(1, 1300, 8), draw(1, 1300, 8), draw(1, 1300, 16)), {}),
         "channel_attention": ("channel_attention", (0.1 * draw(2, 2700, 32),), {}),
-        "softmax_cross_entropy": (
-            "softmax_cross_entropy", (draw(2, 180, 240, 11), rng.integers(0, 11, (2, 180, 240))), {},
-        ),
+        **{op: (op, (draw(2, 180, 240, 11), rng.integers(0, 11, (2, 180, 240))), {}) for op in LOSSES},
     }
     for name, (op, inputs, options) in calls.items():
         y, cache = getattr(ops, op)(*inputs, **options)

@@ -22,6 +22,7 @@ import reference.networks
 from reference.layers import Context
 from reference.layers.attention import PositionAttention
 from reference.networks.objective import Objective
+from reference.networks.terms import LossTerms, MapLoss
 
 from .conftest import Problem
 
@@ -31,6 +32,7 @@ NETWORKS = {
     },
     "largefov, maximum": {"backbone": "tiny", "head": "largefov", "scales": (1.0, 0.5), "fusion": "max"},
     "position": {"backbone": "tiny", "head": "position"},
+    "every term": {"backbone": "tiny", "head": "fcn", "terms": LossTerms(focal=0.5)},
     "resnet18": {"backbone": "resnet18", "head": "fcn", "auxiliary_head": True, "deep_stem": True},
     "decoder": {"backbone": "resnet18", "output_stride": 32, "head": "dual", "decoder": True},
     "resnet50": {"backbone": "resnet50", "head": "fcn"},
@@ -151,7 +153,7 @@ def test_as_it_is_nothing_raises(name):
 @pytest.mark.parametrize(("owner", "method", "tree"), list(mutations()))
 def test_no_other_order_passes(monkeypatch, owner, method, tree):
     put_in_place(monkeypatch, owner, method, tree)
-    networks = [name for name in NETWORKS if owner is Objective or owner in layers_of(name)]
+    networks = [name for name in NETWORKS if owner in (Objective, MapLoss) or owner in layers_of(name)]
     assert networks, f"no network here has a {owner.__name__}"
     assert any(raises(name) for name in networks)
 

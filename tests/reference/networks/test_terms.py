@@ -50,3 +50,47 @@ def test_gradient_with_hard_pixels(make_problem):
     # A small step, along which no pixel becomes easy.
     slope = problem.slope(lambda params: float(problem.loss(params).total), direction, step=1e-8)
     assert predicted == pytest.approx(slope, rel=1e-4)
+
+
+def test_the_loss_of_each_part_is_the_weighted_sum_of_its_terms(make_problem):
+    terms = LossTerms(cross_entropy=0.5, focal=2.0, focal_gamma=1.5)
+    problem = make_problem(terms=terms, **NETWORK)
+    loss = problem.loss()
+    wanted = {}
+    for part, scores in (("main", loss.outputs.main), ("scale 0.6", loss.outputs.scales[1].main)):
+        logits = resized(scores, problem)
+        options = {"class_weights": np.array(problem.objective.class_weights)}
+        cross_entropy, _ = ops.softmax_cross_entropy(logits, problem.labels, **options)
+        focal, _ = ops.softmax_focal(logits, problem.labels, **options, gamma=1.5)
+        wanted[part] = 0.5 * float(cross_entropy) + 2.0 * float(focal)
+        if part == "main":
+            wanted |= {"main cross-entropy": float(cross_entropy), "main focal": float(focal)}
+    assert {part: float(loss.parts[part]) for part in wanted} == pytest.approx(wanted, rel=1e-12)
+    parts = [loss.parts[part] for part in ("main", "position", "channel", "scale 1", "scale 0.6")]
+    assert loss.total == pytest.approx(sum(parts), rel=1e-12)
+
+
+def test_the_cross_entropy_alone_has_no_terms_beside_it(make_problem):
+    problem = make_problem(**NETWORK)
+    assert set(problem.loss().parts) == {"main", "position", "channel", "scale 1", "scale 0.6"}
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [LossTerms(focal=0.5), LossTerms(cross_entropy=0.0, focal=1.0, focal_gamma=0.7)],
+    ids=lambda terms: " ".join(name for name, weight in terms.weights().items() if weight),
+)
+def test_gradient_of_terms(make_problem, terms):
+    problem = make_problem(terms=terms, **NETWORK)
+    direction = problem.direction(lambda name: True)
+    gradients = problem.gradients()
+    predicted = sum(np.vdot(gradients[name], d) for name, d in direction.items())
+    slope = problem.slope(lambda params: float(problem.loss(params).total), direction, step=1e-8)
+    assert predicted == pytest.approx(slope, rel=1e-4)
+
+
+def test_terms_that_cannot_be():
+    with pytest.raises(ValueError, match="cross_entropy and focal are all 0"):
+        LossTerms(cross_entropy=0.0)
+    with pytest.raises(ValueError, match=r"hard_pixel_threshold is 0\.7, but cross_entropy, .* is 0"):
+        LossTerms(cross_entropy=0.0, focal=1.0, hard_pixel_threshold=0.7)

@@ -87,6 +87,12 @@ def _table():
             {"logits": (2, 4, 3, 5)},
             {"labels": labels, "class_weights": rng.uniform(0.1, 3, size=5)},
         ),
+        "softmax_focal": Case("softmax_focal", {"logits": (2, 4, 3, 5)}, {"labels": labels}),
+        "softmax_focal weighted": Case(
+            "softmax_focal",
+            {"logits": (2, 4, 3, 5)},
+            {"labels": labels, "class_weights": rng.uniform(0.1, 3, size=5), "gamma": 0.5},
+        ),
         "position_attention": Case("position_attention", tokens),
         "channel_attention released": Case("channel_attention", {"x": (2, 7, 4)}),
         "channel_attention paper": Case("channel_attention", {"x": (2, 7, 4)}, {"form": "paper"}),

@@ -148,7 +148,7 @@ def test_axes_that_do_not_fit_are_refused(case):
 
 def test_a_dy_of_the_wrong_shape_or_dtype_is_refused(case):
     y, cache = case.forward(case.inputs())
-    if case.op == "softmax_cross_entropy":  # whose dloss may be any scalar
+    if y.ndim == 0:  # a loss, whose dloss may be any scalar
         with pytest.raises(OpError, match=r"_backward: dloss has shape \(1,\), wants a scalar"):
             case.backward(np.ones(1), cache)
         return

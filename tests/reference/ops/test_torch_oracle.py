@@ -54,6 +54,15 @@ def softmax_cross_entropy(logits, labels, class_weights=None):
     return F.cross_entropy(nchw(logits), labels, class_weights, ignore_index=255)
 
 
+def softmax_focal(logits, labels, class_weights=None, gamma=2.0):
+    """As torchvision's sigmoid_focal_loss, from the cross-entropy of each pixel."""
+    loss = F.cross_entropy(nchw(logits), labels, ignore_index=255, reduction="none")
+    weight = (labels != 255).to(loss)
+    if class_weights is not None:
+        weight = weight * class_weights[labels.where(labels != 255, 0)]
+    return (weight * (1 - torch.exp(-loss)) ** gamma * loss).sum() / weight.sum()
+
+
 def position_attention(query, key, value):
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)
 
@@ -84,6 +93,7 @@ ORACLES = {
     "resize_bilinear": resize_bilinear,
     "softmax": lambda x: x.softmax(-1),
     "softmax_cross_entropy": softmax_cross_entropy,
+    "softmax_focal": softmax_focal,
     "position_attention": position_attention,
     "channel_attention": channel_attention,
     "gated_residual": lambda x, update, gate: x + gate * update,

@@ -15,7 +15,7 @@ from backends.precision import is_floating, vector_dtype
 from reference.ops.checks import HALVES
 from segattn_cli.checking import GPU_DTYPES, prepare
 from segattn_cli.checking.cases import CASES
-from segattn_cli.checking.lockstep import GRADIENTS, JOINS
+from segattn_cli.checking.lockstep import GRADIENTS, JOINS, LOSSES
 from segattn_cli.checking.network_checks import NETWORKS, check_network
 from segattn_cli.checking.op_checks import check_op
 
@@ -53,7 +53,7 @@ class Rounding:
         y, cache = function(**{name: longer(value) for name, value in given.items()})
         dtypes = {name: value.dtype for name, value in given.items() if is_floating(value)}
         maps = args[0].dtype
-        stored = vector_dtype(maps) if op == "softmax_cross_entropy" else maps
+        stored = vector_dtype(maps) if op in LOSSES else maps
         statistics = [getattr(cache, name, None) for name in ("mean", "variance")]
         return y.astype(stored), RoundedCache(cache, dtypes, maps, *statistics)
 

@@ -75,6 +75,12 @@ def test_the_default_is_tiny_scenes():
             "loss.hard_pixel_threshold=1.5",
             "loss.hard_pixel_threshold must be a number from 0 to 1, got 1.5.",
         ),
+        ("loss.focal=-1", "loss.focal must be at least 0, got -1.0."),
+        ("loss.focal_gamma=-1", "loss.focal_gamma must be at least 0, got -1.0."),
+        (
+            "loss.cross_entropy=0",
+            "loss.cross_entropy and focal are all 0: one of these weights must be larger.",
+        ),
         (
             "loss.hard_pixel_fraction=0",
             "loss.hard_pixel_fraction must be greater than 0 and at most 1, got 0.0.",

@@ -12,6 +12,7 @@ import pytest
 
 from backends import get_backend
 from backends.numpy.threads import set_thread_count
+from segattn_cli.checking.lockstep import LOSSES
 from segattn_cli.costs.counting_ops import CountingOps
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
@@ -129,11 +130,12 @@ def test_memory_of_dropout(numba: Any, rng: np.random.Generator) -> None:
     compare(numba, "dropout", [rng.standard_normal(MAP, np.float32), rng.random(MAP) < 0.5], {"rate": 0.5}, {})
 
 
+@pytest.mark.parametrize("op", LOSSES)
 @pytest.mark.parametrize("classes", [4, 11, 150])
-def test_memory_of_the_loss(numba: Any, classes: int, rng: np.random.Generator) -> None:
+def test_memory_of_the_loss(numba: Any, op: str, classes: int, rng: np.random.Generator) -> None:
     logits = rng.standard_normal((2, 120, 160, classes), np.float32)
     labels = rng.integers(classes, size=(2, 120, 160), dtype=np.int32)
-    compare(numba, "softmax_cross_entropy", [logits, labels], {}, {})
+    compare(numba, op, [logits, labels], {}, {})
 
 
 @pytest.mark.parametrize("classes", [4, 11, 150])
