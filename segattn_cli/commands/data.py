@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from segattn_cli.commands.data_download import download
 from segattn_cli.commands.data_import import import_annotations
 from segattn_cli.commands.data_suggestion import print_suggestion, splits_to_use
 from segattn_cli.commands.shared.help import Command, Group
-from segattn_cli.commands.shared.json import show_and_write
+from segattn_cli.commands.shared.json import STDOUT, show_and_write
 from segattn_cli.commands.shared.options import (
     DATA,
     OUTPUT,
@@ -24,7 +25,7 @@ from segattn_cli.commands.shared.options import (
 )
 from segattn_cli.commands.shared.output_paths import require_empty, require_parent
 from segattn_cli.commands.shared.progress import follow
-from segattn_cli.commands.shared.terminal import console, plain, say
+from segattn_cli.commands.shared.terminal import console, plain, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def check(
     )
     if failed:
         raise typer.Exit(ExitCode.DATA)
+    if resolved != "scenes" and json_file != STDOUT:
+        show_next(f"segattn data check {quote(source)} --suggest > my.toml")
 
 
 def _no_validation(source: str, asked: list[str] | None, available: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from segattn_cli.config.description import toml_value
 from segattn_cli.costs.cost import configured_step, inference
 from segattn_cli.data.inspect import SplitReport
 from segattn_cli.data.segments import Segments
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, printable
 from segattn_cli.machine.facts import usable_cores
 
 #: Multiply-adds that one core does in a second of training. The records in benchmarks/ have 98 (numpy) to 154
@@ -106,7 +106,8 @@ class Suggestion:
 
 def _comment(text: str) -> list[str]:
     return textwrap.wrap(
-        text, 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+        printable(text), 110, initial_indent="# ", subsequent_indent="# ", break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

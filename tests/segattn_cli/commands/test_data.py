@@ -196,7 +196,7 @@ class TestCheck:
                 Image.new(mode, (8, 6), value if mode == "L" else "grey").save(path)
         done = cli("data", "check", tmp_path)
         assert "! test: The masks of test are dummies" in done.out
-        assert "✓ All 3 images and their masks can be used." in done.out
+        assert "✓ All 3 images and their masks can be used.\n\nNext:\n  segattn data check " in done.out
 
     def test_one_split(self, cli: Callable, root: Path) -> None:
         report = json.loads(cli("data", "check", root, "--split", "val", "--json", "-").out)

@@ -100,6 +100,12 @@ def test_what_is_validated_on(changes: dict[str, Any], folds: int | None, fracti
     assert (config.data.folds, config.data.val_fraction) == (folds, fraction)
 
 
+def test_names_cannot_break_out_of_a_comment() -> None:
+    names = ("road", "car", "po\nle = 3 \x1b[31m")
+    suggestion = suggest(facts(classes=names, source='a "b"\\c\nd'), 2)
+    assert config_from(tomllib.loads(suggestion.as_toml())) == suggestion.config
+
+
 def test_very_few_images() -> None:
     assert suggested(images=3, val_images=0).data.folds == 3
     with pytest.raises(DataError, match=r"^streets has a single image: add one or more to validate on\.$"):
