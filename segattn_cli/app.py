@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -29,9 +30,8 @@ from segattn_cli.commands import (
     weights,
 )
 from segattn_cli.commands.shared.help import Command, Group
-from segattn_cli.commands.shared.streams import prepare_streams
 from segattn_cli.commands.shared.terminal import complain
-from segattn_cli.errors import ExitCode, OutputError, SegattnError, UsageError, lacks_memory
+from segattn_cli.errors import ExitCode, SegattnError, UsageError
 
 app = typer.Typer(
     name="segattn",
@@ -106,8 +106,10 @@ for _panel, _commands in _PANELS.items():
 
 
 def main() -> None:
-    """Run the command line, also where the streams are not those of a console."""
-    prepare_streams()
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or a file in another encoding than UTF-8
+            stream.reconfigure(errors="replace")
     try:
         try:
             _run()
@@ -118,9 +120,10 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):  # what is still buffered cannot be written either
+            os.dup2(nowhere, descriptor)
         sys.exit(int(ExitCode.CLOSED_PIPE))
-    except OutputError as error:
-        _fail(str(error), error.exit_code)
 
 
 def _run() -> None:
@@ -131,13 +134,13 @@ def _run() -> None:
         _fail(str(error), error.exit_code)
     except BackendError as error:
         _fail(str(error), ExitCode.BACKEND)
-    except (MemoryError, ImportError, RuntimeError) as error:
-        if not (lacks_memory(error) or _is_full_gpu(error)):
+    except MemoryError as error:
+        _fail_for_memory(error)
+    except RuntimeError as error:
+        if not _is_full_gpu(error):
             raise
         _fail_for_memory(error)
     except OSError as error:
-        if lacks_memory(error):
-            _fail_for_memory(error)
         if not _lacks_temporary_folder(error):
             raise
         _fail("No folder for temporary files can be written: name one in the variable TMPDIR.", ExitCode.OUTPUT)
@@ -146,9 +149,7 @@ def _run() -> None:
 
 
 def _fail_for_memory(error: Exception) -> None:
-    cause = _cause(error)
-    detail = f" ({cause})" if cause else ""
-    _fail(f"There is not enough memory{detail}: {_way_out(error)}.", ExitCode.MEMORY)
+    _fail(f"There is not enough memory ({_cause(error)}): {_way_out(error)}.", ExitCode.MEMORY)
 
 
 def _cause(error: Exception) -> str:

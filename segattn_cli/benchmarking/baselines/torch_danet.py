@@ -257,26 +257,35 @@ def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
 
 BACKBONES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
 }
-#: Stride and dilations (first block's, all others') of the four stages at output stride 8.
-STAGES = ((1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4))
+#: By output stride: stride and dilations (first block's, all others') of the four stages.
+STAGES = {
+    8: ((1, 1, 1), (2, 1, 1), (1, 1, 2), (1, 2, 4)),
+    16: ((1, 1, 1), (2, 1, 1), (2, 1, 1), (1, 1, 2)),
+    32: ((1, 1, 1), (2, 1, 1), (2, 1, 1), (2, 1, 1)),
+}
 
 
 class ResNet(nn.Module):
-    """Output stride 8: the last two stages are dilated by 2 and 4 instead of strided."""
+    """At output strides 8 and 16, the last stages are dilated instead of strided."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, output_stride: int = 8, multi_grid: Sequence[int] | None = None) -> None:
         super().__init__()
         block, counts = BACKBONES[name]
         self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.channels = 64
-        for number, (count, (stride, first, dilation)) in enumerate(zip(counts, STAGES, strict=True), 1):
+        stages = zip(counts, STAGES[output_stride], strict=True)
+        for number, (count, (stride, first, dilation)) in enumerate(stages, 1):
             blocks = []
             for index in range(count):
                 width = 64 * 2 ** (number - 1)
                 dilations = (dilation if index else first, dilation)
+                if number == 4 and multi_grid is not None:
+                    dilations = (multi_grid[index], dilation)
                 blocks.append(block(self.channels, width, 1 if index else stride, dilations))
                 self.channels = width * block.expansion
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
@@ -307,8 +316,9 @@ class PositionBranch(nn.Module):
 
 
 class ChannelBranch(nn.Module):
-    def __init__(self, inputs: int, channels: int, classes: int) -> None:
+    def __init__(self, inputs: int, channels: int, classes: int, form: str = "released") -> None:
         super().__init__()
+        self.form = form
         self.reduce = ConvNorm(inputs, channels)
         self.gate = nn.Parameter(torch.zeros(()))
         self.refine = ConvNorm(channels, channels)
@@ -318,7 +328,9 @@ class ChannelBranch(nn.Module):
         x = self.reduce(x)
         flat = x.flatten(2)  # (B, C, N)
         energy = flat @ flat.mT  # (B, C, C)
-        attention = torch.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
+        if self.form == "released":
+            energy = energy.amax(dim=-1, keepdim=True) - energy
+        attention = torch.softmax(energy, dim=-1)
         return self.refine(self.gate * (attention @ flat).reshape(x.shape) + x)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-
-from segattn_cli.commands.shared.streams import write_at_once
 
 
 @contextmanager
@@ -23,7 +22,7 @@ def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        write_at_once(f"\nStopping after this {unit}; once more to stop at once.\n")
+        os.write(2, f"\nStopping after this {unit}; once more to stop at once.\n".encode())  # may not print
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
