@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
@@ -30,8 +29,9 @@ from segattn_cli.commands import (
     weights,
 )
 from segattn_cli.commands.shared.help import Command, Group
+from segattn_cli.commands.shared.streams import prepare_streams
 from segattn_cli.commands.shared.terminal import complain
-from segattn_cli.errors import ExitCode, SegattnError, UsageError
+from segattn_cli.errors import ExitCode, OutputError, SegattnError, UsageError, lacks_memory
 
 app = typer.Typer(
     name="segattn",
@@ -106,10 +106,8 @@ for _panel, _commands in _PANELS.items():
 
 
 def main() -> None:
-    """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal or a file in another encoding than UTF-8
-            stream.reconfigure(errors="replace")
+    """Run the command line, also where the streams are not those of a console."""
+    prepare_streams()
     try:
         try:
             _run()
@@ -120,10 +118,9 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):  # what is still buffered cannot be written either
-            os.dup2(nowhere, descriptor)
         sys.exit(int(ExitCode.CLOSED_PIPE))
+    except OutputError as error:
+        _fail(str(error), error.exit_code)
 
 
 def _run() -> None:
@@ -134,13 +131,13 @@ def _run() -> None:
         _fail(str(error), error.exit_code)
     except BackendError as error:
         _fail(str(error), ExitCode.BACKEND)
-    except MemoryError as error:
-        _fail_for_memory(error)
-    except RuntimeError as error:
-        if not _is_full_gpu(error):
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not (lacks_memory(error) or _is_full_gpu(error)):
             raise
         _fail_for_memory(error)
     except OSError as error:
+        if lacks_memory(error):
+            _fail_for_memory(error)
         if not _lacks_temporary_folder(error):
             raise
         _fail("No folder for temporary files can be written: name one in the variable TMPDIR.", ExitCode.OUTPUT)
@@ -149,7 +146,9 @@ def _run() -> None:
 
 
 def _fail_for_memory(error: Exception) -> None:
-    _fail(f"There is not enough memory ({_cause(error)}): {_way_out(error)}.", ExitCode.MEMORY)
+    cause = _cause(error)
+    detail = f" ({cause})" if cause else ""
+    _fail(f"There is not enough memory{detail}: {_way_out(error)}.", ExitCode.MEMORY)
 
 
 def _cause(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -52,6 +53,20 @@ class OutputError(SegattnError):
 
 class NonFiniteError(SegattnError):
     exit_code = ExitCode.NON_FINITE
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether there is no memory for what was asked: for an array, a thread, or a library that is imported.
+
+    >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("can't start new thread")), lacks_memory(OSError())
+    (True, True, False)
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    said = ("can't start new thread", "failed to map segment", "annot allocate memory", "insufficient memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, ImportError | RuntimeError | OSError) and any(each in str(error) for each in said)
+    )
 
 
 def printable(text: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from segattn_cli.commands.shared.streams import write_at_once
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def asked_to_stop(unit: str) -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        os.write(2, f"\nStopping after this {unit}; once more to stop at once.\n".encode())  # may not print
+        write_at_once(f"\nStopping after this {unit}; once more to stop at once.\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -66,6 +66,19 @@ def test_a_rare_class_is_spread_evenly(make: Callable[..., Path]) -> None:
         assert sum((val.load(index).label == 2).any() for index in range(len(val))) == 1
 
 
+def test_every_fold_has_its_part_of_each_rare_class() -> None:
+    """Dealt out by the digest alone, all images of a rare class would be in one fold."""
+    classes = {0: {0, 1}, 1: {0, 2}}
+    contents = [Content(f"{index:03}", frozenset(classes.get(index % 5, {0}))) for index in range(60)]
+    numbers = assign_folds(contents, 5)
+    for rare in (1, 2):
+        parts = Counter(
+            number for number, content in zip(numbers, contents, strict=True) if rare in content.classes
+        )
+        assert sorted(parts.values()) == [2, 2, 2, 3, 3]
+    assert set(Counter(numbers).values()) == {12}
+
+
 def test_names_folders_and_order_do_not_matter(make: Callable[..., Path], tmp_path: Path) -> None:
     root = make("flat", 12)
     renamed = tmp_path / "renamed"
