@@ -34,15 +34,17 @@ from backends import BackendError, get_backend
 from benchmarks.torch_augmentation import AUGMENTATION, require_plain, torch_batches
 from benchmarks.torch_network import IGNORE_LABEL, TorchNetwork
 from reference.networks import NetworkConfig, build_network
+from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.config import Config, OptimiserSection, ScheduleSection, keys, load_config
 from segattn_cli.data import Batch, Dataset, Loader
 from segattn_cli.errors import ConfigError, SegattnError, UsageError
 from segattn_cli.exporting.state_dict import write_state_dict
+from segattn_cli.files import write_atomically
 from segattn_cli.prediction.evaluation import EvaluationResult, evaluate
 from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.runs import Model
+from segattn_cli.runs import CONFIG, Model
 from segattn_cli.training.class_weights import class_weights
-from segattn_cli.training.setup import enter_folder, open_splits, steps_per_epoch
+from segattn_cli.training.setup import open_splits, steps_per_epoch
 from segattn_cli.weights import weights_for
 from segattn_cli.weights.names import from_pytorch, to_pytorch
 
@@ -289,7 +291,9 @@ def train(config: Config, out: Path, augmentation: Augmentation = "segattn") -> 
     torch.manual_seed(config.training.seed)  # of the dropout masks
     weights = class_weights(config.loss, training)
     learner = TorchTraining(config, network_config, params, weights, steps)
-    enter_folder(out, config, resume=False)
+    require_empty(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / CONFIG, config.as_toml().encode())
     every = (config.evaluation.every or config.training.epochs) * epoch
 
     seconds, best, result = 0.0, 0.0, None

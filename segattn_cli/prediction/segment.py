@@ -11,7 +11,7 @@ import numpy as np
 
 from segattn_cli.data.images import Decoded, Intensity, decode_image
 from segattn_cli.errors import DataError
-from segattn_cli.files import moved_into_place
+from segattn_cli.files import moved_into_place, remove_stale_once
 from segattn_cli.prediction.jobs import Job
 from segattn_cli.prediction.output_files import Output, Segmentation
 from segattn_cli.prediction.predictor import Predictor
@@ -66,6 +66,7 @@ def segment(
     """
     for job in jobs:
         if job.done:
+            remove_stale_once(job.outputs["label"].parent)
             yield InputSkipped(job.input.name, job.outputs)
             continue
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+#: A reader of the history holds the lock for a moment, to see whether a training does: so it is tried for a second.
+ATTEMPTS, PAUSE = 20, 0.05
+
 
 @cache
 def line_format() -> TypeAdapter[LoggedEvent]:
@@ -25,19 +29,27 @@ def line_format() -> TypeAdapter[LoggedEvent]:
 
 
 class EventLog:
-    """An open ``events.jsonl``.
+    """An open ``events.jsonl``, which is also the lock of its run: one training at a time writes into a folder.
 
     A run that was killed may have written lines after its last checkpoint, whose steps will be done again. So a
-    checkpoint records the ``length`` of the file, to which it is cut when the run is resumed.
+    checkpoint records the ``length`` of the file, to which it is ``cut`` when the run is resumed.
     """
 
-    def __init__(self, path: Path, length: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+        #: Whether other trainings are kept out of the folder; not on a file system without locks.
+        self.is_locked = False
         try:
             # Without a buffer, closing has nothing left to write that could fail.
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
-            self._lock()
-            self._file.truncate(min(length, self._file.tell()))
+        except OSError as error:
+            raise self._failed(error) from None
+        self._lock()
+
+    def cut(self, length: int) -> None:
+        """Remove what follows the first ``length`` bytes. Raises :class:`OutputError`."""
+        try:
+            self._file.truncate(min(length, self._file.seek(0, os.SEEK_END)))
         except OSError as error:
             raise self._failed(error) from None
 
@@ -65,13 +77,20 @@ class EventLog:
         """Keep other trainings out of the folder, until this process ends."""
         if fcntl is None:
             return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise OutputError(
-                f"Another training is running in {self.path.parent}: wait for it, or choose another --out."
-            ) from None
+        for attempt in range(ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(PAUSE * (attempt < ATTEMPTS - 1))
+            except OSError:  # a file system without locks
+                return
+            else:
+                self.is_locked = True
+                return
+        self._file.close()
+        raise OutputError(
+            f"Another training is running in {self.path.parent}: wait for it, or choose another --out."
+        )
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from segattn_cli.data import Dataset, SceneOptions, open_dataset
 from segattn_cli.data.folds import open_folds
 from segattn_cli.data.review import review_before_training
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
-from segattn_cli.files import write_atomically
+from segattn_cli.files import UNFINISHED, remove_stale, write_atomically
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.runs.event_log import EventLog
@@ -29,9 +30,6 @@ from segattn_cli.training.optimiser import Optimiser, optimiser_of
 from segattn_cli.training.sizes import size_warnings
 from segattn_cli.training.state import Progress, State
 from segattn_cli.weights import Match, weights_for
-
-#: Files that a run leaves behind which was killed while it wrote them.
-PARTIAL = ".*.partial"
 
 
 @dataclass(frozen=True)
@@ -79,17 +77,24 @@ def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
     epoch = steps_per_epoch(config, training)
     steps = config.training.max_steps or config.training.epochs * epoch
     optimiser = optimiser_of(config.optimiser, network.shapes())
-    state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
-    progress = state.progress
-    if progress.step > steps:
-        raise ConfigError(
-            f"The run in {out} is at step {progress.step}, beyond the {steps} steps that are asked for: raise "
-            "training.epochs or training.max_steps."
-        )
-    _predictor(config, out, network, state, validation, ops)  # raises now, not after the first epoch
-    enter_folder(out, config, resume)
-    event_log = EventLog(out / runs.EVENTS, progress.journal)
-    clear_partial_files(out)
+    with ExitStack() as opened:
+        if resume:  # locked before its checkpoint is read
+            event_log = opened.enter_context(closing(lock_run(out)))
+        state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
+        progress = state.progress
+        if progress.step > steps:
+            raise ConfigError(
+                f"The run in {out} is at step {progress.step}, beyond the {steps} steps that are asked for: raise "
+                "training.epochs or training.max_steps."
+            )
+        _predictor(config, out, network, state, validation, ops)  # raises now, not after the first epoch
+        if not resume:
+            event_log = opened.enter_context(closing(make_folder(out)))
+        warnings += warnings_of_folder(out, event_log, resume)
+        write_atomically(out / runs.CONFIG, config.as_toml().encode())
+        event_log.cut(progress.journal)
+        remove_stale(out)
+        opened.pop_all()
     return TrainingRun(
         config, out, ops, training, validation, warnings, network,
         Differentiator(
@@ -201,30 +206,54 @@ def initial_state(
     return State.of(checkpoint.arrays, progress, ops, optimiser, ema=ema), None
 
 
-def enter_folder(out: Path, config: Config, resume: bool) -> None:
-    """Make the run's folder and write its configuration; to ``resume``, the folder has to be there.
+def lock_run(out: Path) -> EventLog:
+    """The event log of the run in ``out``, which keeps other trainings out.
+
+    Raises :class:`OutputError`, before anything is changed, where there is no run or another training is running.
+    """
+    try:
+        is_run = (out / runs.CONFIG).is_file()
+    except OSError as error:
+        raise OutputError(f"The folder {out} cannot be used: {error.strerror}.") from None
+    if not is_run:
+        raise OutputError(f"There is no run in {out} to resume: leave out --resume to start one.")
+    return EventLog(out / runs.EVENTS)
+
+
+def make_folder(out: Path) -> EventLog:
+    """Make the folder of a new run, and its event log, which keeps other trainings out.
 
     Raises :class:`OutputError`, before anything is changed, for a folder that holds something already.
     """
-    if resume and not (_exists(out) and (out / runs.CONFIG).is_file()):
-        raise OutputError(f"There is no run in {out} to resume: leave out --resume to start one.")
-    if not resume and _exists(out) and not (out.is_dir() and set(out.iterdir()) <= set(out.glob(PARTIAL))):
-        raise OutputError(f"{out} exists already: go on with its run by --resume, or choose another --out.")
+    exists = OutputError(f"{out} exists already: go on with its run by --resume, or choose another --out.")
     try:
+        if out.exists() and not (out.is_dir() and _holds_nothing(out)):
+            raise exists
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {out} cannot be made: {error.strerror}; choose another --out.") from None
-    write_atomically(out / runs.CONFIG, config.as_toml().encode())
+    event_log = EventLog(out / runs.EVENTS)
+    if not _holds_nothing(out):  # another training was as fast, and has ended
+        event_log.close()
+        raise exists
+    return event_log
 
 
-def clear_partial_files(out: Path) -> None:
-    """Remove the files of a run that was killed while it wrote them; no other training may run in ``out``."""
-    for partial in out.glob(PARTIAL):
-        partial.unlink()
+def _holds_nothing(out: Path) -> bool:
+    """Whether ``out`` holds at most what a training leaves that is killed while it begins."""
+    return all(
+        UNFINISHED.fullmatch(each.name) or (each.name == runs.EVENTS and not each.stat().st_size)
+        for each in out.iterdir()
+    )
 
 
-def _exists(out: Path) -> bool:
-    try:
-        return out.exists()
-    except OSError as error:
-        raise OutputError(f"There cannot be a folder {out}: {error.strerror}; choose another --out.") from None
+def warnings_of_folder(out: Path, event_log: EventLog, resume: bool) -> tuple[str, ...]:
+    """What a user should know of the folder, before it is changed."""
+    warnings = []
+    if resume and not (out / runs.LAST).exists():
+        length = event_log.length()
+        events = f"; its event log of {length:,} bytes is emptied" if length else ""
+        warnings.append(f"{out} has no {runs.LAST} to go on from: the training begins at the first step{events}")
+    if not event_log.is_locked:
+        warnings.append(f"the file system of {out} has no locks: start no second training there meanwhile")
+    return tuple(warnings)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from backends.contract import Ops
 from segattn_cli.runs import EMA, OPTIMISER_STATE, arrays_under
@@ -14,20 +15,23 @@ from segattn_cli.runs.events import Validated
 from segattn_cli.training.optimiser import Optimiser
 
 Array = Any
+Count = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass
 class Progress:
     """How far a run is; a checkpoint's metadata holds it as JSON."""
 
-    step: int = 0  # steps done
-    seconds: float = 0.0  # spent on them and on validation
+    step: Count = 0  # steps done
+    seconds: NotNegative = 0.0  # spent on them and on validation
     validated_at: int = -1  # the step of the last validation
     best: Validated | None = None  # the best validation
     last: Validated | None = None  # the last one
-    since_best: int = 0  # validations that were not better
-    journal: int = 0  # bytes of events.jsonl
-    loss_scale: dict[str, float] = field(default_factory=dict)  # the arguments of LossScale, where there is one
+    since_best: Count = 0  # validations that were not better
+    journal: Count = 0  # bytes of events.jsonl
+    #: The arguments of LossScale, where there is one.
+    loss_scale: dict[Literal["scale", "good_steps", "skipped"], NotNegative] = field(default_factory=dict)
 
 
 @dataclass

@@ -194,7 +194,7 @@ def test_one_crop_in_five_is_a_quarter_larger():
 
 
 def test_a_folder_that_exists_is_refused(trained):
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="is not empty"):
         torch_training.train(load_config("tiny-scenes", SMALL), trained[0])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import resource
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -51,7 +53,8 @@ def test_lines_after_the_noted_length_are_cut(tmp_path: Path) -> None:
     log.close()
     with open(path, "ab") as file:
         file.write(b'{"event": "st')  # a kill in the middle of a line
-    again = EventLog(path, length)
+    again = EventLog(path)
+    again.cut(length)
     again.write(event(step(2, loss=1.5)))
     again.close()
     assert [(line["step"], line["loss"]) for line in lines_of(path)] == [(1, 4.0), (2, 1.5)]
@@ -60,7 +63,8 @@ def test_lines_after_the_noted_length_are_cut(tmp_path: Path) -> None:
 def test_a_file_that_is_shorter_than_noted_is_not_padded(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"event": "step"}\n')
-    log = EventLog(path, 1000)
+    log = EventLog(path)
+    log.cut(1000)
     log.write(NonFinite(step=1, tensor="the norm"))
     log.close()
     assert path.read_text() == '{"event": "step"}\n{"event":"non_finite","step":1,"tensor":"the norm"}\n'
@@ -90,3 +94,25 @@ def test_a_full_disk(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     log.close()
+
+
+def test_a_reader_that_looks_keeps_no_training_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "events.jsonl"
+    path.touch()
+    with open(path, "rb") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(reader, fcntl.LOCK_UN))
+        log = EventLog(path)
+    assert log.is_locked
+    log.close()
+
+
+def test_one_training_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    first = EventLog(path)
+    first.write(event(step(1)))
+    with pytest.raises(OutputError, match="Another training is running"):
+        EventLog(path)
+    first.close()
+    assert len(lines_of(path)) == 1
+    EventLog(path).close()

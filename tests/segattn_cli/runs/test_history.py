@@ -41,7 +41,7 @@ def test_the_first_of_equally_good_validations_is_the_best(tmp_path: Path) -> No
 
 def test_a_run_that_still_goes_on(tmp_path: Path) -> None:
     run = run_folder(tmp_path, WHOLE[:3])
-    log = EventLog(run / "events.jsonl", (run / "events.jsonl").stat().st_size)
+    log = EventLog(run / "events.jsonl")
     assert read_history(run).state == "going on"
     log.write(event(step(3)))
     assert read_history(run).step == 3
@@ -52,7 +52,7 @@ def test_a_run_that_still_goes_on(tmp_path: Path) -> None:
 def test_looking_does_not_keep_a_training_out(tmp_path: Path) -> None:
     run = run_folder(tmp_path, WHOLE[:3])
     read_history(run)
-    EventLog(run / "events.jsonl", 0).close()
+    EventLog(run / "events.jsonl").close()
 
 
 def test_a_longer_run_that_began_after_a_result_is_not_finished(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import resource
 import tomllib
@@ -222,13 +224,36 @@ def test_a_folder_that_exists_is_left_alone(finished, tiny, tmp_path):
 def test_two_trainings_do_not_share_a_folder(tiny, tmp_path):
     first = train(tiny(), tmp_path / "run")
     next(first)
+    def state():
+        return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in (tmp_path / "run").iterdir()}
+
+    before = state()
     with pytest.raises(OutputError, match="Another training is running in"):
-        next(train(tiny(), tmp_path / "run", resume=True))
+        next(train(tiny("optimiser.learning_rate=0.5"), tmp_path / "run", resume=True))
+    assert state() == before
     assert isinstance(list(first)[-1], RunFinished)
 
 
+def test_without_locks_it_says_so(tiny, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    assert not any("locks" in each for each in next(train(tiny(), tmp_path / "first")).warnings)
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert any("has no locks" in each for each in next(train(tiny(), tmp_path / "second")).warnings)
+
+
+def test_without_its_last_checkpoint_it_says_that_it_begins_anew(tiny, tmp_path):
+    run = tmp_path / "run"
+    list(train(tiny("training.max_steps=2"), run))
+    (run / "last.safetensors").unlink()
+    length = (run / "events.jsonl").stat().st_size
+    (warning,) = (each for each in next(train(tiny(), run, resume=True)).warnings if "begins at the first" in each)
+    assert f"begins at the first step; its event log of {length:,} bytes is emptied" in warning
+
+
 def test_a_name_that_is_too_long(tiny, tmp_path):
-    with pytest.raises(OutputError, match="There cannot be a folder"):
+    with pytest.raises(OutputError, match="cannot be made: File name too long"):
         next(train(tiny(), tmp_path / ("x" * 300)))
 
 
@@ -261,7 +286,8 @@ def test_weights_that_are_not_finite_are_not_saved(tiny, tmp_path):
 
 
 def test_an_empty_folder_will_do(tiny, tmp_path):
-    (tmp_path / ".config.toml.partial").write_text("of a run that was killed while it began")
+    (tmp_path / ".segattn-0123456789abcdef.partial").write_text("of a run that was killed while it began")
+    (tmp_path / "events.jsonl").touch()
     list(train(tiny("training.max_steps=1"), tmp_path))
     assert {file.name for file in tmp_path.iterdir()} == FILES
 
@@ -287,6 +313,8 @@ def test_a_checkpoint_that_does_not_fit_is_refused(finished, tiny, tmp_path, fol
     out, _ = finished
     run = tmp_path / "run"
     run.mkdir()
+    for name in ("config.toml", "events.jsonl"):
+        (run / name).touch()
     last = run / "last.safetensors"
     last.write_bytes((out / "last.safetensors").read_bytes())
     for override, message in (
@@ -307,7 +335,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(finished, tiny, tmp_path, fol
     last.write_bytes((out / "last.safetensors").read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="truncated"):
         next(train(tiny(), run, resume=True))
-    assert {file.name for file in run.iterdir()} == {"last.safetensors"}
+    assert {file.name for file in run.iterdir()} == {"config.toml", "events.jsonl", "last.safetensors"}
 
 
 def test_void_everywhere_in_a_batch_is_survived(tiny, tmp_path, folder):
