@@ -19,6 +19,7 @@ from segattn_cli.prediction.evaluation import Evaluated
 from segattn_cli.training import (
     Event,
     FileOmitted,
+    Previewed,
     RunStarted,
     StepDone,
     StoppedEarly,
@@ -92,7 +93,7 @@ class Dashboard:
             self.progress.update(self.steps, total=event.steps, completed=event.step)
         elif isinstance(event, StepDone):
             self.latest = event
-            self.progress.update(self.steps, completed=event.step, note=_left(event))
+            self.progress.update(self.steps, completed=event.step, note=_left(event.seconds_left))
             self.progress.update(self.validation, visible=False)
         elif isinstance(event, Evaluated):
             note = f"mIoU {event.miou:.3f}"
@@ -133,9 +134,23 @@ def milestone(event: Event) -> str:
     if isinstance(event, WeightsLoaded):
         return weights_line(event)
     if isinstance(event, Validated):
-        best = "  ← best so far" if event.best else ""
-        metrics = f"validation mIoU {event.miou:.3f}  pixel accuracy {event.pixel_accuracy:.3f}"
-        return f"epoch {_rounded(event.epoch)}  {metrics}{best}"
+        change = "" if event.change is None else f" ({event.change:+.3f})"
+        values = [
+            f"epoch {_rounded(event.epoch)}",
+            f"validation mIoU {event.miou:.3f}{change}",
+            f"pixel accuracy {event.pixel_accuracy:.3f}",
+            _left(event.seconds_left or None),
+            "← best so far" if event.best else "",
+        ]
+        return "  ".join(value for value in values if value)
+    if isinstance(event, Previewed):
+        values = [
+            f"epoch {_rounded(event.epoch)}",
+            f"first impression on {event.images} validation images: mIoU {event.miou:.3f}",
+            f"pixel accuracy {event.pixel_accuracy:.3f}",
+            _left(event.seconds_left),
+        ]
+        return "  ".join(value for value in values if value)
     if isinstance(event, FileOmitted):
         return f"{event.path} was not written: {event.reason}."
     if isinstance(event, StoppedEarly):
@@ -164,7 +179,7 @@ def essentials(event: StepDone) -> str:
         *(f"{gate_name(name)[0]} {gate:+.3f}" for name, gate in event.gates.items()),
         *([_skipped(event.skipped)] if event.skipped else []),
         f"{event.images_per_second:.1f} images/s",
-        _left(event),
+        _left(event.seconds_left),
     ]
     return "  ".join(value for value in values if value)
 
@@ -221,8 +236,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _left(event: StepDone) -> str:
-    left = duration(event.seconds_left)
+def _left(seconds: float | None) -> str:
+    """
+    >>> _left(192.0), _left(None), _left(math.nan)
+    ('3:12 left', '', '')
+    """
+    left = "" if seconds is None else duration(seconds)
     return left and f"{left} left"
 
 

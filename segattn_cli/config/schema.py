@@ -233,6 +233,8 @@ class EvaluationSection:
     Args:
         every: number of epochs between validations; there is one at the end, too. The default is 1, or for a small
             data set as many as have 20 steps.
+        preview_after: number of seconds after which a run without a validation is tried on up to 20 images, for a
+            first impression; 0 for never. The best checkpoint and ``training.patience`` do not depend on it.
         limit: number of images to validate on, the first ones; all of them by default.
         size: height and width to which images are resized before they are predicted; by default, that of
             ``data.size``. Predictions are resized back to the size of the labels.
@@ -243,6 +245,7 @@ class EvaluationSection:
     """
 
     every: Count | None = None
+    preview_after: NotNegative = 300.0
     limit: Count | None = None
     size: Size | None = None
     scales: tuple[Positive, ...] = (1.0,)

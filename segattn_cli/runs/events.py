@@ -85,6 +85,26 @@ class Validated:
     gates: dict[str, Number]
     seconds: Number
     best: bool  # better than every one before
+    change: float | None = None  # of the mIoU since the validation before
+    seconds_left: float | None = None  # of the run, with its validations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Previewed:
+    """The network has been evaluated on a few images of the validation set, for a first impression.
+
+    When this happens depends on the clock, so nothing else depends on it.
+    """
+
+    event: Literal["previewed"] = "previewed"
+    step: int
+    epoch: Number
+    miou: Number
+    pixel_accuracy: Number
+    per_class_iou: dict[str, float | None]
+    images: int
+    seconds: Number
+    seconds_left: float | None  # of the run, with its validations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +156,5 @@ class RunFinished:
     result: dict[str, Any]  # the content of result.json
 
 
-LoggedEvent = RunStarted | WeightsLoaded | StepDone | Validated | NonFinite
+LoggedEvent = RunStarted | WeightsLoaded | StepDone | Previewed | Validated | NonFinite
 Event = LoggedEvent | CheckpointSaved | FileOmitted | StoppedEarly | Interrupted | RunFinished

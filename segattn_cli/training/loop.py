@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from segattn_cli.runs.events import (
     FileOmitted,
     Interrupted,
     LoggedEvent,
+    Previewed,
     RunFinished,
     RunStarted,
     StepDone,
@@ -40,6 +41,7 @@ from segattn_cli.training.pace import Pace
 from segattn_cli.training.saving import save_best, save_best_evaluation, save_last, write_result
 from segattn_cli.training.setup import TrainingRun, open_run
 from segattn_cli.training.step import StepRecord, read, take_step
+from segattn_cli.training.validation import PREVIEWED, preview_is_due, validation_is_due, validations_left
 
 Array = Any
 Logged = TypeVar("Logged", bound=LoggedEvent)
@@ -47,8 +49,6 @@ Logged = TypeVar("Logged", bound=LoggedEvent)
 Event = events.Event | Evaluated | EvaluationResult
 #: How many of the worst and of the best validation images the report shows.
 EXAMPLES = 4
-#: Fewer steps change too little to be worth a validation, where the configuration does not ask for one.
-STEPS_BETWEEN_VALIDATIONS = 20
 #: How many validation images predictions.png shows.
 SHOWN = 4
 
@@ -119,7 +119,7 @@ class _Session:
     def _train(self) -> Iterator[Event]:
         """Steps, validations and checkpoints, until the end or until it is asked to stop."""
         run, progress = self.run, self.run.state.progress
-        if self._validation_is_due():  # an earlier session ended before it had validated
+        if validation_is_due(run):  # an earlier session ended before it had validated
             yield from self._validate()
         if self.should_stop() or self._is_out_of_patience():
             return
@@ -127,8 +127,9 @@ class _Session:
             self.pace.restart()
             for batches in batches_of_steps:
                 self.unread.append(take_step(run, batches))
-                validates = self._validation_is_due()
-                saves = validates or progress.step % run.config.training.checkpoint_every == 0
+                validates = validation_is_due(run)
+                previews = not validates and preview_is_due(run)
+                saves = validates or previews or progress.step % run.config.training.checkpoint_every == 0
                 is_last_or_first = progress.step in (1, run.steps)
                 if saves or is_last_or_first or len(self.unread) >= self.read_every or self.should_stop():
                     yield from self._read()
@@ -137,6 +138,10 @@ class _Session:
                 if validates:
                     yield from self._validate()
                     if self.should_stop() or self._is_out_of_patience():
+                        return
+                elif previews:
+                    yield from self._preview()
+                    if self.should_stop():
                         return
                 elif saves:
                     yield save_last(run)
@@ -183,12 +188,6 @@ class _Session:
             skipped=int(record.scaler.get("skipped", 0)),
         )
 
-    def _validation_is_due(self) -> bool:
-        run, progress = self.run, self.run.state.progress
-        epoch, inside = divmod(progress.step, run.steps_per_epoch)
-        ends_epochs = progress.step > 0 and inside == 0 and epoch % epochs_between_validations(run) == 0
-        return progress.step != progress.validated_at and (progress.step == run.steps or ends_epochs)
-
     def _validate(self) -> Iterator[Event]:
         """Validate and save; a validation that is stopped leaves no trace."""
         run, progress = self.run, self.run.state.progress
@@ -220,6 +219,41 @@ class _Session:
             yield event
         yield save_last(run)
 
+    def _preview(self) -> Iterator[Event]:
+        """Validate on a few images and save; one that is stopped leaves no trace."""
+        run, progress = self.run, self.run.state.progress
+        require_finite(run, run.state.arrays(run.ops))
+        limit = min(run.config.evaluation.limit or PREVIEWED, PREVIEWED)
+        result = None
+        with suppress(DataError):  # the validation, which needs more images, reports it
+            for event in evaluate(run.predictor(), run.validation, limit=limit):
+                if isinstance(event, EvaluationResult):
+                    result = event
+                else:
+                    yield event
+                if self.should_stop():
+                    return
+        progress.previewed_at = progress.step
+        if result is not None:
+            images = min(run.config.evaluation.limit or result.available, result.available)
+            yield self._logged(Previewed(
+                step=progress.step,
+                epoch=progress.step / run.steps_per_epoch,
+                miou=result.miou,
+                pixel_accuracy=result.pixel_accuracy,
+                per_class_iou=result.per_class_iou,
+                images=result.images,
+                seconds=result.seconds,
+                seconds_left=self._seconds_left(result.seconds / result.images * images),
+            ))
+        yield save_last(run)
+
+    def _seconds_left(self, validation: float) -> float | None:
+        """An estimate of the seconds until the run ends, where a validation takes as many."""
+        progress, steps = self.run.state.progress, self.run.steps
+        left = self.pace.seconds_for(steps - progress.step) + validations_left(self.run) * validation
+        return left if math.isfinite(left) else None
+
     def _validated(self, result: EvaluationResult) -> Validated:
         run, progress = self.run, self.run.state.progress
         return Validated(
@@ -232,6 +266,8 @@ class _Session:
             gates={name: float(run.ops.to_numpy(gate)) for name, gate in run.state.gates().items()},
             seconds=result.seconds,
             best=progress.best is None or result.miou > progress.best.miou,
+            change=None if progress.last is None else result.miou - progress.last.miou,
+            seconds_left=self._seconds_left(result.seconds),
         )
 
     def _is_out_of_patience(self) -> bool:
@@ -249,11 +285,6 @@ class _Session:
     def _logged(self, event: Logged) -> Logged:
         self.run.event_log.write(event)
         return event
-
-
-def epochs_between_validations(run: TrainingRun) -> int:
-    """``evaluation.every``, or by default as many epochs as have :data:`STEPS_BETWEEN_VALIDATIONS` steps."""
-    return run.config.evaluation.every or math.ceil(STEPS_BETWEEN_VALIDATIONS / run.steps_per_epoch)
 
 
 def _run_started(run: TrainingRun) -> RunStarted:

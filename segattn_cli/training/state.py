@@ -26,6 +26,7 @@ class Progress:
     step: Count = 0  # steps done
     seconds: NotNegative = 0.0  # spent on them and on validation
     validated_at: int = -1  # the step of the last validation
+    previewed_at: int = -1  # the step of the preview
     best: Validated | None = None  # the best validation
     last: Validated | None = None  # the last one
     since_best: Count = 0  # validations that were not better

@@ -17,11 +17,11 @@ import pytest
 from rich.console import Console
 
 from segattn_cli import app
-from segattn_cli.commands.train_display import Dashboard, PlainLines, duration, gate_name, rows
+from segattn_cli.commands.train_display import Dashboard, PlainLines, duration, gate_name, milestone, rows
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import ExitCode
 from segattn_cli.runs.checkpoint import load_checkpoint
-from segattn_cli.training import StepDone, train
+from segattn_cli.training import Previewed, StepDone, Validated, train
 
 TINY = [
     f"--set={override}"
@@ -230,6 +230,19 @@ def test_the_bar_says_what_takes_long_before_the_first_step(tmp_path, monkeypatc
     dashboard.update(next(events))
     assert words not in rendered(dashboard)
     events.close()
+
+
+def test_lines_of_a_validation_and_of_a_preview():
+    metrics = {"miou": 0.25, "pixel_accuracy": 0.5, "per_class_iou": {}, "seconds": 2.0}
+    preview = Previewed(step=3, epoch=0.5, images=20, seconds_left=7620.0, **metrics)
+    assert milestone(preview) == (
+        "epoch 0.5  first impression on 20 validation images: mIoU 0.250  pixel accuracy 0.500  2:07:00 left"
+    )
+    validated = Validated(step=6, epoch=1.0, scale_weights=None, gates={}, best=True, **metrics)
+    assert milestone(validated) == "epoch 1  validation mIoU 0.250  pixel accuracy 0.500  ← best so far"
+    later = replace(validated, change=-0.0214, seconds_left=192.0, best=False)
+    assert milestone(later) == "epoch 1  validation mIoU 0.250 (-0.021)  pixel accuracy 0.500  3:12 left"
+    assert milestone(replace(later, seconds_left=0.0)).endswith("pixel accuracy 0.500")
 
 
 def rendered(dashboard):
