@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import typer
 
 from segattn_cli.commands.shared.terminal import complain, remark, remark_left_out
 from segattn_cli.errors import ExitCode, printable
+from segattn_cli.json_text import json_text
 
 if TYPE_CHECKING:
     from segattn_cli.data.listing import LeftOut
@@ -87,7 +87,7 @@ class Tally:
 
         if self.as_json:
             summary = {"checkpoint": str(checkpoint), "backend": backend, "left_out": self.left_out}
-            print(json.dumps({"summary": {**self.counts, **summary}}))
+            print(json_text({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
             remark(said or "no input")
@@ -100,7 +100,7 @@ class Tally:
 
     def _say(self, status: str, input: str, values: dict[str, Any], line: str) -> None:
         self.counts[status] += 1
-        text = json.dumps({"input": input, "status": status, **values}) if self.as_json else printable(line)
+        text = json_text({"input": input, "status": status, **values}) if self.as_json else printable(line)
         if text:
             print(text, flush=True)
 

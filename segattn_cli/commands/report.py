@@ -12,7 +12,7 @@ from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredForma
 from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, say
-from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.errors import CheckpointError, DataError, ExitCode, NonFiniteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,20 +77,26 @@ def report(
         out = out or Path(REPORT)
         require_writable(out, force=force)
         require_untouched([out], folders)
-    reports = []
+    reports, not_finite = [], False
     for history in histories:
         if curves_only:
             reports.append(RunReport(history, missing="Left out by --curves-only."))
             continue
-        reports.append(evaluated_report(
-            history, backend=backend, data=data, format=format, limit=limit, images=pictures,
-        ))
+        try:
+            reports.append(evaluated_report(
+                history, backend=backend, data=data, format=format, limit=limit, images=pictures,
+            ))
+        except NonFiniteError as error:
+            not_finite = True
+            reports.append(RunReport(history, missing=str(error)))
         if reports[-1].missing:
             complain(f"{reports[-1].missing} The report of {history.folder} has its curves only.")
     page = report_page(reports).encode()
     write_atomically(out, page)
     count = f"{len(reports)} runs, " if len(reports) > 1 else ""
     say(f"{out}  {count}{megabytes(len(page))}: open it in a browser")
+    if not_finite:
+        raise typer.Exit(ExitCode.NON_FINITE)
 
 
 def evaluated_report(
@@ -99,7 +105,8 @@ def evaluated_report(
 ) -> RunReport:
     """The report of a run with the evaluation of its best checkpoint, or without one, and why.
 
-    Raises :class:`DataError` where the ``data`` that somebody named cannot be used.
+    Raises :class:`DataError` where the ``data`` that somebody named cannot be used, and :class:`NonFiniteError` for
+    weights or scores that are not finite.
     """
     from segattn_cli.prediction.evaluation import EvaluationResult, evaluate, open_data_of
     from segattn_cli.reporting import RunReport, report_of

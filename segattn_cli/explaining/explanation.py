@@ -84,11 +84,11 @@ def explain(
     size = model.config.prediction_size or own_size
     size = bounded(size, max_side or suitable_side(model.network, size))
     image = resize_image(image, size)
-    passes = Passes(model, ops, image)
-
     report("prediction")
     tensors: dict[str, Array] = {}
-    outputs = passes.forward(observe=recorder(tensors))
+    with np.errstate(all="ignore"):  # what is not finite is reported
+        passes = Passes(model, ops, image)
+        outputs = passes.forward(observe=recorder(tensors))
     scores = outputs.main  # (1, h, w, K)
     if not np.isfinite(passes.numpy(scores)).all():
         raise NonFiniteError(

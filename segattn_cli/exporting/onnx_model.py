@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ from segattn_cli.exporting.graph import Constant, Node, Value, named, ordered
 from segattn_cli.exporting.onnx_ops import OnnxOps
 from segattn_cli.exporting.traced import Parameter, TracedArray
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 from segattn_cli.machine.versions import versions
 from segattn_cli.runs import Model
 
@@ -83,7 +83,7 @@ def onnx_model(
         graph, producer_name="segattn", producer_version=versions(["segattn"])["segattn"], opset_imports=opsets,
         ir_version=onnx.helper.find_min_ir_version_for(opsets),
     )  # fmt: skip
-    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in metadata(model, input).items()})
+    onnx.helper.set_model_props(proto, {key: json_text(value) for key, value in metadata(model, input).items()})
     onnx.checker.check_model(proto, full_check=True)
     return proto
 

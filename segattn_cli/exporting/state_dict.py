@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from segattn_cli.config import NetworkSection
 from segattn_cli.errors import UsageError
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 from segattn_cli.runs import Model
 from segattn_cli.weights.layouts import danet_release, mmseg, pytorch, torchvision_resnet, torchvision_vgg
 from segattn_cli.weights.names import BACKBONE_SETTINGS, Naming, to_pytorch
@@ -93,6 +93,6 @@ def _metadata(model: Model, layout: str) -> dict[str, str]:
     """What no tensor tells: safetensors keeps strings."""
     parts = model.config.network.parts()
     if layout == "torchvision":
-        return {pytorch.KEY: json.dumps({key: parts[key] for key in BACKBONE_SETTINGS})}
+        return {pytorch.KEY: json_text({key: parts[key] for key in BACKBONE_SETTINGS})}
     meta = {"classes": list(model.classes), "palette": model.palette.tolist()}
-    return {pytorch.KEY: json.dumps({**parts, "classes": len(model.classes)}), "meta": json.dumps(meta)}
+    return {pytorch.KEY: json_text({**parts, "classes": len(model.classes)}), "meta": json_text(meta)}

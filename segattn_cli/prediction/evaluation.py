@@ -148,7 +148,8 @@ def evaluate(
     set at its full size, and give the predictor a ``size`` where the network expects smaller images. With a
     ``boundary_width``, the result has the boundary IoU for that fraction of the diagonal.
 
-    Raises :class:`DataError` where not one pixel is labelled, and whatever reading a sample raises.
+    Raises :class:`DataError` where not one pixel is labelled, :class:`NonFiniteError` where scores are not finite,
+    and whatever reading a sample raises.
     """
     start = time.perf_counter()
     total = len(dataset) if limit is None else min(limit, len(dataset))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from segattn_cli.data.annotations.class_table import BACKGROUND
 from segattn_cli.data.annotations.contours import Contour, contours
 from segattn_cli.data.masks import read_mask
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 from segattn_cli.prediction.output_files import FileNaming, Output, Segmentation
 
 #: The file in which all images of a call have their polygons.
@@ -47,7 +47,7 @@ def labelme(out: Path, tolerance: float) -> Output:
             "imageData": _embedded(segmentation.image) if source is None else None,
             "imageHeight": height, "imageWidth": width,
         }  # fmt: skip
-        path.write_text(json.dumps(document, indent=1))
+        path.write_text(json_text(document, indent=1))
 
     return Output(write, FileNaming(".json"))
 
@@ -75,7 +75,7 @@ def write_coco(
             document["annotations"].append(
                 {"id": len(document["annotations"]) + 1, "image_id": number, **_coco_object(value, ring)}
             )
-    write_atomically(file, json.dumps(document).encode())
+    write_atomically(file, json_text(document).encode())
 
 
 def _polygons(label: np.ndarray, classes: Sequence[str], tolerance: float) -> Iterator[Contour]:

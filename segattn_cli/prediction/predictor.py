@@ -13,7 +13,7 @@ from backends.precision import array_dtype, cast_weights
 from reference.layers.context import Context
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import NonFiniteError, UsageError
 from segattn_cli.runs import Model
 
 Size = tuple[int, int]
@@ -60,6 +60,7 @@ class Predictor:
 
     Raises:
         UsageError: for a scale, window or stride that is not positive, and for a stride that leaves gaps.
+        NonFiniteError: by every prediction, where the network's scores are not finite.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Predictor:
         self.network = network
         self.precision = precision
         self.dtype = array_dtype(precision)
-        folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
+        with np.errstate(all="ignore"):  # what is not finite is reported by its scores
+            folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
         self.params = cast_weights(folded, self.dtype)
         self.ops = ops
         self.size = size
@@ -231,7 +233,14 @@ class _Passes:
         """The network's scores (H, W, K) for the normalised ``image`` (h, w, 3), at ``size``."""
         images = self.ops.asarray(np.ascontiguousarray(image[None]))  # (1, h, w, 3)
         images = images.astype(self.dtype, copy=False)
-        scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
+        with np.errstate(all="ignore"):
+            scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
+            largest = float(abs(scores).max())
+        if not math.isfinite(largest):
+            raise NonFiniteError(
+                "The network's scores hold a NaN or an infinity, so they predict nothing: take an earlier "
+                "checkpoint."
+            )
         if weights is not None:  # (1, h', w', S)
             weights = weights.astype(np.float32, copy=False)
             self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))

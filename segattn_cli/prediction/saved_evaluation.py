@@ -18,6 +18,7 @@ from segattn_cli.data import Dataset, Scenes
 from segattn_cli.data.dataset import FileDataset
 from segattn_cli.errors import ConfigError, DataError, OutputError
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
@@ -69,7 +70,7 @@ def save_evaluation(path: Path, evaluation: SavedEvaluation) -> None:
     }
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, description=np.array(json.dumps(description)), names=np.array(matrices.names, dtype=np.str_),
+        buffer, description=np.array(json_text(description)), names=np.array(matrices.names, dtype=np.str_),
         image=matrices.image, cell=matrices.cell, pixels=matrices.pixels,
     )
     write_atomically(path, buffer.getvalue())
@@ -135,7 +136,7 @@ def path_of(checkpoint: Path, predictor: Predictor, dataset: Dataset, images: in
         "images": [_image_identity(dataset, index) for index in range(images)],
         "settings": predictor.settings,
     }
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    digest = hashlib.sha256(json_text(identity).encode()).hexdigest()
     return checkpoint.parent / EVALUATIONS / f"{digest[:16]}{ENDING}"
 
 

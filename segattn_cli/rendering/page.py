@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segattn_cli.json_text import json_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,9 +26,6 @@ def render_page(
     Scripts and styles are named files in the folder of ``template`` or in :data:`SHARED`. They are written into the
     page, the scripts inside one function, so that their names stay their own. The content security policy of the
     page forbids every request and every other script. Everything in ``context`` is escaped.
-
-    Raises:
-        ValueError: for a NaN or an infinity in ``data``.
     """
     script = "(() => {\n'use strict';\n" + _joined(template, scripts) + "\n})();"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -42,7 +40,7 @@ def render_page(
 
 def _json(data: Mapping[str, Any]) -> str:
     """JSON that may stand inside a script element: no text in it can end the element."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    text = json_text(data, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from segattn_cli.errors import CheckpointError, OutputError
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 
 #: The one key of safetensors' own metadata that we use; its value is our metadata as JSON.
 KEY = "segattn"
@@ -31,7 +32,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write ``arrays`` and ``metadata`` (anything JSON can hold, without NaN) to ``path``, all or nothing.
+    """Write ``arrays`` and ``metadata`` (anything JSON can hold; NaN becomes null) to ``path``, all or nothing.
 
     Raises :class:`OutputError` where it cannot be written; what was at ``path`` before is then still there.
 
@@ -45,7 +46,7 @@ def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
-    text = json.dumps({"version": VERSION, **metadata}, allow_nan=False)
+    text = json_text({"version": VERSION, **metadata})
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
         data = save(contiguous, {KEY: text})

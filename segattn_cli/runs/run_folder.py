@@ -11,7 +11,7 @@ import numpy as np
 
 from reference.networks import Network, build_network
 from segattn_cli.config import Config, config_from
-from segattn_cli.errors import CheckpointError, ConfigError
+from segattn_cli.errors import CheckpointError, ConfigError, NonFiniteError
 from segattn_cli.runs.checkpoint import load_checkpoint
 
 CONFIG = "config.toml"
@@ -52,7 +52,8 @@ def open_model(path: Path | str) -> Model:
     """The model in a run's folder (its best one if there is one, else the last) or in one checkpoint.
 
     Where there is a moving average of the weights, the model has that. Raises :class:`CheckpointError` for
-    a checkpoint that is missing, damaged, foreign, or does not fit the network that it claims to be.
+    a checkpoint that is missing, damaged, foreign, or does not fit the network that it claims to be, and
+    :class:`NonFiniteError` for weights that are not finite.
     """
     path = checkpoint_of(Path(path))
     checkpoint = load_checkpoint(path)
@@ -63,7 +64,7 @@ def open_model(path: Path | str) -> Model:
     require_shapes(path, params, network.shapes())
     for name, array in params.items():
         if not np.isfinite(array).all():
-            raise CheckpointError(f"{path} holds a NaN or an infinity in {name}: take an earlier checkpoint.")
+            raise NonFiniteError(f"{path} holds a NaN or an infinity in {name}: take an earlier checkpoint.")
     return Model(network, params, config, classes, palette, checkpoint.metadata, path)
 
 

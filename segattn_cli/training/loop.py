@@ -16,8 +16,9 @@ from reference.networks import is_trained
 from segattn_cli import runs
 from segattn_cli.config import Config
 from segattn_cli.data.formats.recognition import decision_of
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, NonFiniteError
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
+from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.rendering.charts import draw_curves
 from segattn_cli.rendering.overlays import draw_predictions
 from segattn_cli.runs import events
@@ -195,7 +196,7 @@ class _Session:
         shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image, truth, prediction
         limit = run.config.evaluation.limit
         predictor = run.predictor()
-        for event in evaluate(predictor, run.validation, limit=limit, examples=EXAMPLES):
+        for event in self._evaluate(predictor, limit, EXAMPLES):
             if isinstance(event, Evaluated):
                 if event.done - 1 in range(0, event.total, max(1, event.total // SHOWN))[:SHOWN]:
                     shown.append((event.sample.image, event.sample.label, event.prediction))
@@ -226,7 +227,7 @@ class _Session:
         limit = min(run.config.evaluation.limit or PREVIEWED, PREVIEWED)
         result = None
         with suppress(DataError):  # the validation, which needs more images, reports it
-            for event in evaluate(run.predictor(), run.validation, limit=limit):
+            for event in self._evaluate(run.predictor(), limit):
                 if isinstance(event, EvaluationResult):
                     result = event
                 else:
@@ -247,6 +248,16 @@ class _Session:
                 seconds_left=self._seconds_left(result.seconds / result.images * images),
             ))
         yield save_last(run)
+
+    def _evaluate(
+        self, predictor: Predictor, limit: int | None, examples: int = 0
+    ) -> Iterator[Evaluated | EvaluationResult]:
+        """Predict validation images. Finite weights that are so large that scores are not finite end the run."""
+        try:
+            yield from evaluate(predictor, self.run.validation, limit=limit, examples=examples)
+        except NonFiniteError:
+            step = self.run.state.progress.step
+            raise non_finite_error(self.run, step, "the scores of a validation image") from None
 
     def _seconds_left(self, validation: float) -> float | None:
         """An estimate of the seconds until the run ends, where a validation takes as many."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Any
 
 from segattn_cli import runs
 from segattn_cli.files import write_atomically
+from segattn_cli.json_text import json_text
 from segattn_cli.machine.versions import versions
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.predictor import Predictor
@@ -73,7 +73,7 @@ def write_result(run: TrainingRun) -> dict[str, Any]:
         "seed": run.config.training.seed,
         "versions": versions(PACKAGES),
     }
-    write_atomically(run.out / runs.RESULT, (json.dumps(result, indent=2) + "\n").encode())
+    write_atomically(run.out / runs.RESULT, (json_text(result, indent=2) + "\n").encode())
     return result
 
 

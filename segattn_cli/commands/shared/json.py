@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from segattn_cli.json_text import json_text
 
 #: The file name that stands for standard output.
 STDOUT = Path("-")
 
 
 def print_json(value: Any) -> None:
-    print(_text(value))
+    print(json_text(value, indent=1))
 
 
 def show_and_write(value: Any, file: Path | None, show: Callable[[], object]) -> None:
@@ -24,8 +25,4 @@ def show_and_write(value: Any, file: Path | None, show: Callable[[], object]) ->
         return
     show()
     if file is not None:
-        write_atomically(file, f"{_text(value)}\n".encode())
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, indent=1, allow_nan=False)
+        write_atomically(file, f"{json_text(value, indent=1)}\n".encode())

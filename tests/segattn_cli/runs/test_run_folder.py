@@ -7,7 +7,7 @@ import pytest
 
 from reference.networks import build_network
 from segattn_cli.config import load_config
-from segattn_cli.errors import CheckpointError
+from segattn_cli.errors import CheckpointError, NonFiniteError
 from segattn_cli.runs import open_model
 from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -131,5 +131,5 @@ def test_weights_of_another_precision_are_refused(tmp_path, arrays, metadata):
 def test_weights_that_are_not_finite_are_refused(tmp_path, arrays, metadata):
     arrays["head.classifier.bias"] = np.full_like(arrays["head.classifier.bias"], np.nan)
     save_checkpoint(tmp_path / "model.safetensors", arrays, metadata)
-    with pytest.raises(CheckpointError, match=r"a NaN or an infinity in head\.classifier\.bias"):
+    with pytest.raises(NonFiniteError, match=r"a NaN or an infinity in head\.classifier\.bias"):
         open_model(tmp_path / "model.safetensors")

@@ -20,7 +20,7 @@ from segattn_cli.prediction.evaluation import evaluate
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.saved_evaluation import load_evaluation
 from segattn_cli.runs import arrays_under, open_model
-from segattn_cli.runs.checkpoint import load_checkpoint
+from segattn_cli.runs.checkpoint import load_checkpoint, save_checkpoint
 from segattn_cli.training import Interrupted, RunFinished, StepDone, StoppedEarly, Validated, train
 from segattn_cli.training.setup import open_splits
 
@@ -283,6 +283,21 @@ def test_weights_that_are_not_finite_are_not_saved(tiny, tmp_path):
     with pytest.raises(NonFiniteError, match=r"is not finite: .* is the parameter .* is kept"):
         list(train(huge, out, resume=True))
     assert (out / "last.safetensors").read_bytes() == before
+
+
+def test_a_validation_that_is_not_finite(tiny, tmp_path, read_events):
+    """Its weights are finite, and so are the losses, for which running statistics are not used."""
+    list(train(tiny("training.max_steps=2"), tmp_path / "run"))
+    checkpoint = load_checkpoint(tmp_path / "run" / "best.safetensors")
+    name = next(each for each in checkpoint.arrays if each.endswith("running_mean"))
+    huge = {name: np.full_like(checkpoint.arrays[name], -3e38)}
+    save_checkpoint(tmp_path / "huge.safetensors", {**checkpoint.arrays, **huge}, checkpoint.metadata)
+    run = tmp_path / "diverged"
+    settings = (f"network.weights={tmp_path / 'huge.safetensors'}", "training.max_steps=2")
+    with pytest.raises(NonFiniteError, match=r"Step 2 is not finite: .* the scores of a validation image; .*last"):
+        list(train(tiny(*settings, "training.checkpoint_every=1"), run))
+    assert load_checkpoint(run / "last.safetensors").metadata["progress"]["step"] == 1
+    assert [each["step"] for each in read_events(run, "non_finite")] == [2]
 
 
 def test_an_empty_folder_will_do(tiny, tmp_path):
