@@ -12,6 +12,7 @@ import typer
 
 from backends import BackendError
 from segattn_cli.commands import (
+    ablate,
     bench,
     check,
     compare,
@@ -90,7 +91,8 @@ _PANELS: dict[str, dict[str, Any]] = {
         "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
     },
     "Analysis": {
-        "compare": compare.compare, "explain": explain.explain, "report": report.report, "summary": summary.summary,
+        "ablate": ablate.ablate, "compare": compare.compare, "explain": explain.explain, "report": report.report,
+        "summary": summary.summary,
     },
     "Configuration, data and weights": {
         "config": config.config, "presets": presets.app, "data": data.app, "weights": weights.app,

@@ -98,7 +98,7 @@ def compare(
     """
     from segattn_cli.files import write_atomically
     from segattn_cli.prediction.run_comparison import GroupComparison, grouped, join_folds, require_comparable
-    from segattn_cli.reporting.differences import labels
+    from segattn_cli.runs.names import labels
 
     require_parent(json_file, markdown, csv)
     paths = list({path.resolve(): path for path in runs}.values())

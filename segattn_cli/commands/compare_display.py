@@ -10,7 +10,7 @@ from segattn_cli.commands.shared.terminal import console, plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from segattn_cli.prediction.run_comparison import Difference, Group, GroupComparison
+    from segattn_cli.prediction.run_comparison import Group, GroupComparison
 
 
 def number(value: float) -> float | None:
@@ -20,6 +20,8 @@ def number(value: float) -> float | None:
 
 def show(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int) -> None:
     """Print the tables, with up to so many ``images``."""
+    from segattn_cli.prediction.run_comparison import explanations
+
     out = console()
     one = groups[0].evaluations[0]
     out.print(
@@ -32,7 +34,7 @@ def show(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images
         if title:
             out.print(f"[bold]{plain(title)}[/]")
         out.print(text_table(headings, rows))
-    for sentence in _explanations(comparisons):
+    for sentence in explanations(comparisons):
         out.print(sentence, style="dim")
 
 
@@ -57,15 +59,19 @@ def _tables(
     groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int
 ) -> list[tuple[str, list[str], list[list[str]]]]:
     """Title, headings and rows of each table, in text."""
+    from segattn_cli.prediction.run_comparison import difference_cells, mean_text
+    from segattn_cli.rendering.tables import fraction, signed
+
     classes = groups[0].evaluations[0].classes
     first = groups[0]
-    rows = [[first.name, str(len(first.mious)), _mean(first), "", "", ""]]
+    rows = [[first.name, str(len(first.mious)), mean_text(first), "", "", ""]]
     for each in comparisons:
-        rows.append([each.other.name, str(len(each.other.mious)), _mean(each.other), *_cells(each.miou)])
+        other = each.other
+        rows.append([other.name, str(len(other.mious)), mean_text(other), *difference_cells(each.miou)])
     tables = [("", ["run", "seeds", "mIoU", "difference", "95 % interval", ""], rows)]
     for each in comparisons:
         rows = [
-            [name, _value(mine), _value(other), *_cells(difference)]
+            [name, fraction(mine), fraction(other), *difference_cells(difference)]
             for name, mine, other, difference in zip(
                 classes, first.ious.mean(0), each.other.ious.mean(0), each.per_class, strict=True
             )
@@ -78,39 +84,13 @@ def _tables(
         if largest:
             better = sum(row.value > 0 for row in each.images)
             worse = sum(row.value < 0 for row in each.images)
-            rows = [[row.image, _value(row.first), _value(row.other), signed(row.value)] for row in largest]
+            rows = [[row.image, fraction(row.first), fraction(row.other), signed(row.value)] for row in largest]
             tables.append((
                 f"{each.other.name}: better on {better} of {len(each.images)} images and worse on {worse}; the "
                 "largest differences of the mIoU of an image by itself",
                 ["image", first.name, each.other.name, "difference"], rows,
             ))
     return tables
-
-
-def _mean(group: Group) -> str:
-    return f"{group.miou:.3f}" + ("" if group.sd is None else f" ± {group.sd:.3f}")
-
-
-def _cells(difference: Difference | None) -> list[str]:
-    """The difference, its interval and the verdict."""
-    if difference is None:
-        return ["–", "–", ""]
-    span = difference.interval
-    between = "–" if span is None else f"{signed(span.low)} to {signed(span.high)}"
-    return [signed(difference.value), between, difference.verdict]
-
-
-def _value(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
-
-
-def signed(value: float) -> str:
-    """A difference with its sign.
-
-    >>> signed(0.0123), signed(-0.2), signed(-0.0001)
-    ('+0.012', '−0.200', '−0.000')
-    """
-    return f"{value:+.3f}".replace("-", "−") if value else "0.000"
 
 
 def _settings_notes(groups: Sequence[Group]) -> list[str]:
@@ -124,22 +104,9 @@ def _settings_notes(groups: Sequence[Group]) -> list[str]:
     ]
 
 
-def _explanations(comparisons: Sequence[GroupComparison]) -> list[str]:
-    """What the intervals are over, and what they leave out."""
-    kinds = {(each.over, each.is_paired) for each in comparisons}
-    sentences = {
-        ("images", True): "The 95 % interval is over the images (paired bootstrap). It does not hold the variation "
-        "between trainings: for that, compare several seeds of each.",
-        ("seeds", True): "The 95 % interval is over the seeds (Student's t, paired by seed). It does not hold the "
-        "variation between images.",
-        ("seeds", False): "The 95 % interval is over the seeds (Welch's t, not paired: the seeds differ). It does "
-        "not hold the variation between images.",
-    }
-    return [sentence for kind, sentence in sentences.items() if kind in kinds]
-
-
 def markdown(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images: int) -> str:
     """The same tables in Markdown."""
+    from segattn_cli.prediction.run_comparison import explanations
     from segattn_cli.rendering.tables import markdown_table
 
     one = groups[0].evaluations[0]
@@ -149,7 +116,7 @@ def markdown(groups: Sequence[Group], comparisons: Sequence[GroupComparison], im
     ]
     for title, headings, rows in _tables(groups, comparisons, images):
         parts += [*([title] if title else []), markdown_table(headings, rows).rstrip("\n")]
-    return "\n\n".join([*parts, *_explanations(comparisons)]) + "\n"
+    return "\n\n".join([*parts, *explanations(comparisons)]) + "\n"
 
 
 def csv(groups: Sequence[Group], comparisons: Sequence[GroupComparison]) -> str:

@@ -118,7 +118,7 @@ def evaluated_report(
             raise CheckpointError(f"{history.folder} has no network yet: it has not written a checkpoint.")
         model = open_model(history.folder)
         dataset = open_data_of(model, data, format)
-        evaluation = evaluate(_predictor(model, backend), dataset, limit=limit, examples=images)
+        evaluation = evaluate(predictor_of_validation(model, backend), dataset, limit=limit, examples=images)
         event = follow(
             takewhile(lambda _: not should_stop(), evaluation), "images",
             lambda event: f"{history.folder}: mIoU {event.miou:.3f}",
@@ -133,7 +133,7 @@ def evaluated_report(
     return RunReport(history, missing=missing, palette=None if model is None else model.palette)
 
 
-def _predictor(model: Model, backend: str) -> Predictor:
+def predictor_of_validation(model: Model, backend: str) -> Predictor:
     """The predictor of the run's own validation; in float32 where the backend does not have the run's precision."""
     from backends import BackendError, get_backend
     from segattn_cli.prediction.predictor import Predictor

@@ -1,5 +1,6 @@
 """The configuration of a run: its keys, reading files and presets, and messages about errors."""
 
+from segattn_cli.config.differences import ConfigDifference, differences
 from segattn_cli.config.loading import (
     DEFAULT_PRESET,
     PRESETS,
@@ -27,6 +28,7 @@ __all__ = [
     "DEFAULT_PRESET",
     "PRESETS",
     "Config",
+    "ConfigDifference",
     "DataSection",
     "EvaluationSection",
     "Key",
@@ -37,6 +39,7 @@ __all__ = [
     "ScheduleSection",
     "TrainingSection",
     "config_from",
+    "differences",
     "keys",
     "load_config",
     "preset_summary",

@@ -49,8 +49,8 @@ def load_config(
     else:
         tree = _file(Path(source), preset)
     for override in overrides:
-        tree = _merged(tree, _override(override))
-    return config_from(_with_absolute_paths(tree, Path.cwd()))
+        tree = merged(tree, parse_override(override))
+    return config_from(with_absolute_paths(tree, Path.cwd()))
 
 
 def config_from(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
@@ -59,7 +59,7 @@ def config_from(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Confi
     Raises :class:`ConfigError`.
     """
     for override in overrides:
-        tree = _merged(tree, _override(override))
+        tree = merged(tree, parse_override(override))
     try:  # as JSON: Pydantic then accepts a list for a tuple, but not "3" for a number
         return Config.model_validate_json(json.dumps(_without_unset(tree), default=str), strict=True)
     except ValidationError as error:
@@ -99,10 +99,10 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     named = tree.pop("preset", None)
     base = preset_tree(preset or str(named)) if preset or named else {}
-    return _merged(base, {"name": path.stem, **_with_absolute_paths(tree, path.absolute().parent)})
+    return merged(base, {"name": path.stem, **with_absolute_paths(tree, path.absolute().parent)})
 
 
-def _with_absolute_paths(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def with_absolute_paths(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """``tree`` with the paths in it, relative to ``folder``, made absolute: a run may be resumed from elsewhere."""
     result = dict(tree)
     for table, key in (("data", "source"), ("network", "weights")):
@@ -115,7 +115,7 @@ def _with_absolute_paths(tree: Mapping[str, Any], folder: Path) -> dict[str, Any
     return result
 
 
-def _override(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
     """``"a.b=1"`` as ``{"a": {"b": 1}}``; a value that is not TOML is a string."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.strip().split(".")):
@@ -129,13 +129,13 @@ def _override(text: str) -> dict[str, Any]:
     return tree
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Both trees in one; where both have a key, that of ``above`` is taken."""
-    merged = dict(below)
+    both = dict(below)
     for key, value in above.items():
-        known = merged.get(key)
-        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
+        known = both.get(key)
+        both[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:

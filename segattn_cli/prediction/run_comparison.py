@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from segattn_cli.config import Config, keys
+from segattn_cli.config import differences
 from segattn_cli.data import Dataset
 from segattn_cli.errors import CheckpointError, DataError, OutputError
 from segattn_cli.prediction.evaluation import Evaluated, evaluate
@@ -26,6 +26,7 @@ from segattn_cli.prediction.saved_evaluation import (
     load_evaluation,
     path_of,
 )
+from segattn_cli.rendering.tables import signed
 from segattn_cli.runs import Model
 
 #: What an interval is over, and so what its width does not hold: the other of the two.
@@ -236,12 +237,17 @@ def require_comparable(names: Sequence[str], evaluations: Sequence[SavedEvaluati
                 f"{name} has other classes ({', '.join(other.classes)}) than {names[0]} "
                 f"({', '.join(first.classes)}): compare runs with the same classes."
             )
-        both = first.matrices, other.matrices
-        if both[0].names != both[1].names or not np.array_equal(both[0].truth, both[1].truth):
+        if not is_of_the_same_images(first, other):
             raise DataError(
                 f"{name} was evaluated on other images or labels ({_data_of(other)}) than {names[0]} "
                 f"({_data_of(first)}): name data for all of them by --data and --split."
             )
+
+
+def is_of_the_same_images(one: SavedEvaluation, other: SavedEvaluation) -> bool:
+    """Whether both are of the same images, with the same labels."""
+    both = one.matrices, other.matrices
+    return both[0].names == both[1].names and np.array_equal(both[0].truth, both[1].truth)
 
 
 def _data_of(evaluation: SavedEvaluation) -> str:
@@ -307,12 +313,8 @@ def _partition(
 
 
 def _same_experiment(one: SavedEvaluation, other: SavedEvaluation) -> bool:
-    return one.settings == other.settings and _experiment(one.config) == _experiment(other.config)
-
-
-def _experiment(config: Config) -> list[Any]:
-    """The values of all keys but those that may differ between repetitions."""
-    return [reduce(getattr, key.path.split("."), config) for key in keys() if key.path not in REPEATED]
+    found = differences([one.config, other.config])
+    return one.settings == other.settings and all(each.key in REPEATED for each in found)
 
 
 def _common_name(names: Sequence[str]) -> str:
@@ -326,3 +328,31 @@ def _common_name(names: Sequence[str]) -> str:
     same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     common = "".join(letters[0] for letters in same)
     return re.sub(r"[-_/. ]*(seed|fold)?[-_/. ]*$", "", common) or names[0]
+
+
+def mean_text(group: Group) -> str:
+    """The mIoU, and its standard deviation where there are several seeds."""
+    return f"{group.miou:.3f}" + ("" if group.sd is None else f" ± {group.sd:.3f}")
+
+
+def difference_cells(difference: Difference | None) -> list[str]:
+    """The difference, its interval and the verdict, as text for a table."""
+    if difference is None:
+        return ["–", "–", ""]
+    span = difference.interval
+    between = "–" if span is None else f"{signed(span.low)} to {signed(span.high)}"
+    return [signed(difference.value), between, difference.verdict]
+
+
+def explanations(comparisons: Sequence[GroupComparison]) -> list[str]:
+    """What the intervals are over, and what they leave out."""
+    kinds = {(each.over, each.is_paired) for each in comparisons}
+    sentences = {
+        ("images", True): "The 95 % interval is over the images (paired bootstrap). It does not hold the variation "
+        "between trainings: for that, compare several seeds of each.",
+        ("seeds", True): "The 95 % interval is over the seeds (Student's t, paired by seed). It does not hold the "
+        "variation between images.",
+        ("seeds", False): "The 95 % interval is over the seeds (Welch's t, not paired: the seeds differ). It does "
+        "not hold the variation between images.",
+    }
+    return [sentence for kind, sentence in sentences.items() if kind in kinds]

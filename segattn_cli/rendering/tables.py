@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for documents, CSV for spreadsheets."""
+"""Tables as text: Markdown for documents, CSV for spreadsheets, and the numbers in them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,23 @@ def csv_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(headings)
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def signed(value: float) -> str:
+    """A difference with its sign.
+
+    >>> signed(0.0123), signed(-0.2), signed(-0.0001)
+    ('+0.012', '−0.200', '−0.000')
+    """
+    return f"{value:+.3f}".replace("-", "−") if value else "0.000"
+
+
+def fraction(value: float) -> str:
+    """
+    >>> fraction(0.12345), fraction(float("nan"))
+    ('0.123', '–')
+    """
+    return "–" if value != value else f"{value:.3f}"
 
 
 def _escaped(cell: str) -> str:

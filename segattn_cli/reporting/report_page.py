@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from segattn_cli.config import differences
 from segattn_cli.prediction.calibration import BINS
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.examples import Example
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 from segattn_cli.rendering import cividis, data_url, pack, render_page
-from segattn_cli.reporting.differences import differences, labels
 from segattn_cli.runs.history import History
+from segattn_cli.runs.names import labels
 
 TEMPLATE = Path(__file__).with_name("web") / "report.html.jinja"
 SCRIPTS = (
@@ -71,7 +72,7 @@ def page_data(reports: Sequence[RunReport]) -> dict[str, Any]:
     histories = [report.history for report in reports]
     return {
         "runs": [
-            _run(report, name)
+            run_data(report, name)
             for report, name in zip(reports, labels([each.folder for each in histories]), strict=True)
         ],
         "differences": [
@@ -82,7 +83,8 @@ def page_data(reports: Sequence[RunReport]) -> dict[str, Any]:
     }
 
 
-def _run(report: RunReport, name: str) -> dict[str, Any]:
+def run_data(report: RunReport, name: str) -> dict[str, Any]:
+    """What a page's JSON block holds of one run."""
     history = report.history
     best, started = history.best, history.started[-1] if history.started else None
     return {

@@ -29,6 +29,12 @@ def presets(incomplete: str) -> list[str]:
     return _starting(incomplete, PRESETS)
 
 
+def studies(incomplete: str) -> list[str]:
+    from segattn_cli.config.study import STUDIES
+
+    return _starting(incomplete, STUDIES)
+
+
 def keys(incomplete: str) -> list[str]:
     from segattn_cli.config import keys
 

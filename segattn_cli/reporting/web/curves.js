@@ -105,7 +105,8 @@ function lookOf(r, name, names) {
   const n = names.indexOf(name);
   if (!several && name === "total") return { name, style: { colour: "var(--ink)" } };
   if (!several) return { name, style: lineStyle(n - (names[0] === "total")) };
-  const { colour } = lineStyle(r);
-  const dash = DASHES[(n + Math.floor(r / SERIES)) % DASHES.length];
+  const { series = r, repetition = 0 } = runs[r];
+  const { colour } = lineStyle(series);
+  const dash = DASHES[(n + repetition + Math.floor(series / SERIES)) % DASHES.length];
   return { name: names.length > 1 ? `${runs[r].name}: ${name}` : runs[r].name, style: { colour, dash } };
 }

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from segattn_cli.config import load_config
+from segattn_cli.config import differences, load_config
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.errors import CheckpointError, ConfigError
-from segattn_cli.reporting import differences, read_history
-from segattn_cli.reporting.differences import labels
+from segattn_cli.reporting import read_history
 from segattn_cli.runs.event_log import EventLog
+from segattn_cli.runs.names import labels
 
 from .folders import WHOLE, config, event, run_folder, started, step, validated
 

@@ -1,13 +1,12 @@
-"""The differences between the configurations of runs, and short names for runs."""
+"""The differences between configurations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from segattn_cli.config import Config, keys
+from segattn_cli.config.schema import Config, keys
 
 
 class ConfigDifference(NamedTuple):
@@ -27,22 +26,6 @@ def differences(configs: Sequence[Config]) -> list[ConfigDifference]:
     """
     pairs = (ConfigDifference(key.path, tuple(_value(config, key.path) for config in configs)) for key in keys())
     return [each for each in pairs if any(value != each.values[0] for value in each.values)]
-
-
-def labels(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the folders' paths that tell them apart: one name each, if that will do.
-
-    >>> labels([Path("/a/runs/first/"), Path("/a/runs/second")])
-    ['first', 'second']
-    >>> labels([Path("/a/one/run"), Path("/a/two/run"), Path("/b/two/run")])
-    ['a/one/run', 'a/two/run', 'b/two/run']
-    """
-    parts = [folder.resolve().parts for folder in folders]
-    for count in range(1, max(map(len, parts))):
-        names = ["/".join(each[-count:]) for each in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [str(folder.resolve()) for folder in folders]
 
 
 def _value(config: Config, key: str) -> Any:
