@@ -101,8 +101,8 @@ def ablate(
     Examples:
       segattn ablate --list
       segattn ablate danet-scenes
-      segattn ablate danet-camvid --data CamVid --seeds 5 --jobs 2 --out runs/heads
-      segattn ablate danet-camvid --data CamVid --out runs/heads --resume
+      segattn ablate danet-camvid --data CamVid --seeds 5 --jobs 2
+      segattn ablate danet-camvid --data CamVid --seeds 5 --resume
       segattn ablate my-study.toml --set training.epochs=50 --markdown table.md
     """
     from segattn_cli.config.study import load_study

@@ -171,8 +171,8 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
     )
     if drawn is not None:
         out.print(
-            f"The interval holds the mIoU of such images with {100 * CONFIDENCE:.0f} % confidence (bootstrap over the "
-            f"{result.images} images).", style="dim",
+            f"The interval holds the mIoU of such images with {100 * CONFIDENCE:.0f} % confidence (bootstrap over "
+            f"the {result.images} images).", style="dim",
         )
     out.print(ABSENT_CLASS_RULE, style="dim")
     if result.scale_weights:
