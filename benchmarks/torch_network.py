@@ -22,7 +22,7 @@ from segattn_cli.benchmarking.baselines.torch_danet import (
 )
 
 IGNORE_LABEL = 255
-Scores = dict[str, Tensor]  # by the part of the loss: "main", and of DANet "position" and "channel"
+Scores = dict[str, Tensor]  # by the part of the loss: "main", "position", "channel", "auxiliary"
 
 
 class Outputs(NamedTuple):
@@ -43,7 +43,8 @@ class TorchNetwork(nn.Module):
     def __init__(
         self, classes: int, *, backbone: str, output_stride: int, multi_grid: Sequence[int] | None, head: str,
         head_channels: int | None, channel_form: str, scales: Sequence[float], fusion: str,
-        scale_attention_channels: int, scale_classifier: str, align_corners: bool, dropout: bool = True,
+        scale_attention_channels: int, scale_classifier: str, align_corners: bool, decoder: bool,
+        dropout: bool = True,
     ) -> None:
         super().__init__()
         self.scales, self.fusion, self.align_corners = tuple(scales), fusion, align_corners
@@ -61,6 +62,9 @@ class TorchNetwork(nn.Module):
             self.head = LargeFOV(channels, head_channels or 1024, classes, dropout)
         else:
             self.head = Head(head, channels, head_channels or channels // 4, classes, channel_form, dropout)
+        self.decoder = None
+        if decoder:
+            self.decoder = Decoder(channels // 8, self.head.channels, classes, align_corners, dropout)
         several = len(self.scales)
         if several > 1 and fusion == "attention":
             self.scale_attention = ScaleAttention(self.head.channels, several, scale_attention_channels)
@@ -71,12 +75,12 @@ class TorchNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         if len(self.scales) == 1:
-            _, scores = self.head(self.backbone(images))
+            _, scores = self.at_scale(images)
             return Outputs(scores["main"], [scores], None, None)
         height, width = images.shape[2:]
         sizes = [(max(round(height * scale), 1), max(round(width * scale), 1)) for scale in self.scales]
         resized = [self.resize(images, size) for size in sizes]
-        features, native = zip(*(self.head(self.backbone(each)) for each in resized), strict=True)
+        features, native = zip(*(self.at_scale(each) for each in resized), strict=True)
         grid = features[self.scales.index(1.0)].shape[2:]
         scales = [{part: self.resize(scores, grid) for part, scores in each.items()} for each in native]
         fused, weights = self.fuse([self.resize(each, grid) for each in features], [s["main"] for s in scales])
@@ -88,6 +92,17 @@ class TorchNetwork(nn.Module):
             scale_classes = self.scale_classifier(pooled.flatten(0, 1)[:, :, None, None])
             scale_classes = scale_classes.reshape(len(maps), -1, len(maps))
         return Outputs(fused, scales, weights, scale_classes)
+
+    def at_scale(self, images: Tensor) -> tuple[Tensor, Scores]:
+        """The features and the scores of the images at one size."""
+        if self.decoder is None:
+            return self.head(self.backbone(images))
+        backbone = self.backbone
+        assert isinstance(backbone, ResNet)
+        layer1 = backbone.to_layer1(images)
+        coarse, scores = self.head(backbone.layer4(backbone.layer3(backbone.layer2(layer1))))
+        features, decoded = self.decoder(coarse, layer1)
+        return features, {**scores, "main": decoded, "auxiliary": scores["main"]}
 
     def fuse(self, features: list[Tensor], scores: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """The fused scores, and the weights of the scales where attention fuses."""
@@ -118,7 +133,7 @@ class TorchNetwork(nn.Module):
         for scores in outputs.scales:
             if len(outputs.scales) > 1 and weights["extra_supervision"]:
                 total = total + weights["extra_supervision"] * cross_entropy(scores["main"])
-            for part in ("position", "channel"):
+            for part in ("position", "channel", "auxiliary"):
                 if part in scores:
                     total = total + weights[part] / len(outputs.scales) * cross_entropy(scores[part])
         if outputs.scale_classes is not None:
@@ -165,6 +180,24 @@ class Head(nn.Module):
             "position": self.position.classifier(self.dropout(position)),
             "channel": self.channel.classifier(self.dropout(channel)),
         }
+
+
+class Decoder(nn.Module):
+    """The head's features, resized and added to those of layer1: features and their scores."""
+
+    def __init__(self, inputs: int, channels: int, classes: int, align_corners: bool, dropout: bool) -> None:
+        super().__init__()
+        self.align_corners = align_corners
+        self.lateral = nn.Module()
+        self.lateral.conv, self.lateral.norm = nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        self.smooth = ConvNorm(channels, channels)
+        self.classifier = nn.Conv2d(channels, classes, 1)
+        self.dropout = nn.Dropout2d(0.1 if dropout else 0.0)
+
+    def forward(self, features: Tensor, layer1: Tensor) -> tuple[Tensor, Tensor]:
+        resized = F.interpolate(features, layer1.shape[2:], mode="bilinear", align_corners=self.align_corners)
+        y = self.smooth(F.relu(self.lateral.norm(self.lateral.conv(layer1)) + resized))
+        return y, self.classifier(self.dropout(y))
 
 
 class LargeFOV(nn.Module):

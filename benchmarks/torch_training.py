@@ -168,7 +168,7 @@ def channels_last(x: Tensor) -> np.ndarray:
 FOLLOWED = {
     "network": (
         "backbone", "output_stride", "multi_grid", "head", "head_channels", "channel_form", "scales", "fusion",
-        "scale_attention_channels", "scale_classifier", "align_corners", "weights",
+        "scale_attention_channels", "scale_classifier", "align_corners", "weights", "decoder",
     ),
     "optimiser": (
         "kind", "learning_rate", "momentum", "betas", "epsilon", "weight_decay", "decay_biases_and_norms",

@@ -80,6 +80,11 @@ CASES = {
     "resnet18": (*ONE_SCALE, "network.backbone=resnet18"),
     "resnet34 at output stride 16": (*ONE_SCALE, "network.backbone=resnet34", "network.output_stride=16"),
     "resnet50 at output stride 32": (*ONE_SCALE, "network.backbone=resnet50", "network.output_stride=32"),
+    "a decoder": (*ONE_SCALE, "network.backbone=resnet18", "network.output_stride=16", "network.decoder=true"),
+    "a decoder at two scales": (
+        "network.scales=[1.0, 0.5]", "network.backbone=resnet18", "network.output_stride=32",
+        "network.decoder=true",
+    ),
     "resnet50 with multi-grid": (*ONE_SCALE, "network.backbone=resnet50", "network.multi_grid=[4, 8, 16]"),
     "vgg16": (
         *ONE_SCALE, "network.backbone=vgg16", "network.head=largefov", "optimiser.bias_multiplier=2.0",

@@ -291,9 +291,11 @@ class ResNet(nn.Module):
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.layer4(self.layer3(self.layer2(self.to_layer1(x))))
+
+    def to_layer1(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.max_pool2d(x, 3, 2, padding=1)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.layer1(F.max_pool2d(x, 3, 2, padding=1))
 
 
 class PositionBranch(nn.Module):
