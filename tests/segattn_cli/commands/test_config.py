@@ -25,14 +25,14 @@ def test_a_key_is_explained(cli: Any) -> None:
         "type      integer, at least 1",
         "default   24",
         "preset    tiny-scenes: 10",
-        "preset    fcn-resnet18-camvid: 24",
+        "preset    fcn-resnet18-camvid: 130",
     ]
 
 
 @pytest.mark.parametrize(
     ("key", "type", "default"),
     [
-        ("schedule.kind", '"poly" or "step"', "poly"),
+        ("schedule.kind", '"poly", "step", "cosine" or "one-cycle"', "poly"),
         ("data.size", 'array of 2 integers, each at least 1, or "none"', None),
         ("augmentation.flip", "number, at least 0 and at most 1", 0.5),
         ("network.deep_stem", "true or false", False),
@@ -53,7 +53,7 @@ def test_as_json_with_what_presets_set(cli: Any) -> None:
     assert [each["key"] for each in everything] == [key.path for key in keys()]
     rates = next(each for each in everything if each["key"] == "optimiser.learning_rate")["presets"]
     assert rates["danet-resnet101-cityscapes"] == 0.003
-    assert not any(each["presets"] for each in everything if each["key"] == "training.ema")
+    assert not any(each["presets"] for each in everything if each["key"] == "training.patience")
 
 
 @pytest.mark.parametrize("near", ["training.epoch", "epochs", "trainin.epochs"])

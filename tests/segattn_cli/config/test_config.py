@@ -122,7 +122,7 @@ def test_a_file_inherits_from_a_preset_and_is_named_after_itself(tmp_path):
     config = load_config(file)
     assert config.name == "mine"
     assert (config.network.backbone, config.network.head) == ("resnet18", "fcn")
-    assert config.schedule.warmup_steps == 50
+    assert config.schedule.warmup_steps == 200
     assert load_config(file, preset="tiny-scenes").network.backbone == "tiny"
 
 
