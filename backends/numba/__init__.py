@@ -43,6 +43,6 @@ from backends.numba.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy_backward,
 )
 from backends.numba.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
-from backends.numba.updates import adamw_update  # noqa: F401
+from backends.numba.updates import adamw_update, sgd_update  # noqa: F401
 
 name = "numba"

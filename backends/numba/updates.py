@@ -1,8 +1,8 @@
-"""The step of AdamW in one pass over memory, large arrays on all threads."""
+"""The steps of the optimisers in one pass over memory, with all threads for large arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,34 @@ from reference import updates
 
 #: Values of a block. An array of one block is not worth threads.
 _VALUES = 1 << 14
+
+
+def sgd_update(
+    params: Sequence[np.ndarray],
+    momenta: Sequence[np.ndarray],
+    gradients: Sequence[np.ndarray],
+    *,
+    rates: Sequence[float],
+    decays: Sequence[float],
+    momentum: float,
+    scale: Any = 1.0,
+    apply: Any = True,
+) -> None:
+    """See :func:`reference.updates.sgd_update`, which moves arrays that are not in C order."""
+    if not apply:
+        return
+    if not _in_c_order((*params, *momenta)):
+        updates.sgd_update(
+            params, momenta, gradients, rates=rates, decays=decays, momentum=momentum, scale=scale
+        )
+        return
+    for w, v, gradient, rate, decay in zip(params, momenta, gradients, rates, decays, strict=True):
+        number = w.dtype.type
+        move = _sgd if w.size <= _VALUES else _sgd_on_threads
+        move(
+            w.reshape(-1), v.reshape(-1), gradient.astype(w.dtype, copy=False).reshape(-1), number(scale),
+            number(decay), number(momentum), number(rate),
+        )  # fmt: skip
 
 
 def adamw_update(
@@ -29,10 +57,10 @@ def adamw_update(
     scale: Any = 1.0,
     apply: Any = True,
 ) -> None:
-    """See :func:`reference.updates.adamw_update`, which also moves arrays that are not in C order."""
+    """See :func:`reference.updates.adamw_update`, which moves arrays that are not in C order."""
     if not apply:
         return
-    if not all(array.flags.c_contiguous for array in (*params, *means, *squares)):
+    if not _in_c_order((*params, *means, *squares)):
         updates.adamw_update(
             params, means, squares, steps, gradients, rates=rates, decays=decays, betas=betas, epsilon=epsilon,
             scale=scale,
@@ -43,7 +71,7 @@ def adamw_update(
     mean_correction, square_correction = 1 - first ** float(steps), 1 - second ** float(steps)
     for w, m, v, gradient, rate, decay in zip(params, means, squares, gradients, rates, decays, strict=True):
         number = w.dtype.type
-        move = _move if w.size <= _VALUES else _move_on_threads
+        move = _adamw if w.size <= _VALUES else _adamw_on_threads
         move(
             w.reshape(-1), m.reshape(-1), v.reshape(-1), gradient.astype(w.dtype, copy=False).reshape(-1),
             number(scale), number(1 - rate * decay), number(first), number(1 - first), number(second),
@@ -51,8 +79,26 @@ def adamw_update(
         )
 
 
+def _in_c_order(arrays: Iterable[np.ndarray]) -> bool:
+    return all(array.flags.c_contiguous for array in arrays)
+
+
 @inner
-def _move(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
+def _sgd(w, v, gradient, scale, decay, momentum, rate):
+    for k in range(len(w)):
+        v[k] = momentum * v[k] + (scale * gradient[k] + decay * w[k])
+        w[k] -= rate * v[k]
+
+
+@kernel
+def _sgd_on_threads(w, v, gradient, scale, decay, momentum, rate):
+    for block in prange(-(-len(w) // _VALUES)):
+        part = slice(block * _VALUES, (block + 1) * _VALUES)
+        _sgd(w[part], v[part], gradient[part], scale, decay, momentum, rate)
+
+
+@inner
+def _adamw(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
     for k in range(len(w)):
         g = scale * gradient[k]
         m[k] = m_kept * m[k] + m_given * g
@@ -61,10 +107,10 @@ def _move(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate
 
 
 @kernel
-def _move_on_threads(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
+def _adamw_on_threads(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
     for block in prange(-(-len(w) // _VALUES)):
         part = slice(block * _VALUES, (block + 1) * _VALUES)
-        _move(
+        _adamw(
             w[part], m[part], v[part], gradient[part], scale, kept, m_kept, m_given, v_kept, v_given, rate, root,
             epsilon,
         )  # fmt: skip

@@ -57,8 +57,7 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
 
 def training_step(
     objective: Objective, batch: int, height: int, width: int, *, batch_statistics: bool = True,
-    accumulate: int = 1, clip: bool = False, average: bool = False, optimiser: str = "sgd",
-    threads: int | None = None,
+    accumulate: int = 1, average: bool = False, optimiser: str = "sgd", threads: int | None = None,
 ) -> Cost:
     """The cost of a step of training.
 
@@ -67,7 +66,6 @@ def training_step(
         batch: images ``(height, width)`` in one pass.
         batch_statistics: whether batch norms measure the batch, or are frozen.
         accumulate: passes whose gradients make one step; the images of all of them are there from the start.
-        clip: whether the gradients may be scaled down, which makes a copy of one after the other.
         average: whether there is a moving average of the weights.
         optimiser: a key of :data:`OPTIMISER_ARRAYS`.
         threads: of the backend, each of which has a workspace of its own; by default those of this machine.
@@ -106,7 +104,7 @@ def training_step(
             gradients[name] = gradients[name] + gradient if name in gradients else gradient
     del loss, ctx
     largest = max(gradient.size for gradient in gradients.values())
-    ShapeArray(((2 + clip) * largest,), np.float32, meter)  # dropped by the optimiser and, in double, by the norm
+    ShapeArray((largest,), np.float64, meter)  # dropped by the norm: the squares of one gradient after the other
     trained, statistics = _sizes(shapes)
     copies = 2 if average else 1  # of everything, and the optimiser's arrays for what is trained
     multiply_adds = (meter.forward + meter.backward) * accumulate // passes
@@ -121,8 +119,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
     return training_step(
         Objective(network, config.loss, terms=config.loss), batch, *size,
         batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
-        clip=config.optimiser.clip_norm is not None, average=config.training.ema is not None,
-        optimiser=config.optimiser.kind,
+        average=config.training.ema is not None, optimiser=config.optimiser.kind,
     )  # fmt: skip
 
 

@@ -298,9 +298,7 @@ class CountingOps:
         self, params: Sequence[ShapeArray], momenta: Sequence[ShapeArray], gradients: Sequence[ShapeArray], *,
         rates: Sequence[float], decays: Sequence[float], momentum: float, scale: Any = 1.0, apply: Any = True,
     ) -> None:
-        """A scaled gradient, the weight's decay, and their sum, of one parameter after the other."""
-        scaled = not (isinstance(scale, float) and scale == 1)
-        self._drops((2 + scaled) * max(gradient.size for gradient in gradients))
+        """In one pass over memory, in place."""
 
     def adamw_update(
         self, params: Sequence[ShapeArray], means: Sequence[ShapeArray], squares: Sequence[ShapeArray],

@@ -8,19 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from backends import BackendError, get_backend
-
 SHAPES = [(3, 3, 2, 4), (5,), (), (1, 7), (130, 130)]
 RATES, DECAYS = [0.1, 0.2, 0.4, 0.03, 0.01], [0.01, 0.0, 0.5, 0.0, 0.1]
 OPTIONS = {"rates": RATES, "decays": DECAYS, "betas": (0.8, 0.95), "epsilon": 1e-3}
-
-
-@pytest.fixture(params=["reference", "numpy", "numba"])
-def ops(request):
-    try:
-        return get_backend(request.param)
-    except BackendError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
