@@ -22,7 +22,8 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.torch_training import Data, Settings, Source, TorchTraining, configure, run, say
+from benchmarks.command_line import run
+from benchmarks.torch_training import Data, Settings, Source, TorchTraining, configure, say
 from reference.layers.linear import Dropout
 from segattn_cli.config import Config
 from segattn_cli.data import Batch

@@ -30,14 +30,15 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from backends import BackendError, get_backend
+from backends import get_backend
+from benchmarks.command_line import run
 from benchmarks.torch_augmentation import AUGMENTATION, require_plain, torch_batches
 from benchmarks.torch_network import IGNORE_LABEL, TorchNetwork
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.config import Config, OptimiserSection, ScheduleSection, keys, load_config
 from segattn_cli.data import Batch, Dataset, Loader
-from segattn_cli.errors import ConfigError, SegattnError, UsageError
+from segattn_cli.errors import ConfigError, UsageError
 from segattn_cli.exporting.state_dict import write_state_dict
 from segattn_cli.files import write_atomically
 from segattn_cli.prediction.evaluation import EvaluationResult, evaluate
@@ -373,20 +374,6 @@ def main(
         result = train(with_seed(config, seed), out / str(seed), augmentation)  # type: ignore[arg-type]
         minutes = result["training_seconds"] / 60
         print(f"seed {seed}: mIoU {100 * result['miou']:.2f}, {minutes:.1f} minutes of training")
-
-
-def run(command: Callable[..., None]) -> None:
-    """Run ``command`` with Typer; an error that a user can cause is one sentence and its exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
-    try:
-        app()
-    except SegattnError as error:
-        say(str(error))
-        sys.exit(int(error.exit_code))
-    except BackendError as error:
-        say(str(error))
-        sys.exit(6)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ FORBIDDEN = {
         "segattn_cli", "benchmarks", "torch", "reference.layers", "reference.networks", "typer", "rich", "pydantic",
     },
     "segattn_cli/commands": {"cupy", "scipy", "torch", "segattn_cli.benchmarking.baselines"},
+    "segattn_cli/__main__.py": {"numpy", "cupy", "scipy", "torch"},
     "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch"},
     "segattn_cli/benchmarking/cuda.py": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
     "segattn_cli/benchmarking/baselines": {"reference", "segattn_cli.commands", "segattn_cli.app", "typer", "rich"},

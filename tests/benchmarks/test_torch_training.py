@@ -22,7 +22,7 @@ from segattn_cli.training.setup import open_run, open_splits
 from segattn_cli.weights import import_weights
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
-from benchmarks import torch_augmentation, torch_training  # noqa: E402
+from benchmarks import command_line, torch_augmentation, torch_training  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -203,7 +203,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     arguments = ["tiny-scenes", *settings, "--seeds", "3,4", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["torch_training", *arguments])
     with pytest.raises(SystemExit) as end:
-        torch_training.run(torch_training.main)
+        command_line.run(torch_training.main)
     assert end.value.code == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["seed 3", "seed 4"]
     assert {path.name for path in tmp_path.iterdir()} == {"3", "4"}
@@ -212,7 +212,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
 def test_an_error_is_one_sentence_and_its_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["torch_training", "tiny-scenes", "--set", "network.head=no", "--out", "x"])
     with pytest.raises(SystemExit) as end:
-        torch_training.run(torch_training.main)
+        command_line.run(torch_training.main)
     assert end.value.code == ExitCode.CONFIG
     assert len(capsys.readouterr().err.splitlines()) == 1
 
