@@ -18,6 +18,7 @@ from segattn_cli.commands.shared.options import (
     Flip,
     JsonFile,
     Limit,
+    Others,
     Precision,
     ReducedSize,
     Run,
@@ -49,6 +50,7 @@ WIDEST = 15
 
 def evaluate(
     run: Run,
+    others: Others = None,
     data: Data = None,
     format: ConfiguredFormat = None,
     split: Annotated[
@@ -108,6 +110,7 @@ def evaluate(
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
       segattn eval runs/first --boundary --save first.npz
+      segattn eval runs/seed-0 --with runs/seed-1 --with runs/seed-2
     """
     from segattn_cli.prediction.boundary import WIDTH
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
@@ -122,7 +125,7 @@ def evaluate(
         raise UsageError("--boundary-width is for --boundary: give both.")
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-        size=size,
+        size=size, others=others,
     )
     grey = None if intensity is None else parse_intensity(intensity)
     dataset = open_data_of(model, data, format, split, grey)
@@ -157,7 +160,7 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
 
     out = console()
     out.print(
-        f"[bold]{plain(circumstances['checkpoint'])}[/] on {plain(circumstances['data'])} "
+        f"[bold]{plain(_checkpoints(circumstances))}[/] on {plain(circumstances['data'])} "
         f"({plain(circumstances['split'])}, {result.images} images), "
         f"by {circumstances['backend']} in {result.seconds:.1f} s"
     )
@@ -182,6 +185,11 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
         )
     if len(result.classes) <= WIDEST:
         out.print(_confusion(result))
+
+
+def _checkpoints(circumstances: dict[str, Any]) -> str:
+    """The checkpoint, or all that are averaged."""
+    return " + ".join(each["checkpoint"] for each in circumstances.get("averaged", [circumstances]))
 
 
 def _classes(result: EvaluationResult) -> Table:

@@ -20,6 +20,7 @@ from segattn_cli.commands.shared.options import (
     Flip,
     Force,
     MaxPixels,
+    Others,
     Precision,
     ReducedSize,
     Run,
@@ -57,6 +58,7 @@ def infer(
         ),
     ] = None,
     *,
+    others: Others = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -193,6 +195,7 @@ def infer(
       segattn infer runs/first map.tif --out out --window 512,512 --max-pixels 4e8
       segattn infer runs/first --watch inbox --out out --overlay --json
       segattn infer runs/first photos --out out --polygons labelme
+      segattn infer runs/seed-0 photos --with runs/seed-1 --out out
       cat street.jpg | segattn infer best.safetensors - --out out --scores
     """
     from segattn_cli.commands.shared.progress import follow
@@ -212,6 +215,7 @@ def infer(
     for mistake, sentence in (
         (resume and force, "--resume skips results that exist and --force replaces them: give only one of them."),
         (probabilities not in (None, "png", "npy"), f"--probabilities must be png or npy, got {probabilities!r}."),
+        (others and attention, "--attention shows one network: leave out --with."),
         (polygons_tolerance and not polygons, "--polygons-tolerance is for --polygons: give both."),
         (submission and asked, f"--submission writes label maps only: leave out --{', --'.join(asked)}."),
         (watch is not None and (inputs or video or submission),
@@ -234,7 +238,7 @@ def infer(
         _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
     model, predictor = open_predictor(
         run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-        size=size,
+        size=size, others=others,
     )
     if benchmark is not None:
         benchmark.require_classes(model.classes)
@@ -282,7 +286,7 @@ def infer(
     if coco is not None and label_maps:
         polygon_files.write_coco(coco, label_maps, model.classes, polygons_tolerance)
         remark(f"{coco} has the polygons of {len(label_maps)} images.")
-    tally.finish(model.path, predictor.ops.name)
+    tally.finish(model.path, predictor.ops.name, others or ())
 
 
 def _file_name(event: ImageDone | InputSkipped | InputFailed) -> str:

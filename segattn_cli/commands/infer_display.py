@@ -81,12 +81,13 @@ class Tally:
         line = f"{event.path}  {event.frames} frame{'s' * (event.frames != 1)}, {_largest(event.shares)}"
         self._say("segmented", event.input, values, line)
 
-    def finish(self, checkpoint: Path, backend: str) -> None:
-        """The last lines, and the exit code where something failed."""
+    def finish(self, checkpoint: Path, backend: str, others: Sequence[Path] = ()) -> None:
+        """The last lines, and the exit code where something failed; ``others`` are averaged with ``checkpoint``."""
         from segattn_cli.data.listing import first_names
 
         if self.as_json:
             summary = {"checkpoint": str(checkpoint), "backend": backend, "left_out": self.left_out}
+            summary |= {"with": [str(each) for each in others]} if others else {}
             print(json_text({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)

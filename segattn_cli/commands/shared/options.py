@@ -11,6 +11,8 @@ from segattn_cli.commands.shared import completion
 from segattn_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from segattn_cli.data.images import Intensity
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import Model
@@ -24,6 +26,13 @@ Run = Annotated[
     Path,
     typer.Argument(
         metavar="RUN", help="Folder of a run, or a checkpoint file (.safetensors).", show_default=False
+    ),
+]
+Others = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--with", metavar="RUN", rich_help_panel=PREDICTION, show_default=False,
+        help="Average the class probabilities with those of this run. Can be repeated.",
     ),
 ]
 Settings = Annotated[
@@ -155,14 +164,19 @@ def open_predictor(
     window: str | None,
     stride: str | None,
     size: str | None,
+    others: Sequence[Path] | None = None,
 ) -> tuple[Model, Predictor]:
-    """The model of ``run``, and its predictor: that of its own validation, except for the options given."""
+    """The model of ``run``, and its predictor: that of its own validation, except for the options given.
+
+    With ``others``, the predictor averages the probabilities of all these runs.
+    """
     from backends import get_backend
+    from segattn_cli.prediction.averaged_predictor import AveragedPredictor
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import open_model
 
     ops = get_backend(backend, precision)
-    model = open_model(run)
+    models = [open_model(each) for each in (run, *(others or ()))]
     changes: dict[str, Any] = {"precision": precision}
     if scales is not None:
         changes["scales"] = parse_scales(scales)
@@ -171,7 +185,8 @@ def open_predictor(
     for setting, text in (("size", size), ("window", window), ("stride", stride)):
         if text is not None:
             changes[setting] = parse_size(f"--{setting}", text)
-    return model, Predictor.of(model, ops, **changes)
+    predictors = [Predictor.of(model, ops, **changes) for model in models]
+    return models[0], predictors[0] if len(models) == 1 else AveragedPredictor(models, predictors)
 
 
 def parse_size(option: str, text: str) -> tuple[int, int] | None:

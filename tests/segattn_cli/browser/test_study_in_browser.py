@@ -42,7 +42,7 @@ def test_the_table_and_the_curves(visit: Callable[..., Any], tmp_path: Path) -> 
     cells = page.locator("table.study tbody tr").all_inner_texts()
     assert [line.split("\t")[0] for line in cells] == ["one", "two <b>", "two/seed-2"]
     assert "2 of 3" in cells[0]
-    assert f"{rows[0].group.miou:.3f} ± {rows[0].group.sd:.3f}" in cells[0]  # type: ignore[union-attr]
+    assert f"{rows[0].group.miou:.3f} ± {rows[0].group.sd:.3f}" in cells[0]
     assert "1.5" in cells[0].split("\t")
     assert "×1 0.75, ×0.5 0.25" in cells[0]
     assert "other images" in cells[1]

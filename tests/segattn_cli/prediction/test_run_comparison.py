@@ -50,7 +50,7 @@ def evaluation(right: float, seed: int = 0, head: str = "fcn", **changes: object
         f"{head}-{seed}/best.safetensors", config, CLASSES, "few", "val", {"flip": False}, None,
         ImageMatrices.of(3, names, [nonzero_cells(each) for each in matrices]),
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 def comparison(first: list[SavedEvaluation], other: list[SavedEvaluation]) -> GroupComparison:
@@ -211,14 +211,14 @@ def test_folds_of_a_run_are_one_evaluation_of_all_images() -> None:
 )  # fmt: skip
 def test_what_cannot_be_compared(changes: dict[str, object], kind: type[Exception], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
-        require_comparable(["a", "b"], [evaluation(0.8), evaluation(0.9, **changes)])  # type: ignore[arg-type]
+        require_comparable(["a", "b"], [evaluation(0.8), evaluation(0.9, **changes)])
 
 
 def test_an_evaluation_is_made_once(tmp_path: Path, model_of: Callable[..., object]) -> None:
     model = model_of(head="fcn", classes=8)
     path = tmp_path / "best.safetensors"
     path.write_bytes(b"weights")
-    model = replace(model, path=path)  # type: ignore[type-var]
+    model = replace(model, path=path)
     scenes = Scenes("val", SceneOptions(2, (24, 32)))
     predictor = Predictor(model.network, model.params, ops)
 

@@ -97,7 +97,7 @@ def test_files_that_are_no_evaluations(tmp_path: Path) -> None:
         load_evaluation(tmp_path)
 
 
-def test_the_place_of_an_evaluation_says_all_that_it_depends_on(tmp_path: Path, model_of) -> None:  # type: ignore[no-untyped-def]
+def test_the_place_of_an_evaluation_says_all_that_it_depends_on(tmp_path: Path, model_of) -> None:
     model = model_of(head="fcn")
     checkpoint = tmp_path / "best.safetensors"
     checkpoint.write_bytes(b"weights")
@@ -111,7 +111,7 @@ def test_the_place_of_an_evaluation_says_all_that_it_depends_on(tmp_path: Path, 
     files = open_dataset(str(tmp_path / "set"), split="val")
     scenes = Scenes("val", SceneOptions(4, (24, 32)))
 
-    def place(predictor=predictor, data=files, images=2) -> Path:  # type: ignore[no-untyped-def]
+    def place(predictor=predictor, data=files, images=2) -> Path:
         return path_of(checkpoint, predictor, data, images)
 
     first = place()

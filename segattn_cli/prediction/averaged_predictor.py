@@ -1,0 +1,68 @@
+"""Several networks as one: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from backends.contract import Array
+from segattn_cli.errors import CheckpointError
+from segattn_cli.prediction.predictor import Prediction, Predictor
+from segattn_cli.runs import Model
+
+
+class AveragedPredictor(Predictor):
+    """Predicts by the mean of the probabilities of several predictors, each with a network and settings of its own.
+
+    With ``p_m`` the probabilities of predictor ``m`` at the size of the image, those of the average are
+    ``Σ_m p_m / M``. Networks that were trained with other seeds make different mistakes, which the mean evens out
+    (Lakshminarayanan, Pritzel and Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep
+    Ensembles, NeurIPS 2017).
+
+    Args:
+        models: the trained networks.
+        predictors: one for each model, all of the same backend.
+
+    Raises:
+        CheckpointError: where the models have different classes.
+    """
+
+    def __init__(self, models: Sequence[Model], predictors: Sequence[Predictor]) -> None:
+        for model in models[1:]:
+            if model.classes != models[0].classes:
+                raise CheckpointError(
+                    f"{model.path} was trained on other classes ({', '.join(model.classes)}) than {models[0].path} "
+                    f"({', '.join(models[0].classes)}): only networks with the same classes can be averaged."
+                )
+        self.paths = tuple(str(model.path) for model in models)
+        self.predictors = tuple(predictors)
+        self.ops = predictors[0].ops
+        self.precision = predictors[0].precision
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The checkpoint and the settings of each predictor."""
+        return {
+            "averaged": [
+                {"checkpoint": path, **predictor.settings}
+                for path, predictor in zip(self.paths, self.predictors, strict=True)
+            ]
+        }
+
+    @property
+    def labels_in_bands(self) -> bool:
+        """Never: the labels follow from the probabilities of all networks at all pixels."""
+        return False
+
+    def label_in_bands(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The labels (H, W) uint8 of ``image`` (H, W, 3) uint8, from the probabilities of the whole image."""
+        return self.label(image), None
+
+    def predict(self, image: np.ndarray) -> Prediction:
+        """The mean probabilities at the size of ``image`` (H, W, 3) uint8, without scale weights."""
+        total: Array = 0
+        for predictor in self.predictors:
+            total = total + predictor.probabilities_of(predictor.predict(image))  # (H, W, K)
+        return Prediction(total / len(self.predictors), None, are_probabilities=True)
