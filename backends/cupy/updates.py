@@ -66,14 +66,15 @@ def adamw_update(
 ) -> None:
     """Move each parameter against its gradient, in place; the blocks read ``steps``, so it grows after them."""
     table, blocks = _table("adamw_update", [params, means, squares, gradients], rates, decays)
+    applies = _scalar(apply, np.bool_)
     if blocks:
         dtype = _dtype("adamw_update", [*params, *means, *squares])
         launch(
             _FILE, f"adamw_update<{C_TYPES[dtype]}>", (blocks,), _THREADS,
             table, len(params), float(betas[0]), float(betas[1]), float(epsilon), steps.astype(np.float64),
-            _scalar(scale, np.float64), _scalar(apply, np.bool_),
+            _scalar(scale, np.float64), applies,
         )
-    steps += apply
+    steps += 1 if applies is None else applies
 
 
 def move_towards(

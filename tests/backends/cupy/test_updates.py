@@ -134,6 +134,7 @@ def test_nothing_changes_where_it_does_not_apply(ops, apply):
     ops.sgd_update(w, v, g, rates=RATES, decays=DECAYS, momentum=0.9, scale=np.nan, apply=flag)
     steps = ops.asarray(np.array(2.0, np.float32))
     ops.adamw_update(w, v, v, steps, g, **ADAMW, scale=np.nan, apply=flag)
+    ops.adamw_update(w, v, v, steps, g, **ADAMW, apply=np.array(False))
     assert ops.to_numpy(steps) == 2
     ops.move_towards(w, g, RATES, apply=flag)
     for wanted, got in zip(before, fetched(ops, [*w, *v]), strict=True):
