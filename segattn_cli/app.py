@@ -74,8 +74,8 @@ def segattn(
 
 
 def _show_choices() -> None:
-    """Report on standard error which backend ``auto`` chooses."""
-    log = logging.getLogger("backends.registry")
+    """Report on standard error which backend ``auto`` chooses, and what a backend has to do without."""
+    log = logging.getLogger("backends")
     log.setLevel(logging.INFO)
     if not any(isinstance(each, _OnStderr) for each in log.handlers):
         log.addHandler(_OnStderr())

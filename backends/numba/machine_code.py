@@ -7,26 +7,35 @@ can be written. For a user without a home, it is the last of these.
 from __future__ import annotations
 
 import getpass
+import hashlib
+import logging
 import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 try:
     import fcntl
 except ImportError:  # Windows, where processes that compile at the same time do so without a lock
     fcntl = None  # type: ignore[assignment]
 
+log = logging.getLogger(__name__)
+#: The problems that were reported: each is, once.
+_reported: set[str] = set()
+
 
 def stored(function: Callable[..., Any], **options: Any) -> Any:
     """A function that Numba compiles with ``options`` at its first call with new types, and stores on disk.
 
     Numba's cache mixes up the files of two processes that write the machine code of one function at the same time.
-    So one process compiles, and the others wait and then read its file.
+    So one process compiles, and the others wait and then read its file. Files that are damaged, or that
+    cannot be written, are reported once in the log of this module, and the function is compiled without them.
     """
     compiled: Any = None
     if _has_cache_folder():
@@ -36,6 +45,7 @@ def stored(function: Callable[..., Any], **options: Any) -> Any:
         if not use_temporary_cache():
             return numba.njit(function, **options)  # compiled anew by each process
         compiled = numba.njit(function, cache=True, **options)
+    _survive_damage(compiled._cache)
     compile_or_read = compiled.compile
 
     def compile_alone(signature: Any) -> Any:
@@ -44,6 +54,67 @@ def stored(function: Callable[..., Any], **options: Any) -> Any:
 
     compiled.compile = compile_alone
     return compiled
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """Numba's files, each with a hash at its end: damaged machine code would be run."""
+
+    def _dump(self, obj: Any) -> bytes:
+        content = super()._dump(obj)
+        return content + hashlib.sha256(content).digest()
+
+    def _load_index(self) -> Any:
+        overloads = super()._load_index()
+        if overloads:  # of this version and this source
+            with open(self._index_path, "rb") as file:
+                pickle.load(file)  # Numba's version
+                _require_whole(file.read())
+        return overloads
+
+    def _load_data(self, name: str) -> Any:
+        _require_whole(Path(self._data_path(name)).read_bytes())
+        return super()._load_data(name)
+
+
+def _require_whole(content: bytes) -> None:
+    """Raise :class:`ValueError` where ``content`` is not what was written; pickle ignores what follows its end."""
+    if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+        raise ValueError("the hash of a file does not fit")
+
+
+def _survive_damage(cache: Any) -> None:
+    """Compile without the files of ``cache`` where they are damaged, and replace them if there is room for it."""
+    files, load, save = cache._cache_file, cache.load_overload, cache.save_overload
+    cache._cache_file = _CheckedFiles(
+        cache_path=files._cache_path, filename_base=cache._impl.filename_base,
+        source_stamp=(files._source_stamp, "sha256"),  # files without a hash are those of another source
+    )
+
+    def load_or_compile(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception as error:  # unpickling what is damaged raises anything
+            _report("cannot be read", error)
+            with suppress(OSError):
+                cache.flush()
+            return None
+
+    def save_if_possible(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except OSError as error:
+            _report("cannot be stored", error)
+
+    cache.load_overload, cache.save_overload = load_or_compile, save_if_possible
+
+
+def _report(problem: str, error: Exception) -> None:
+    """Log ``problem``, the first time."""
+    if problem in _reported:
+        return
+    _reported.add(problem)
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    log.warning("Machine code %s (%s): it is compiled anew, which takes minutes.", problem, reason)
 
 
 def is_first_use() -> bool:
@@ -81,10 +152,11 @@ def use_temporary_cache() -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Exclude other processes, if the file system has locks."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        if fcntl is not None:
-            with suppress(OSError):
+    """Exclude other processes, if the file system has locks and the file can be written."""
+    with ExitStack() as opened:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = opened.enter_context(path.open("w"))
+            if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield

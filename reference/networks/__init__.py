@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from reference.layers.base import is_trained
 from reference.networks.build import build_network
-from reference.networks.config import Architecture, NetworkConfig
+from reference.networks.config import LARGEST_SCALE, Architecture, NetworkConfig
 from reference.networks.objective import Loss, LossWeights, Objective
 from reference.networks.outputs import Outputs
 from reference.networks.single_scale import Network
 from reference.networks.terms import LossTerms
 
 __all__ = [
+    "LARGEST_SCALE",
     "Architecture",
     "Loss",
     "LossTerms",

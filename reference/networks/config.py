@@ -12,6 +12,8 @@ FUSIONS = ("attention", "max", "mean")
 SCALE_CLASSIFIERS = ("none", "attached", "detached")
 #: Backbone → the output strides that it can have.
 OUTPUT_STRIDES = {"tiny": (4, 8), "vgg16": (8,)} | dict.fromkeys(BACKBONES[1:5], (8, 16, 32))
+#: No image is enlarged by a larger factor.
+LARGEST_SCALE = 16.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,10 @@ class Architecture:
         _require(1.0 in self.scales, f"scales must hold 1.0, got {self.scales}")
         names = {f"{scale:g}" for scale in self.scales}
         _require(len(names) == len(self.scales), f"scales must differ in six digits, got {self.scales}")
-        _require(min(self.scales) > 0, f"scales must be positive, got {self.scales}")
+        _require(
+            min(self.scales) > 0 and max(self.scales) <= LARGEST_SCALE,
+            f"scales must be positive and at most {LARGEST_SCALE:g}, got {self.scales}",
+        )
         _require(
             self.scale_classifier == "none" or len(self.scales) > 1,
             "scale_classifier needs more than one scale to tell apart",

@@ -43,7 +43,7 @@ def summary(
     batch: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N",
+            min=1, max=65_536, metavar="N",
             help="Number of images in one training pass. The default is training.batch_size.",
         ),
     ] = None,

@@ -27,6 +27,8 @@ PRESETS = (
     "attention-to-scale-vgg16-voc",
 )
 DEFAULT_PRESET = "tiny-scenes"
+#: Bytes of the longest file.
+LONGEST = 1_000_000
 
 
 def load_config(
@@ -48,8 +50,11 @@ def load_config(
         tree = preset_tree(preset or str(source or DEFAULT_PRESET))
     else:
         tree = _file(Path(source), preset)
-    for override in overrides:
-        tree = merged(tree, parse_override(override))
+    try:
+        for override in overrides:
+            tree = merged(tree, parse_override(override))
+    except RecursionError:
+        raise ConfigError("The keys of --set are nested too deeply.") from None
     return config_from(with_absolute_paths(tree, Path.cwd()))
 
 
@@ -58,12 +63,14 @@ def config_from(tree: Mapping[str, Any], overrides: Iterable[str] = ()) -> Confi
 
     Raises :class:`ConfigError`.
     """
-    for override in overrides:
-        tree = merged(tree, parse_override(override))
     try:  # as JSON: Pydantic then accepts a list for a tuple, but not "3" for a number
+        for override in overrides:
+            tree = merged(tree, parse_override(override))
         return Config.model_validate_json(json.dumps(_without_unset(tree), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(sentence(error)) from None
+    except RecursionError:
+        raise ConfigError("The configuration is nested too deeply.") from None
 
 
 def preset_text(name: str) -> str:
@@ -89,7 +96,11 @@ def preset_tree(name: str) -> dict[str, Any]:
 
 def _file(path: Path, preset: str | None) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with open(path, "rb") as file:
+            data = file.read(LONGEST + 1)  # of a device there is no end
+        if len(data) > LONGEST:
+            raise ConfigError(f"{path} is no configuration: it is longer than {LONGEST:,} bytes.")
+        tree = tomllib.loads(data.decode("utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError):
         hint = did_you_mean(str(path), PRESETS)
         raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{hint}.") from None
@@ -97,6 +108,8 @@ def _file(path: Path, preset: str | None) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply.") from None
     named = tree.pop("preset", None)
     base = preset_tree(preset or str(named)) if preset or named else {}
     return merged(base, {"name": path.stem, **with_absolute_paths(tree, path.absolute().parent)})
@@ -124,6 +137,8 @@ def parse_override(text: str) -> dict[str, Any]:
         tree = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         tree = value.strip()
+    except RecursionError:
+        raise ConfigError(f"--set {key.strip()[:80]} has a value that is nested too deeply.") from None
     for part in reversed(key.strip().split(".")):
         tree = {part: tree}
     return tree

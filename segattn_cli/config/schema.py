@@ -16,15 +16,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reference.networks import Architecture, LossTerms, LossWeights, NetworkConfig
-from segattn_cli.data.augment import AugmentationConfig
+from reference.networks import LARGEST_SCALE, Architecture, LossTerms, LossWeights, NetworkConfig
+from segattn_cli.data.augment import LARGEST_SIDE, AugmentationConfig
 from segattn_cli.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Size = tuple[Count, Count]
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+Size = tuple[Pixels, Pixels]
+Scale = Annotated[float, Field(gt=0, le=LARGEST_SCALE)]
+#: What no machine can hold is refused before its cost is counted.
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ class TrainingSection:
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     backend: str = "auto"
     precision: Literal["float32", "tf32", "float16", "bfloat16"] = "float32"
-    batch_size: Count = 8
+    batch_size: BatchSize = 8
     epochs: Count = 24
     max_steps: Count | None = None
     batch_norm: Literal["running", "frozen"] = "running"
@@ -248,7 +252,7 @@ class EvaluationSection:
     preview_after: NotNegative = 300.0
     limit: Count | None = None
     size: Size | None = None
-    scales: tuple[Positive, ...] = (1.0,)
+    scales: tuple[Scale, ...] = (1.0,)
     flip: bool = False
     window: Size | None = None
     stride: Size | None = None

@@ -20,7 +20,9 @@ _BLUR = (0.1, 2.0)  # smallest and largest standard deviation of a blur, in pixe
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Pixels = Annotated[int, Field(ge=1)]
+#: Pixels of the longest side of a crop.
+LARGEST_SIDE = 65_536
+Pixels = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from backends.contract import Array, Ops
 from backends.precision import array_dtype, cast_weights
 from reference.layers.context import Context
+from reference.networks import LARGEST_SCALE
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import NonFiniteError, UsageError
@@ -274,8 +275,10 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def _check(scales: Sequence[float], window: Size | None, stride: Size | None) -> None:
-    if not scales or not all(0 < scale < math.inf for scale in scales):
-        raise UsageError(f"Scales must be positive factors such as 0.75,1,1.25; got {scales}.")
+    if not scales or not all(0 < scale <= LARGEST_SCALE for scale in scales):
+        raise UsageError(
+            f"Scales must be positive factors of at most {LARGEST_SCALE:g}, such as 0.75,1,1.25; got {scales}."
+        )
     if window is not None and min(window) < 1:
         raise UsageError(f"A window must have at least one pixel, got {window[0]},{window[1]}.")
     if stride is None:

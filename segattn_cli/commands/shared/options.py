@@ -195,6 +195,8 @@ def parse_size(option: str, text: str) -> tuple[int, int] | None:
     >>> parse_size("--window", "512,1024"), parse_size("--window", "none")
     ((512, 1024), None)
     """
+    from segattn_cli.data.augment import LARGEST_SIDE
+
     if text == "none":
         return None
     try:
@@ -203,6 +205,8 @@ def parse_size(option: str, text: str) -> tuple[int, int] | None:
         raise UsageError(f"{option} must be height and width, such as 512,1024, got {text!r}.") from None
     if min(height, width) < 1:
         raise UsageError(f"{option} must be at least one pixel in each direction, got {text!r}.")
+    if max(height, width) > LARGEST_SIDE:
+        raise UsageError(f"{option} must be at most {LARGEST_SIDE:,} pixels in each direction, got {text!r}.")
     return height, width
 
 

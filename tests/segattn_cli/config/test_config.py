@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields
 from importlib.resources import files
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -200,3 +201,43 @@ def test_every_key_is_documented(repository):
     assert rewritten(page) == page, "run `python -m segattn_cli.config.docs`"
     assert all(f"`{name}`" in page for name in PRESETS)
     assert "| `learning_rate` | `0.01` | largest learning rate of the schedule; AdamW" in page
+
+
+@pytest.mark.parametrize("value", ["[" * 2000, "{a=" * 2000])
+def test_a_value_that_is_nested_too_deeply(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--set data\.size has a value that is nested too deeply\.$"):
+        load_config("tiny-scenes", [f"data.size={value}"])
+
+
+def test_keys_that_are_nested_too_deeply() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config("tiny-scenes", [f"{'a.' * 5000}b=1", f"{'a.' * 5000}c=1"])
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000, f"{'a.' * 5000}b = 1"])
+def test_a_file_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="/dev/zero is POSIX's")
+def test_a_file_without_an_end() -> None:
+    with pytest.raises(ConfigError, match=r"/dev/zero is no configuration: it is longer than 1,000,000 bytes\."):
+        load_config(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("network.scales=[1, 9223372036854775807]", "scales must be positive and at most 16"),
+        ("evaluation.scales=[1e300]", "less than or equal to 16"),
+        ("training.batch_size=9223372036854775807", "less than or equal to 65536"),
+        ("augmentation.crop=[1000000, 8]", "less than or equal to 65536"),
+        ("data.size=[8, 1000000]", "less than or equal to 65536"),
+    ],
+)
+def test_what_no_machine_can_hold(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("tiny-scenes", [setting]).network_config(3)
