@@ -3,9 +3,9 @@
     python -m benchmarks.beside_torch fcn-resnet18-camvid --data CamVid --seeds 0,1,2 --out runs/beside
     python -m benchmarks.beside_torch my.toml --augmentation torch --seeds 0,1,2 --out runs/beside
 
-Each training is a process of its own, one after the other. PyTorch's is :mod:`benchmarks.torch_training`. The command
-can be given again: what has a result in the folder is not repeated, and a training of segattn that was cut short goes
-on. The mIoU is that of the last validation. Minutes are those of the training without validations.
+Each training is a process of its own, one after the other. PyTorch's is :mod:`benchmarks.torch_training`. The
+command can be given again: what has a result in the folder is not repeated, and a training of segattn that was cut
+short goes on. The mIoU is that of the last validation. Minutes are those of the training without validations.
 """
 
 from __future__ import annotations
