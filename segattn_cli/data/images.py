@@ -29,6 +29,7 @@ Image.MAX_IMAGE_PIXELS = None  # `opened` has the bound
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)  # what it logs becomes a sentence below
 
+_STRIP = 256  # rows
 _ORIENTATION, _EXTRA_SAMPLES, _SAMPLES_PER_PIXEL = 274, 338, 277
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +112,7 @@ def decode_image(
         image: Image.Image = file
         if orientation in _TURNS and file.format != "TIFF":  # Pillow turns TIFF itself
             image = image.transpose(_TURNS[orientation])
-        return Decoded(np.asarray(_as_rgb(image, file, intensity, notes)), stored, tuple(notes))
+        return Decoded(_pixels_of(_as_rgb(image, file, intensity, notes)), stored, tuple(notes))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -160,7 +161,16 @@ def _as_rgb(image: Image.Image, file: ImageFile.ImageFile, intensity: Intensity,
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _pixels_of(image: Image.Image) -> np.ndarray:
+    """The pixels of an RGB image, ``(H, W, 3)`` uint8, in strips: NumPy's own way copies them three times."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        pixels[top : top + _STRIP] = np.asarray(strip)
+    return pixels
 
 
 def _from_deep_grey(values: np.ndarray, intensity: Intensity, notes: list[str]) -> Image.Image:

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from segattn_cli.data.counting import count_values
 from segattn_cli.data.palettes import write_label_png
 from segattn_cli.data.submissions import Submission
-from segattn_cli.prediction.predictor import Prediction, Predictor
+from segattn_cli.prediction.predictor import Maps, Prediction, Predictor, entropy_of
 from segattn_cli.rendering.overlays import draw_overlay
 
 #: The value of 1 in a 16-bit PNG.
@@ -34,6 +35,7 @@ class Segmentation:
     classes: tuple[str, ...]
     palette: np.ndarray  # (K, 3) uint8
     source: Path | None = None  # its file, if it has one
+    maps: Maps | None = None  # what was computed along with the labels
 
     @cached_property
     def _prediction(self) -> Prediction:
@@ -52,19 +54,21 @@ class Segmentation:
     @cached_property
     def confidence(self) -> np.ndarray:
         """The largest probability at each pixel: (H, W), from 1/K to 1."""
-        return self.predictor.confidence_of(self._prediction)
+        known = None if self.maps is None else self.maps.confidence
+        return self.predictor.confidence_of(self._prediction) if known is None else known
 
     @property
     def entropy(self) -> np.ndarray:
-        """``−Σ_c p_c ln p_c / ln K`` at each pixel, (H, W): 0 where one class is certain, 1 where all are equal."""
-        p = self.probabilities
-        entropy = -(p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(-1) / np.log(p.shape[-1])
-        return np.clip(entropy, 0, 1)
+        """The entropy of the classes at each pixel, (H, W): see :func:`~.predictor.entropy_of`."""
+        known = None if self.maps is None else self.maps.entropy
+        return entropy_of(self.probabilities) if known is None else known
 
     def confidence_by_class(self) -> dict[str, float]:
         """The mean confidence where a class is predicted, for each class that is, in the order of the classes."""
-        counts = np.bincount(self.label.ravel(), minlength=len(self.classes))
-        sums = np.bincount(self.label.ravel(), self.confidence.ravel(), len(self.classes))
+        counts = count_values(self.label, len(self.classes))
+        sums = np.zeros(len(self.classes))
+        for label, confidence in zip(self.label, self.confidence, strict=True):
+            sums += np.bincount(label, confidence, len(self.classes))
         return {name: float(sums[k] / counts[k]) for k, name in enumerate(self.classes) if counts[k]}
 
 
@@ -170,4 +174,6 @@ def _write_fraction(path: Path, values: np.ndarray, meaning: str) -> None:
     """Write ``values`` in [0, 1] as a 16-bit grey PNG, 65535 for 1; its description says what it holds."""
     description = PngInfo()
     description.add_itxt("Description", f"{meaning}; value / {FULL}")
-    Image.fromarray(np.rint(FULL * values).astype(np.uint16)).save(path, "PNG", pnginfo=description)
+    scaled = FULL * values
+    np.rint(scaled, out=scaled)
+    Image.fromarray(scaled.astype(np.uint16)).save(path, "PNG", pnginfo=description)

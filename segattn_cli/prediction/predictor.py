@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,15 @@ class Prediction(NamedTuple):
     scores: Array  # (H, W, K) of the backend: probabilities, or raw scores after a single pass
     scale_weights: np.ndarray | None  # (S,) the mean weight of each of the network's scales, where it has them
     are_probabilities: bool = False  # whether the scores are probabilities
+
+
+class Maps(NamedTuple):
+    """What can be said of each pixel of an image without the scores of all its pixels at once."""
+
+    label: np.ndarray  # (H, W) uint8: the class with the highest score
+    confidence: np.ndarray | None  # (H, W) float32: see `Predictor.confidence_of`
+    entropy: np.ndarray | None  # (H, W) float32: see `entropy_of`
+    scale_weights: np.ndarray | None  # as of a Prediction
 
 
 class Predictor:
@@ -129,40 +138,56 @@ class Predictor:
         return self.ops.to_numpy(self.ops.label_map(prediction.scores))
 
     @property
-    def labels_in_bands(self) -> bool:
-        """Whether :meth:`label_in_bands` gives what :meth:`label` does: windows, in a single pass at full size."""
-        return self.window is not None and self.scales == (1.0,) and not self.flip and self.size is None
+    def has_bands(self) -> bool:
+        """Whether :meth:`maps_in_bands` gives what :meth:`predict` does: windows at the size of the image."""
+        return self.window is not None and self.scales == (1.0,) and self.size is None
 
-    def label_in_bands(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The labels (H, W) uint8 of ``image`` (H, W, 3) uint8, and the scale weights, row of windows by row.
+    def maps_in_bands(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
+        """The labels of ``image`` (H, W, 3) uint8, and other maps that are asked for, row of windows by row.
 
         The probabilities of one row of windows are in memory, not those of the image: an image of 400 million
-        pixels and 20 classes would need 32 GB. Rows that no later window covers are labelled and forgotten.
+        pixels and 20 classes would need 32 GB.
         """
+        size = image.shape[:2]
+        passes = _Passes(self.network, self.params, self.ops, self.dtype)
+        label = np.empty(size, np.uint8)
+        confidences = np.empty(size, np.float32) if confidence else None
+        entropies = np.empty(size, np.float32) if entropy else None
+        for rows, probabilities in self._bands(passes, image):
+            label[rows] = self.ops.to_numpy(self.ops.label_map(probabilities))
+            if confidences is not None:
+                confidences[rows] = self.ops.to_numpy(probabilities.max(-1))
+            if entropies is not None:
+                entropies[rows] = entropy_of(self.ops.to_numpy(probabilities))
+        return Maps(label, confidences, entropies, passes.mean_scale_weights())
+
+    def _bands(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
+        """Rows of ``image`` from above to below, each once no later window covers them, and their probabilities."""
         assert self.window is not None
         assert self.stride is not None
-        passes = _Passes(self.network, self.params, self.ops, self.dtype)
         height, width = image.shape[:2]
         rows, columns = self.window
         padded = max(height, rows), max(width, columns)
-        total = self.ops.asarray(np.zeros((rows, padded[1], self.network.config.classes), np.float32))
-        cover = np.zeros((rows, padded[1], 1), np.float32)
-        label = np.empty(padded, np.uint8)
-        tops = window_starts(padded[0], rows, self.stride[0])
+        versions = [image, image[:, ::-1]] if self.flip else [image]
+        band = (rows, padded[1], self.network.config.classes)
+        totals = [self.ops.asarray(np.zeros(band, np.float32)) for _ in versions]
+        cover = np.zeros((*band[:2], 1), np.float32)
+        tops, lefts = (window_starts(*each) for each in zip(padded, self.window, self.stride, strict=True))
         for top, following in zip(tops, [*tops[1:], padded[0]], strict=True):
-            for left in window_starts(padded[1], columns, self.stride[1]):
-                content = normalise(image[top : top + rows, left : left + columns])
-                missing = rows - content.shape[0], columns - content.shape[1]
-                window = np.pad(content, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
-                total[:, left : left + columns] += passes.probabilities(window, self.window)
+            for left in lefts:
                 cover[:, left : left + columns] += 1
-            done = following - top
-            finished = total[:done] / self.ops.asarray(cover[:done])
-            label[top:following] = self.ops.to_numpy(self.ops.label_map(finished))
-            for band in (total, cover):
-                band[: rows - done] = band[done:].copy()
-                band[rows - done :] = 0
-        return label[:height, :width], passes.mean_scale_weights()
+                for version, total in zip(versions, totals, strict=True):
+                    content = normalise(version[top : top + rows, left : left + columns])
+                    missing = [(0, rows - content.shape[0]), (0, columns - content.shape[1]), (0, 0)]
+                    window = np.pad(content, missing)  # normalised, 0 is the mean
+                    total[:, left : left + columns] += passes.probabilities(window, self.window)
+            done = min(following, height) - top
+            finished = [(total[:done] / self.ops.asarray(cover[:done]))[:, :width] for total in totals]
+            mean = (finished[0] + finished[1][:, ::-1]) / 2 if self.flip else finished[0]
+            yield slice(top, top + done), mean
+            for each in (*totals, cover):
+                each[: rows - done] = each[done:].copy()
+                each[rows - done :] = 0
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.
@@ -262,6 +287,19 @@ class _Passes:
     def mean_scale_weights(self) -> np.ndarray | None:
         """The mean over all passes so far: (S,)."""
         return np.mean(self.scale_weights, axis=0) if self.scale_weights else None
+
+
+def entropy_of(probabilities: np.ndarray) -> np.ndarray:
+    """``−Σ_c p_c ln p_c / ln K`` of each pixel, ``(…, K)`` → ``(…,)``.
+
+    It is 0 where one class is certain, and 1 where all are equally probable.
+
+    >>> entropy_of(np.array([[0.5, 0.5], [1.0, 0.0]])).tolist()
+    [1.0, 0.0]
+    """
+    p = probabilities
+    entropy = -(p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(-1) / math.log(p.shape[-1])
+    return np.clip(entropy, 0, 1)
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segattn_cli.data.counting import count_values
 from segattn_cli.data.images import Decoded, Intensity, decode_image
 from segattn_cli.errors import DataError
 from segattn_cli.files import moved_into_place, remove_stale_once
@@ -17,8 +18,8 @@ from segattn_cli.prediction.output_files import Output, Segmentation
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.runs import Model
 
-#: The kinds of output that need no scores: with windows, their memory does not grow with the image.
-OF_LABELS = {"label", "overlay", "polygons"}
+#: The kinds of output that need one number a pixel, and not the scores of all classes.
+OF_MAPS = {"label", "overlay", "polygons", "confidence", "entropy"}
 
 
 @dataclass(frozen=True)
@@ -85,20 +86,23 @@ def _segment(
 ) -> ImageDone:
     start = time.perf_counter()
     image = decoded.image
-    prediction = None
-    if predictor.labels_in_bands and set(outputs) <= OF_LABELS and not confidence:
-        label, weights = predictor.label_in_bands(image)
+    prediction = maps = None
+    if predictor.has_bands and set(outputs) <= OF_MAPS:
+        maps = predictor.maps_in_bands(
+            image, confidence=confidence or "confidence" in outputs, entropy="entropy" in outputs
+        )
+        label, weights = maps.label, maps.scale_weights
     else:
         prediction = predictor.predict(image)
         label, weights = predictor.label_of(prediction), prediction.scale_weights
     source = job.input.source if isinstance(job.input.source, Path) else None
     segmentation = Segmentation(
-        job.name, image, label, predictor, prediction, model.classes, model.palette, source
+        job.name, image, label, predictor, prediction, model.classes, model.palette, source, maps
     )
     with moved_into_place(job.outputs) as paths:
         for kind, output in outputs.items():
             output.write(paths[kind], segmentation)
-    counts = np.bincount(label.ravel(), minlength=len(model.classes))
+    counts = count_values(label, len(model.classes))
     order = [int(k) for k in np.argsort(-counts, kind="stable") if counts[k]]
     return ImageDone(
         job.input.name,

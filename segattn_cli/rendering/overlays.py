@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segattn_cli.data.counting import count_values
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.palettes import colourise
 from segattn_cli.files import write_atomically
@@ -18,6 +19,8 @@ from segattn_cli.rendering.style import INK, PALE_INK, PAPER, percent
 
 #: Pictures below this size are enlarged for people to see.
 SMALL = 360
+#: Rows that are blended at a time: in floating point, an image needs many times its own memory.
+STRIP = 256
 
 
 class LegendEntry(NamedTuple):
@@ -42,7 +45,8 @@ def draw_overlay(
     """
     entries = legend_entries([label], palette, classes, fractions=True)
     enlarged = -(-SMALL // max(label.shape))
-    image, label = (array.repeat(enlarged, 0).repeat(enlarged, 1) for array in (image, label))
+    if enlarged > 1:
+        image, label = (array.repeat(enlarged, 0).repeat(enlarged, 1) for array in (image, label))
     picture = Image.fromarray(blend(image, label, palette, opacity))
     size = int(np.clip(min(picture.size) / 22, 12, 26))
     legend = draw_legend(entries, max(picture.width, 14 * size), size)
@@ -54,9 +58,13 @@ def draw_overlay(
 
 def blend(image: np.ndarray, label: np.ndarray, palette: np.ndarray, opacity: float) -> np.ndarray:
     """``image`` under the colours of ``label``, with borders between classes at full strength: (H, W, 3) uint8."""
-    strength = np.full((*label.shape, 1), opacity, np.float32)
-    strength[_borders(label)] = 1.0
-    return np.rint(image * (1 - strength) + colourise(label, palette) * strength).astype(np.uint8)
+    borders = _borders(label)
+    blended = np.empty(image.shape, np.uint8)
+    for start in range(0, len(image), STRIP):
+        rows = slice(start, start + STRIP)
+        strength = np.where(borders[rows], 1, opacity).astype(np.float32)[..., None]
+        blended[rows] = np.rint(image[rows] * (1 - strength) + colourise(label[rows], palette) * strength)
+    return blended
 
 
 def draw_predictions(
@@ -106,7 +114,7 @@ def legend_entries(
     labels: Sequence[np.ndarray], palette: np.ndarray, classes: Sequence[str], *, fractions: bool = False
 ) -> list[LegendEntry]:
     """The classes in ``labels``, and ignored pixels if any: by fraction with ``fractions``, else in their order."""
-    counts = sum((np.bincount(label.ravel(), minlength=256) for label in labels), np.zeros(256, np.int64))
+    counts = sum(map(count_values, labels), np.zeros(256, np.int64))
     present = [int(index) for index in np.flatnonzero(counts)]
     if fractions:
         present.sort(key=lambda index: -counts[index])

@@ -111,7 +111,7 @@ class Shapes:
 
     def _in_order(self, size: tuple[int, int], overlaps: Overlaps) -> list[Shape]:
         """The shapes from the lowest to the highest."""
-        if overlaps == "order":
+        if overlaps == "order" or len(self.shapes) == 1:
             return sorted(self.shapes, key=lambda shape: shape.level)
         areas = [int(shape.outline.region(size).mask.sum()) for shape in self.shapes]
         order = sorted(range(len(areas)), key=lambda index: (self.shapes[index].level, -areas[index]))

@@ -141,7 +141,8 @@ def fill(ring: np.ndarray, size: tuple[int, int]) -> Region:
         edge = np.repeat(np.arange(len(first))[block], (last - first)[block])
         rows = np.arange(len(edge)) - np.repeat(_starts((last - first)[block]), (last - first)[block]) + first[edge]
         x = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope[edge]
-        np.add.at(toggled, (rows - top, _first_centre(x, size[1]).clip(left, right) - left), 1)
+        columns = _first_centre(x, size[1]).clip(left, right) - left
+        np.add.at(toggled.reshape(-1), (rows - top) * toggled.shape[1] + columns, np.uint8(1))  # fast in one axis
     # What is right of an odd number of crossings lies inside; counts may wrap around at 256, which is even.
     return Region(top, left, np.bitwise_xor.accumulate(toggled & 1, axis=1)[:, :-1].astype(bool))
 

@@ -14,7 +14,7 @@ from reference.layers.context import Context
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.data.normalise import normalise
 from segattn_cli.errors import UsageError
-from segattn_cli.prediction.predictor import Predictor, window_starts
+from segattn_cli.prediction.predictor import Predictor, entropy_of, window_starts
 
 CLASSES = 4
 
@@ -196,28 +196,35 @@ def test_windows_cover_the_axis_without_gaps(length: int, stride: int) -> None:
 
 @pytest.mark.parametrize("size", [(37, 50), (24, 60), (9, 11), (61, 20)])
 @pytest.mark.parametrize("windows", [{"window": (24, 24)}, {"window": (16, 20), "stride": (16, 7)}])
-def test_labels_in_bands_are_the_labels(plain: Any, size: tuple[int, int], windows: dict[str, Any]) -> None:
-    predictor = Predictor(*plain, ops, **windows)
-    assert predictor.labels_in_bands
+@pytest.mark.parametrize("flip", [False, True])
+def test_maps_in_bands_are_those_of_the_whole(
+    plain: Any, size: tuple[int, int], windows: dict[str, Any], flip: bool
+) -> None:
+    predictor = Predictor(*plain, ops, flip=flip, **windows)
+    assert predictor.has_bands
     image = picture(*size)
-    label, _ = predictor.label_in_bands(image)
-    np.testing.assert_array_equal(label, predictor.label(image))
+    whole = predictor.predict(image)
+    maps = predictor.maps_in_bands(image, confidence=True, entropy=True)
+    np.testing.assert_array_equal(maps.label, predictor.label_of(whole))
+    np.testing.assert_array_equal(maps.confidence, predictor.confidence_of(whole))
+    np.testing.assert_array_equal(maps.entropy, entropy_of(whole.scores))
+    assert predictor.maps_in_bands(image)[1:3] == (None, None)
 
 
-def test_labels_in_bands_need_one_pass_at_full_size(plain: Any) -> None:
-    for options in ({}, {"flip": True}, {"scales": (0.5, 1.0)}, {"size": (20, 20)}):
-        assert not Predictor(*plain, ops, **{"window": (24, 24)} | options if options else {}).labels_in_bands
+def test_bands_need_windows_at_full_size(plain: Any) -> None:
+    for options in ({}, {"scales": (0.5, 1.0)}, {"size": (20, 20)}):
+        assert not Predictor(*plain, ops, **{"window": (24, 24)} | options if options else {}).has_bands
 
 
 def test_memory_of_bands_does_not_grow_with_the_height(plain: Any) -> None:
     """What an image of eight times the height needs more is a small part of its scores."""
-    predictor = Predictor(*plain, ops, window=(24, 24))
-    predictor.label_in_bands(np.zeros((24, 48, 3), np.uint8))  # what is remembered for the next call
+    predictor = Predictor(*plain, ops, window=(24, 24), flip=True)
+    predictor.maps_in_bands(np.zeros((24, 48, 3), np.uint8))  # what is remembered for the next call
     peaks = []
     for height in (96, 768):
         image = np.zeros((height, 48, 3), np.uint8)
         tracemalloc.start()
-        predictor.label_in_bands(image)
+        predictor.maps_in_bands(image)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     scores = 768 * 48 * CLASSES * 4
