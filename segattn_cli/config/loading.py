@@ -155,9 +155,15 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def _without_unset(tree: Mapping[str, Any], table: str = "") -> dict[str, Any]:
     """Leave out keys with the value ``"none"``, which unsets a preset's key: TOML has no null."""
-    optional = {key.path for key in keys() if type(None) in get_args(key.type)}
+    optional = {key.path for key in keys() if _may_be_none(key.type)}
     return {
         key: _without_unset(value, f"{table}{key}.") if isinstance(value, dict) else value
         for key, value in tree.items()
         if not (value == "none" and f"{table}{key}" in optional)
     }
+
+
+def _may_be_none(type_: Any) -> bool:
+    """Whether None is among the values of a type, also of ``Annotated[float | None, …]``."""
+    parts = get_args(type_)
+    return type(None) in (get_args(parts[0]) if hasattr(type_, "__metadata__") else parts)

@@ -20,7 +20,7 @@ from segattn_cli.errors import ConfigError
 STUDIES = (
     "danet-scenes", "channel-form-scenes", "scales-scenes", "fusion-scenes", "supervision-scenes",
     "scale-classifier-scenes",
-    "danet-camvid", "channel-form-camvid", "scales-camvid", "fusion-camvid", "supervision-camvid",
+    "recipe-camvid", "danet-camvid", "channel-form-camvid", "scales-camvid", "fusion-camvid", "supervision-camvid",
     "scale-classifier-camvid",
     "danet-cityscapes", "channel-form-cityscapes",
     "scales-voc", "fusion-voc", "supervision-voc", "scale-classifier-voc",

@@ -33,7 +33,7 @@ FEW_IMAGES, FOLDS = 100, 5
 #: Images are shrunk until a segment is so many pixels wide, but not below this length of the shorter side.
 SEGMENT, SHORTEST = 32, 384
 #: The sides of a crop, where images are large enough; each is a multiple of GRID.
-SMALLEST_CROP, LARGEST_CROP, GRID = 192, 384, 8
+SMALLEST_CROP, LARGEST_CROP, GRID = 192, 384, 16
 #: Bytes that the prediction of a whole image may take; beyond, there are windows.
 WHOLE_IMAGE = 1e9
 #: Below this `Segments.uprightness`, images are taken to be from above.
@@ -162,7 +162,8 @@ def _network() -> list[Choice]:
             "network.backbone", "resnet18",
             "The smallest and fastest of the ResNets.",
         ),
-        Choice("network.output_stride", 8, "One score for 8×8 pixels; 16 and 32 are faster and coarser."),
+        Choice("network.output_stride", 16, "With the decoder, 16 costs half as much as 8."),
+        Choice("network.decoder", True, "Scores for 4×4 pixels, for what is thin."),
         Choice(
             "network.head", "fcn",
             'No attention, which is fastest; "dual" is DANet.',
@@ -219,6 +220,8 @@ def _optimiser() -> list[Choice]:
         Choice("optimiser.kind", "adamw", "Most recipes from random weights use a form of Adam."),
         Choice("optimiser.learning_rate", 0.001, "The usual one of AdamW, for batches of 8."),
         Choice("optimiser.weight_decay", 0.01, "The usual one of AdamW."),
+        Choice("optimiser.decay_biases_and_norms", False, "Only weights decay."),
+        Choice("schedule.kind", "cosine", "The learning rate falls to 0, slowly at first."),
         Choice("schedule.warmup_steps", 100, "The learning rate rises slowly while the weights are still random."),
     ]
 
@@ -280,6 +283,10 @@ def _training(suggestion: Suggestion, cores: int) -> list[Choice]:
     every = max(1, round(steps / epoch / VALIDATIONS))
     choices = [
         Choice("training.batch_size", batch, "Enough for the statistics of the batch norms."),
+        Choice(
+            "training.ema", 0.998,
+            "The average of the last 500 steps, which is validated and kept, is better than the last weights.",
+        ),
         Choice(
             "training.max_steps", steps,
             f"About {steps / epoch:.3g} times all images, and about {minutes} minutes on {cores} cores, if each "

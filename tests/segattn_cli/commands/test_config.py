@@ -33,14 +33,14 @@ def test_a_key_is_explained(cli: Any) -> None:
     ("key", "type", "default"),
     [
         ("schedule.kind", '"poly", "step", "cosine" or "one-cycle"', "poly"),
-        ("data.size", 'array of 2 integers, each at least 1, or "none"', None),
+        ("data.size", 'array of 2 integers, each at least 1 and at most 65536, or "none"', None),
         ("augmentation.flip", "number, at least 0 and at most 1", 0.5),
         ("network.deep_stem", "true or false", False),
         (
             "loss.class_weights", '"median-frequency" or "log", or array of numbers, each at least 0, or "none"',
             None,
         ),
-        ("evaluation.scales", "array of numbers, each greater than 0", [1.0]),
+        ("evaluation.scales", "array of numbers, each greater than 0 and at most 16", [1.0]),
     ],
 )
 def test_types_limits_and_defaults(cli: Any, key: str, type: str, default: Any) -> None:

@@ -115,6 +115,13 @@ def test_overrides_are_toml_values_and_the_last_wins():
 def test_none_unsets_what_a_preset_has_set():
     assert load_config("danet-resnet50-cityscapes").network.multi_grid == (4, 8, 16)
     assert load_config("danet-resnet50-cityscapes", ["network.multi_grid=none"]).network.multi_grid is None
+    assert load_config("fcn-resnet18-camvid").training.ema == 0.998
+    assert load_config("fcn-resnet18-camvid", ["training.ema=none"]).training.ema is None
+
+
+@pytest.mark.parametrize("key", [key.path for key in keys() if key.default is None])
+def test_every_key_that_is_not_set_can_be_none(key):
+    assert load_config("fcn-resnet18-camvid", [f"{key}=none"])
 
 
 def test_a_file_inherits_from_a_preset_and_is_named_after_itself(tmp_path):

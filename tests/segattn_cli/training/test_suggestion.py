@@ -74,7 +74,7 @@ def test_large_images_of_large_things_are_shrunk(size: tuple[int, int], width: f
 
 def test_crops_fit_into_small_images() -> None:
     assert suggested((100, 70)).augmentation.crop == (96, 64)
-    assert suggested((5, 40)).augmentation.crop == (5, 40)
+    assert suggested((5, 40)).augmentation.crop == (5, 32)
     assert suggested((2000, 2000), segments=Segments(10.0, 0.5)).augmentation.crop == (384, 384)
 
 
@@ -120,10 +120,11 @@ def test_weights_where_a_class_is_rare() -> None:
 
 
 def test_an_hour_is_filled_and_not_exceeded() -> None:
-    two, eight = suggested(cores=2), suggested(cores=8)
+    one, two, four = (suggested(cores=cores) for cores in (1, 2, 4))
+    assert one.training.max_steps is not None
     assert two.training.max_steps is not None
-    assert eight.training.max_steps is not None
-    assert 3.8 < eight.training.max_steps / two.training.max_steps < 4.5
+    assert four.training.max_steps is not None
+    assert 3.8 < four.training.max_steps / one.training.max_steps < 4.5
     (choice,) = (each for each in suggest(facts(), 2).choices if each.key == "training.max_steps")
     minutes = int(choice.reason.partition("about ")[2].split()[0])
     assert 50 <= minutes <= 60
