@@ -24,6 +24,10 @@ LOADED = {
     "event": "weights", "file": "/a/resnet18.pth", "layout": "torchvision", "matched": 102, "untouched": ["head"],
     "reset": [], "unused": ["fc.weight"],
 }
+PREVIEWED = {
+    "event": "previewed", "step": 1, "epoch": 0.5, "miou": 0.1, "pixel_accuracy": 0.4,
+    "per_class_iou": {"sky": None, "road": 0.1}, "images": 2, "seconds": 0.1, "seconds_left": None,
+}
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
@@ -31,7 +35,7 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 
 
 def test_every_event_is_read_as_it_was_written(tmp_path: Path) -> None:
-    events = [event(line) for line in (*LINES, LOADED)]
+    events = [event(line) for line in (*LINES, LOADED, PREVIEWED)]
     assert {type(each) for each in events} == set(get_args(LoggedEvent))
     log = EventLog(tmp_path / "events.jsonl")
     for each in events:
@@ -39,7 +43,7 @@ def test_every_event_is_read_as_it_was_written(tmp_path: Path) -> None:
     log.close()
     written = (tmp_path / "events.jsonl").read_bytes().splitlines()
     assert [line_format().validate_json(line, strict=True) for line in written] == events
-    for line, wanted in zip(lines_of(tmp_path / "events.jsonl"), (*LINES, LOADED), strict=True):
+    for line, wanted in zip(lines_of(tmp_path / "events.jsonl"), (*LINES, LOADED, PREVIEWED), strict=True):
         assert wanted.items() <= line.items()
         assert next(iter(line)) == "event"
 
