@@ -29,6 +29,7 @@ from backends.cupy.conv2d import conv2d, conv2d_backward, conv2d_relu, conv2d_re
 from backends.cupy.hard_pixels import hard_pixels
 from backends.cupy.label_map import label_map
 from backends.cupy.linear import linear, linear_backward
+from backends.cupy.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward
 from backends.cupy.pointwise import (
     dropout,
     dropout_backward,
@@ -55,6 +56,7 @@ from backends.cupy.scale_fusion import (
 )
 from backends.cupy.softmax import softmax, softmax_backward
 from backends.cupy.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from backends.cupy.softmax_dice import softmax_dice, softmax_dice_backward
 from backends.cupy.softmax_focal import softmax_focal, softmax_focal_backward
 from backends.cupy.updates import adamw_update, move_towards, sgd_update, sum_of_squares
 from reference.ops.checks import OpError
@@ -86,6 +88,8 @@ __all__ = [
     "label_map",
     "linear",
     "linear_backward",
+    "lovasz_softmax",
+    "lovasz_softmax_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "move_towards",
@@ -107,6 +111,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softmax_dice",
+    "softmax_dice_backward",
     "softmax_focal",
     "softmax_focal_backward",
     "stack",

@@ -34,6 +34,7 @@ from backends.numba.elementwise import (  # noqa: F401
 )
 from backends.numba.hard_pixels import hard_pixels  # noqa: F401
 from backends.numba.linear import linear, linear_backward  # noqa: F401
+from backends.numba.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward  # noqa: F401
 from backends.numba.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numba.position_attention import position_attention, position_attention_backward  # noqa: F401
 from backends.numba.resize_bilinear import resize_bilinear, resize_bilinear_backward  # noqa: F401
@@ -42,6 +43,7 @@ from backends.numba.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from backends.numba.softmax_dice import softmax_dice, softmax_dice_backward  # noqa: F401
 from backends.numba.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
 from backends.numba.updates import adamw_update, sgd_update  # noqa: F401
 

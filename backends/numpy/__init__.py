@@ -22,6 +22,7 @@ from backends.numpy.conv2d import (  # noqa: F401
 )
 from backends.numpy.hard_pixels import hard_pixels  # noqa: F401
 from backends.numpy.linear import linear, linear_backward  # noqa: F401
+from backends.numpy.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward  # noqa: F401
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401
 from backends.numpy.relu import relu, relu_backward  # noqa: F401
@@ -30,6 +31,7 @@ from backends.numpy.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from backends.numpy.softmax_dice import softmax_dice, softmax_dice_backward  # noqa: F401
 from backends.numpy.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
 
 name = "numpy"

@@ -15,9 +15,14 @@ class LossTerms:
 
     Args:
         cross_entropy: weight of the cross-entropy, which both papers use.
-        focal: weight of the focal loss, a cross-entropy in which pixels that are already right weigh little (Lin et
-            al. 2017).
-        focal_gamma: how little: exponent of one minus the probability of the true class.
+        focal: weight of the focal loss, a cross-entropy in which pixels that are already right weigh little, as
+            ``focal_gamma`` says (Lin et al. 2017).
+        dice: weight of the Dice loss, one minus the overlap of predicted and true regions, as a mean over the
+            classes of a batch (Milletari et al. 2016).
+        lovasz: weight of the Lovász-softmax loss, a surrogate of one minus the mIoU of a batch (Berman et al.
+            2018).
+        focal_gamma: exponent of one minus the probability of the true class, by which the focal loss weighs a
+            pixel.
         hard_pixel_threshold: if set, the cross-entropy is taken over hard pixels alone, those whose true class has
             at most this probability, and over as many of the hardest as ``hard_pixel_fraction`` asks for
             (Shrivastava et al. 2016).
@@ -26,6 +31,8 @@ class LossTerms:
 
     cross_entropy: float = 1.0
     focal: float = 0.0
+    dice: float = 0.0
+    lovasz: float = 0.0
     focal_gamma: float = 2.0
     hard_pixel_threshold: float | None = None
     hard_pixel_fraction: float = 1 / 16
@@ -48,10 +55,12 @@ class LossTerms:
     def weights(self) -> dict[str, float]:
         """The weight of each term.
 
-        >>> LossTerms(focal=0.5).weights()
-        {'cross_entropy': 1.0, 'focal': 0.5}
+        >>> LossTerms(dice=0.5).weights()
+        {'cross_entropy': 1.0, 'focal': 0.0, 'dice': 0.5, 'lovasz': 0.0}
         """
-        return {"cross_entropy": self.cross_entropy, "focal": self.focal}
+        return {
+            "cross_entropy": self.cross_entropy, "focal": self.focal, "dice": self.dice, "lovasz": self.lovasz,
+        }  # fmt: skip
 
 
 class MapLoss:
@@ -81,11 +90,19 @@ class MapLoss:
             values["focal"] = ctx.save(
                 f"{name}.focal", ctx.ops.softmax_focal(logits, labels, **weighted, gamma=terms.focal_gamma)
             )
+        if terms.dice:
+            values["dice"] = ctx.save(f"{name}.dice", ctx.ops.softmax_dice(logits, labels, **ignored))
+        if terms.lovasz:
+            values["lovasz"] = ctx.save(f"{name}.lovasz", ctx.ops.lovasz_softmax(logits, labels, **ignored))
         return values
 
     def backward(self, name: str, dloss: float, ctx: Context) -> Array:
         """From ``dloss``, the derivative by the weighted sum of the terms: ``dlogits (B, H, W, K)``."""
         dlogits, terms = [], self.terms
+        if terms.lovasz:
+            dlogits.append(ctx.ops.lovasz_softmax_backward(terms.lovasz * dloss, ctx.saved(f"{name}.lovasz")))
+        if terms.dice:
+            dlogits.append(ctx.ops.softmax_dice_backward(terms.dice * dloss, ctx.saved(f"{name}.dice")))
         if terms.focal:
             dlogits.append(ctx.ops.softmax_focal_backward(terms.focal * dloss, ctx.saved(f"{name}.focal")))
         if terms.cross_entropy:

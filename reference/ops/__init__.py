@@ -35,6 +35,7 @@ from reference.ops.global_mean_pool import global_mean_pool, global_mean_pool_ba
 from reference.ops.hard_pixels import hard_pixels
 from reference.ops.label_map import label_map
 from reference.ops.linear import linear, linear_backward
+from reference.ops.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward
 from reference.ops.max_pool2d import max_pool2d, max_pool2d_backward
 from reference.ops.position_attention import position_attention, position_attention_backward
 from reference.ops.relu import relu, relu_backward
@@ -44,6 +45,7 @@ from reference.ops.scale_max import scale_max, scale_max_backward
 from reference.ops.scale_mean import scale_mean, scale_mean_backward
 from reference.ops.softmax import softmax, softmax_backward
 from reference.ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from reference.ops.softmax_dice import softmax_dice, softmax_dice_backward
 from reference.ops.softmax_focal import softmax_focal, softmax_focal_backward
 
 __all__ = [
@@ -70,6 +72,8 @@ __all__ = [
     "label_map",
     "linear",
     "linear_backward",
+    "lovasz_softmax",
+    "lovasz_softmax_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "position_attention",
@@ -88,6 +92,8 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "softmax_dice",
+    "softmax_dice_backward",
     "softmax_focal",
     "softmax_focal_backward",
     "stack",

@@ -262,6 +262,38 @@ def _softmax_focal(draw: Draw) -> list[tuple]:
     ]
 
 
+def _softmax_dice(draw: Draw) -> list[tuple]:
+    logits, labels = draw(2, 5, 7, 6), draw.labels(6, 2, 5, 7, ignored=0.3)
+    return [
+        ("some pixels ignored", (logits, labels)),
+        ("all pixels ignored", (logits, np.full((2, 5, 7), 255, np.uint8))),
+        ("one labelled pixel", (logits[:1], np.where(np.arange(35).reshape(1, 5, 7) == 17, 2, 255))),
+        ("two classes do not occur", (logits, np.where(labels < 2, 3, labels))),
+        ("logits ±1000", (draw.extreme_logits(2, 5, 7, 6), labels)),
+        ("ignore label −1", (logits, np.where(labels == 255, -1, labels.astype(np.int64))), {"ignore_label": -1}),
+        ("rows", (draw(9, 4), draw.labels(4, 9))),
+        ("large", (draw(2, 60, 80, 11), draw.labels(11, 2, 60, 80, ignored=0.1))),
+    ]
+
+
+def _lovasz_softmax(draw: Draw) -> list[tuple]:
+    """Errors that are equal but for rounding would be sorted in any order, and have other derivatives in each.
+
+    So the large case has two classes, with a distance between its errors; those of a class and of the other one
+    differ, too, by their places between the steps.
+    """
+    small = [case for case in _softmax_dice(draw) if case[0] not in ("logits ±1000", "large")]
+    certain = np.where(draw.labels(3, 2, 9)[..., None] == np.arange(3), 1000.0, -1000.0)
+    steps = 1500
+    p = (draw.rng.permutation(steps) + 0.3) / steps
+    logits = np.stack([np.log(p / (1 - p)), np.zeros(steps)], axis=-1)
+    return [
+        *small,
+        ("certain", (certain, draw.labels(3, 2, 9))),
+        ("large", (logits.reshape(2, 30, 25, 2), draw.labels(2, 2, 30, 25, ignored=0.1))),
+    ]
+
+
 def _position_attention(draw: Draw) -> list[tuple]:
     def case(name: str, batch: int, n: int, d: int, c: int) -> tuple:
         return name, (draw(batch, n, d), draw(batch, n, d), draw(batch, n, c))
@@ -347,6 +379,8 @@ CASES: dict[str, Callable[[Draw], list[tuple]]] = {
     "softmax": _softmax,
     "softmax_cross_entropy": _softmax_cross_entropy,
     "softmax_focal": _softmax_focal,
+    "softmax_dice": _softmax_dice,
+    "lovasz_softmax": _lovasz_softmax,
     "position_attention": _position_attention,
     "channel_attention": _channel_attention,
     "gated_residual": _gated_residual,

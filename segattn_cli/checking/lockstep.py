@@ -36,6 +36,8 @@ GRADIENTS = {
     "softmax": ("dx",),
     "softmax_cross_entropy": ("dlogits",),
     "softmax_focal": ("dlogits",),
+    "softmax_dice": ("dlogits",),
+    "lovasz_softmax": ("dlogits",),
     "position_attention": ("dquery", "dkey", "dvalue"),
     "channel_attention": ("dx",),
     "gated_residual": ("dx", "dupdate", "dgate"),

@@ -209,6 +209,25 @@ class CountingOps:
     def softmax_focal_backward(self, dloss: Any, cache: Any) -> ShapeArray:
         return self.softmax_cross_entropy_backward(dloss, cache)
 
+    def softmax_dice(
+        self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255
+    ) -> tuple[ShapeArray, Any]:
+        return self.softmax_cross_entropy(logits, labels)
+
+    def softmax_dice_backward(self, dloss: Any, cache: Any) -> ShapeArray:
+        return self.softmax_cross_entropy_backward(dloss, cache)
+
+    def lovasz_softmax(
+        self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255
+    ) -> tuple[ShapeArray, Any]:
+        slopes = self._like(logits)
+        self._works_on(0, 4 * labels.size)  # keys and pixels of the class that a thread sorts, before and after
+        self._drops(2 * labels.size)  # targets of 64 bits
+        return self._new((), logits.dtype), (logits, slopes)
+
+    def lovasz_softmax_backward(self, dloss: Any, cache: Any) -> ShapeArray:
+        return self._like(cache[0])
+
     def position_attention(self, query: ShapeArray, key: ShapeArray, value: ShapeArray) -> tuple[ShapeArray, Any]:
         batch, n, d = query.shape
         c = value.shape[2]

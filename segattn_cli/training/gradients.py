@@ -52,8 +52,8 @@ class Differentiator:
         They are multiplied by ``scale``.
 
         A cross-entropy is a mean over the labelled pixels, so each batch is weighted by its fraction of them.
-        Three things see one batch at a time: batch norms, the scale classifier, whose mean is over images, and the
-        choice of hard pixels, whose mean is weighted by the labelled pixels, hard or not.
+        Some see one batch at a time: batch norms; the scale classifier, whose mean is over images; and hard pixels,
+        Dice and Lovász-softmax, whose loss of a batch is weighted by its labelled pixels, too.
         """
         weights = params if self.dtype is None else cast_weights(params, self.dtype)
         loss: Any = 0.0

@@ -42,7 +42,7 @@ def poisoned(cupy, monkeypatch):
 
 
 #: Ops whose result is a scalar, which is float32 beside 16 bits.
-LOSSES = ("softmax_cross_entropy", "softmax_focal")
+LOSSES = ("softmax_cross_entropy", "softmax_focal", "softmax_dice", "lovasz_softmax")
 #: In what the reference, as the plain implementation, computes beside bfloat16, which NumPy hardly has.
 PLAIN = {"bfloat16": "float16"}
 

@@ -40,6 +40,12 @@ def labels(*shape, classes, void=0.2):
     return np.where(rng.random(shape) < void, 255, rng.integers(0, classes, shape)).astype(np.int32)
 
 
+def steps(count):
+    """Logits of two classes whose errors have a distance, both between pixels of one class and of two."""
+    p = (np.random.default_rng(5).permutation(count) + 0.3) / count
+    return np.stack([np.log(p / (1 - p)), np.zeros(count)], axis=-1)
+
+
 def attention_inputs(batch, pixels, inner, channels, scale=1.0):
     return [
         normal(batch, pixels, inner, seed=0, scale=scale),
@@ -133,6 +139,17 @@ CASES = {
         "softmax_focal", [normal(2, 300, 11), labels(2, 300, classes=11)],
         {"class_weights": np.random.default_rng(4).uniform(0.1, 2.0, 11), "gamma": 3.0},
     ),
+    "dice": ("softmax_dice", [normal(2, 9, 8, 11), labels(2, 9, 8, classes=11)], {}),
+    "dice extreme": ("softmax_dice", [ties(2, 70, 5) * 500, labels(2, 70, classes=5)], {}),
+    "dice void": ("softmax_dice", [normal(3, 4, 6), np.full((3, 4), 255, np.uint8)], {}),
+    "dice absent": ("softmax_dice", [normal(3, 40, 6), 2 * labels(3, 40, classes=2, void=0.0)], {}),
+    "dice many": ("softmax_dice", [normal(40_000, 70), labels(40_000, classes=70)], {}),
+    "lovasz": ("lovasz_softmax", [normal(2, 9, 8, 11), labels(2, 9, 8, classes=11)], {}),
+    "lovasz certain": ("lovasz_softmax", [ties(2, 70, 1) * [500, 0], np.zeros((2, 70), np.int64)], {}),
+    "lovasz void": ("lovasz_softmax", [normal(3, 4, 6), np.full((3, 4), 255, np.uint8)], {}),
+    "lovasz absent": ("lovasz_softmax", [normal(60, 4), 2 * labels(60, classes=2, void=0.0)], {}),
+    "lovasz other void": ("lovasz_softmax", [normal(60, 4), labels(60, classes=4, void=0.0)], {"ignore_label": 2}),
+    "lovasz many": ("lovasz_softmax", [steps(2000), labels(2000, classes=2)], {}),
     "position attention": ("position_attention", attention_inputs(2, 37, 5, 9), {}),
     "position attention one": ("position_attention", attention_inputs(1, 1, 1, 1), {}),
     "position attention tiles": ("position_attention", attention_inputs(2, 129, 20, 24, scale=0.5), {}),

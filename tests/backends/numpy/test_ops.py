@@ -146,6 +146,38 @@ def test_softmax_focal(assert_agrees, draw, dtype, weighted, gamma):
 
 
 @both_dtypes
+@pytest.mark.parametrize("op", ["softmax_dice", "lovasz_softmax"])
+def test_losses_of_regions(assert_agrees, draw, dtype, op):
+    labels = np.random.default_rng(0).integers(0, 6, (2, 7, 9)).astype(np.uint8)
+    labels[0, :3] = 255
+    for logits in draw((2, 7, 9, 6)), 30 * draw((2, 7, 9, 6)), np.full((2, 7, 9, 6), -1000.0):
+        assert_agrees(op, logits, labels, dtype=dtype)
+        assert_agrees(op, logits, np.where(labels < 2, 3, labels), dtype=dtype)
+    assert_agrees(op, logits, np.full_like(labels, 3), ignore_label=3, dtype=dtype)
+
+
+@both_dtypes
+def test_lovasz_softmax_of_many_pixels(assert_agrees, draw, dtype):
+    """More than a radix sort has buckets: errors that differ by more than rounding, and ties."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 6000)
+    p = (rng.permutation(6000) + 0.3) / 6000
+    logits = np.stack([np.log(p / (1 - p)), np.zeros(6000)], axis=-1)
+    assert_agrees("lovasz_softmax", logits, labels, dtype=dtype)
+    assert_agrees("lovasz_softmax", np.round(draw((6000, 1))) * [1.0, 0.0], np.zeros(6000, int), dtype=dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("op", ["softmax_dice", "lovasz_softmax"])
+def test_a_nan_makes_losses_of_regions_nan(ops, draw, dtype, op):
+    logits = draw((40, 3)).astype(dtype)
+    logits[7, 1] = np.nan
+    loss, cache = getattr(ops, op)(logits, np.arange(40) % 3)
+    assert np.isnan(loss)
+    assert np.isnan(getattr(ops, f"{op}_backward")(1.0, cache)).any()
+
+
+@both_dtypes
 @pytest.mark.parametrize("least", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.7, 1.0])
 def test_hard_pixels(ops, draw, dtype, threshold, least):

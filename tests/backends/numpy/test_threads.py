@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 from backends import BackendError
 from backends.numpy.threads import for_each, sum_over, thread_count
 
-LOSSES = ("softmax_cross_entropy", "softmax_focal")
+LOSSES = ("softmax_cross_entropy", "softmax_focal", "softmax_dice", "lovasz_softmax")
 
 
 def networks_ops(ops):

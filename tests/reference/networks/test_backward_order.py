@@ -32,7 +32,7 @@ NETWORKS = {
     },
     "largefov, maximum": {"backbone": "tiny", "head": "largefov", "scales": (1.0, 0.5), "fusion": "max"},
     "position": {"backbone": "tiny", "head": "position"},
-    "every term": {"backbone": "tiny", "head": "fcn", "terms": LossTerms(focal=0.5)},
+    "every term": {"backbone": "tiny", "head": "fcn", "terms": LossTerms(focal=0.5, dice=0.5, lovasz=0.5)},
     "resnet18": {"backbone": "resnet18", "head": "fcn", "auxiliary_head": True, "deep_stem": True},
     "decoder": {"backbone": "resnet18", "output_stride": 32, "head": "dual", "decoder": True},
     "resnet50": {"backbone": "resnet50", "head": "fcn"},

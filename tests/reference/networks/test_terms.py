@@ -53,7 +53,7 @@ def test_gradient_with_hard_pixels(make_problem):
 
 
 def test_the_loss_of_each_part_is_the_weighted_sum_of_its_terms(make_problem):
-    terms = LossTerms(cross_entropy=0.5, focal=2.0, focal_gamma=1.5)
+    terms = LossTerms(cross_entropy=0.5, focal=2.0, focal_gamma=1.5, dice=1.25, lovasz=0.75)
     problem = make_problem(terms=terms, **NETWORK)
     loss = problem.loss()
     wanted = {}
@@ -62,9 +62,13 @@ def test_the_loss_of_each_part_is_the_weighted_sum_of_its_terms(make_problem):
         options = {"class_weights": np.array(problem.objective.class_weights)}
         cross_entropy, _ = ops.softmax_cross_entropy(logits, problem.labels, **options)
         focal, _ = ops.softmax_focal(logits, problem.labels, **options, gamma=1.5)
-        wanted[part] = 0.5 * float(cross_entropy) + 2.0 * float(focal)
+        dice, _ = ops.softmax_dice(logits, problem.labels)
+        lovasz, _ = ops.lovasz_softmax(logits, problem.labels)
+        values = [float(value) for value in (cross_entropy, focal, dice, lovasz)]
+        wanted[part] = np.dot(values, [0.5, 2.0, 1.25, 0.75])
         if part == "main":
-            wanted |= {"main cross-entropy": float(cross_entropy), "main focal": float(focal)}
+            names = ("cross-entropy", "focal", "dice", "lovasz")
+            wanted |= {f"main {name}": value for name, value in zip(names, values, strict=True)}
     assert {part: float(loss.parts[part]) for part in wanted} == pytest.approx(wanted, rel=1e-12)
     parts = [loss.parts[part] for part in ("main", "position", "channel", "scale 1", "scale 0.6")]
     assert loss.total == pytest.approx(sum(parts), rel=1e-12)
@@ -77,7 +81,13 @@ def test_the_cross_entropy_alone_has_no_terms_beside_it(make_problem):
 
 @pytest.mark.parametrize(
     "terms",
-    [LossTerms(focal=0.5), LossTerms(cross_entropy=0.0, focal=1.0, focal_gamma=0.7)],
+    [
+        LossTerms(focal=0.5),
+        LossTerms(cross_entropy=0.0, focal=1.0, focal_gamma=0.7),
+        LossTerms(cross_entropy=0.0, dice=1.0),
+        LossTerms(cross_entropy=0.0, lovasz=1.0),
+        LossTerms(cross_entropy=0.5, focal=0.3, dice=2.0, lovasz=0.7, hard_pixel_threshold=0.3),
+    ],
     ids=lambda terms: " ".join(name for name, weight in terms.weights().items() if weight),
 )
 def test_gradient_of_terms(make_problem, terms):
@@ -90,7 +100,7 @@ def test_gradient_of_terms(make_problem, terms):
 
 
 def test_terms_that_cannot_be():
-    with pytest.raises(ValueError, match="cross_entropy and focal are all 0"):
+    with pytest.raises(ValueError, match="cross_entropy, focal, dice and lovasz are all 0"):
         LossTerms(cross_entropy=0.0)
     with pytest.raises(ValueError, match=r"hard_pixel_threshold is 0\.7, but cross_entropy, .* is 0"):
         LossTerms(cross_entropy=0.0, focal=1.0, hard_pixel_threshold=0.7)

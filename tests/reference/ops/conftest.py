@@ -93,6 +93,14 @@ def _table():
             {"logits": (2, 4, 3, 5)},
             {"labels": labels, "class_weights": rng.uniform(0.1, 3, size=5), "gamma": 0.5},
         ),
+        "softmax_dice": Case("softmax_dice", {"logits": (2, 4, 3, 5)}, {"labels": labels}),
+        "softmax_dice without class 2": Case(
+            "softmax_dice", {"logits": (2, 4, 3, 5)}, {"labels": np.where(labels == 2, 3, labels)}
+        ),
+        "lovasz_softmax": Case("lovasz_softmax", {"logits": (2, 4, 3, 5)}, {"labels": labels}),
+        "lovasz_softmax without class 2": Case(
+            "lovasz_softmax", {"logits": (2, 4, 3, 5)}, {"labels": np.where(labels == 2, 3, labels)}
+        ),
         "position_attention": Case("position_attention", tokens),
         "channel_attention released": Case("channel_attention", {"x": (2, 7, 4)}),
         "channel_attention paper": Case("channel_attention", {"x": (2, 7, 4)}, {"form": "paper"}),

@@ -63,6 +63,28 @@ def softmax_focal(logits, labels, class_weights=None, gamma=2.0):
     return (weight * (1 - torch.exp(-loss)) ** gamma * loss).sum() / weight.sum()
 
 
+def softmax_dice(logits, labels):
+    probability, labels = logits.softmax(-1)[labels != 255], labels[labels != 255]
+    truth = F.one_hot(labels, logits.shape[-1]).to(logits)
+    dice = 2 * (probability * truth).sum(0) / (probability**2 + truth**2).sum(0)
+    return 1 - dice[truth.sum(0) > 0].mean()
+
+
+def lovasz_softmax(logits, labels):
+    """As in the authors' code, with differences of the Jaccard loss."""
+    probability, labels = logits.softmax(-1)[labels != 255], labels[labels != 255]
+    losses = []
+    for c in labels.unique():
+        foreground = (labels == c).to(logits)
+        errors, order = (foreground - probability[:, c]).abs().sort(descending=True, stable=True)
+        truth = foreground[order]
+        intersection = truth.sum() - truth.cumsum(0)
+        jaccard = 1 - intersection / (truth.sum() + (1 - truth).cumsum(0))
+        jaccard[1:] = jaccard[1:] - jaccard[:-1].clone()
+        losses.append(errors @ jaccard)
+    return sum(losses) / len(losses)
+
+
 def position_attention(query, key, value):
     return F.scaled_dot_product_attention(query, key, value, scale=1.0)
 
@@ -94,6 +116,8 @@ ORACLES = {
     "softmax": lambda x: x.softmax(-1),
     "softmax_cross_entropy": softmax_cross_entropy,
     "softmax_focal": softmax_focal,
+    "softmax_dice": softmax_dice,
+    "lovasz_softmax": lovasz_softmax,
     "position_attention": position_attention,
     "channel_attention": channel_attention,
     "gated_residual": lambda x, update, gate: x + gate * update,

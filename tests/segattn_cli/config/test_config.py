@@ -80,7 +80,7 @@ def test_the_default_is_tiny_scenes():
         ("loss.focal_gamma=-1", "loss.focal_gamma must be at least 0, got -1.0."),
         (
             "loss.cross_entropy=0",
-            "loss.cross_entropy and focal are all 0: one of these weights must be larger.",
+            "loss.cross_entropy, focal, dice and lovasz are all 0: one of these weights must be larger.",
         ),
         (
             "loss.hard_pixel_fraction=0",

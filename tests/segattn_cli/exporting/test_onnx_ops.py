@@ -20,8 +20,9 @@ onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install '.
 
 #: What only training calls, and what there can be no traced form of.
 ABSENT = {
-    "dropout", "global_mean_pool", "softmax_cross_entropy", "softmax_focal", "hard_pixels", "label_map",
-    "sum_of_squares", "sgd_update", "adamw_update", "move_towards", "to_numpy", "synchronize",
+    "dropout", "global_mean_pool", "softmax_cross_entropy", "softmax_focal", "softmax_dice", "lovasz_softmax",
+    "hard_pixels", "label_map", "sum_of_squares", "sgd_update", "adamw_update", "move_towards", "to_numpy",
+    "synchronize",
 }  # fmt: skip
 MAPS, TOKENS, STACKED = (2, 9, 7, 5), (2, 11, 5), (3, 2, 4, 5, 6)
 NORM = [(5,), (5,), (5,), (5,)]
