@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from segattn_cli.commands.shared.tables import show_text_table
 from segattn_cli.commands.shared.terminal import console, plain, say
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def show_plan(study: Study, planned: Sequence[StudyRun]) -> None:
 
 def show_table(study: Study, rows: Sequence[StudyRow]) -> None:
     """Print the table; columns that are empty are left out."""
-    from segattn_cli.commands.compare_display import text_table
     from segattn_cli.reporting.study_results import HEADINGS, study_notes, study_table
 
     out = console()
@@ -48,6 +48,6 @@ def show_table(study: Study, rows: Sequence[StudyRow]) -> None:
     table = study_table(rows)
     used = [column for column in range(len(HEADINGS)) if any(row[column] for row in table)]
     headings, *cells = ([row[column] for column in used] for row in [HEADINGS, *table])
-    out.print(text_table(headings, cells))
+    show_text_table(headings, cells)
     for note in study_notes(rows):
         out.print(plain(note), style="dim")

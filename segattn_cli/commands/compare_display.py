@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from segattn_cli.commands.shared.tables import show_text_table
 from segattn_cli.commands.shared.terminal import console, plain
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from segattn_cli.prediction.run_comparison import Group, GroupComparison
 
 
@@ -33,26 +32,9 @@ def show(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images
     for title, headings, rows in _tables(groups, comparisons, images):
         if title:
             out.print(f"[bold]{plain(title)}[/]")
-        out.print(text_table(headings, rows))
+        show_text_table(headings, rows)
     for sentence in explanations(comparisons):
         out.print(sentence, style="dim")
-
-
-def text_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table for the terminal, of text."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, heading in enumerate(headings):
-        wanted = max([len(heading), *(len(row[number]) for row in rows)])
-        table.add_column(
-            plain(heading), no_wrap=True, justify="left" if number == 0 or heading == "" else "right",
-            min_width=None if number == 0 else wanted,  # names are shortened, numbers never
-        )
-    for row in rows:
-        table.add_row(*map(plain, row))
-    return table
 
 
 def _tables(

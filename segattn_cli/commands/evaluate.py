@@ -30,6 +30,7 @@ from segattn_cli.commands.shared.options import (
 )
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
+from segattn_cli.commands.shared.tables import fits, show_text_table
 from segattn_cli.commands.shared.terminal import console, plain
 from segattn_cli.errors import UsageError
 
@@ -164,7 +165,7 @@ def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequ
         f"({plain(circumstances['split'])}, {result.images} images), "
         f"by {circumstances['backend']} in {result.seconds:.1f} s"
     )
-    out.print(_classes(result))
+    _show_classes(result)
     drawn = result.miou_interval
     span = "" if drawn is None else f" ({drawn.low:.3f} to {drawn.high:.3f})"
     boundary = "" if result.boundary is None else f"   mean boundary IoU {result.boundary.mean:.3f}"
@@ -192,31 +193,35 @@ def _checkpoints(circumstances: dict[str, Any]) -> str:
     return " + ".join(each["checkpoint"] for each in circumstances.get("averaged", [circumstances]))
 
 
-def _classes(result: EvaluationResult) -> Table:
-    """The metrics of each class, and the fraction of the labelled pixels that it has."""
+def _show_classes(result: EvaluationResult) -> None:
+    """Print the metrics of each class, and the fraction of the labelled pixels that it has."""
     from rich import box
     from rich.bar import Bar
     from rich.table import Table
 
     metrics = {
-        "Dice": result.per_class_dice, "precision": result.per_class_precision, "recall": result.per_class_accuracy,
+        "IoU": result.per_class_iou, "Dice": result.per_class_dice, "precision": result.per_class_precision,
+        "recall": result.per_class_accuracy,
     }
     if result.boundary is not None:
         metrics["boundary IoU"] = dict(zip(result.classes, result.boundary.per_class, strict=True))
     fractions = result.confusion.sum(1) / result.confusion.sum()
     metrics["frequency"] = dict(zip(result.classes, fractions, strict=True))
+    headings = ["class", *metrics]
+    rows = [[name, *(_fraction(values[name]) for values in metrics.values())] for name in result.classes]
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class", no_wrap=True)  # names are shortened, numbers never
-    table.add_column("IoU", justify="right", no_wrap=True, min_width=5)
-    table.add_column("", width=12)
-    for heading in metrics:
-        table.add_column(heading, justify="right", no_wrap=True, min_width=max(5, len(heading)))
-    for name in result.classes:
-        iou = result.per_class_iou[name]
-        bar = Bar(1, 0, iou or 0, width=12, color="cyan")
-        table.add_row(plain(name), _fraction(iou), bar, *(_fraction(values[name]) for values in metrics.values()))
-    return table
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "class" else "right", no_wrap=True)
+        if heading == "IoU":
+            table.add_column("", width=12)
+    for name, iou, *others in rows:
+        bar = Bar(1, 0, result.per_class_iou[name] or 0, width=12, color="cyan")
+        table.add_row(plain(name), iou, bar, *others)
+    if fits(table):
+        console().print(table)
+    else:
+        show_text_table(headings, rows)
 
 
 def _confusion(result: EvaluationResult) -> Table:

@@ -174,9 +174,9 @@ def _letter(parameter: str) -> str:
 def _listed(values: Sequence[float]) -> str:
     """
     >>> _listed([0.123, -0.5])
-    '+0.12 −0.50'
+    '+0.123 −0.500'
     """
-    return " ".join(f"{value:+.2f}".replace("-", "−") for value in values)
+    return " ".join(f"{value:+.3f}".replace("-", "−") for value in values)
 
 
 CSV_HEADINGS = (
