@@ -140,9 +140,13 @@ def _run() -> None:
     except OSError as error:
         if lacks_memory(error):
             _fail_for_memory(error)
-        if not _lacks_temporary_folder(error):
+        if _lacks_temporary_folder(error):
+            sentence = "No folder for temporary files can be written: name one in the variable TMPDIR."
+        elif error.filename is not None:  # a path that a command may not even look at
+            sentence = f"{error.filename} cannot be used: {error.strerror}."
+        else:
             raise
-        _fail("No folder for temporary files can be written: name one in the variable TMPDIR.", ExitCode.OUTPUT)
+        _fail(sentence, ExitCode.OUTPUT)
     except KeyboardInterrupt:
         _fail("Interrupted.", ExitCode.INTERRUPTED)
 

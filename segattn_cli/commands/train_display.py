@@ -132,7 +132,7 @@ def milestone(event: Event) -> str:
         lines = [line, compiling, event.data, *(f"! {warning}" for warning in event.warnings)]
         return "\n".join(printable(each) for each in lines if each)
     if isinstance(event, WeightsLoaded):
-        return weights_line(event)
+        return printable(weights_line(event))
     if isinstance(event, Validated):
         change = "" if event.change is None else f" ({event.change:+.3f})"
         values = [
@@ -152,7 +152,7 @@ def milestone(event: Event) -> str:
         ]
         return "  ".join(value for value in values if value)
     if isinstance(event, FileOmitted):
-        return f"{event.path} was not written: {event.reason}."
+        return printable(f"{event.path} was not written: {event.reason}.")
     if isinstance(event, StoppedEarly):
         return f"Stopped at step {event.step}: nothing was better than step {event.best_step}."
     return ""

@@ -218,6 +218,7 @@ def opened(
                     f"{allowed / 1e6:.0f} million that are allowed, and may be a decompression bomb: allow more "
                     "with --max-pixels, or cut it into tiles."
                 )
+            _require_content(image, stream)
             yield image
     except DataError:
         raise
@@ -258,6 +259,20 @@ def _decoder(stream: BinaryIO) -> ImageFile.ImageFile:
         raise _Unusable("is empty (0 bytes)")
     stream.seek(0)
     return Image.open(stream, formats=FORMATS)
+
+
+def _require_content(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
+    """Refuse a PNG that is too short for its size: its decoder would first allocate all of it, and fill it.
+
+    A pixel has at least one bit, a row a byte more, and deflate packs at most 1032 bytes into one.
+    """
+    if image.format != "PNG":
+        return
+    position = stream.tell()
+    length = stream.seek(0, io.SEEK_END)
+    stream.seek(position)
+    if image.height * (1 + -(-image.width // 8)) > 1032 * length:
+        raise _Unusable(f"claims {image.width}×{image.height} pixels, more than its {length:,} bytes can hold")
 
 
 def _bands_of_tiff(source: str | Path | bytes) -> int:

@@ -23,20 +23,26 @@ FAMILIES = (
     "Noto Sans", "Noto Sans Devanagari", "Noto Sans Thai", "Unifont",
 )  # fmt: skip
 _DEFAULT = "DejaVu Sans"
+#: Characters of a name that are drawn: a longer one would make an image of any size.
+LONGEST = 60
 
 
 def writable(text: str) -> str:
-    """``text`` with a code in place of each character that no font has.
+    """``text``, shortened to :data:`LONGEST` characters, with a code in place of each that no font has.
 
     >>> writable("Straße ≤ 3"), writable("\\U0010fffd")
     ('Straße ≤ 3', '\\\\U0010fffd')
     """
     known = frozenset[int]().union(*map(_characters, _paths().values()))
-    return "".join(each if ord(each) in known else _code(each) for each in text)
+    return "".join(each if ord(each) in known else _code(each) for each in _shortened(text))
 
 
 def font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """``text`` as it can be written, and the font that has the most of its characters, for Pillow."""
+    """``text`` as it can be written, and the font that has the most of its characters, for Pillow.
+
+    A longer text is shortened to :data:`LONGEST` characters.
+    """
+    text = _shortened(text)
     wanted = set(map(ord, text))
     path = max(_paths().values(), key=lambda path: len(wanted & _characters(path)))  # the first of equals
     return "".join(each if ord(each) in _characters(path) else _code(each) for each in text), _font(path, size)
@@ -52,6 +58,10 @@ def write_plainly(figure: Figure) -> None:
         if not text.get_text().startswith("$\\mathdefault"):  # Matplotlib's own powers of ten
             text.set_parse_math(False)
             text.set_fontfamily(list(_paths()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _code(character: str) -> str:

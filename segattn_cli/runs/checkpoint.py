@@ -7,6 +7,7 @@ either the old one or the new one, also after a crash. Nothing is ever unpickled
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from segattn_cli.json_text import json_text
 #: The one key of safetensors' own metadata that we use; its value is our metadata as JSON.
 KEY = "segattn"
 VERSION = 1
+#: Bytes of the longest header of a safetensors file that is read; it describes some 30,000 tensors.
+LONGEST_HEADER = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ def save_checkpoint(path: Path | str, arrays: Mapping[str, np.ndarray], metadata
     write_atomically(Path(path), data)
 
 
+def has_endless_header(path: Path) -> bool:
+    """Whether a safetensors file describes so many tensors, if only empty ones, that to read them takes minutes."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return LONGEST_HEADER < length <= file.seek(0, os.SEEK_END)
+
+
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read what :func:`save_checkpoint` wrote.
 
@@ -63,6 +73,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if has_endless_header(Path(path)):
+            raise CheckpointError(f"{path} describes more tensors than a network has.")
         with safe_open(str(path), framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
             if text is None:

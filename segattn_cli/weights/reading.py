@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.errors import CheckpointError
+from segattn_cli.runs.checkpoint import has_endless_header
 from segattn_cli.weights.tensors import FileError, Tensor, errors_of, stored_dtype
 from segattn_cli.weights.torch_save import read_legacy, read_zip
 
@@ -93,6 +94,8 @@ def _read(path: Path) -> WeightsFile:
 def _safetensors(path: Path) -> WeightsFile:
     from safetensors import SafetensorError, deserialize, safe_open
 
+    if has_endless_header(path):
+        raise FileError("describes more tensors than a network has")
     try:
         with safe_open(path, framework="numpy") as file:
             extra = file.metadata() or {}

@@ -220,3 +220,68 @@ def test_a_stream_that_cannot_hold_every_character() -> None:
 def test_a_limit_without_a_unit(monkeypatch, capsys):
     assert run(monkeypatch, "--gpu-memory", "8", "doctor") == 2
     assert "--gpu-memory must be a size such as 8GB" in capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_looked_at(monkeypatch, capsys):
+    name = "x" * 300
+    for arguments in (["infer", name, "a.png"], ["export", "run", "--out", f"{name}.onnx"], ["eval", name]):
+        assert run(monkeypatch, *arguments) == errors.ExitCode.OUTPUT
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "xxx" in said
+        assert said.endswith("cannot be used: File name too long.\n")
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold]", "\x1b[31m"])
+def test_names_are_no_markup(monkeypatch, capsys, name):
+    commands = ([name], ["train", f"--{name}"], ["eval", name], ["config", name], ["train", "--preset", name])
+    for arguments in commands:
+        assert run(monkeypatch, *arguments) not in (0, 1)
+        said = capsys.readouterr().err
+        assert name.replace("\x1b", "?") in said or name == "\x1b[31m"
+
+
+def test_no_thread_to_be_had(monkeypatch, capsys):
+    def fail(prog_name):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == errors.ExitCode.MEMORY
+    assert "(can't start new thread)" in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_an_error_that_says_nothing(monkeypatch, capsys):
+    def fail(prog_name):
+        raise MemoryError
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit):
+        app.main()
+    assert capsys.readouterr().err.startswith("segattn: There is not enough memory: lower")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("KeyboardInterrupt", errors.ExitCode.INTERRUPTED),
+        ("MemoryError", errors.ExitCode.MEMORY),
+        ("ImportError('libx.so: failed to map segment from shared object')", errors.ExitCode.MEMORY),
+    ],
+)
+def test_what_may_happen_while_it_starts(error, code):
+    script = (
+        "import builtins, sys\n"
+        "from segattn_cli.__main__ import main\n"
+        "builtins_import = builtins.__import__\n"
+        "def fail(name, *rest):\n"
+        f"    if name == 'typer': raise {error}\n"
+        "    return builtins_import(name, *rest)\n"
+        "builtins.__import__ = fail\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith("segattn: ")
+    assert done.stderr.count("\n") == 1

@@ -161,9 +161,10 @@ def _entry(repository: Repository, listed: dict[str, Any]) -> ListedFile | None:
         return None
     if mode not in ("100644", "100755"):
         raise ValueError(f"{path!r} is not a plain file, but of mode {mode}")
-    if not re.fullmatch("[0-9a-f]{40}", listed["sha"]) or listed["size"] < 0:
+    size = listed["size"]
+    if not re.fullmatch("[0-9a-f]{40}", listed["sha"]) or not isinstance(size, int) or size < 0:
         raise ValueError(f"{path!r} has no checksum or size")
-    return ListedFile(name, listed["sha"], int(listed["size"]))
+    return ListedFile(name, listed["sha"], size)
 
 
 def _require_room(out: Path, entries: Sequence[ListedFile]) -> None:

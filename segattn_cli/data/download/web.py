@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -72,6 +73,8 @@ def request(url: str, start: int = 0) -> http.client.HTTPResponse:
         if isinstance(reason, (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)):
             raise DataError(f"{url} cannot be reached ({reason}): check the connection; {RESUME}.") from None
         raise TemporaryError(reason) from None
+    except ValueError as error:
+        raise DataError(f"{url} leads to what is no address ({error}): later, {RESUME}.") from None
 
 
 def read_some(response: http.client.HTTPResponse, most: int) -> bytes:
@@ -107,11 +110,21 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> TemporaryError | DataEr
     reason = f"{error.code} {error.reason}"
     if error.code in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.TOO_MANY_REQUESTS):
         after, reset = error.headers.get("Retry-After", ""), error.headers.get("X-RateLimit-Reset", "")
-        if after.isdigit() and int(after) <= LONGEST_WAIT:
-            return TemporaryError(reason, wait=float(after))
-        moment = time.time() + int(after) if after.isdigit() else int(reset) if reset.isdigit() else None
+        seconds = _whole_number(after)
+        if seconds is not None and seconds <= LONGEST_WAIT:
+            return TemporaryError(reason, wait=float(seconds))
+        moment = _whole_number(reset) if seconds is None else time.time() + seconds
         until = "for now" if moment is None else time.strftime("until %H:%M", time.localtime(moment))
         return DataError(f"{url} is refused {until} ({reason}), as after too many requests: later, {RESUME}.")
     if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code == http.HTTPStatus.REQUEST_TIMEOUT:
         return TemporaryError(reason)
     return DataError(f"{url} cannot be downloaded ({reason}): the data set has moved.")
+
+
+def _whole_number(header: str) -> int | None:
+    """The number in a header; None for what is none, or none of this century.
+
+    >>> _whole_number("30"), _whole_number("²"), _whole_number("Wed, 21 Oct 2015 07:28:00 GMT")
+    (30, None, None)
+    """
+    return int(header) if re.fullmatch("[0-9]{1,10}", header) else None

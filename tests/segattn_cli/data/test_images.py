@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
@@ -331,3 +332,21 @@ def test_images_are_resized_by_averaging_and_masks_by_picking() -> None:
     assert resize_image(image, (1, 1)).tolist() == [[[100, 100, 100]]]
     assert set(resize_label(np.array([[0, 0, 9, 9]] * 4, np.uint8), (3, 5)).ravel()) == {0, 9}
     assert resize_label(np.zeros((4, 4), np.uint8), (3, 5)).shape == (3, 5)
+
+
+@pytest.mark.parametrize("size", [(1, 80_000_000), (80_000_000, 1), (9000, 9000)])
+def test_a_png_that_claims_more_than_it_can_hold(size: tuple[int, int]) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    claim = rf"^tiny claims {size[0]}×{size[1]} pixels, more than its \d+ bytes can hold"
+    with pytest.raises(DataError, match=claim):
+        read_image(data, "tiny")
+
+
+def test_a_png_of_one_colour_is_no_such_claim() -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (4000, 4000)).save(buffer, "PNG", compress_level=9)
+    assert read_image(buffer.getvalue(), "black").shape == (4000, 4000, 3)

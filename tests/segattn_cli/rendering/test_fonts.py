@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from segattn_cli.rendering import fonts
 from segattn_cli.rendering.charts import draw_confusion
+from segattn_cli.rendering.fonts import font_for, writable
 from segattn_cli.rendering.overlays import draw_overlay
 
 NAMES = ("$car$ & <b>", "\\frac{", "\u5929\u7a7a")
@@ -42,3 +43,8 @@ def test_an_overlay_with_names_of_every_kind() -> None:
     label = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
     drawn = draw_overlay(np.zeros((3, 4, 3), np.uint8), label, np.eye(3, dtype=np.uint8) * 255, NAMES)
     assert min(drawn.size) > 0
+
+
+def test_a_long_name_is_shortened() -> None:
+    for name in (writable("x" * 3000), font_for("x" * 3000, 12)[0]):
+        assert name == "x" * 59 + "…"

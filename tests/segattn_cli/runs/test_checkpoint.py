@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from segattn_cli.errors import CheckpointError, ExitCode, OutputError
 from segattn_cli.files import write_atomically
 from segattn_cli.runs.checkpoint import KEY, load_checkpoint, save_checkpoint
+from segattn_cli.weights.reading import read_weights
 
 
 @pytest.fixture
@@ -136,3 +137,14 @@ def test_a_pipe_without_a_name_takes_what_it_is_given():
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_a_header_without_an_end_is_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {f"empty.{number}": np.zeros(0, np.float32) for number in range(200)}, {})
+    assert len(load_checkpoint(path).arrays) == 200
+    assert read_weights(path).tensors
+    monkeypatch.setattr("segattn_cli.runs.checkpoint.LONGEST_HEADER", 5000)
+    for read in (load_checkpoint, read_weights):
+        with pytest.raises(CheckpointError, match="describes more tensors than a network has"):
+            read(path)

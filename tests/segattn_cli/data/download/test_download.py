@@ -183,6 +183,9 @@ def test_pauses_double_and_obey_the_server(monkeypatch: pytest.MonkeyPatch) -> N
     assert waited == [1.0, 30.0, 4.0, 8.0]  # and none after the last attempt
 
 
+LISTED = b'{"tree": [{"path": "CamVid/val.txt", "mode": "100644", "sha": "' + 40 * b"0" + b'", "size": %s}]}'
+
+
 def always(code: int, data: bytes = b"", **headers: str) -> Callable[[Any, str], bool]:
     def answer(handler: Any, path: str) -> bool:
         handler.answer(code, data, **headers)
@@ -199,6 +202,12 @@ def always(code: int, data: bytes = b"", **headers: str) -> Callable[[Any, str],
         (always(403, x_ratelimit_reset="1700000000"), 1, r"refused until \d\d:\d\d \(403 Forbidden\)"),
         (always(429, Retry_After="3600"), 1, r"refused until \d\d:\d\d \(429 Too Many Requests\)"),
         (always(403), 1, r"refused for now \(403 Forbidden\)"),
+        (always(429, Retry_After="\u00b2"), 1, r"refused for now \(429 Too Many Requests\)"),
+        (always(429, Retry_After="9" * 5000), 1, r"refused for now \(429 Too Many Requests\)"),
+        (always(403, x_ratelimit_reset="9" * 30), 1, r"refused for now \(403 Forbidden\)"),
+        (always(302, Location="http://[::bad/"), 1, "leads to what is no address"),
+        (always(200, LISTED % b"Infinity"), 1, "no usable listing of files.*no checksum or size"),
+        (always(200, LISTED % b"1e400"), 1, "no usable listing of files.*no checksum or size"),
         (always(200), 1, "no usable listing of files"),
         (always(200, b"[]"), 1, "no usable listing of files"),
         (always(200, b"[" * 10**5), 1, "no usable listing of files"),
