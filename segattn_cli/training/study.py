@@ -164,6 +164,7 @@ class _Process:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "segattn_cli.training.worker", str(run.out.absolute())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the others to stop
         )
         assert self.process.stdin is not None
         config = run.config.model_dump(mode="json", exclude_none=True)

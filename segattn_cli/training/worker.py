@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -24,7 +23,6 @@ from segattn_cli.training.loop import train
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this asks
     out = Path(sys.argv[1])
     commands = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 (read until the process ends)
     config = config_from(json.loads(commands.readline()))
