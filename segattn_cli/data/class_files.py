@@ -1,7 +1,8 @@
 """Lists of classes as tools write them: which file of a folder names its classes, and what it says.
 
     file                                              tools, and what stands for a class
-    classes.txt, class_names.txt, labels.txt          labelme2voc, Label Studio: a name, then its colour if any
+    classes.txt, class_names.txt, labels.txt          labelme2voc, Label Studio: a name, then its colour if any;
+                                                      or the value before the name: 0 sky
     classes.csv, class_dict.csv, _classes.csv         CamVid on Kaggle, Roboflow: a row under a header
     labelmap.txt                                      CVAT: name:r,g,b::
     label_colors.txt                                  CVAT, Datumaro: r g b name
@@ -17,8 +18,10 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,8 @@ CLASS_FILES = (
 IGNORED_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void"})
 
 _COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
+_NUMBERED_COLOUR = re.compile(r"(\d{1,3}[\s,;:]+){4}\D.*")
+_NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:=,;.)]\s*|\s+)(\S.*)")
 _COLOUR_FIRST = re.compile(r"^(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(?P<name>.+)$")
 
 
@@ -81,6 +86,24 @@ def find_class_file(root: Path) -> Path | None:
     return next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
 
 
+def contradicting_files(classes: ClassList) -> list[Path]:
+    """The files beside that of ``classes`` that name other classes, or give them other values.
+
+    Supervisely's ``meta.json`` is in no order, and is left out.
+    """
+    used = Path(classes.source)
+    contradicting = []
+    for path in (used.with_name(name) for name in CLASS_FILES if name not in (used.name, "meta.json")):
+        if path.is_file():
+            with suppress(DataError):  # which may be something else
+                contradicting += [path] * (_value_of_each(read_class_file(path)) != _value_of_each(classes))
+    return contradicting
+
+
+def _value_of_each(classes: ClassList) -> dict[str, int]:
+    return {classes.names[index]: value for value, index in classes.values.items() if index != IGNORE_LABEL}
+
+
 def read_class_file(path: Path) -> ClassList:
     """The classes that the file ``path`` names; its ending and its content say in which of the forms.
 
@@ -106,7 +129,10 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
     entries = list(entries)
     names = tuple(entry.name for entry in entries if entry.name.lower() not in IGNORED_NAMES)
     if not 2 <= len(names) <= IGNORE_LABEL:
-        raise DataError(f"{source} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask.")
+        raise DataError(
+            f"{source} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask. Write each on "
+            "a line of its own."
+        )
     values: dict[int, int] = {IGNORE_LABEL: IGNORE_LABEL}
     palette = default_palette(len(names))
     seen: set[object] = set()
@@ -118,6 +144,8 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
             if (what, each) in seen:
                 raise DataError(f"{source} names the {what} {each!r} twice.")
             seen.add((what, each))
+        if any(unicodedata.category(sign) == "Cc" and sign != "\t" for sign in entry.name):
+            raise DataError(f"{source} has control characters in the name {entry.name!r}: remove them.")
         if not 0 <= value <= IGNORE_LABEL or (value == IGNORE_LABEL and not ignored):
             raise DataError(f"{source} gives {entry.name!r} the value {value}: a class has a value from 0 to 254.")
         values[value] = IGNORE_LABEL if ignored else index
@@ -151,6 +179,8 @@ def read_text(path: Path, errors: str = "strict") -> str:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from None
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
+        if encoding == "utf-8-sig" and 0 in data:
+            raise UnicodeDecodeError(encoding, data, data.index(0), data.index(0) + 1, "zero byte")
         return data.decode(encoding, errors)
     except UnicodeDecodeError as error:
         raise DataError(
@@ -168,6 +198,8 @@ def _line_entries(path: Path, text: str) -> list[Entry]:
         return _table_entries(path, list(csv.reader(lines, skipinitialspace=True)))
     if lines and lines[0] == "__ignore__":  # labelme: the value of its first line is -1, which PNG stores as 255
         del lines[0]
+    if lines and all(_NUMBERED_COLOUR.fullmatch(line) for line in lines):
+        return sorted((_numbered_colour(path, line) for line in lines), key=lambda entry: entry.value or 0)
     if lines and all(_COLOUR_FIRST.match(line) and not _COLOUR.match(line) for line in lines):
         matches = [_COLOUR_FIRST.match(line) for line in lines]
         return [Entry(match["name"], colour=_colour(path, match)) for match in matches if match]
@@ -175,7 +207,31 @@ def _line_entries(path: Path, text: str) -> list[Entry]:
     for line in lines:
         match = _COLOUR.match(line)
         entries.append(Entry(match["name"], colour=_colour(path, match)) if match else Entry(line))
-    return entries
+    return _numbered(entries)
+
+
+def _numbered_colour(path: Path, line: str) -> Entry:
+    """A class whose line has its value, red, green, blue and name."""
+    *numbers, name = re.split(r"[\s,;:]+", line, maxsplit=4)
+    value, *colour = map(int, numbers)
+    return Entry(name, value, _checked(path, name, tuple(colour)))
+
+
+def _numbered(entries: list[Entry]) -> list[Entry]:
+    """``entries`` by their values, where all names begin with a number, in any order, the smallest of them 0 or 1.
+
+    >>> _numbered([Entry("1: road"), Entry("0: sky")]) == [Entry("sky", 0), Entry("road", 1)]
+    True
+    >>> _numbered([Entry("50 km/h"), Entry("80 km/h")])
+    [Entry(name='50 km/h', value=None, colour=None), Entry(name='80 km/h', value=None, colour=None)]
+    """
+    matches = [match for entry in entries if (match := _NUMBERED.fullmatch(entry.name))]
+    if len(matches) < len(entries) or min((int(match[1]) for match in matches), default=0) > 1:
+        return entries
+    numbered = [
+        replace(entry, name=match[2], value=int(match[1])) for entry, match in zip(entries, matches, strict=True)
+    ]
+    return sorted(numbered, key=lambda entry: entry.value or 0)
 
 
 def _labelmap_entries(path: Path, lines: list[str]) -> list[Entry]:

@@ -191,6 +191,10 @@ class FileDataset:
                 f"{sentence}: its labels seem to count from 1. Subtract 1 from every value, or name what 0 stands "
                 "for as the first class."
             )
+        values = np.setdiff1d(mask, [0, IGNORE_LABEL])
+        step = int(np.gcd.reduce(values))
+        if len(values) > 1 and step > 1 and values[-1] // step < count:
+            return f"{sentence}: its values seem to be multiplied by {step}, to be seen. Divide all of them by it."
         return f"{sentence}: mend the mask, or name the missing classes."
 
 

@@ -234,6 +234,8 @@ def opened(
         bands = _bands_of_tiff(source)
         if bands > 4:
             raise DataError(f"{name} has {bands} bands: save three of them, red, green and blue.") from None
+        if _is_lfs_pointer(source):
+            raise DataError(f"{name} is a pointer of Git LFS: get the file itself by `git lfs pull`.") from None
         raise DataError(f"{name} is damaged or no image at all.") from None
     except MemoryError:
         raise DataError(f"{name} does not fit into memory.") from None
@@ -273,6 +275,11 @@ def _require_content(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
     stream.seek(position)
     if image.height * (1 + -(-image.width // 8)) > 1032 * length:
         raise _Unusable(f"claims {image.width}×{image.height} pixels, more than its {length:,} bytes can hold")
+
+
+def _is_lfs_pointer(source: str | Path | bytes) -> bool:
+    with _stream(source) as stream:
+        return stream.read(40).startswith(b"version https://git-lfs.github.com")
 
 
 def _bands_of_tiff(source: str | Path | bytes) -> int:

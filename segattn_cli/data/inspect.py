@@ -30,6 +30,7 @@ class InspectedImage:
     values: frozenset[int] = frozenset()  # in the mask, as they stand in the file
     unknown: frozenset[int] = frozenset()  # those of them that no class has
     notes: tuple[str, ...] = ()  # how the image and its mask were read: see `Decoded` and `DecodedMask`
+    palette: bytes | None = None  # of the mask, if it has one
     turned_alone: bool = False  # whether an EXIF orientation turns the image, and the mask has none
 
 
@@ -122,7 +123,9 @@ def _inspected(dataset: Dataset, index: int, masks_only: bool) -> InspectedImage
         pixels, ignored = _counts(dataset, dataset.classes_of(mask.values, pair.mask))
     except DataError as error:
         return InspectedImage(name, problem=Problem(pair.mask, str(error)), values=values, unknown=unknown)
-    return InspectedImage(name, mask.values.shape, pixels, ignored, None, values, unknown, notes, turned_alone)
+    return InspectedImage(
+        name, mask.values.shape, pixels, ignored, None, values, unknown, notes, mask.palette, turned_alone
+    )
 
 
 def _counts(dataset: Dataset, label: np.ndarray) -> tuple[np.ndarray, int]:
@@ -152,7 +155,7 @@ def summarise_split(dataset: Dataset, inspected: Sequence[InspectedImage]) -> Sp
         pixels=np.array(pixels, np.int64).reshape(len(pixels), len(dataset.classes)),
         ignored=sum(each.ignored for each in inspected),
         problems=(*(files.missing if files else ()), *_problems(dataset, inspected)),
-        mistakes=tuple(mistakes_of(dataset)),
+        mistakes=(*mistakes_of(dataset), *_reordered_palettes(inspected)),
         left_out=files.left_out if files else (),
         values=frozenset().union(*(each.values for each in inspected)),
         notes=notes,
@@ -176,6 +179,33 @@ def _problems(dataset: Dataset, inspected: Sequence[InspectedImage]) -> list[Pro
         f"labels seem to count from 1. Subtract 1 from every value, or name what 0 stands for as the first class."
     )
     return [Problem(affected[0].path, sentence), *(each for each in problems if each not in affected)]
+
+
+def _reordered_palettes(inspected: Sequence[InspectedImage]) -> list[str]:
+    """A sentence where one colour stands for different values in masks of different palettes.
+
+    Editors that save as palette order the colours anew in each file: the values then mean nothing.
+    """
+    first: dict[bytes, tuple[int, InspectedImage]] = {}  # the value of each colour, and where it has it
+    for each in inspected:
+        palette = each.palette or b""
+        for value in sorted(each.values - {255}):
+            colour = _colour_at(palette, value)
+            if len(colour) < 3:
+                continue
+            known, other = first.setdefault(colour, (value, each))
+            elsewhere = _colour_at(other.palette or b"", value)
+            if known != value and colour not in (_colour_at(palette, known), elsewhere):
+                return [
+                    f"The colour {', '.join(map(str, colour))} is the value {known} in the palette of the mask of "
+                    f"{other.name} and {value} in that of {each.name}: the values are read, and not the colours. "
+                    "Save all masks with one palette, or as RGB with a list of the colours."
+                ]
+    return []
+
+
+def _colour_at(palette: bytes, value: int) -> bytes:
+    return palette[3 * value : 3 * value + 3]
 
 
 def report_unopened(split: str, classes: int, error: DataError) -> SplitReport:

@@ -25,6 +25,7 @@ UNREADABLE = "folders that cannot be read"
 SEEN = "folders that another link leads to, too"
 NO_IMAGE = "masks without an image"
 NOT_LISTED = "images that no list names"
+NO_SPLIT = "lists that no split is called like (train.txt, val.txt)"
 REPEATED = "rows that a list repeats"
 
 

@@ -39,6 +39,7 @@ class DecodedMask(NamedTuple):
     values: np.ndarray  # (H, W) uint8, as they stand in the file
     orientation: int  # its own tag, 1 to 8; never applied
     notes: tuple[str, ...]  # "the mask is grey saved as RGB": no file names, no full stops
+    palette: bytes | None = None  # red, green, blue of each index, of a palette image
 
 
 def read_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -> np.ndarray:
@@ -71,6 +72,7 @@ def decode_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -
         values = _stored_values(path, mask)  # (H, W) or (H, W, 3)
         if _has_alpha(mask):
             notes.append("the mask has an alpha channel, which is opaque everywhere and left out")
+        palette = bytes(mask.getpalette() or []) if mask.mode == "P" else None
     if orientation > 1:
         notes.append(f"the mask has an orientation tag ({orientation}), which is not applied")
     if values.ndim == 3:
@@ -78,7 +80,7 @@ def decode_mask(path: str | Path, colours: Mapping[Colour, int] | None = None) -
     smallest, largest = int(values.min()), int(values.max())
     if smallest < 0 or largest > 255:
         raise DataError(f"{path} holds the value {smallest if smallest < 0 else largest}: {RULE}.")
-    return DecodedMask(values.astype(np.uint8), orientation, tuple(notes))
+    return DecodedMask(values.astype(np.uint8), orientation, tuple(notes), palette)
 
 
 def _refuse_changed_values(path: str | Path, mask: ImageFile.ImageFile) -> None:

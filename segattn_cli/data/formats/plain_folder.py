@@ -16,6 +16,7 @@ least one) is ``val`` and the rest ``train``; ``all`` is every image, in the ord
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -23,13 +24,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from segattn_cli.data.class_files import find_class_file, read_class_file
+from segattn_cli.data.class_files import CLASS_FILES, find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
 from segattn_cli.data.listing import (
+    NO_SPLIT,
     NOT_LISTED,
     LeftOut,
     Listing,
     has_image_ending,
+    is_hidden,
     list_images,
     name_key,
     subfolders,
@@ -94,7 +97,8 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         files = _listed(root, folders, images, masks, lists, split)
     else:
         files = match_masks(images, masks, folders.masks, chosen=draw_split(list(images.images), split))
-        files = replace(files, origin="split by file name")
+        left_out = (*files.left_out, *_unused_lists(root, folders))
+        files = replace(files, left_out=left_out, origin="split by file name")
     return FileDataset(root.name, "folder", split, classes, files, size)
 
 
@@ -167,6 +171,21 @@ def _lists(root: Path) -> dict[str, Path]:
         if known:
             return named_splits(known)
     return {}
+
+
+def _unused_lists(root: Path, folders: SplitFolders) -> list[LeftOut]:
+    """Files in ``root`` that list images and are not called like a split, such as ``splits.csv``."""
+    tree = Tree(root)
+
+    def exists(written: str) -> bool:
+        return tree.find(written, (folders.images.relative_to(root).as_posix(),)) is not None
+
+    unused = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in _LIST_ENDINGS and path.name not in CLASS_FILES and not is_hidden(path.name):
+            with suppress(DataError):  # which may be anything
+                unused += [LeftOut(path, NO_SPLIT)] * any(exists(row.image) for row in read_rows(path, exists))
+    return unused
 
 
 def _listed(

@@ -11,7 +11,7 @@ from shlex import quote
 from typing import Protocol
 
 from backends.errors import did_you_mean
-from segattn_cli.data.class_files import find_class_file, read_class_file
+from segattn_cli.data.class_files import contradicting_files, find_class_file, read_class_file
 from segattn_cli.data.dataset import Dataset, FileDataset, value_ranges
 from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, person_part, plain_folder, voc
 from segattn_cli.data.formats.class_lists import FOLDER
@@ -216,8 +216,14 @@ def mistakes_of(dataset: Dataset) -> list[str]:
     The module of a layout may have a function ``mistakes(dataset)``, which may read the masks.
     """
     find = getattr(LAYOUTS.get(dataset.format), "mistakes", None)
-    if not isinstance(dataset, FileDataset) or is_own(dataset):
+    if not isinstance(dataset, FileDataset):
         return []
+    if is_own(dataset):
+        used = Path(dataset.class_list.source).name
+        return [
+            f"{path.name} names other classes than {used}, which is taken: remove the wrong one."
+            for path in contradicting_files(dataset.class_list)
+        ]
     sentences = [] if find is None else find(dataset)
     pattern = {**SHIFTED_NAMES, **KNOWN_NAMES}.get(dataset.format)
     if pattern is not None and len(dataset) and not _any_name_fits(dataset, pattern):

@@ -111,6 +111,35 @@ def test_how_masks_were_read_is_said_once_with_a_count(make: Callable[..., Path]
     assert all(done.out.count(sentence) == 1 for sentence in sentences)
 
 
+def test_values_that_were_multiplied_to_be_seen(make: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"seem to be multiplied by 127, to be seen\. Divide all"):
+        said_by_training(make(LABEL * 127, LABEL))
+
+
+@pytest.mark.parametrize("reordered", [True, False])
+def test_palettes_that_order_the_same_colours_anew(
+    make: Callable[..., Path], cli: Callable, reordered: bool
+) -> None:
+    root = make(LABEL, LABEL)
+    palettes = ([9, 9, 9, 200, 0, 0, 0, 200, 0], [200, 0, 0, 9, 9, 9, 0, 200, 0])
+    for number, path in enumerate(sorted((root / "masks" / "train").iterdir())):
+        mask = Image.fromarray(LABEL)
+        mask.putpalette(palettes[reordered and number == 2])
+        mask.save(path)
+    sentence = "The colour 200, 0, 0 is the value 1 in the palette of the mask of train0 and 0 in that of train2"
+    assert any(sentence in each for each in said_by_training(root)) == reordered
+    done = cli("data", "check", root)
+    assert (sentence in done.out, "✓" in done.out) == (reordered, not reordered)
+
+
+def test_lists_of_classes_that_contradict_each_other(make: Callable[..., Path], cli: Callable) -> None:
+    root = make(LABEL, LABEL)
+    (root / "labels.txt").write_text("tree\nroad\nsky\n")
+    sentence = "labels.txt names other classes than classes.txt, which is taken: remove the wrong one."
+    assert f"train: {sentence}" in said_by_training(root)
+    assert sentence in cli("data", "check", root).out
+
+
 def test_one_missing_mask_hides_nothing(make: Callable[..., Path]) -> None:
     root = make(LABEL, LABEL)
     (root / "masks" / "train" / "train0.png").unlink()

@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from segattn_cli.data import open_dataset
-from segattn_cli.data.class_files import CLASS_FILES, ClassList, find_class_file, read_class_file
+from segattn_cli.data.class_files import (
+    CLASS_FILES,
+    ClassList,
+    contradicting_files,
+    find_class_file,
+    read_class_file,
+)
 from segattn_cli.data.formats.recognition import mistakes_of
 from segattn_cli.errors import DataError
 
@@ -49,6 +55,16 @@ LISTS: dict[str, tuple[str, str | bytes, tuple[str, ...], dict[int, int], dict[A
     ),
     "Datumaro": ("label_colors.txt", "0 0 0 sky\n1 2 3 the road\n", ("sky", "the road"), {0: 0, 1: 1},
                  {(0, 0, 0): 0, (1, 2, 3): 1}),
+    "values before names": ("classes.txt", "2 car\n0 sky\n1 way\n", ("sky", "way", "car"), {0: 0, 1: 1, 2: 2}, {}),
+    "values and colons, from 1": ("classes.txt", "1: sky\n2: way\n", ("sky", "way"), {1: 0, 2: 1}, {}),
+    "values with a gap": ("classes.txt", "0 sky\n255 void\n7 way\n", ("sky", "way"), {0: 0, 7: 1}, {}),
+    "values, names and colours": (
+        "classes.txt", "1 way 1 2 3\n0 sky 4 5 6\n", ("sky", "way"), {0: 0, 1: 1}, {(4, 5, 6): 0, (1, 2, 3): 1},
+    ),
+    "values, colours and names": (
+        "classes.txt", "1 1 2 3 way\n0 4 5 6 sky\n", ("sky", "way"), {0: 0, 1: 1}, {(4, 5, 6): 0, (1, 2, 3): 1},
+    ),
+    "numbers that are names": ("classes.txt", "50 km/h\n80 km/h\n", ("50 km/h", "80 km/h"), {0: 0, 1: 1}, {}),
     "names in JSON": ("classes.json", '["sky", "road"]', ("sky", "road"), {0: 0, 1: 1}, {}),
     "values to names": ("id2label.json", '{"1": "road", "0": "sky"}', ("sky", "road"), {0: 0, 1: 1}, {}),
     "names to values": ("label_map.json", '{"sky": 0, "road": 7}', ("sky", "road"), {0: 0, 7: 1}, {}),
@@ -90,11 +106,24 @@ def test_what_tools_write(
         ("class_dict.csv", "r,g,b\n1,2,3\n", "has no column with the names"),
         ("class_dict.csv", "name,r,g,b\nsky,1,x,2\n", "has a row 2 that is not like its header"),
         ("classes.txt", "Straße\nWüste\n".encode("latin-1"), "is not text in UTF-8"),
+        ("classes.txt", "sky\nroad\n".encode("utf-16-le"), r"is not text in UTF-8 \(byte 1 is 0x00\)"),
+        ("classes.txt", "sky\x1b[31m\nroad\n", "control characters in the name 'sky"),
+        ("classes.txt", "sky, road, car\n", "names 1 classes: .* Write each on a line of its own"),
+        ("classes.txt", "0 sky\n0 road\n1 car\n", "names the value 0 twice"),
     ],
 )
 def test_what_cannot_be_meant(tmp_path: Path, name: str, content: str | bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read(tmp_path, name, content)
+
+
+def test_lists_that_contradict_each_other(tmp_path: Path) -> None:
+    (tmp_path / "class_names.txt").write_text("sky\nroad\n")
+    (tmp_path / "labels.txt").write_text("road\nsky\n")
+    (tmp_path / "meta.json").write_text('{"classes": [{"title": "road"}, {"title": "sky"}]}')
+    (tmp_path / "classes.json").write_text("neither JSON nor a list")
+    classes = read(tmp_path, "classes.txt", "0 sky\n1 road\n")
+    assert contradicting_files(classes) == [tmp_path / "labels.txt"]
 
 
 @pytest.fixture

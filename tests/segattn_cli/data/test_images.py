@@ -223,6 +223,10 @@ class TestBadFiles:
         (tmp_path / "x.png").write_text("pictures are kept elsewhere")
         self.check(read, tmp_path / "x.png", "no image at all")
 
+    def test_a_pointer_of_git_lfs(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+        (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+        self.check(read, tmp_path / "x.png", "is a pointer of Git LFS: get the file itself by `git lfs pull`")
+
     @pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
     @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif"])
     def test_cut_short(

@@ -10,6 +10,7 @@ from segattn_cli.data import SceneOptions, default_palette, open_dataset, splits
 from segattn_cli.data.class_files import read_class_file
 from segattn_cli.data.dataset import FileDataset
 from segattn_cli.data.formats.plain_folder import write_folder
+from segattn_cli.data.listing import NO_SPLIT
 from segattn_cli.errors import DataError, OutputError
 
 
@@ -157,6 +158,12 @@ class TestArrangements:
         dataset = open_dataset(flat)
         assert isinstance(dataset, FileDataset)
         assert {each.path.stem for each in dataset.files.left_out} == set("0456789") | {"10"}
+
+    def test_a_list_that_is_called_like_no_split_is_left_out_and_counted(self, flat: Path) -> None:
+        (flat / "splits.csv").write_text("image,split\n0.png,train\n1.png,val\n")
+        (flat / "readme.txt").write_text("Images of streets.\n")
+        left_out = open_dataset(flat).files.left_out
+        assert [(each.path.name, each.reason) for each in left_out] == [("splits.csv", NO_SPLIT)]
 
     @pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", "@eaDir"])
     def test_folders_of_systems_are_no_splits(self, flat: Path, name: str) -> None:
