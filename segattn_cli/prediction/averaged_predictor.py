@@ -52,13 +52,9 @@ class AveragedPredictor(Predictor):
         }
 
     @property
-    def labels_in_bands(self) -> bool:
+    def has_bands(self) -> bool:
         """Never: the labels follow from the probabilities of all networks at all pixels."""
         return False
-
-    def label_in_bands(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The labels (H, W) uint8 of ``image`` (H, W, 3) uint8, from the probabilities of the whole image."""
-        return self.label(image), None
 
     def predict(self, image: np.ndarray) -> Prediction:
         """The mean probabilities at the size of ``image`` (H, W, 3) uint8, without scale weights."""

@@ -58,11 +58,21 @@ _FORMAT = typer.Option(
 )
 Format = Annotated[str, _FORMAT]
 ConfiguredFormat = Annotated[str | None, _FORMAT]
+
+
+def _fraction(value: float | None) -> float | None:
+    """``value``, which Typer would let be 0 or 1."""
+    if value is not None and not 0 < value < 1:
+        raise UsageError(f"--val must be more than 0 and less than 1, got {value:g}.")
+    return value
+
+
 ValFraction = Annotated[
     float | None,
     typer.Option(
-        "--val", metavar="FRACTION", min=0, max=1, rich_help_panel=DATA, show_default=False,
-        help="Where the data set has a split train and no val, hold out this fraction of train as val.",
+        "--val", metavar="FRACTION", callback=_fraction, rich_help_panel=DATA, show_default=False,
+        help="Where the data set has a split train and no val, hold out this fraction of train as val: more than 0 "
+        "and less than 1.",
     ),
 ]
 _INTENSITY = typer.Option(

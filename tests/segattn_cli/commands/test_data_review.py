@@ -188,6 +188,10 @@ class TestHoldingOut:
         assert done.code == ExitCode.DATA
         assert "has no split 'val': it has train. Hold out a part of train by --val 0.2" in done.out
         assert cli("data", "check", root, "--val", "0.25").code == 0
+        for fraction in ("0", "1"):
+            done = cli("data", "check", root, "--val", fraction)
+            assert done.code == ExitCode.USAGE
+            assert "--val must be more than 0 and less than 1" in done.err
         done = cli("train", "--data", root, "--out", tmp_path / "run", "--set", "training.max_steps=1")
         assert done.code == ExitCode.DATA
         assert "Hold out a part of train by --val 0.2" in done.err

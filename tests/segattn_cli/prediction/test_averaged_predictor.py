@@ -39,8 +39,7 @@ def test_the_mean_of_the_probabilities(backend: str, model_of: Callable[..., Mod
     assert averaged.scores(IMAGE) == pytest.approx(expected, abs=1e-6)
     assert averaged.label(IMAGE).tolist() == expected.argmax(-1).tolist()
     assert averaged.confidence_of(prediction) == pytest.approx(expected.max(-1), abs=1e-6)
-    assert averaged.label_in_bands(IMAGE)[0].tolist() == expected.argmax(-1).tolist()
-    assert not averaged.labels_in_bands
+    assert not averaged.has_bands
     assert [each["size"] for each in averaged.settings["averaged"]] == [None, [16, 20], None]
 
 
