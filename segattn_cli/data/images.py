@@ -231,12 +231,7 @@ def opened(
     except PermissionError:
         raise DataError(f"{name} cannot be read: permission denied.") from None
     except UnidentifiedImageError:
-        bands = _bands_of_tiff(source)
-        if bands > 4:
-            raise DataError(f"{name} has {bands} bands: save three of them, red, green and blue.") from None
-        if _is_lfs_pointer(source):
-            raise DataError(f"{name} is a pointer of Git LFS: get the file itself by `git lfs pull`.") from None
-        raise DataError(f"{name} is damaged or no image at all.") from None
+        raise DataError(f"{name} {_unidentified(source)}.") from None
     except MemoryError:
         raise DataError(f"{name} does not fit into memory.") from None
     except Exception as error:  # damage makes decoders raise OSError, SyntaxError, ValueError, struct.error …
@@ -275,6 +270,17 @@ def _require_content(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
     stream.seek(position)
     if image.height * (1 + -(-image.width // 8)) > 1032 * length:
         raise _Unusable(f"claims {image.width}×{image.height} pixels, more than its {length:,} bytes can hold")
+
+
+def _unidentified(source: str | Path | bytes) -> str:
+    """What is wrong with a file that no decoder knows. A pipe is not opened again, for that would wait for ever."""
+    if isinstance(source, bytes) or Path(source).is_file():
+        bands = _bands_of_tiff(source)
+        if bands > 4:
+            return f"has {bands} bands: save three of them, red, green and blue"
+        if _is_lfs_pointer(source):
+            return "is a pointer of Git LFS: get the file itself by `git lfs pull`"
+    return "is damaged or no image at all"
 
 
 def _is_lfs_pointer(source: str | Path | bytes) -> bool:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -222,6 +224,14 @@ class TestBadFiles:
     def test_no_image(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "x.png").write_text("pictures are kept elsewhere")
         self.check(read, tmp_path / "x.png", "no image at all")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+    def test_a_pipe_without_an_image_is_not_waited_for_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        writer = Thread(target=path.write_bytes, args=(b"no image",), daemon=True)
+        writer.start()
+        self.check(read_image, path, "no image at all")
 
     def test_a_pointer_of_git_lfs(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
