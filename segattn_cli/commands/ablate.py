@@ -206,7 +206,7 @@ def _write(
     from segattn_cli.files import write_atomically
     from segattn_cli.rendering.tables import csv_table, markdown_table
     from segattn_cli.reporting.study_page import study_page
-    from segattn_cli.reporting.study_results import CSV_HEADINGS, HEADINGS, csv_rows, study_notes, study_table
+    from segattn_cli.reporting.study_results import CSV_HEADINGS, csv_rows, study_notes, study_table
 
     page = study_page(study.name, study.title, [(row, _keys(tree)) for row, tree in study.changes.items()], rows)
     write_atomically(out / "study.html", page.encode())
@@ -218,7 +218,7 @@ def _write(
     if json_file != STDOUT:
         say(f"{out}/study.html has the curves: open it in a browser")
     if markdown is not None:
-        parts = [markdown_table(HEADINGS, study_table(rows)), *(f"{note}\n" for note in study_notes(rows))]
+        parts = [markdown_table(*study_table(rows)), *(f"{note}\n" for note in study_notes(rows))]
         write_atomically(markdown, "\n".join(parts).encode())
     if csv is not None:
         write_atomically(csv, csv_table(CSV_HEADINGS, csv_rows(rows)).encode())

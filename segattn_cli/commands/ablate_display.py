@@ -40,14 +40,11 @@ def show_plan(study: Study, planned: Sequence[StudyRun]) -> None:
 
 
 def show_table(study: Study, rows: Sequence[StudyRow]) -> None:
-    """Print the table; columns that are empty are left out."""
-    from segattn_cli.reporting.study_results import HEADINGS, study_notes, study_table
+    """Print the table, and what its numbers mean."""
+    from segattn_cli.reporting.study_results import study_notes, study_table
 
     out = console()
     out.print(f"[bold]{plain(study.name)}[/]" + (f": {plain(study.title)}" if study.title else ""))
-    table = study_table(rows)
-    used = [column for column in range(len(HEADINGS)) if any(row[column] for row in table)]
-    headings, *cells = ([row[column] for column in used] for row in [HEADINGS, *table])
-    show_text_table(headings, cells)
+    show_text_table(*study_table(rows))
     for note in study_notes(rows):
         out.print(plain(note), style="dim")

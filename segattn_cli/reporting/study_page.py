@@ -9,7 +9,7 @@ from typing import Any
 
 from segattn_cli.rendering import render_page
 from segattn_cli.reporting.report_page import RunReport, run_data
-from segattn_cli.reporting.study_results import HEADINGS, StudyRow, study_notes, study_table
+from segattn_cli.reporting.study_results import StudyRow, study_notes, study_table
 
 TEMPLATE = Path(__file__).with_name("web") / "study.html.jinja"
 SCRIPTS = ("arrays.js", "dom.js", "charts.js", "series.js", "curves.js", "study.js")
@@ -25,9 +25,10 @@ def study_page(
     Curves have a colour for each row and a dash for each of its runs. ``written`` is now by default.
     """
     written = written or datetime.now(UTC)
+    headings, table = study_table(rows)
     return render_page(
         TEMPLATE, page_data(rows), scripts=SCRIPTS, styles=STYLES, title=f"Study: {name}", about=title,
-        written=f"{written:%Y-%m-%d %H:%M %Z}", headings=HEADINGS, table=study_table(rows), notes=study_notes(rows),
+        written=f"{written:%Y-%m-%d %H:%M %Z}", headings=headings, table=table, notes=study_notes(rows),
         changes=changes,
     )
 

@@ -125,9 +125,12 @@ HEADINGS = (
 )
 
 
-def study_table(rows: Sequence[StudyRow]) -> list[list[str]]:
-    """The cells of each row, under :data:`HEADINGS`; a run that failed has a row of its own."""
-    table = []
+def study_table(rows: Sequence[StudyRow]) -> tuple[list[str], list[list[str]]]:
+    """The headings and the cells of each row; a run that failed has a row of its own.
+
+    Of the columns in :data:`HEADINGS`, those that are empty in all rows are left out.
+    """
+    table: list[list[str]] = []
     for number, row in enumerate(rows):
         difference = difference_cells(row.comparison.miou) if row.comparison else ["", "", ""]
         if number and row.group and not row.comparison:
@@ -144,7 +147,9 @@ def study_table(rows: Sequence[StudyRow]) -> list[list[str]]:
             ", ".join(weights),
         ])
         table += [[label, "", "", "", "", "failed", "", "", "", ""] for label in row.failures]
-    return table
+    used = [column for column in range(len(HEADINGS)) if any(cells[column] for cells in table)]
+    headings, *cells = ([line[column] for column in used] for line in [HEADINGS, *table])
+    return headings, cells
 
 
 def study_notes(rows: Sequence[StudyRow]) -> list[str]:

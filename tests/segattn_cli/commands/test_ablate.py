@@ -82,6 +82,7 @@ def test_a_study_from_its_file_to_its_table(cli: Any, study: Path) -> None:
     assert f"{one['miou']:.3f} ± {one['sd']:.3f}" in done.out
     assert "over the seeds (Student's t, paired by seed)" in done.out
     text = Path("found.md").read_text()
+    assert text.startswith("| row | runs | mIoU | difference | 95 % interval |  | minutes | parameters | gates | ")
     assert f"| two | 2 | {two['miou']:.3f} ± {two['sd']:.3f} |" in text
     rows = list(csv.DictReader(Path("found.csv").read_text().splitlines()))
     assert [row["row"] for row in rows] == ["one", "two"]
