@@ -38,6 +38,8 @@ CLASS_FILES = (
     "class_dict.csv", "_classes.csv", "classes.json", "label_map.json", "id2label.json",
     "obj_class_to_machine_color.json", "meta.json",
 )  # fmt: skip
+#: Letters of the longest name of a class: tables and legends hold it.
+LONGEST_NAME = 200
 #: Names by which lists call the pixels that belong to no class.
 IGNORED_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void"})
 
@@ -133,6 +135,9 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
             f"{source} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask. Write each on "
             "a line of its own."
         )
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_NAME:
+        raise DataError(f"{source} names a class by {len(longest):,} letters: at most {LONGEST_NAME} are read.")
     values: dict[int, int] = {IGNORE_LABEL: IGNORE_LABEL}
     palette = default_palette(len(names))
     seen: set[object] = set()

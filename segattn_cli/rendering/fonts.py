@@ -52,11 +52,14 @@ def write_plainly(figure: Figure) -> None:
     """Let the texts of ``figure`` be what they are: ``$`` begins no formula, and all scripts are written."""
     from matplotlib.text import Text
 
+    texts = [each for each in figure.findobj(Text) if isinstance(each, Text)]
+    for text in texts:
+        text.set_parse_math(False)
     figure.draw_without_rendering()  # tick labels get their texts
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        if not text.get_text().startswith("$\\mathdefault"):  # Matplotlib's own powers of ten
-            text.set_parse_math(False)
+    for text in texts:
+        if text.get_text().startswith("$\\mathdefault"):  # Matplotlib's own powers of ten
+            text.set_parse_math(True)
+        else:
             text.set_fontfamily(list(_paths()))
 
 

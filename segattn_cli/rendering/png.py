@@ -25,9 +25,9 @@ def figure_png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    write_plainly(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in the name of a class
+        write_plainly(figure)
         figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
     return buffer.getvalue()

@@ -95,6 +95,8 @@ def describe_checkpoint(path: Path, metadata: Mapping[str, Any]) -> tuple[Config
     try:
         config = config_from(metadata["config"])
         classes = tuple(metadata["classes"])
+        if not all(isinstance(name, str) for name in classes):
+            raise TypeError("the classes are no names")
         palette = np.array(metadata["palette"], np.uint8)
         config.network_config(len(classes))
         if palette.shape != (len(classes), 3):

@@ -171,3 +171,12 @@ def test_cvats_masks_in_colour_in_the_folders_of_voc(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path, split="default")
     assert dataset.classes == ("bg", "a", "b")
     np.testing.assert_array_equal(dataset.load(0).label, mask)
+
+
+def test_a_name_that_no_table_can_hold(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(f"sky\n{'x' * 200}\n")
+    assert len(read_class_file(path).names) == 2
+    path.write_text(f"sky\n{'x' * 3000}\n")
+    with pytest.raises(DataError, match="names a class by 3,000 letters: at most 200 are read"):
+        read_class_file(path)

@@ -11,7 +11,7 @@ from segattn_cli.rendering.charts import draw_confusion
 from segattn_cli.rendering.fonts import font_for, writable
 from segattn_cli.rendering.overlays import draw_overlay
 
-NAMES = ("$car$ & <b>", "\\frac{", "\u5929\u7a7a")
+NAMES = ("$car$ & <b>", "$\\frac{$", "\u5929\u7a7a\x1b[31m")
 
 
 def test_dollars_begin_no_formula(tmp_path) -> None:

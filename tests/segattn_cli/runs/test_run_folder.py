@@ -133,3 +133,11 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, arrays, metadata):
     save_checkpoint(tmp_path / "model.safetensors", arrays, metadata)
     with pytest.raises(NonFiniteError, match=r"a NaN or an infinity in head\.classifier\.bias"):
         open_model(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("odd", [1, None, [], {"a": 1}, True])
+def test_classes_without_names_are_refused(tmp_path, arrays, metadata, odd):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, arrays, {**metadata, "classes": [odd, *metadata["classes"][1:]]})
+    with pytest.raises(CheckpointError, match="the classes are no names"):
+        open_model(path)
