@@ -327,5 +327,5 @@ def _classes(
         swatch = Text("██", style="rgb({},{},{})".format(*colour))
         weight = f"{weights[index]:.3g}" if weights is not None else ""
         frequency = [percent(each[index], 2) for each in fractions]
-        table.add_row(str(index), swatch, Text(name), *frequency, str(present[index]), weight)
+        table.add_row(str(index), swatch, plain(name), *frequency, str(present[index]), weight)
     return table
