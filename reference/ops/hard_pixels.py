@@ -28,7 +28,7 @@ def hard_pixels(
 
     Hard examples: Shrivastava, Gupta and Girshick, CVPR 2016. For the pixels of a segmentation, chosen in each
     batch by a threshold and a smallest number: Wu, Shen and van den Hengel, *High-performance Semantic Segmentation
-    Using Very Deep Fully Convolutional Networks*, 2016, section 2.3.
+    Using Very Deep Fully Convolutional Networks*, 2016.
 
     The op has no derivative and no cache.
 

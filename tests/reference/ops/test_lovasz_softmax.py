@@ -9,7 +9,7 @@ from reference.ops import OpError, lovasz_softmax, lovasz_softmax_backward
 
 
 def jaccard_loss(truth, wrong):
-    """Of sets of pixels: those of the class, and those that are predicted wrongly (equation 5 of the paper)."""
+    """Of sets of pixels: those of the class, and those that are predicted wrongly (equation 6 of the paper)."""
     return len(wrong) / len(truth | wrong)
 
 
