@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -255,4 +256,5 @@ def _print_result(finished: RunFinished) -> None:
         table.add_row(plain(name), "–" if iou is None else f"{iou:.3f}")
     out.print(table)
     say(f"Report: {finished.out}/report.html (and curves.png, predictions.png)")
-    show_next(f"segattn eval {finished.out}", f"segattn infer {finished.out} IMAGE… --out predictions --overlay")
+    run = quote(str(finished.out))
+    show_next(f"segattn eval {run}", f"segattn infer {run} IMAGE… --out predictions --overlay")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -161,9 +162,9 @@ def _print_import(imported: Imported, out: Path) -> None:
         say(f"note      {note}")
     say(f"written   {out}, {megabytes(out.stat().st_size)}")
     if imported.kind == "network" and not (match.missing or match.reset):
-        show_next(f"segattn infer {out} IMAGE… --out predictions --overlay")
+        show_next(f"segattn infer {quote(str(out))} IMAGE… --out predictions --overlay")
     else:
-        show_next(f"segattn train --set network.backbone={settings['backbone']} --weights {out} …")
+        show_next(f"segattn train --set network.backbone={settings['backbone']} --weights {quote(str(out))} …")
 
 
 def _described(file: WeightsFile, layout: str) -> dict[str, Any]:

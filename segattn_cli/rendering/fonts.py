@@ -6,6 +6,7 @@ character that no font has is written as its code (``\\u5929``), not as a box.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,17 +51,17 @@ def font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
 
 def write_plainly(figure: Figure) -> None:
     """Let the texts of ``figure`` be what they are: ``$`` begins no formula, and all scripts are written."""
+    from matplotlib import rc_context
     from matplotlib.text import Text
 
-    texts = [each for each in figure.findobj(Text) if isinstance(each, Text)]
-    for text in texts:
-        text.set_parse_math(False)
-    figure.draw_without_rendering()  # tick labels get their texts
-    for text in texts:
-        if text.get_text().startswith("$\\mathdefault"):  # Matplotlib's own powers of ten
-            text.set_parse_math(True)
-        else:
-            text.set_fontfamily(list(_paths()))
+    families = list(_paths())
+    for text in figure.findobj(Text):
+        text.set(parse_math=False, fontfamily=families)
+    with rc_context({"text.parse_math": False, "font.family": families}):
+        figure.draw_without_rendering()  # ticks are made, and their labels get their texts
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(text.get_text().startswith("$\\mathdefault"))  # Matplotlib's own powers of ten
 
 
 def _shortened(text: str) -> str:
@@ -73,10 +74,16 @@ def _code(character: str) -> str:
 
 @cache
 def _paths() -> dict[str, str]:
-    """The file of each family that is installed, the default first."""
-    from matplotlib import get_data_path
-    from matplotlib.font_manager import fontManager
+    """The file of each family that is installed, the default first.
 
+    Matplotlib's own list is from its first use, and lacks what has been installed since.
+    """
+    from matplotlib import get_data_path
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    for path in sorted({*findSystemFonts()} - {entry.fname for entry in fontManager.ttflist}):
+        with suppress(Exception):  # damaged, or of a kind that Matplotlib does not know
+            fontManager.addfont(path)
     installed = {entry.name: entry.fname for entry in fontManager.ttflist if entry.style == "normal"}
     others = {name: installed[name] for name in FAMILIES if name in installed}
     return {_DEFAULT: str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), **others}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from segattn_cli.rendering import fonts
@@ -29,6 +30,16 @@ def test_powers_of_ten_stay_formulas() -> None:
     axes.plot([1, 1000])
     fonts.write_plainly(figure)
     assert any(tick.get_parse_math() and "10^" in tick.get_text() for tick in axes.get_yticklabels())
+
+
+def test_fonts_that_were_installed_after_matplotlibs_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    serif = [entry for entry in font_manager.fontManager.ttflist if entry.name == "DejaVu Serif"]
+    path = next(entry.fname for entry in serif if entry.style == "normal" and entry.weight == 400)
+    others = [entry for entry in font_manager.fontManager.ttflist if entry not in serif]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", others)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [path, __file__])
+    monkeypatch.setattr(fonts, "FAMILIES", ("DejaVu Serif",))
+    assert fonts._paths.__wrapped__()["DejaVu Serif"] == path
 
 
 def test_what_no_font_has_is_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
