@@ -37,7 +37,7 @@ def type_in_words(key: Key) -> str:
     """The type and the limits of the values of ``key``.
 
     >>> [type_in_words(find_keys(path)[0]) for path in ("augmentation.crop", "training.ema")]
-    ['array of 2 integers, each at least 1', 'number, greater than 0 and less than 1, or "none"']
+    ['array of 2 integers, each at least 1 and at most 65536', 'number, greater than 0 and less than 1, or "none"']
     """
     return _in_words(TypeAdapter(key.type).json_schema())
 

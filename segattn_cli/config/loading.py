@@ -84,7 +84,7 @@ def preset_text(name: str) -> str:
 def preset_summary(name: str) -> str:
     """
     >>> preset_summary("danet-resnet18-camvid")
-    'DANet, ResNet-18 on CamVid, from random weights.'
+    'DANet, ResNet-18 with a decoder on CamVid, from random weights.'
     """
     return preset_text(name).partition("\n")[0].removeprefix("# ")
 

@@ -298,7 +298,7 @@ def entropy_of(probabilities: np.ndarray) -> np.ndarray:
     [1.0, 0.0]
     """
     p = probabilities
-    entropy = -(p * np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(-1) / math.log(p.shape[-1])
+    entropy = (p * -np.log(np.maximum(p, np.finfo(p.dtype).tiny))).sum(-1) / math.log(p.shape[-1])
     return np.clip(entropy, 0, 1)
 
 
