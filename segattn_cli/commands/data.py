@@ -31,8 +31,6 @@ from segattn_cli.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from segattn_cli.data import Dataset
     from segattn_cli.data.inspect import InspectedImage, SplitReport
 
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 20
 #: Number of sizes that a split's row mentions.
 SHOWN_SIZES = 3
+#: Width of the table of classes with names of eight characters, but for the fractions of each split.
+NARROWEST = 40
 #: Splits that consist of others: checked only on demand, for their images would be read twice.
 UNIONS = ("trainval", "all", "default")
 
@@ -249,9 +249,9 @@ def _print(
     out.print(f"[bold]{plain(title)}[/]")
     if dataset is not None and decision_of(dataset):
         out.print(plain(decision_of(dataset)))
-    out.print(_splits(reports))
+    _splits(reports)
     if dataset is not None:
-        out.print(_classes(reports, dataset, trained, weights))
+        _classes(reports, dataset, trained, weights)
     if weights is not None:
         out.print(
             f"The weights balance the classes of {plain(trained.split)} by median frequency: "
@@ -281,35 +281,30 @@ def _print(
         out.print(f"[green]✓[/] All {images} images and their masks can be used.")
 
 
-def _splits(reports: Sequence[SplitReport]) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
+def _splits(reports: Sequence[SplitReport]) -> None:
+    """Print the number and the sizes of the images of each split."""
+    from segattn_cli.commands.shared.tables import show_text_table
     from segattn_cli.rendering.style import percent
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("split")
-    for heading in ("images", "problems", "ignored"):
-        table.add_column(heading, justify="right")
-    table.add_column("sizes (height×width)")
+    rows = []
     for report in reports:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
             sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
         ignored = percent(report.ignored_fraction) if len(report.pixels) else ""
-        table.add_row(Text(report.split), str(report.images), str(len(report.problems)), ignored, ", ".join(sizes))
-    return table
+        rows.append([report.split, str(report.images), str(len(report.problems)), ignored, ", ".join(sizes)])
+    show_text_table(("split", "images", "problems", "ignored", "sizes (height×width)"), rows)
 
 
 def _classes(
     reports: Sequence[SplitReport], dataset: Dataset, trained: SplitReport, weights: Sequence[float] | None
-) -> Table:
-    """Index, colour and name of each class, its fraction of the labelled pixels by split, and its weight."""
+) -> None:
+    """Print index, colour and name of each class, its fraction of the labelled pixels by split, and its weight."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from segattn_cli.commands.shared.tables import show_text_table
     from segattn_cli.rendering.style import percent
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -323,9 +318,15 @@ def _classes(
     table.add_column("\nweight", justify="right", no_wrap=True, min_width=6)
     fractions = [report.class_pixels / max(1, report.class_pixels.sum()) for report in shown]
     present = (trained.pixels > 0).sum(0)
+    rows = []
     for index, (name, colour) in enumerate(zip(dataset.classes, dataset.palette, strict=True)):
         swatch = Text("██", style="rgb({},{},{})".format(*colour))
         weight = f"{weights[index]:.3g}" if weights is not None else ""
         frequency = [percent(each[index], 2) for each in fractions]
+        rows.append([f"{index} {name}", *frequency, str(present[index]), weight])
         table.add_row(str(index), swatch, plain(name), *frequency, str(present[index]), weight)
-    return table
+    if console().width >= NARROWEST + 11 * len(shown):
+        console().print(table)
+        return
+    fraction_of = [f"{report.split} fraction" for report in shown]
+    show_text_table(("class", *fraction_of, f"{trained.split} images", "weight"), rows)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from segattn_cli.data import open_dataset
 from segattn_cli.data.formats.recognition import decision_of
@@ -96,6 +97,22 @@ def test_turned_images_whose_masks_carry_no_tag(make: Callable[..., Path], cli: 
     done = cli("data", "check", root)
     assert sentence in done.out
     assert "✓" not in done.out
+
+
+@pytest.mark.parametrize("width", [30, 45, 56, 62])
+def test_no_number_is_shortened_in_a_narrow_terminal(
+    make: Callable[..., Path], cli: Callable, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    root = make(LABEL, LABEL)
+    (root / "classes.txt").write_text("an uncommonly long name of a class\nroad\ntree\n")
+    monkeypatch.setattr("segattn_cli.commands.shared.terminal.console", lambda: Console(width=width))
+    monkeypatch.setattr("segattn_cli.commands.data.console", lambda: Console(width=width))
+    monkeypatch.setattr("segattn_cli.commands.shared.tables.console", lambda: Console(width=width))
+    shown = cli("data", "check", root).out.split()
+    counts = np.bincount(LABEL.ravel())
+    for count in counts:
+        assert sum(word.startswith(f"{100 * count / LABEL.size:.2f}") for word in shown) >= 2
+    assert any(word.startswith("8×10") for word in shown)
 
 
 def test_how_masks_were_read_is_said_once_with_a_count(make: Callable[..., Path], cli: Callable) -> None:
