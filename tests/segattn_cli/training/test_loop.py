@@ -300,6 +300,26 @@ def test_a_validation_that_is_not_finite(tiny, tmp_path, read_events):
     assert [each["step"] for each in read_events(run, "non_finite")] == [2]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"step": -3}, {"step": "x"}, {"journal": -1}, {"seconds": None}, {"best": []}, {"loss_scale": {"x": 1}}, [],
+        None,
+    ],
+    ids=str,
+)
+def test_progress_that_cannot_be(finished, tiny, tmp_path, odd):
+    out, _ = finished
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").touch()
+    last = load_checkpoint(out / "last.safetensors")
+    progress = {**last.metadata["progress"], **odd} if isinstance(odd, dict) else odd
+    save_checkpoint(run / "last.safetensors", last.arrays, {**last.metadata, "progress": progress})
+    with pytest.raises(CheckpointError, match="does not say how far its training was"):
+        next(train(tiny(), run, resume=True))
+
+
 def test_an_empty_folder_will_do(tiny, tmp_path):
     (tmp_path / ".segattn-0123456789abcdef.partial").write_text("of a run that was killed while it began")
     (tmp_path / "events.jsonl").touch()
