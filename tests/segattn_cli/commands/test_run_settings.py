@@ -31,7 +31,7 @@ UNUSUAL: dict[str, Any] = {
 OVERRIDES = tuple(f"{key}={json.dumps(value)}" for key, value in UNUSUAL.items())
 SETTINGS = {key.partition(".")[2]: value for key, value in UNUSUAL.items()}
 #: Keys of [evaluation] that say what is predicted and when, not how.
-NOT_OF_A_PREDICTOR = {"every", "limit"}
+NOT_OF_A_PREDICTOR = {"every", "preview_after", "limit"}
 
 
 def test_every_setting_of_the_configuration_is_one_of_a_predictor() -> None:
