@@ -25,7 +25,7 @@ def test_a_key_is_explained(cli: Any) -> None:
         "type      integer, at least 1",
         "default   24",
         "preset    tiny-scenes: 10",
-        "preset    fcn-resnet18-camvid: 130",
+        "preset    fcn-resnet18-camvid: 96",
     ]
 
 
