@@ -45,7 +45,7 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@echo "          $(RUN)/explain.html      what attends to what"
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
 
-test: $(VENV)/.test  ## run the tests, a process for each core: under 4 minutes on two
+test: $(VENV)/.test  ## run the tests, a process for each core: 7 minutes on two
 	$(TESTS) --dist worksteal
 
 test-all: test  ## the tests, and then those that are slow

@@ -145,7 +145,7 @@ def started(study: Path) -> subprocess.Popen[bytes]:
     )
     log = Path("runs/small/one/seed-0/events.jsonl")
     deadline = time.monotonic() + 240
-    while not (log.exists() and b'"step"' in log.read_bytes()):
+    while not (log.exists() and b'"event":"step"' in log.read_bytes()):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
