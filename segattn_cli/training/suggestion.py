@@ -162,7 +162,7 @@ def _network() -> list[Choice]:
             "network.backbone", "resnet18",
             "The smallest and fastest of the ResNets.",
         ),
-        Choice("network.output_stride", 16, "With the decoder, 16 costs half as much as 8."),
+        Choice("network.output_stride", 16, "With the decoder, 16 costs less than half of 8."),
         Choice("network.decoder", True, "Scores for 4×4 pixels, for what is thin."),
         Choice(
             "network.head", "fcn",
@@ -285,7 +285,7 @@ def _training(suggestion: Suggestion, cores: int) -> list[Choice]:
         Choice("training.batch_size", batch, "Enough for the statistics of the batch norms."),
         Choice(
             "training.ema", 0.998,
-            "The average of the last 500 steps, which is validated and kept, is better than the last weights.",
+            "An average over about 500 steps is validated and kept: it is steadier than the weights of one step.",
         ),
         Choice(
             "training.max_steps", steps,
