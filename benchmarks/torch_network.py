@@ -7,12 +7,13 @@ share nothing with the project but the names of settings and parameters, so both
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.torch_losses import map_loss
 from segattn_cli.benchmarking.baselines.torch_danet import (
     ChannelBranch,
     ConvNorm,
@@ -21,7 +22,6 @@ from segattn_cli.benchmarking.baselines.torch_danet import (
     ScaleAttention,
 )
 
-IGNORE_LABEL = 255
 Scores = dict[str, Tensor]  # by the part of the loss: "main", "position", "channel", "auxiliary"
 
 
@@ -117,25 +117,24 @@ class TorchNetwork(nn.Module):
         return (weights[:, :, None] * stacked).sum(dim=1), weights
 
     def loss(
-        self, images: Tensor, labels: Tensor, weights: Mapping[str, float], class_weights: Tensor | None = None
+        self, images: Tensor, labels: Tensor, weights: Mapping[str, Any], class_weights: Tensor | None = None
     ) -> Tensor:
-        """The weighted sum of all cross-entropies of ``images (B, 3, H, W)`` against ``labels (B, H, W)``.
+        """The weighted sum of the losses of all score maps of ``images (B, 3, H, W)`` against ``labels (B, H, W)``.
 
-        ``weights`` has the keys of segattn's ``[loss]``; the weight of the main cross-entropy is 1.
+        ``weights`` has the keys of segattn's ``[loss]``; the weight of the main map's loss is 1.
         """
 
-        def cross_entropy(scores: Tensor) -> Tensor:
-            logits = self.resize(scores, labels.shape[1:])
-            return F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_LABEL)
+        def loss_of(scores: Tensor) -> Tensor:
+            return map_loss(self.resize(scores, labels.shape[1:]), labels, weights, class_weights)
 
         outputs = self(images)
-        total = cross_entropy(outputs.main)
+        total = loss_of(outputs.main)
         for scores in outputs.scales:
             if len(outputs.scales) > 1 and weights["extra_supervision"]:
-                total = total + weights["extra_supervision"] * cross_entropy(scores["main"])
+                total = total + weights["extra_supervision"] * loss_of(scores["main"])
             for part in ("position", "channel", "auxiliary"):
                 if part in scores:
-                    total = total + weights[part] / len(outputs.scales) * cross_entropy(scores[part])
+                    total = total + weights[part] / len(outputs.scales) * loss_of(scores[part])
         if outputs.scale_classes is not None:
             maps, batch, _ = outputs.scale_classes.shape
             targets = torch.arange(maps).repeat_interleave(batch)

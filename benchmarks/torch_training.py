@@ -17,10 +17,12 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,7 +35,8 @@ from torch import Tensor, nn
 from backends import get_backend
 from benchmarks.command_line import run
 from benchmarks.torch_augmentation import AUGMENTATION, require_plain, torch_batches
-from benchmarks.torch_network import IGNORE_LABEL, TorchNetwork
+from benchmarks.torch_losses import IGNORE_LABEL
+from benchmarks.torch_network import TorchNetwork
 from reference.networks import NetworkConfig, build_network
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.config import Config, OptimiserSection, ScheduleSection, keys, load_config
@@ -173,12 +176,15 @@ FOLLOWED = {
     ),
     "optimiser": (
         "kind", "learning_rate", "momentum", "betas", "epsilon", "weight_decay", "decay_biases_and_norms",
-        "head_multiplier", "classifier_multiplier", "bias_multiplier", "clip_norm", "accumulate",
+        "head_multiplier", "classifier_multiplier", "bias_multiplier", "layer_decay", "clip_norm", "accumulate",
     ),
-    "schedule": ("kind", "power", "minimum", "milestones", "factor", "warmup_steps"),
+    "schedule": (
+        "kind", "power", "minimum", "milestones", "factor", "warmup_steps", "rise", "start_divisor", "end_divisor",
+    ),
     "loss": (
         "position", "channel", "extra_supervision", "scale_classifier", "class_weights", "class_weight_offset",
-        "auxiliary",
+        "auxiliary", "cross_entropy", "focal", "dice", "lovasz", "focal_gamma", "hard_pixel_threshold",
+        "hard_pixel_fraction",
     ),
     "training": (
         "seed", "backend", "batch_size", "epochs", "max_steps", "batch_norm", "batch_norm_momentum", "ema",
@@ -197,8 +203,6 @@ def require_followed(config: Config, followed: Mapping[str, Sequence[str]] = FOL
                     f"The training in PyTorch does not follow {key.path}, which is {value}: leave it at "
                     f"{'none' if key.default is None else key.default}."
                 )
-    if config.schedule.kind == "one-cycle":
-        raise ConfigError("The training in PyTorch has no schedule.kind one-cycle: take poly, step or cosine.")
 
 
 def load(network: nn.Module, params: dict[str, np.ndarray]) -> None:
@@ -225,8 +229,11 @@ def optimiser_of(config: OptimiserSection, network: nn.Module) -> torch.optim.Op
 def parameter_groups(network: nn.Module, config: OptimiserSection) -> list[dict[str, Any]]:
     """The parameters of ``network`` in groups of one learning rate (as a multiple) and weight decay."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
+    last = max(stage(name) for name, _ in network.named_parameters() if name.startswith("backbone."))
     for name, parameter in network.named_parameters():
-        multiplier = 1.0 if name.startswith("backbone.") else config.head_multiplier
+        multiplier = config.head_multiplier
+        if name.startswith("backbone."):
+            multiplier = config.layer_decay ** (1 + last - stage(name))
         if ".classifier." in name or name.startswith("head.fc8."):
             multiplier *= config.classifier_multiplier
         if name.endswith(".bias"):
@@ -239,12 +246,47 @@ def parameter_groups(network: nn.Module, config: OptimiserSection) -> list[dict[
     ]
 
 
+def stage(name: str) -> int:
+    """The number, from the image on, of the stage of a backbone that a parameter belongs to.
+
+    >>> [stage(f"backbone.{name}.weight") for name in ("conv1", "layer1.0.bn2", "layer4.1.conv1")]
+    [1, 2, 5]
+    >>> [stage(f"backbone.{name}.weight") for name in ("conv1_2", "conv5_1")]
+    [1, 5]
+    """
+    kind, number = name.split(".")[1], re.search(r"\d", name)
+    assert number is not None
+    return int(number[0]) + kind.startswith("layer")
+
+
+@cache
+def one_cycle(schedule: ScheduleSection, largest: float, steps: int) -> list[float]:
+    """The learning rates of all steps of PyTorch's one-cycle schedule.
+
+    >>> [round(rate, 6) for rate in one_cycle(ScheduleSection(kind="one-cycle", rise=0.5), 0.5, 4)]
+    [0.02, 0.5, 0.250001, 2e-06]
+    """
+    optimiser = torch.optim.SGD([torch.zeros(1)], largest)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, largest, steps, pct_start=schedule.rise, cycle_momentum=False,
+        div_factor=schedule.start_divisor, final_div_factor=schedule.end_divisor,
+    )  # fmt: skip
+    rates = []
+    for _ in range(steps):
+        rates += scheduler.get_last_lr()
+        optimiser.step()
+        scheduler.step()
+    return rates
+
+
 def learning_rate(schedule: ScheduleSection, largest: float, step: int, steps: int) -> float:
     """The learning rate of step ``step`` (from 0) of ``steps``.
 
     >>> [learning_rate(ScheduleSection(power=1.0, warmup_steps=2), 0.5, step, 4) for step in range(4)]
     [0.25, 0.375, 0.25, 0.125]
     """
+    if schedule.kind == "one-cycle":
+        return one_cycle(schedule, largest, steps)[step]
     warmup = schedule.warmup_steps
     rise = min((step + 1) / warmup, 1) if warmup else 1
     if schedule.kind == "poly":

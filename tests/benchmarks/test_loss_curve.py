@@ -107,6 +107,17 @@ CASES = {
         "optimiser.epsilon=1e-6", "optimiser.weight_decay=0.1", "optimiser.decay_biases_and_norms=false",
         "schedule.kind=cosine",
     ),
+    "one cycle, and a rate that decays towards the image": (
+        *ONE_SCALE, "schedule.kind=one-cycle", "schedule.warmup_steps=0", "optimiser.layer_decay=0.5",
+        "optimiser.learning_rate=0.002",
+    ),
+    "hard pixels, weighted classes": (
+        *ONE_SCALE, "loss.hard_pixel_threshold=0.5", "loss.hard_pixel_fraction=0.25", "loss.class_weights=log",
+    ),
+    "focal and Dice losses": (
+        *ONE_SCALE, "loss.cross_entropy=0.0", "loss.focal=1.0", "loss.dice=0.5", "loss.class_weights=log",
+    ),
+    "a Lovász loss, three batches a step": (*ONE_SCALE, "loss.lovasz=0.5", "optimiser.accumulate=3"),
     "milestones": (*ONE_SCALE, "schedule.kind=step", "schedule.milestones=[1, 2]", "schedule.warmup_steps=2"),
 }  # fmt: skip
 

@@ -81,14 +81,14 @@ def test_its_batches_are_segattns(tmp_path):
         np.testing.assert_array_equal(other.labels, batch.labels)
 
 
-@pytest.mark.parametrize("kind", ["poly", "step", "cosine"])
+@pytest.mark.parametrize("kind", ["poly", "step", "cosine", "one-cycle"])
 def test_its_learning_rates_are_segattns(kind):
     schedule = load_config(
         "tiny-scenes", [f"schedule.kind={kind}", "schedule.milestones=[3, 7]", "schedule.minimum=0.001"]
     ).schedule
     for step in range(10):
         got = torch_training.learning_rate(schedule, 0.1, step, 10)
-        assert got == pytest.approx(learning_rate(schedule, 0.1, step, 10), rel=1e-12)
+        assert got == pytest.approx(learning_rate(schedule, 0.1, step, 10), rel=1e-9)
 
 
 def test_with_its_own_augmentation(tmp_path):
@@ -138,7 +138,6 @@ def test_augmentation_ignores_what_lies_outside():
     [
         (["training.precision=tf32"], "training.precision, which is tf32"),
         (["training.patience=3"], "training.patience"),
-        (["schedule.kind=one-cycle"], "one-cycle"),
         (["network.backbone=resnet18", "network.auxiliary_head=true"], "network.auxiliary_head"),
         (["network.backbone=resnet18", "network.deep_stem=true"], "network.deep_stem"),
     ],
