@@ -21,6 +21,7 @@ from backends.numpy.conv2d import (  # noqa: F401
     conv2d_relu_backward,
 )
 from backends.numpy.hard_pixels import hard_pixels  # noqa: F401
+from backends.numpy.heap import keep_freed_memory
 from backends.numpy.linear import linear, linear_backward  # noqa: F401
 from backends.numpy.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward  # noqa: F401
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
@@ -35,4 +36,5 @@ from backends.numpy.softmax_dice import softmax_dice, softmax_dice_backward  # n
 from backends.numpy.softmax_focal import softmax_focal, softmax_focal_backward  # noqa: F401
 
 name = "numpy"
+keep_freed_memory()
 __all__ = [*ops.__all__, *updates.__all__]

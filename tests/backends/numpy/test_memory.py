@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,35 @@ def test_position_attention_forward_and_backward_take_less_than_150_mb():
     traced, resident = map(float, printed.split())
     assert traced < 100
     assert resident < 150e6 / 2**20
+
+
+STEPS = """
+import resource
+import numpy as np
+import backends.numpy
+from backends.numpy.heap import keep_freed_memory
+
+def step():
+    arrays = [np.ones(1 << 21) for _ in range(4)]  # 16 MiB each
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+step()
+step()
+before = faults()
+step()
+print(keep_freed_memory(), faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep freed memory in their own ways")
+@pytest.mark.parametrize(
+    "variable", [{}, {"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
+)
+def test_freed_memory_is_used_again_unless_the_user_chose_otherwise(variable):
+    command, environment = [sys.executable, "-c", STEPS], os.environ | variable
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    kept, faults = printed.split()
+    assert kept == str(not variable)
+    assert int(faults) < 10 if not variable else int(faults) > 50  # a page has 4 KiB or, for large arrays, 2 MiB
