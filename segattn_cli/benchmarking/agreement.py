@@ -16,6 +16,8 @@ OP = 1e-4
 #: small gradients of large terms, whose rounding grows with the depth: up to 5 % of a norm in ResNet-50. A wrong
 #: gradient is off by far more.
 LOSS, SCORES, GRADIENT = 1e-4, 1e-3, 0.15
+#: The fraction of pixels whose predicted class may differ, as it does where two scores are equal but for rounding.
+LABELS = 0.01
 #: Of the largest gradient's norm, which counts for all. The key's bias shifts whole rows of energies, so that its
 #: gradient is 0 but for rounding.
 FLOOR = 1e-5
@@ -55,6 +57,10 @@ def networks_difference(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.
     for name, tolerance in (("loss", LOSS), ("scores", SCORES)):
         if name in ours and (problem := _difference(ours[name], theirs[name], tolerance)):
             return f"{name} {problem}"
+    if "scores" in ours and ours["scores"].ndim == 4:  # all of them, not a sample
+        others = float((ours["scores"].argmax(-1) != theirs["scores"].argmax(-1)).mean())
+        if others > LABELS:
+            return f"the labels of {100 * others:.1f} % of the pixels differ"
     gradients = [name for name in ours if name.startswith("d ")]
     floor = FLOOR * max((float(np.linalg.norm(theirs[name])) for name in gradients), default=0.0)
     for name in gradients:

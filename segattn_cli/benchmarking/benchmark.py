@@ -46,6 +46,8 @@ class Benchmark:
     warm_up: Callable[[], Benchmark] | None = None  # loads and compiles what this one needs; None: the same
     once: bool = False  # too large to alternate: each implementation runs once, in a process of its own
     device: str = ""  # "cuda" or "cpu" where it is for one kind only
+    inference: Callable[[], Benchmark] | None = None  # of a network: the same, without the pass "train"
+    runtime: Callable[[str], Variants] | None = None  # of a network: those of a runtime of exported models, by name
 
     @property
     def passes(self) -> list[str]:

@@ -17,7 +17,9 @@ from backends.precision import array_dtype
 from segattn_cli.machine.facts import blas_libraries, hardware, matmul_gflops
 from segattn_cli.machine.versions import versions
 
-PACKAGES = ("segattn", "numpy", "scipy", "threadpoolctl", "numba", "torch", "cupy-cuda13x")
+PACKAGES = (
+    "segattn", "numpy", "scipy", "threadpoolctl", "numba", "torch", "onnxruntime", "openvino", "cupy-cuda13x",
+)  # fmt: skip
 CHECKOUT = Path(__file__).parents[2]
 
 

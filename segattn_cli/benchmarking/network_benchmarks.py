@@ -174,6 +174,8 @@ def network_benchmark(
         tolerances={"train": GRADIENT_ERRORS, "infer": SCORE_ERRORS},
         warm_up=partial(network_benchmark, suite, subject, config, WARM_UP, passes, once=once),
         once=once,
+        inference=partial(network_benchmark, suite, subject, config, shape, ("infer",), once=once),
+        runtime=partial(_runtime, setup),
     )  # fmt: skip
 
 
@@ -182,6 +184,16 @@ def _operations(setup: NetworkSetup, passes: Sequence[str]) -> Mapping[str, int 
     step = partial(training_step, Objective(network))
     costs = {"train": step, "infer": partial(inference, network)}
     return {each: 2 * costs[each](*setup.shape).multiply_adds for each in passes}
+
+
+def _runtime(setup: NetworkSetup, runtime: str) -> Variants:
+    from segattn_cli.benchmarking.baselines.runtimes import runtime_variants
+    from segattn_cli.exporting.onnx_model import network_proto
+
+    def file() -> bytes:
+        return network_proto(build_network(setup.config), setup.params()).SerializeToString()
+
+    return runtime_variants(runtime, file, setup.images)
 
 
 def _torch(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from segattn_cli.benchmarking.benchmark import Benchmark
 from segattn_cli.benchmarking.network_benchmarks import gpu_network_suite, memory_suite, networks_suite
 from segattn_cli.benchmarking.op_benchmarks import attention_suite, gpu_attention_suite, ops_suite
-from segattn_cli.benchmarking.variants import BASELINES
+from segattn_cli.benchmarking.variants import BASELINES, RUNTIMES
 from segattn_cli.errors import UsageError
 
 SUITES: dict[str, Callable[[], list[Benchmark]]] = {
@@ -39,6 +39,8 @@ def plan(
 ) -> BenchmarkPlan:
     """The plan of a suite, or of ``all`` that suit the backend; ``only`` keeps titles with one of its texts.
 
+    A baseline that runs exported networks is compared in the inference of networks alone.
+
     Raises :class:`UsageError` for a name that does not exist, and where no benchmark is left.
 
     >>> [each.title for each in plan("attention", ["N=2304"]).benchmarks]
@@ -52,6 +54,10 @@ def plan(
     if suite == "all":
         device = "cuda" if backend.startswith("cupy") else "cpu"
         benchmarks = [each for each in benchmarks if each.device in ("", device)]
+    if baseline in RUNTIMES:
+        benchmarks = [each.inference() for each in benchmarks if each.inference is not None]
+        if not benchmarks:
+            raise UsageError(f"{baseline} runs whole networks: choose the suite networks or memory.")
     if not memory:
         benchmarks = [each for each in benchmarks if not each.once]
     if only:

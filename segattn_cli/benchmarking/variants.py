@@ -14,13 +14,17 @@ from backends.numpy.threads import thread_count
 from segattn_cli.benchmarking.benchmark import Benchmark, Variants
 
 COMPILERS = ("g++", "clang++", "cl")
-BASELINES = ("torch", "reference")
+#: Baselines that run exported networks, with their title and their package.
+RUNTIMES = {"onnxruntime": ("ONNX Runtime", "onnxruntime"), "openvino": ("OpenVINO", "openvino")}
+BASELINES = ("torch", "reference", *RUNTIMES)
 
 
 def variants_of(
     benchmark: Benchmark, baseline: str, *, device: str = "cpu", compiled: bool | None = None
 ) -> Variants:
     """Every variant of ``benchmark`` that ``baseline`` has; the reference has one, in float32."""
+    if baseline in RUNTIMES:
+        return [] if benchmark.runtime is None else benchmark.runtime(baseline)
     if baseline == "reference":
         return [("reference", partial(benchmark.ours, get_backend("reference"), "float32"))]
     return benchmark.torch(device=device, precision=benchmark.precision, compiled=compiled)
@@ -58,6 +62,8 @@ def has_torch() -> bool:
 
 def require_baseline(baseline: str, ops: Ops) -> None:
     """Raise :class:`BackendError` where the baseline is not installed or cannot be compared; set its threads."""
+    if baseline in RUNTIMES:
+        _require_runtime(baseline, ops)
     if baseline != "torch":
         return
     if not has_torch():
@@ -69,3 +75,13 @@ def require_baseline(baseline: str, ops: Ops) -> None:
         raise BackendError(
             "This PyTorch finds no GPU: install a CUDA build of it, or compare with --against reference."
         )
+
+
+def _require_runtime(baseline: str, ops: Ops) -> None:
+    title, package = RUNTIMES[baseline]
+    if find_spec(package) is None:
+        raise BackendError(f"{title} is not installed: pip install {package} onnx, or leave out --against.")
+    if find_spec("onnx") is None:
+        raise BackendError(f"{title} runs an exported network, which needs the package onnx: pip install onnx.")
+    if ops.name == "cupy":
+        raise BackendError(f"{title} computes on the CPU here: choose the backend numba or numpy.")

@@ -47,7 +47,8 @@ def bench(
         str,
         typer.Option(
             metavar="NAME", rich_help_panel=COMPUTATION, autocompletion=completion.baselines,
-            help="Baseline to compare with: torch or reference.",
+            help="Baseline to compare with: torch or reference; for inference of networks also onnxruntime or "
+            "openvino, which run the exported network.",
         ),
     ] = "torch",
     precision: Annotated[

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from backends import BackendError
 from reference.layers import Context
+from reference.networks import Network
 from segattn_cli.data.dataset import IGNORE_LABEL
 from segattn_cli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from segattn_cli.errors import UsageError
@@ -58,13 +61,24 @@ def onnx_model(
         UsageError: for an opset that is not in :data:`OPSETS`, or an input that is not in :data:`INPUTS`.
         BackendError: where the package onnx is not installed.
     """
+    proto = network_proto(model.network, model.params, opset=opset, input=input, labels=labels)
+    properties = {key: json_text(value) for key, value in metadata(model, input).items()}
+    _onnx().helper.set_model_props(proto, properties)
+    return proto
+
+
+def network_proto(
+    network: Network, params: Mapping[str, np.ndarray], *, opset: int = DEFAULT_OPSET, input: str = "float32",
+    labels: bool = False,
+) -> ModelProto:
+    """As :func:`onnx_model`, without metadata, for a network that is in no file."""
     onnx = _onnx()
     if opset not in OPSETS:
         raise UsageError(f"--opset must be from {OPSETS[0]} to {OPSETS[-1]}, got {opset}.")
     if input not in INPUTS:
         raise UsageError(f"--input must be {' or '.join(INPUTS)}, got {input!r}.")
-    image, outputs = _trace(model, opset, input, labels)
-    classes, scales = len(model.classes), len(model.network.config.scales)
+    image, outputs = _trace(network, params, opset, input, labels)
+    classes, scales = network.config.classes, len(network.config.scales)
     shapes: dict[str, tuple[str | int, ...]] = {
         "image": ("batch", "height", "width", 3) if input == "uint8" else ("batch", 3, "height", "width"),
         "scores": ("batch", classes, "height", "width"),
@@ -83,7 +97,6 @@ def onnx_model(
         graph, producer_name="segattn", producer_version=versions(["segattn"])["segattn"], opset_imports=opsets,
         ir_version=onnx.helper.find_min_ir_version_for(opsets),
     )  # fmt: skip
-    onnx.helper.set_model_props(proto, {key: json_text(value) for key, value in metadata(model, input).items()})
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -125,15 +138,16 @@ def smallest_size(scales: Sequence[float]) -> int:
     return next(n for n in count(1) if all(round(n * scale) >= 1 for scale in scales))
 
 
-def _trace(model: Model, opset: int, input: str, labels: bool) -> tuple[Value, list[Value]]:
+def _trace(
+    network: Network, params: Mapping[str, np.ndarray], opset: int, input: str, labels: bool
+) -> tuple[Value, list[Value]]:
     """Run the network on an image without values: the input and the outputs of the graph."""
-    network = model.network
     image = Value("image")
     pixels = _normalised(image) if input == "uint8" else image  # (B, 3, H, W)
     images = TracedArray(pixels, 4, 3, at_least=smallest_size(network.config.scales))
     ops = OnnxOps(opset)
-    params = {name: Parameter(name, array) for name, array in network.fold(model.params).items()}
-    maps, weights = network.predict_with_weights(images, Context(ops, params, observe=_name))
+    traced = {name: Parameter(name, array) for name, array in network.fold(params).items()}
+    maps, weights = network.predict_with_weights(images, Context(ops, traced, observe=_name))
     scores, _ = ops.resize_bilinear(maps, images.shape[1:3], align_corners=network.config.align_corners)
 
     outputs = {"scores": scores.value}

@@ -168,12 +168,21 @@ def test_suites_are_planned_by_name() -> None:
     ]  # fmt: skip
 
 
+def test_a_runtime_is_compared_in_inference_alone() -> None:
+    planned = plan("all", baseline="onnxruntime").benchmarks
+    assert [case.suite for case in planned] == ["networks", "networks", "networks", "memory"]
+    assert {tuple(case.passes) for case in planned} == {("infer",)}
+    assert planned[-1].once
+    assert set(planned[0].operations()) == {"infer"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"suite": "op"}, "There is no suite 'op': choose from ops, networks, attention, memory, gpu, all."),
-        ({"baseline": "jax"}, "There is no baseline 'jax': choose from torch, reference."),
+        ({"baseline": "jax"}, "There is no baseline 'jax': choose from torch, reference, onnxruntime, openvino."),
         ({"suite": "ops", "only": ["no such"]}, "The suite ops has no case with 'no such' in its title"),
+        ({"suite": "ops", "baseline": "openvino"}, "openvino runs whole networks: choose the suite"),
         ({"suite": "memory", "memory": False}, "The suite memory has no case that measures no memory"),
     ],
 )

@@ -42,6 +42,36 @@ def test_every_way_of_pytorch_agrees(name: str, torch: Any) -> None:
     assert ("d scale_attention.conv2.weight" in gradients) == (name == "two scales")
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_runtimes_of_exported_models_agree(runtime: str) -> None:
+    pytest.importorskip("onnx", reason="ONNX is not installed: pip install onnx")
+    pytest.importorskip(runtime, reason=f"{runtime} is not installed: pip install {runtime}")
+    small = NetworkConfig(classes=5, backbone="tiny", head="dual", scales=(1.0, 0.5))
+    case = network_benchmark("networks", "small", small, (2, 49, 65)).inference()
+    ours = case.ours(get_backend("reference"))
+    run_once(ours)
+    assert case.runtime is not None
+    variants = dict(case.runtime(runtime))
+    assert list(variants) == ["fixed size", "any size"]
+    for make in variants.values():
+        theirs = make()
+        run_once(theirs)
+        assert theirs.results()["scores"].shape == (2, 49, 65, 5)
+        assert case.difference(ours.results(), theirs.results()) == ""
+
+
+def test_labels_that_differ_are_a_difference() -> None:
+    scores = np.zeros((1, 10, 10, 2), np.float32)
+    scores[..., 0] = 1.0
+    scores[..., 1] = 1.0 - 1e-4  # within the tolerance of scores
+    theirs = scores[..., ::-1].copy()
+    problem = networks_difference({"scores": scores}, {"scores": theirs})
+    assert problem == "the labels of 100.0 % of the pixels differ"
+    theirs[:, 1:] = scores[:, 1:]
+    assert networks_difference({"scores": scores}, {"scores": theirs}).startswith("the labels of 10.0 %")
+    assert networks_difference({"scores": scores}, {"scores": scores}) == ""
+
+
 @pytest.mark.torch
 def test_both_implementations_step_alike(torch: Any) -> None:
     case = network_benchmark("networks", "small", SMALL["resnet18"], (2, 49, 65))

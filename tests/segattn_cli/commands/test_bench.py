@@ -164,6 +164,24 @@ def test_without_pytorch_there_is_a_way_out(cli, monkeypatch) -> None:
     assert "pip install torch, or compare with --against reference" in finished.err
 
 
+@pytest.mark.parametrize(
+    ("name", "missing", "sentence"),
+    [
+        ("onnxruntime", {"onnxruntime"}, "ONNX Runtime is not installed: pip install onnxruntime onnx"),
+        ("openvino", {"openvino"}, "OpenVINO is not installed: pip install openvino onnx"),
+        ("openvino", {"onnx"}, "OpenVINO runs an exported network, which needs the package onnx"),
+    ],
+)
+def test_without_a_runtime_there_is_a_way_out(cli, monkeypatch, name, missing, sentence) -> None:
+    monkeypatch.setattr(
+        segattn_cli.benchmarking.variants, "find_spec", lambda package: None if package in missing else object()
+    )
+    finished = cli("bench", "--suite", "networks", "--against", name)
+    assert finished.code == ExitCode.BACKEND
+    assert sentence in finished.err
+    assert finished.err.count("\n") == 1
+
+
 def test_without_a_compiler_there_is_a_way_out(cli, monkeypatch) -> None:
     monkeypatch.setattr(segattn_cli.benchmarking.variants.shutil, "which", lambda name: None)
     finished = cli("bench", "--suite", "networks", "--against", "reference", "--compile")
