@@ -1,7 +1,7 @@
 """Compiled loops, their threads, and the memory that they work in.
 
-A kernel's ``prange`` gives blocks to threads. The blocks depend on the shapes alone and sums over blocks are taken
-in the order of the blocks, so a result does not depend on the number of threads.
+A kernel's ``prange`` gives blocks to threads (:mod:`backends.numba.pool`). The blocks depend on the shapes alone,
+and sums over blocks are taken in the order of the blocks, so a result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 import backends.numba.blas  # noqa: F401  loads the BLAS that is limited below
+from backends.numba import pool
 from backends.numba.machine_code import stored
 from backends.numpy.threads import blas_libraries, thread_count
 
@@ -27,6 +28,8 @@ OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_mo
 LARGEST_REUSED = 1 << 28
 
 _buffers = threading.local()
+#: Whether the loops run on our threads, or on one of Numba's layers.
+_own_threads = pool.install()
 
 
 def inner(function: Function) -> Function:
@@ -48,7 +51,10 @@ def kernel(function: Function) -> Function:
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
-        numba.set_num_threads(_threads())
+        threads = _threads()
+        numba.set_num_threads(threads)
+        if _own_threads:
+            pool.start(threads - 1)
         arrays = [np.require(x, requirements=["C", "W"]) if isinstance(x, np.ndarray) else x for x in arguments]
         with blas_libraries().limit(limits=1):
             return compiled(*arrays)

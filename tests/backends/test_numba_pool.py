@@ -1,0 +1,150 @@
+"""The threads under compiled loops: every block once, and nobody waits for a thread that does not come."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from backends.numba import compile as compiled  # noqa: E402
+from backends.numba import pool  # noqa: E402
+from backends.numba.compile import kernel  # noqa: E402
+from backends.numpy.threads import set_thread_count  # noqa: E402
+
+if not compiled._own_threads:
+    pytest.skip("these threads need those of POSIX", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    yield
+    set_thread_count(None)
+
+
+@kernel
+def mark(counts, numbers):
+    for block in numba.prange(len(counts)):
+        counts[block] += 1
+        numbers[block] = numba.get_thread_id()
+
+
+@kernel
+def wait_for_each_other(address, arrived, numbers):
+    """Each block waits, but not forever, until all have begun, and writes how many it saw."""
+    for block in numba.prange(len(arrived)):
+        numbers[block] = numba.get_thread_id()
+        pool._add(address, 1)
+        looks = 0
+        while pool._read(address) < len(arrived) and looks < 1 << 30:
+            looks += 1
+        arrived[block] = pool._read(address)
+
+
+@kernel
+def wait_in_the_first(address, seen):
+    """The first block waits, but not forever, until all others are done, and writes how many it saw."""
+    for block in numba.prange(16):
+        if block == 0:
+            looks = 0
+            while pool._read(address) < 15 and looks < 1 << 28:
+                looks += 1
+            seen[0] = pool._read(address)
+        else:
+            pool._add(address, 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("blocks", [0, 1, 7, 1000])
+def test_every_block_is_computed_once_by_a_thread_with_a_number_below_theirs(threads, blocks):
+    set_thread_count(threads)
+    for _ in range(20):
+        counts, numbers = np.zeros(blocks, np.int64), np.full(blocks, -1)
+        mark(counts, numbers)
+        assert (counts == 1).all()
+        assert ((numbers >= 0) & (numbers < threads)).all()
+
+
+def test_as_many_threads_with_numbers_of_their_own_work_at_once_as_were_asked_for():
+    set_thread_count(3)
+    count, arrived, numbers = np.zeros(1, np.int64), np.zeros(3, np.int64), np.zeros(3, np.int64)
+    wait_for_each_other(count.ctypes.data, arrived, numbers)
+    assert arrived.tolist() == [3, 3, 3]
+    assert sorted(numbers) == [0, 1, 2]
+
+
+def test_a_block_that_takes_long_holds_up_no_other_block():
+    set_thread_count(2)
+    count, seen = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    wait_in_the_first(count.ctypes.data, seen)
+    assert seen == 15
+
+
+def test_loops_of_several_callers_at_once_are_each_complete():
+    set_thread_count(4)
+    wrong: list[int] = []
+
+    def call() -> None:
+        for _ in range(300):
+            counts, numbers = np.zeros(100, np.int64), np.zeros(100, np.int64)
+            mark(counts, numbers)
+            wrong.extend(counts[counts != 1])
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert not wrong
+
+
+def test_threads_without_work_sleep():
+    set_thread_count(4)
+    mark(np.zeros(100, np.int64), np.zeros(100, np.int64))
+    time.sleep(0.1)
+    before = time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - before < 0.1
+
+
+LOOPS_OF_A_CHILD = """
+import os
+import numba
+import numpy as np
+from backends import get_backend
+from backends.numba import pool
+
+ops = get_backend("numba")
+x = np.linspace(-1, 1, 1 << 20, dtype=np.float32)
+y, _ = ops.relu(x)
+pool.start = lambda helpers: None
+child = os.fork()
+if child == 0:  # has no threads but this one, though the loops ask for four
+    os._exit(not np.array_equal(ops.relu(x)[0], y) or pool._started)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(pool._started)
+"""
+
+
+def test_a_child_of_a_fork_waits_for_no_thread_of_its_parent():
+    environment = os.environ | {"SEGATTN_THREADS": "4", "NUMBA_NUM_THREADS": "4"}
+    command = [sys.executable, "-W", "ignore", "-c", LOOPS_OF_A_CHILD]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "3\n", "")
+
+
+def test_a_layer_that_the_user_chose_is_left_alone():
+    program = (
+        "import numba; from backends.numba import compile; numba.set_num_threads(1); "
+        "print(compile._own_threads, numba.threading_layer())"
+    )
+    command, environment = [sys.executable, "-c", program], os.environ | {"NUMBA_THREADING_LAYER": "workqueue"}
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout == (
+        "False workqueue\n"
+    )
