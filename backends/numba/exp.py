@@ -8,17 +8,41 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic, overload
 
-_LOG2_E, _LN2 = np.float32(1.44269504), math.log(2)
+_LOG2_E = np.float32(math.log2(math.e))
+#: ln 2 as a sum: its first 24 bits, and the next.
+_LN2 = np.float32(math.log(2))
+_LN2_REST = np.float32(math.log(2) - float(_LN2))
 #: exp(r) ≈ 1 + r + r²·polynomial(r) for |r| ≤ ln 2 / 2: the coefficients of expf in Moshier's Cephes library.
 _P_0, _P_1, _P_2 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
 _P_3, _P_4, _P_5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_LEAST = np.float32(-87.3)  # below, the result is 0: the exact one is no normal float32
+_ONE = np.float32(1)
+#: −127·ln 2. From about here on downwards the result is 0: the exact one is no normal float32.
+_LEAST = np.float32(-127 * math.log(2))
+#: 1.5·2²³: a float32 of this size has no bits for fractions, and a small integer added to it is in its lowest bits.
+_SHIFT = np.float32(3 << 22)
 
 
 def exp_up_to_zero(x):
-    """``exp(x)`` for ``x ≤ 0`` inside compiled loops, float32 with a relative error below 3e-7; NaN for NaN."""
+    """``exp(x)`` for ``x ≤ 0`` inside compiled loops, float32 with a relative error below 2e-7; NaN for NaN."""
     return math.exp(x)
+
+
+@intrinsic
+def _fma(typingctx, a, b, c):
+    """``a·b + c``, rounded once, whatever the compiler may reorder around it."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+@intrinsic
+def _bits_of_float(typingctx, x):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(types.float32), generate
 
 
 @intrinsic
@@ -39,10 +63,11 @@ def _exp_float64(x):
 
 
 def _exp_float32(x):
-    bounded = x if x > _LEAST else _LEAST
-    n = np.floor(bounded * _LOG2_E + _HALF)
-    r = np.float32(np.float64(bounded) - np.float64(n) * _LN2)
+    """By the method of Cody and Waite: ``exp(x) = 2ⁿ·exp(r)`` with n = x / ln 2, rounded, and r = x − n·ln 2."""
+    bounded = max(x, _LEAST)  # NaN stays NaN
+    shifted: float = _fma(bounded, _LOG2_E, _SHIFT)  # type: ignore[call-arg]
+    n = shifted - _SHIFT
+    r = _fma(-n, _LN2_REST, _fma(-n, _LN2, bounded))
     p = ((((_P_0 * r + _P_1) * r + _P_2) * r + _P_3) * r + _P_4) * r + _P_5
-    power: float = _float_of_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))  # type: ignore[call-arg]  # 2ⁿ
-    value = _ZERO if x < _LEAST else (p * r * r + r + _ONE) * power
-    return value if x == x else x
+    exponent = np.int32(_bits_of_float(shifted) + np.int32(127))  # n + 127 in its lowest bits, at least 0
+    return (p * r * r + r + _ONE) * _float_of_bits(np.int32(exponent << np.int32(23)))

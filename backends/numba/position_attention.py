@@ -26,7 +26,7 @@ def position_attention(
     check_arrays("position_attention", query=(query, "B N D"), key=(key, "B N D"), value=(value, "B N C"))
     y = np.empty(value.shape, value.dtype)
     maximum, total = np.empty((2, *query.shape[:2], 1), value.dtype)
-    memory = scratch(_QUERIES * _KEYS, value.dtype)
+    memory = scratch(_QUERIES * (_KEYS + 2), value.dtype)
     _attend(query, key, value, _QUERIES, _KEYS, memory, y, maximum[:, :, 0], total[:, :, 0])
     return y, PositionAttentionCache(query, key, value, y, maximum, total)
 
@@ -41,12 +41,13 @@ def position_attention_backward(
     _, pixels, inner_channels = query.shape
     keys = min(_KEYS, pixels)
     together = max(1, min(-(-pixels // keys), _PARTS // query[0].size))
+    rows = np.empty((2, pixels), query.dtype)
     parts = np.empty((together, pixels, inner_channels), query.dtype)
-    memory = scratch(_QUERIES * (2 * _KEYS + value.shape[2] + 1), value.dtype)
+    memory = scratch(_QUERIES * 2 * _KEYS, value.dtype)
     for image in range(len(query)):
         _differentiate(
             dy[image], query[image], key[image], value[image], y[image], maximum[image, :, 0], total[image, :, 0],
-            _QUERIES, keys, memory, parts, dquery[image], dkey[image], dvalue[image],
+            _QUERIES, keys, memory, rows, parts, dquery[image], dkey[image], dvalue[image],
         )  # fmt: skip
     return dquery, dkey, dvalue
 
@@ -58,85 +59,92 @@ def _attend(query, key, value, queries, keys, memory, y, maximum, total):
     for block in prange(batch * blocks):
         image, first = block // blocks, block % blocks * queries
         last = min(first + queries, pixels)
-        buffer = memory[get_thread_id()]
-        out = y[image, first:last]
+        out, largest, sums = y[image, first:last], maximum[image, first:last], total[image, first:last]
         out[:] = 0
-        largest, sums = maximum[image, first:last], total[image, first:last]
         largest[:] = -np.inf
         sums[:] = 0
         for start in range(0, pixels, keys):
             stop = min(start + keys, pixels)
-            energy, _ = carve(buffer, 0, (last - first, stop - start))
-            blas.multiply(query[image, first:last], key[image, start:stop].T, energy, False)
+            weights, end = carve(memory[get_thread_id()], 0, (stop - start, last - first))
+            rescale, end = carve(memory[get_thread_id()], end, (last - first,))
+            part, end = carve(memory[get_thread_id()], end, (last - first,))
+            blas.multiply(key[image, start:stop], query[image, first:last].T, weights, False)  # so far energies
+            _exponentiate(weights, largest, sums, rescale, part)
             for row in range(last - first):
-                before = largest[row]
-                largest[row] = max(before, _largest(energy[row]))
-                rescale = exp_up_to_zero(before - largest[row])  # sums so far were taken with a smaller maximum
-                sums[row] = rescale * sums[row] + _exponentiate(energy[row], largest[row])
-                if rescale != 1:
+                if rescale[row] != 1:
                     for c in range(channels):
-                        out[row, c] *= rescale
-            blas.multiply(energy, value[image, start:stop], out, True)
+                        out[row, c] *= rescale[row]
+            blas.multiply(weights.T, value[image, start:stop], out, True)
         for row in range(last - first):
             for c in range(channels):
                 out[row, c] /= sums[row]
 
 
+@inner
+def _exponentiate(energy, largest, sums, rescale, part):
+    """``exp(energy − largest)`` in place for a tile ``(keys, queries)``, with the maxima and sums so far.
+
+    Sums of earlier tiles were taken with smaller maxima: ``rescale`` is what they have to be multiplied by. The sum
+    of a tile is a ``part`` of its own, since float32 loses digits in long sums.
+    """
+    keys, queries = energy.shape
+    rescale[:] = largest
+    part[:] = 0
+    for k in range(keys):
+        energies = energy[k]
+        for q in range(queries):
+            largest[q] = energies[q] if energies[q] > largest[q] else largest[q]  # NaN comes back from exp
+    for q in range(queries):
+        rescale[q] = exp_up_to_zero(rescale[q] - largest[q])
+    for k in range(keys):
+        energies = energy[k]
+        for q in range(queries):
+            energies[q] = exp_up_to_zero(energies[q] - largest[q])
+            part[q] += energies[q]
+    for q in range(queries):
+        sums[q] = rescale[q] * sums[q] + part[q]
+
+
 @kernel
 def _differentiate(
-    dy, query, key, value, y, maximum, total, queries, keys, memory, parts, dquery, dkey, dvalue
+    dy, query, key, value, y, maximum, total, queries, keys, memory, rows, parts, dquery, dkey, dvalue
 ):
     pixels, channels = y.shape
+    means, factors = rows[0], rows[1]
+    for q in prange(pixels):
+        mean = dy.dtype.type(0)
+        for c in range(channels):
+            mean += dy[q, c] * y[q, c]
+        means[q] = mean  # of dattention under the attention, since y = attention @ value
+        factors[q] = dy.dtype.type(1) / total[q]
     blocks = -(-pixels // keys)
     for group in range(0, blocks, len(parts)):
         members = min(len(parts), blocks - group)
         for member in prange(members):
             start = (group + member) * keys
             stop = min(start + keys, pixels)
-            buffer = memory[get_thread_id()]
             for first in range(0, pixels, queries):
                 last = min(first + queries, pixels)
-                weights, end = carve(buffer, 0, (last - first, stop - start))
-                denergy, end = carve(buffer, end, (last - first, stop - start))
-                dy_rows, end = carve(buffer, end, (last - first, channels))
-                means, end = carve(buffer, end, (last - first,))
-                # attention = exp(energy − maximum) / total: the division is applied to the rows of dy
-                for row in range(last - first):
-                    mean = dy.dtype.type(0)
-                    for c in range(channels):
-                        dy_rows[row, c] = dy[first + row, c] / total[first + row]
-                        mean += dy_rows[row, c] * y[first + row, c]
-                    means[row] = mean
-                blas.multiply(query[first:last], key[start:stop].T, weights, False)
-                for row in range(last - first):
-                    _exponentiate(weights[row], maximum[first + row])
+                weights, end = carve(memory[get_thread_id()], 0, (stop - start, last - first))
+                denergy, end = carve(memory[get_thread_id()], end, (stop - start, last - first))
+                blas.multiply(key[start:stop], query[first:last].T, weights, False)  # so far energies
+                # attention = exp(energy − maximum) / total
+                for k in range(stop - start):
+                    row, largest, factor = weights[k], maximum[first:last], factors[first:last]
+                    for q in range(last - first):
+                        row[q] = exp_up_to_zero(row[q] - largest[q]) * factor[q]
                 # y = attention @ value
-                blas.multiply(weights.T, dy_rows, dvalue[start:stop], True)
-                blas.multiply(dy_rows, value[start:stop].T, denergy, False)  # so far dattention
+                blas.multiply(weights, dy[first:last], dvalue[start:stop], True)
+                blas.multiply(value[start:stop], dy[first:last].T, denergy, False)  # so far dattention
                 # attention = softmax(energy)
-                for row in range(last - first):
-                    for k in range(stop - start):
-                        denergy[row, k] = weights[row, k] * (denergy[row, k] - means[row])
+                for k in range(stop - start):
+                    row, drow, mean = weights[k], denergy[k], means[first:last]
+                    for q in range(last - first):
+                        drow[q] = row[q] * (drow[q] - mean[q])
                 # energy = query @ keyᵀ
-                blas.multiply(denergy, key[start:stop], parts[member, first:last], False)
-                blas.multiply(denergy.T, query[first:last], dkey[start:stop], True)
-        for member in range(members):
-            dquery += parts[member]
-
-
-@inner
-def _largest(values):
-    largest = values[0]
-    for value in values:
-        largest = value if value > largest or value != value else largest
-    return largest
-
-
-@inner
-def _exponentiate(energy, maximum):
-    """``exp(energy − maximum)`` in place, and its sum."""
-    total = energy.dtype.type(0)
-    for k in range(len(energy)):
-        energy[k] = exp_up_to_zero(energy[k] - maximum)
-        total += energy[k]
-    return total
+                blas.multiply(denergy.T, key[start:stop], parts[member, first:last], False)
+                blas.multiply(denergy, query[first:last], dkey[start:stop], True)
+        for q in prange(pixels):
+            for member in range(members):
+                for d in range(dquery.shape[1]):
+                    dquery[q, d] += parts[member, q, d]
