@@ -38,7 +38,7 @@ def _fma(typingctx, a, b, c):
 
 
 @intrinsic
-def _bits_of_float(typingctx, x):
+def bits_of_float(typingctx, x):
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.int32))
 
@@ -46,7 +46,7 @@ def _bits_of_float(typingctx, x):
 
 
 @intrinsic
-def _float_of_bits(typingctx, bits):
+def float_of_bits(typingctx, bits):
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
@@ -69,5 +69,5 @@ def _exp_float32(x):
     n = shifted - _SHIFT
     r = _fma(-n, _LN2_REST, _fma(-n, _LN2, bounded))
     p = ((((_P_0 * r + _P_1) * r + _P_2) * r + _P_3) * r + _P_4) * r + _P_5
-    exponent = np.int32(_bits_of_float(shifted) + np.int32(127))  # n + 127 in its lowest bits, at least 0
-    return (p * r * r + r + _ONE) * _float_of_bits(np.int32(exponent << np.int32(23)))
+    exponent = np.int32(bits_of_float(shifted) + np.int32(127))  # n + 127 in its lowest bits, at least 0
+    return (p * r * r + r + _ONE) * float_of_bits(np.int32(exponent << np.int32(23)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numba import get_thread_id, prange
 from backends.contract import Cache
 from backends.numba.compile import inner, kernel, scratch
 from backends.numba.exp import exp_up_to_zero
+from backends.numba.log import log_from_one
 from reference.ops.checks import OpError, check_arrays
 from reference.ops.softmax_cross_entropy import check_labels
 
@@ -88,10 +88,12 @@ def _add_losses(logits, labels, ignore_label, weights, memory, losses):
         part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
         buffer = memory[get_thread_id()]
         largest, total = exponentiate(part, buffer)
+        for p in range(len(targets)):
+            total[p] = log_from_one(total[p])
         loss = 0.0
         for p in range(len(targets)):
             if targets[p] != ignore_label:
-                lost = math.log(total[p]) - (part[p, targets[p]] - largest[p])
+                lost = total[p] - (part[p, targets[p]] - largest[p])
                 loss += weights[targets[p]] * lost
         losses[block] = loss
 
@@ -111,11 +113,13 @@ def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
         for k in range(classes):
             for p in range(len(targets)):
                 buffer[k * PIXELS + p] *= total[p]
+        out = dlogits[first : first + PIXELS]
+        for k in range(classes):
+            for p in range(len(targets)):
+                out[p, k] = buffer[k * PIXELS + p]
         for p in range(len(targets)):
-            for k in range(classes):
-                dlogits[first + p, k] = buffer[k * PIXELS + p]
             if targets[p] != ignore_label:
-                dlogits[first + p, targets[p]] -= dpixel[p]
+                out[p, targets[p]] -= dpixel[p]
 
 
 @inner
@@ -131,7 +135,7 @@ def exponentiate(logits, memory):
     for k in range(1, classes):
         for p in range(pixels):
             value = memory[k * PIXELS + p]
-            largest[p] = value if value > largest[p] or value != value else largest[p]
+            largest[p] = value if value > largest[p] else largest[p]  # NaN comes back from exp
     total[:] = 0
     for k in range(classes):
         for p in range(pixels):

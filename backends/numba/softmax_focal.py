@@ -90,11 +90,13 @@ def _differentiate(logits, labels, ignore_label, dweights, gamma, memory, dlogit
         for k in range(classes):
             for p in range(len(targets)):
                 buffer[k * PIXELS + p] *= total[p]
+        out = dlogits[first : first + PIXELS]
+        for k in range(classes):
+            for p in range(len(targets)):
+                out[p, k] = buffer[k * PIXELS + p]
         for p in range(len(targets)):
-            for k in range(classes):
-                dlogits[first + p, k] = buffer[k * PIXELS + p]
             if targets[p] != ignore_label:
-                dlogits[first + p, targets[p]] -= dpixel[p]
+                out[p, targets[p]] -= dpixel[p]
 
 
 @inlined
