@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import get_thread_id, prange
 
-from backends.numba import blas
+from backends.numba import gemm
 from backends.numba.compile import inner, kernel, scratch
 from backends.numba.finish import Finish, finish_pixel
-from backends.numba.products import add_transposed
+from backends.numba.products import add_transposed, packed
 from backends.numba.windows import carve
 from backends.numpy.windows import Windows
 
@@ -22,7 +22,8 @@ def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
     memory = scratch(cut * windows.size[1] * length, x.dtype)
-    _convolve(x, weight.reshape(length, outputs), finish, windows.taps, _steps(windows), cut, memory, y)
+    panels = packed(weight.reshape(length, outputs))
+    _convolve(x, panels, finish, windows.taps, _steps(windows), cut, memory, y)
     return y
 
 
@@ -37,7 +38,8 @@ def input_gradient(
     reach = windows.dilation * (windows.taps[0] - 1)
     most = min(windows.size[0], (cut + reach) // windows.stride + 1)  # rows of windows over a block
     memory = scratch(most * windows.size[1] * length, dy.dtype)
-    _input_gradient(dy, weight.reshape(length, -1), windows.taps, _steps(windows), cut, memory, dx)
+    panels = packed(weight.reshape(length, -1).T)
+    _input_gradient(dy, panels, windows.taps, _steps(windows), cut, memory, dx)
     return dx
 
 
@@ -69,17 +71,18 @@ def _rows(height: int, values: int, most: int) -> int:
 
 
 @kernel
-def _convolve(x, weight, finish, taps, steps, cut, memory, y):
+def _convolve(x, panels, finish, taps, steps, cut, memory, y):
     batch, height, width, outputs = y.shape
+    length = panels.shape[1]
     blocks = -(-height // cut)
     for block in prange(batch * blocks):
         image, first = block // blocks, block % blocks * cut
         part = y[image, first : first + cut]
-        patches, _ = carve(memory[get_thread_id()], 0, (len(part), width, len(weight)))
+        patches, _ = carve(memory[get_thread_id()], 0, (len(part), width, length))
         for row in range(len(part)):
             _copy_row(x[image], taps, steps, first + row, patches[row])
         pixels = part.reshape((len(part) * width, outputs))
-        blas.multiply(patches.reshape((len(part) * width, len(weight))), weight, pixels, False)
+        gemm.multiply(patches.reshape((len(part) * width, length)), panels, pixels, False)
         before = (image * height + first) * width
         for pixel in range(len(pixels)):
             finish_pixel(pixels[pixel], before + pixel, 0, finish, pixels[pixel])
@@ -92,7 +95,7 @@ def _copy_patches(image, taps, steps, first, patches):
 
 
 @kernel
-def _input_gradient(dy, weight, taps, steps, cut, memory, dx):
+def _input_gradient(dy, panels, taps, steps, cut, memory, dx):
     stride, padding, dilation = steps
     batch, height, width, channels = dx.shape
     windows, columns, outputs = dy.shape[1:]
@@ -107,8 +110,8 @@ def _input_gradient(dy, weight, taps, steps, cut, memory, dx):
         if bottom <= top:
             continue
         pixels = (bottom - top) * columns
-        dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, len(weight)))
-        blas.multiply(dy[image, top:bottom].reshape((pixels, outputs)), weight.T, dpatches, False)
+        dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, taps[0] * taps[1] * channels))
+        gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels, dpatches, False)
         by_tap = dpatches.reshape((bottom - top, columns, taps[0], taps[1], channels))
         for window in range(top, bottom):
             for i in range(taps[0]):

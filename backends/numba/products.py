@@ -1,26 +1,39 @@
-"""Products of tall matrices, in blocks for the threads."""
+"""Products of tall matrices, in blocks of the result for the threads, which depend on the shapes alone."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from numba import get_thread_id, prange
 
-from backends.numba import blas
-from backends.numba.compile import inner, kernel
+from backends.numba import gemm
+from backends.numba.compile import inner, kernel, scratch, workspace
 from backends.numba.finish import Finish, finish_pixel
+from backends.numba.windows import carve
 
-#: Multiply-adds of a large block: BLAS is faster on large blocks, but there are at least four for the threads.
-_LARGE = 1 << 28
-#: Values in a result that is small enough to be summed once for each block of rows.
-_FEW = 1 << 18
+#: The fewest and most rows of a block, and the number of blocks where these allow it.
+_FEWEST_ROWS, _MOST_ROWS, _BLOCKS = 96, 480, 32
+#: Rows of a block of a transposed product. Where the result has fewer blocks than ``_PARTS``, sums over parts of
+#: the rows of x and y are taken by themselves.
+_TRANSPOSED_ROWS, _PARTS = 252, 16
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
     """``x (M, K) · weight (K, N)`` and the epilogue: ``(M, N)``; the weight may be a transposed view."""
-    y = np.empty((len(x), weight.shape[1]), x.dtype)
-    transposed = weight.strides[0] < weight.strides[1]
-    _multiply(x, weight.T if transposed else weight, transposed, finish is not None, finish or Finish.of(weight), y)
+    rows, columns = len(x), weight.shape[1]
+    y = np.empty((rows, columns), x.dtype)
+    across = -(-columns // gemm.COLUMNS)
+    down = max(1, min(_BLOCKS // across, rows // _FEWEST_ROWS), rows // _MOST_ROWS)
+    _multiply(x, packed(weight), down, finish is not None, finish or Finish.of(weight), y)
     return y
+
+
+def packed(weight: np.ndarray) -> np.ndarray:
+    """The panels of ``weight (K, N)``, or of a transposed view, in memory that the next call overwrites."""
+    shape = gemm.panels_of(weight.shape, weight.dtype)
+    panels = workspace(int(np.prod(shape)), weight.dtype).reshape(shape)
+    transposed = weight.strides[0] < weight.strides[1]
+    _pack(weight.T if transposed else weight, transposed, panels)
+    return panels
 
 
 def multiply_transposed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -32,52 +45,69 @@ def multiply_transposed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def add_transposed(x: np.ndarray, y: np.ndarray, product: np.ndarray) -> None:
     """``product (K, N) += xᵀ (K, M) · y (M, N)``, in place."""
-    if product.size <= _FEW:
-        _add_by_rows(x, y, product)
-    else:
-        _add_by_columns(x, y, product)
+    blocks = -(-product.shape[0] // _TRANSPOSED_ROWS) * -(-product.shape[1] // gemm.COLUMNS)
+    parts = max(1, min(_PARTS // blocks, len(x) // gemm.DEPTH))
+    sums = np.empty((parts - 1, *product.shape), x.dtype)
+    memory = scratch(gemm.DEPTH * (_TRANSPOSED_ROWS + gemm.ROWS + gemm.COLUMNS), x.dtype)
+    _add_transposed(x, y, _TRANSPOSED_ROWS, memory, sums, product)
+
+
+@kernel
+def _pack(weight, transposed, panels):
+    width = panels.shape[2]
+    for p in prange(len(panels)):
+        left = p * width
+        if transposed:
+            gemm.pack(weight.T[:, left : left + width], panels[p : p + 1])
+        else:
+            gemm.pack(weight[:, left : left + width], panels[p : p + 1])
+
+
+@kernel
+def _multiply(x, panels, down, finishes, finish, y):
+    rows, columns = y.shape
+    width = panels.shape[2]
+    tiles, across = -(-rows // gemm.ROWS), -(-columns // gemm.COLUMNS)
+    down = min(tiles, -(-down // 4) * 4)  # so that two or four threads have equally many
+    for block in prange(down * across):
+        row, left = block // across, block % across * gemm.COLUMNS
+        top, bottom = row * tiles // down * gemm.ROWS, min(rows, (row + 1) * tiles // down * gemm.ROWS)
+        right = min(columns, left + gemm.COLUMNS)
+        part = y[top:bottom, left:right]
+        gemm.multiply(x[top:bottom], panels[left // width : -(-right // width)], part, False)
+        if finishes:
+            for pixel in range(len(part)):
+                finish_pixel(part[pixel], top + pixel, left, finish, part[pixel])
+
+
+@kernel
+def _add_transposed(x, y, height, memory, sums, product):
+    """Add to ``product`` by blocks of this height: the first part of x and y at once, others by way of ``sums``."""
+    rows, columns = product.shape
+    parts, across = len(sums) + 1, -(-columns // gemm.COLUMNS)
+    blocks = -(-rows // height) * across
+    for block in prange(blocks * parts):
+        part = block // blocks
+        top, left = block % blocks // across * height, block % across * gemm.COLUMNS
+        bottom, right = min(rows, top + height), min(columns, left + gemm.COLUMNS)
+        first, last = part * len(x) // parts, (part + 1) * len(x) // parts
+        out = product if part == 0 else sums[part - 1]
+        _multiply_transposed(
+            x[first:last, top:bottom], y[first:last, left:right], memory[get_thread_id()], part == 0,
+            out[top:bottom, left:right],
+        )  # fmt: skip
+    for part in range(parts - 1):
+        product += sums[part]
 
 
 @inner
-def _blocks(length, multiply_adds):
-    """The number of blocks along an axis of this ``length``."""
-    wanted = min(max(4, multiply_adds // _LARGE), max(8, multiply_adds // (4 * _LARGE)))
-    return min(wanted, -(-length // 64))
-
-
-@kernel
-def _multiply(x, weight, transposed, finishes, finish, y):
-    rows, columns = y.shape
-    longer = max(rows, columns)
-    blocks = _blocks(longer, x.size * columns)
-    for block in prange(blocks):
-        first, last = block * longer // blocks, (block + 1) * longer // blocks
-        top, bottom = (first, last) if rows >= columns else (0, rows)
-        left, right = (0, columns) if rows >= columns else (first, last)
-        if transposed:
-            blas.multiply(x[top:bottom], weight.T[:, left:right], y[top:bottom, left:right], False)
-        else:
-            blas.multiply(x[top:bottom], weight[:, left:right], y[top:bottom, left:right], False)
-        if finishes:
-            for row in range(top, bottom):
-                finish_pixel(y[row, left:right], row, left, finish, y[row, left:right])
-
-
-@kernel
-def _add_by_rows(x, y, product):
-    blocks = min(8, _blocks(len(x), x.size * y.shape[1]))
-    parts = np.empty((blocks, *product.shape), x.dtype)
-    for block in prange(blocks):
-        first, last = block * len(x) // blocks, (block + 1) * len(x) // blocks
-        blas.multiply(x[first:last].T, y[first:last], parts[block], False)
-    for block in range(blocks):
-        product += parts[block]
-
-
-@kernel
-def _add_by_columns(x, y, product):
-    columns = x.shape[1]
-    blocks = _blocks(columns, x.size * y.shape[1])
-    for block in prange(blocks):
-        first, last = block * columns // blocks, (block + 1) * columns // blocks
-        blas.multiply(x[:, first:last].T, y, product[first:last], True)
+def _multiply_transposed(x, y, memory, add, out):
+    """``out = xᵀ·y``, or with ``add`` ``out += xᵀ·y``, for as many rows of x and y at a time as stay in a cache."""
+    width = gemm.width_of(out)
+    for start in range(0, len(x), gemm.DEPTH):
+        stop = min(len(x), start + gemm.DEPTH)
+        columns, end = carve(memory, 0, (-(-x.shape[1] // gemm.ROWS), stop - start, gemm.ROWS))
+        panels, _ = carve(memory, end, (-(-y.shape[1] // width), stop - start, width))
+        gemm.pack(x[start:stop], columns)
+        gemm.pack(y[start:stop], panels)
+        gemm.multiply_transposed(columns, panels, out, add or start > 0)

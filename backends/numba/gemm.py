@@ -1,0 +1,241 @@
+"""Matrix products on one thread, in tiles of the result that stay in vector registers.
+
+A tile is the product of a few rows of the left matrix and as many columns of the right one as two vector registers
+hold. For each step along the depth, the processor loads a row of the panel of these columns, and multiplies it by
+one number of each row of the left matrix (Goto and van de Geijn, ACM TOMS 2008). The right matrix is packed into
+such panels before. BLAS does the same, but packs both matrices at each call, which takes as long as a narrow
+product itself, and uses half of the processor where the environment holds it to older kernels.
+"""
+
+from __future__ import annotations
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from backends.numba.compile import inner
+
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+#: Bytes of a vector register.
+_VECTOR = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
+#: Rows of a tile: two vectors of sums for each of them, and two of a panel, fill the registers.
+ROWS = 12 if _FEATURES.get("avx512f") else 6
+#: Steps along the depth, whose rows stay in the first cache of a core (L1), and columns, whose panels stay in the
+#: second (L2).
+DEPTH, COLUMNS = 256, 512
+#: From one copied row of the left matrix to the next. A power of 2 would put all of them into one place of a cache.
+_STEP = DEPTH + 16
+
+
+def panels_of(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int]:
+    """The shape of the panels of a matrix of this ``shape`` on the right."""
+    depth, columns = shape
+    width = 2 * _VECTOR // dtype.itemsize
+    return -(-columns // width), depth, width
+
+
+@inner
+def width_of(x):
+    """The width of a panel on the right, for the dtype of ``x``."""
+    return 2 * _VECTOR // x.itemsize
+
+
+@inner
+def pack(b, panels):
+    """Copy ``b (K, N)`` to ``panels (N / width, K, width)``, with zeros beyond the last column.
+
+    The width is that of a panel on the right, or :data:`ROWS` for a transposed matrix on the left.
+    """
+    depth, columns = b.shape
+    width = panels.shape[2]
+    whole = columns // width
+    step = b.strides[0] // b.itemsize
+    if b.strides[0] < b.strides[1]:  # a transposed view
+        for p in range(whole):
+            for j in range(width):
+                for k in range(depth):
+                    panels[p, k, j] = b[k, p * width + j]
+    elif width == ROWS:
+        for k in range(depth):
+            for p in range(whole):
+                _copy_rows_of_tile(b, k * step + p * width, panels, (p * depth + k) * width)
+    else:
+        for k in range(depth):
+            for p in range(whole):
+                _copy_two_vectors(b, k * step + p * width, panels, (p * depth + k) * width)
+    if whole < len(panels):
+        panels[whole] = 0
+        for k in range(depth):
+            for j in range(whole * width, columns):
+                panels[whole, k, j - whole * width] = b[k, j]
+
+
+@inner
+def multiply(a, panels, c, add):
+    """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, the panels of ``b (K, N)`` and ``c (M, N)``."""
+    rows, depth = a.shape
+    width, step = panels.shape[2], a.strides[0] // a.itemsize
+    copies = np.zeros(ROWS * _STEP, a.dtype)
+    edge = np.empty((ROWS, width), a.dtype)
+    group = COLUMNS // width
+    for first in range(0, len(panels), group):
+        for start in range(0, depth, DEPTH):
+            length = min(depth - start, DEPTH)
+            for top in range(0, rows, ROWS):
+                for i in range(min(ROWS, rows - top)):
+                    row = (top + i) * step + start
+                    _copy(a, row, copies, i * _STEP, length)  # type: ignore[call-arg]
+                for p in range(first, min(len(panels), first + group)):
+                    panel, more = (p * depth + start) * width, add or start > 0
+                    _multiply_tile(copies, 0, False, panels, panel, length, top, p * width, edge, c, more)
+
+
+@inner
+def multiply_transposed(columns, panels, c, add):
+    """``c = aᵀ·b``, or with ``add`` ``c += aᵀ·b``, for the panels of ``a (K, M)`` and ``b (K, N)``: ``c (M, N)``.
+
+    A depth K of no more than :data:`DEPTH` is fast.
+    """
+    depth, width = panels.shape[1:]
+    edge = np.empty((ROWS, width), c.dtype)
+    for t in range(len(columns)):
+        for p in range(len(panels)):
+            first, panel = t * depth * ROWS, p * depth * width
+            _multiply_tile(columns, first, True, panels, panel, depth, t * ROWS, p * width, edge, c, add)
+
+
+@inner
+def _multiply_tile(a, a_from, transposed, panels, panels_from, depth, top, left, edge, c, add):
+    """The tile of ``c`` whose first value is in row ``top`` and column ``left``; ``edge`` is memory for a tile."""
+    width, step = edge.shape[1], c.strides[0] // c.itemsize
+    rows, columns = min(ROWS, c.shape[0] - top), min(width, c.shape[1] - left)
+    if rows == ROWS and columns == width:
+        if transposed:
+            _tile_of_columns(a, a_from, panels, panels_from, c, top * step + left, step, depth, add)
+        else:
+            _tile_of_rows(a, a_from, panels, panels_from, c, top * step + left, step, depth, add)
+    else:
+        if transposed:
+            _tile_of_columns(a, a_from, panels, panels_from, edge, 0, width, depth, False)
+        else:
+            _tile_of_rows(a, a_from, panels, panels_from, edge, 0, width, depth, False)
+        for i in range(rows):
+            for j in range(columns):
+                c[top + i, left + j] = edge[i, j] + c[top + i, left + j] if add else edge[i, j]
+
+
+# What has to be a few instructions of the processor is written in those of LLVM. A place in the memory of an array
+# is counted in values, from its first one.
+
+
+def _pointers(context, builder, signature, values, *pairs):
+    """The addresses of pairs of arguments: an array, and a place in its memory."""
+    arrays = [context.make_array(signature.args[x])(context, builder, values[x]) for x, _ in pairs]
+    return [builder.gep(x.data, [values[place]]) for x, (_, place) in zip(arrays, pairs, strict=True)]
+
+
+@intrinsic
+def _copy(typingctx, x, from_, y, to, count):
+    """Copy ``count`` values of a row. In a part of a matrix Numba would not know that they are contiguous."""
+
+    def generate(context, builder, signature, arguments):
+        source, target = _pointers(context, builder, signature, arguments, (0, 1), (2, 3))
+        cgutils.raw_memcpy(builder, target, source, arguments[4], x.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(x, types.intp, y, types.intp, types.intp), generate
+
+
+def _copy_of(count_of):
+    """A copy of ``count_of(bytes of a value)`` values, without a loop."""
+
+    def copy(typingctx, x, from_, y, to):
+        item = x.dtype.bitwidth // 8
+
+        def generate(context, builder, signature, arguments):
+            source, target = _pointers(context, builder, signature, arguments, (0, 1), (2, 3))
+            vector = ir.VectorType(source.type.pointee, count_of(item)).as_pointer()
+            values = builder.load(builder.bitcast(source, vector), align=item)
+            builder.store(values, builder.bitcast(target, vector), align=item)
+            return context.get_dummy_value()
+
+        return types.none(x, types.intp, y, types.intp), generate
+
+    return intrinsic(copy)
+
+
+_copy_two_vectors, _copy_rows_of_tile = _copy_of(lambda item: 2 * _VECTOR // item), _copy_of(lambda item: ROWS)
+
+
+def _tile(row_step, depth_step):
+    """The product of a panel and of rows that are ``row_step`` apart in memory, and their values ``depth_step``."""
+
+    def tile(typingctx, a, a_from, panels, panels_from, c, c_from, c_step, depth, add):
+        """``c = a·panel``, or with ``add`` ``c += a·panel``; ``c_step`` is the distance of its rows in memory."""
+
+        def generate(context, builder, signature, arguments):
+            rows, panel, out = _pointers(context, builder, signature, arguments, (0, 1), (2, 3), (4, 5))
+            out_step, length, adds = arguments[6:]
+            item = a.dtype.bitwidth // 8
+            _generate_tile(builder, rows, panel, out, out_step, length, adds, item, row_step, depth_step)
+            return context.get_dummy_value()
+
+        index = types.intp
+        return types.none(a, index, panels, index, c, index, index, index, types.boolean), generate
+
+    return intrinsic(tile)
+
+
+_tile_of_rows, _tile_of_columns = _tile(_STEP, 1), _tile(1, ROWS)
+
+
+def _generate_tile(builder, a, panel, c, c_step, depth, add, item, row_step, depth_step):
+    """A loop along the depth, which keeps all sums in registers, and then adds or writes them to ``c``."""
+    lanes = _VECTOR // item
+    index, vector = depth.type, ir.VectorType(a.type.pointee, lanes)
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def vector_at(pointer, place):
+        return builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
+
+    before = builder.block
+    loop, after = builder.append_basic_block("depth"), builder.append_basic_block("result")
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    k = builder.phi(index)
+    sums = [[builder.phi(vector) for _ in range(2)] for _ in range(ROWS)]
+    first, column = builder.mul(k, index(2 * lanes)), builder.mul(k, index(depth_step))
+    factors = [builder.load(vector_at(panel, builder.add(first, index(v * lanes))), align=item) for v in range(2)]
+    totals = []
+    for i, row in enumerate(sums):
+        value = builder.load(builder.gep(a, [builder.add(column, index(i * row_step))]))
+        single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
+        spread = builder.shuffle_vector(single, single, everywhere)
+        products = [builder.fmul(spread, factor, flags=("contract",)) for factor in factors]
+        totals.append([builder.fadd(*pair, flags=("contract",)) for pair in zip(row, products, strict=True)])
+    following = builder.add(k, index(1))
+    k.add_incoming(index(0), before)
+    k.add_incoming(following, loop)
+    for row, row_after in zip(sums, totals, strict=True):
+        for total, total_after in zip(row, row_after, strict=True):
+            total.add_incoming(ir.Constant(vector, [0.0] * lanes), before)
+            total.add_incoming(total_after, loop)
+    builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+
+    builder.position_at_end(after)
+    outs = [
+        [vector_at(c, builder.add(builder.mul(c_step, index(i)), index(v * lanes))) for v in range(2)]
+        for i in range(ROWS)
+    ]
+    pairs = [pair for row in zip(outs, totals, strict=True) for pair in zip(*row, strict=True)]
+    with builder.if_else(add) as (adds, writes):
+        with adds:
+            for out, total in pairs:
+                builder.store(builder.fadd(builder.load(out, align=item), total), out, align=item)
+        with writes:
+            for out, total in pairs:
+                builder.store(total, out, align=item)
