@@ -62,7 +62,7 @@ def loss_curves(
         for batches in islice(batches_from(opened, 0), steps):
             for name, training in trainings.items():
                 curves[name].append(training.step(batches))
-        opened.event_log.close()
+        opened.close()
     return curves
 
 

@@ -30,6 +30,7 @@ from segattn_cli.commands import (
     weights,
 )
 from segattn_cli.commands.shared.help import Command, Group
+from segattn_cli.commands.shared.ranks import all_end_together, mute_other_ranks
 from segattn_cli.commands.shared.streams import prepare_streams
 from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, OutputError, SegattnError, UsageError, lacks_memory
@@ -53,6 +54,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback(epilog="Start with: segattn train --out RUN")
 def segattn(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -65,6 +67,7 @@ def segattn(
     ] = None,
 ) -> None:
     """Train, run and understand networks for semantic segmentation, with dual attention and attention to scale."""
+    mute_other_ranks(ctx.invoked_subcommand)
     if gpu_memory is not None:
         if not re.fullmatch(r"\d+(\.\d+)?\s*(gb|mb|%)", gpu_memory.strip(), re.IGNORECASE):
             raise UsageError(f"--gpu-memory must be a size such as 8GB, 500MB or 50%, got {gpu_memory!r}.")
@@ -110,19 +113,20 @@ for _panel, _commands in _PANELS.items():
 def main() -> None:
     """Run the command line, also where the streams are not those of a console."""
     prepare_streams()
-    try:
+    with all_end_together():
         try:
-            _run()
-        except SystemExit as end:
-            if isinstance(end.__context__, BrokenPipeError):  # which Typer makes the exit code of a bug
-                raise end.__context__ from None
-            raise
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        sys.exit(int(ExitCode.CLOSED_PIPE))
-    except OutputError as error:
-        _fail(str(error), error.exit_code)
+            try:
+                _run()
+            except SystemExit as end:
+                if isinstance(end.__context__, BrokenPipeError):  # which Typer makes the exit code of a bug
+                    raise end.__context__ from None
+                raise
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            sys.exit(int(ExitCode.CLOSED_PIPE))
+        except OutputError as error:
+            _fail(str(error), error.exit_code)
 
 
 def _run() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 Array = Any
 #: ``draw_mask(name, shape, rate)`` is the mask of a dropout, whose values are True with probability ``1 − rate``.
 DrawMask = Callable[[str, tuple[int, ...], float], Array]
+#: ``share(arrays)`` is the list of such arrays of every rank, in the order of the ranks.
+Share = Callable[[list[Array]], list[list[Array]]]
 #: ``observe(name, array)`` is called with every named tensor, in the order in which they are computed.
 Observe = Callable[[str, Array], None]
 
@@ -64,6 +66,7 @@ class Context:
     inference                 ``Context(ops, params)``
     training                  ``Context(ops, params, save_for_backward=True, batch_statistics=True, draw_mask=…)``
     training, norms frozen    ``Context(ops, params, save_for_backward=True, draw_mask=…)``
+    training on ranks         the second, with ``share=…``: norms by the statistics of all ranks
     ========================  ===============================================================================
 
     Without ``draw_mask``, dropout does nothing. After a forward pass with ``batch_statistics``, ``statistics``
@@ -78,6 +81,7 @@ class Context:
     batch_statistics: bool = False
     draw_mask: DrawMask | None = None
     observe: Observe | None = None
+    share: Share | None = None
     scope: str = ""
     statistics: dict[str, BatchStatistics] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)

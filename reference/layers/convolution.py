@@ -7,6 +7,7 @@ import numpy as np
 from reference.layers.base import Array, Init, Layer, draw
 from reference.layers.context import Context
 from reference.layers.initial import he_fan_in, he_fan_out
+from reference.layers.synchronised import SynchronisedCache, synchronised_norm, synchronised_norm_backward
 
 
 class Conv(Layer):
@@ -99,6 +100,13 @@ class ConvNorm(Layer):
             return self._forward_folded(x, residual, ctx)
         y = self.conv.forward(x, ctx)
         norm = [ctx.params[f"{self.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
+        if ctx.batch_statistics and ctx.share is not None:
+            y, synchronised = synchronised_norm(
+                ctx.ops, y, norm[0], norm[1], residual, ctx.share, relu=self.relu
+            )
+            measured = synchronised.statistics
+            ctx.measure(self.norm, measured.mean, measured.variance, measured.count)
+            return ctx.save(self.norm, (y, synchronised))
         if self.relu:
             y, cache = ctx.ops.batch_norm_relu(y, *norm, residual, training=ctx.batch_statistics)
         else:
@@ -109,10 +117,15 @@ class ConvNorm(Layer):
 
     def backward(self, dy: Array, ctx: Context, *, needs_dx: bool = True) -> tuple[Array, Array | None]:
         """Return ``dx`` (None if it is not needed) and the gradient of the residual (None without one)."""
-        if self.relu:
-            dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, ctx.saved(self.norm))
+        cache = ctx.saved(self.norm)
+        if ctx.share is not None and isinstance(cache, SynchronisedCache):
+            dy, dscale, dshift, dresidual = synchronised_norm_backward(
+                ctx.ops, dy, cache, ctx.share, relu=self.relu
+            )
+        elif self.relu:
+            dy, dscale, dshift, dresidual = ctx.ops.batch_norm_relu_backward(dy, cache)
         else:
-            (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, ctx.saved(self.norm)), None
+            (dy, dscale, dshift), dresidual = ctx.ops.batch_norm_backward(dy, cache), None
         ctx.accumulate(f"{self.norm}.weight", dscale)
         ctx.accumulate(f"{self.norm}.bias", dshift)
         return self.conv.backward(dy, ctx, needs_dx=needs_dx), dresidual

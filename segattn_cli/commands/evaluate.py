@@ -30,6 +30,7 @@ from segattn_cli.commands.shared.options import (
 )
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
+from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.tables import fits, show_text_table
 from segattn_cli.commands.shared.terminal import console, plain
 from segattn_cli.errors import UsageError
@@ -70,6 +71,7 @@ def evaluate(
     intensity: ConfiguredIntensity = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
+    ranks: Ranks = None,
     json_file: JsonFile = None,
     confusion: Annotated[
         Path | None,
@@ -117,6 +119,7 @@ def evaluate(
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.prediction.saved_evaluation import ENDING, evaluation_of, save_evaluation
+    from segattn_cli.ranks.communicator import together
     from segattn_cli.rendering.charts import draw_confusion
 
     require_parent(json_file, confusion, save)
@@ -124,16 +127,20 @@ def evaluate(
         raise UsageError(f"--save must name a file that ends in {ENDING}, such as first{ENDING}, got {save}.")
     if boundary_width != WIDTH and not boundary:
         raise UsageError("--boundary-width is for --boundary: give both.")
-    model, predictor = open_predictor(
-        run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-        size=size, others=others,
-    )
     grey = None if intensity is None else parse_intensity(intensity)
-    dataset = open_data_of(model, data, format, split, grey)
-    result = follow(
-        evaluate_network(predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None),
-        "images", lambda event: f"mIoU {event.miou:.3f}",
-    )
+    with on_ranks(ranks) as comm:
+        with together(comm):
+            model, predictor = open_predictor(
+                run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
+                size=size, others=others,
+            )
+            dataset = open_data_of(model, data, format, split, grey)
+        events = evaluate_network(
+            predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None, comm=comm
+        )
+        result = follow(events, "images", lambda event: f"mIoU {event.miou:.3f}")
+    if comm.rank > 0:
+        return
     assert isinstance(result, EvaluationResult)
     report = {**_circumstances(model, predictor, dataset), **result.as_dict()}
     show_and_write(report, json_file, lambda: _print(result, report, model.config.network.scales))

@@ -32,19 +32,26 @@ from segattn_cli.commands.shared.options import (
     parse_pixels,
 )
 from segattn_cli.commands.shared.output_paths import require_empty
+from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.terminal import remark
 from segattn_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     import numpy as np
 
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
     from segattn_cli.prediction.annotate import FrameDone
     from segattn_cli.prediction.input_files import InputFile
+    from segattn_cli.prediction.jobs import Job
     from segattn_cli.prediction.output_files import Output
     from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
+    from segattn_cli.ranks.communicator import Communicator
     from segattn_cli.runs import Model
+
+    Segmented = ImageDone | InputSkipped | InputFailed
 VIDEO = "Videos and watched folders"
 
 
@@ -173,6 +180,7 @@ def infer(
     max_pixels: MaxPixels = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
+    ranks: Ranks = None,
 ) -> None:
     """Segment images and videos.
 
@@ -206,6 +214,7 @@ def infer(
     from segattn_cli.prediction.jobs import plan_outputs
     from segattn_cli.prediction.segment import InputFailed, segment
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
+    from segattn_cli.ranks.communicator import from_first, together
 
     more = {
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
@@ -231,62 +240,78 @@ def infer(
     if out is None:
         out = (run if run.is_dir() else run.parent) / "predictions"
         remark(f"The results go into {out}.")
-    files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
-    images = [each for each in files if not is_video(each.source)]
-    videos = [each for each in files if is_video(each.source)]
-    if videos or video:
-        _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
-    model, predictor = open_predictor(
-        run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-        size=size, others=others,
-    )
-    if benchmark is not None:
-        benchmark.require_classes(model.classes)
-    outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
-    if polygons == "labelme":
-        outputs["polygons"] = polygon_files.labelme(out, polygons_tolerance)
-    coco = out / polygon_files.COCO_FILE if polygons == "coco" else None
-    if coco is not None and coco.exists() and not (force or resume):
-        raise OutputError(f"{coco} exists already: replace it with --force, or choose another --out.")
-    segment_jobs = partial(
-        segment, predictor, outputs=outputs, model=model, confidence=as_json,
-        max_pixels=parse_pixels(max_pixels),
-        intensity=model.config.data.intensity if intensity is None else parse_intensity(intensity),
-    )
-    namings = {kind: output.naming for kind, output in outputs.items()}
-    tally = Tally(as_json)
-    tally.leave_out(left_out)
-    label_maps: list[tuple[str, Path]] = []
-
-    def show(event: ImageDone | InputSkipped | InputFailed) -> None:
-        tally.show(event)
-        if not isinstance(event, InputFailed):
-            label_maps.append((event.input, event.outputs["label"]))
-
-    how = {"resume": resume, "force": force}
-    if watch is not None:
-        require_watchable(watch, out)
-        require_empty(out, force=force, resume=resume)
-        remark(f"Watching {watch}; Ctrl-C ends it.")
-        with asked_to_stop("image") as should_stop:
-            coming = watched_jobs(
-                watch, out, namings, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
+    with on_ranks(ranks) as comm:
+        with together(comm):
+            files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
+            images = [each for each in files if not is_video(each.source)]
+            videos = [each for each in files if is_video(each.source)]
+            if comm.size > 1 and (videos or video or watch or "-" in (inputs or ())):
+                raise UsageError("Several ranks take images in files: use one for videos, --watch and an input -.")
+            if videos or video:
+                _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
+            model, predictor = open_predictor(
+                run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
+                size=size, others=others,
             )
-            for event in segment_jobs(coming):
-                show(event)
-    else:
-        jobs = [] if video else plan_outputs(images, out, namings, **how)
-        clips = [plan_clip_of(images, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
-        with interrupted_by_sigterm():
-            if jobs:
-                follow(segment_jobs(jobs), "images", _file_name, show=show, each=True, total=len(jobs))
-            if clips:
-                annotating = annotate_clips(predictor, clips, model, opacity=opacity)
-                follow(annotating, "frames", _speed, show=tally.show)
-    if coco is not None and label_maps:
-        polygon_files.write_coco(coco, label_maps, model.classes, polygons_tolerance)
-        remark(f"{coco} has the polygons of {len(label_maps)} images.")
-    tally.finish(model.path, predictor.ops.name, others or ())
+            if benchmark is not None:
+                benchmark.require_classes(model.classes)
+            outputs = _outputs(more, opacity, benchmark, model, predictor.ops)
+            if polygons == "labelme":
+                outputs["polygons"] = polygon_files.labelme(out, polygons_tolerance)
+            coco = out / polygon_files.COCO_FILE if polygons == "coco" else None
+            if coco is not None and coco.exists() and not (force or resume):
+                raise OutputError(f"{coco} exists already: replace it with --force, or choose another --out.")
+        segment_jobs = partial(
+            segment, predictor, outputs=outputs, model=model, confidence=as_json,
+            max_pixels=parse_pixels(max_pixels),
+            intensity=model.config.data.intensity if intensity is None else parse_intensity(intensity),
+        )
+        namings = {kind: output.naming for kind, output in outputs.items()}
+        tally = Tally(as_json)
+        tally.leave_out(left_out)
+        label_maps: list[tuple[str, Path]] = []
+
+        def show(event: ImageDone | InputSkipped | InputFailed) -> None:
+            tally.show(event)
+            if not isinstance(event, InputFailed):
+                label_maps.append((event.input, event.outputs["label"]))
+
+        how = {"resume": resume, "force": force}
+        if watch is not None:
+            require_watchable(watch, out)
+            require_empty(out, force=force, resume=resume)
+            remark(f"Watching {watch}; Ctrl-C ends it.")
+            with asked_to_stop("image") as should_stop:
+                coming = watched_jobs(
+                    watch, out, namings, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
+                )
+                for event in segment_jobs(coming):
+                    show(event)
+        else:
+            with together(comm):  # before one of them writes
+                jobs = [] if video else plan_outputs(images, out, namings, **how)
+            clips = [plan_clip_of(images, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
+            with interrupted_by_sigterm():
+                if jobs:
+                    events = segment_jobs(jobs) if comm.size == 1 else _in_turns(comm, jobs, segment_jobs)
+                    follow(events, "images", _file_name, show=show, each=True, total=len(jobs))
+                if clips:
+                    annotating = annotate_clips(predictor, clips, model, opacity=opacity)
+                    follow(annotating, "frames", _speed, show=tally.show)
+        if coco is not None and label_maps:
+            from_first(comm, partial(polygon_files.write_coco, coco, label_maps, model.classes, polygons_tolerance))
+            remark(f"{coco} has the polygons of {len(label_maps)} images.")
+        tally.finish(model.path, predictor.ops.name, others or ())
+
+
+def _in_turns(
+    comm: Communicator, jobs: Sequence[Job], segment_jobs: Callable[[Sequence[Job]], Iterable[Segmented]]
+) -> Iterator[Segmented]:
+    """The events of all ``jobs``, in their order, on all ranks, each of which does a part of them."""
+    from segattn_cli.ranks.communicator import in_turns
+
+    for events in in_turns(comm, len(jobs), lambda number: list(segment_jobs(jobs[number : number + 1]))):
+        yield from events
 
 
 def _file_name(event: ImageDone | InputSkipped | InputFailed) -> str:

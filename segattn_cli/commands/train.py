@@ -22,6 +22,7 @@ from segattn_cli.commands.shared.options import (
     Settings,
     ValFraction,
 )
+from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.terminal import complain, console, plain, remark, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from segattn_cli.config import Config
     from segattn_cli.prediction.evaluation import EvaluationResult
+    from segattn_cli.ranks.communicator import Communicator
     from segattn_cli.training import RunFinished
 
 def train(
@@ -82,6 +84,7 @@ def train(
     val: ValFraction = None,
     backend: ConfiguredBackend = None,
     precision: ConfiguredPrecision = None,
+    ranks: Ranks = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -118,6 +121,7 @@ def train(
       segattn train --set network.head=fcn --epochs 2 --dry-run
       segattn train my.toml --set optimiser.learning_rate=0.003 --seed 1
       segattn train --resume --out runs/first
+      segattn train --ranks 2 --set optimiser.accumulate=2 --out runs/second
     """
     from segattn_cli.config import load_config
     from segattn_cli.runs import CONFIG
@@ -142,22 +146,25 @@ def train(
     if dry_run:
         _print_plan(config)
         return
-    folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _print_result(_run(config, folder, resume))
+    with on_ranks(ranks) as comm:
+        folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        finished = _run(config, comm.gather(folder)[0], resume, comm)
+    _print_result(finished)
 
 
-def _run(config: Config, out: Path, resume: bool) -> RunFinished:
+def _run(config: Config, out: Path, resume: bool, comm: Communicator) -> RunFinished:
     """Train, drawing on stderr, and write the report; ends the command when interrupted."""
     from segattn_cli.commands.shared.signals import asked_to_stop
     from segattn_cli.commands.train_display import display
     from segattn_cli.prediction.evaluation import EvaluationResult
+    from segattn_cli.ranks.communicator import from_first
     from segattn_cli.training import Interrupted, RunFinished
     from segattn_cli.training import train as train_network
 
     best = None  # the evaluation of the best checkpoint, where this session saved it
     with asked_to_stop("step") as should_stop:
         with display() as show:
-            for event in train_network(config, out, resume=resume, should_stop=should_stop):
+            for event in train_network(config, out, resume=resume, should_stop=should_stop, comm=comm):
                 show(event)
                 if isinstance(event, EvaluationResult):
                     best = event
@@ -165,7 +172,7 @@ def _run(config: Config, out: Path, resume: bool) -> RunFinished:
             remark(f"Saved. Continue with: segattn train --resume --out {out}")
             raise typer.Exit(ExitCode.INTERRUPTED)
         try:
-            _write_report(config, out, best, should_stop)
+            from_first(comm, lambda: _write_report(config, out, best, should_stop))
         except MemoryError:
             complain(f"There is not enough memory for {out}/report.html: segattn report {out} writes it.")
     assert isinstance(event, RunFinished)

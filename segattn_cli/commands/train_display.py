@@ -123,11 +123,12 @@ def milestone(event: Event) -> str:
     """The line that either display has for an event, or nothing."""
     if isinstance(event, RunStarted):
         start = f"from step {event.step} " if event.step else ""
+        ranks = "" if event.ranks == 1 else f" on {event.ranks} ranks"
         precision = "" if event.precision == "float32" else f" in {event.precision}"
         compiling = "compiling the loops of numba, which takes minutes, once" if _compiles(event.backend) else ""
         line = (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
-            f"classes; {event.steps} steps {start}with {event.backend}{precision}"
+            f"classes; {event.steps} steps {start}with {event.backend}{precision}{ranks}"
         )
         lines = [line, compiling, event.data, *(f"! {warning}" for warning in event.warnings)]
         return "\n".join(printable(each) for each in lines if each)
@@ -178,6 +179,7 @@ def essentials(event: StepDone) -> str:
         f"loss {event.loss:.3f}",
         *(f"{gate_name(name)[0]} {gate:+.3f}" for name, gate in event.gates.items()),
         *([_skipped(event.skipped)] if event.skipped else []),
+        *([ranks_of(event)] if event.rank_seconds else []),
         f"{event.images_per_second:.1f} images/s",
         _left(event.seconds_left),
     ]
@@ -192,6 +194,7 @@ def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
         *([("loss scale", _loss_scale(event.loss_scale, event.skipped))] if event.loss_scale is not None else []),
         ("speed", f"{event.images_per_second:.1f} images/s, {event.wait_share:.0%} waiting for data"),
         ("memory", f"{event.memory / 1e6:.0f} MB"),
+        *([("ranks", ranks_of(event))] if event.rank_seconds else []),
     ]
     if event.gates:
         table.append(("gates", ", ".join(f"{gate_name(name)} {gate:+.3f}" for name, gate in event.gates.items())))
@@ -199,6 +202,14 @@ def rows(event: StepDone, scales: tuple[float, ...]) -> list[tuple[str, str]]:
         weights = zip(scales, event.scale_weights, strict=True)
         table.append(("scales", ", ".join(f"×{scale:g} {weight:.2f}" for scale, weight in weights)))
     return table
+
+
+def ranks_of(event: StepDone) -> str:
+    """How well several ranks work together in a step."""
+    slowest = max(range(len(event.rank_seconds)), key=event.rank_seconds.__getitem__)
+    mean = sum(event.rank_seconds) / len(event.rank_seconds)
+    longer = event.rank_seconds[slowest] / mean - 1 if mean else 0.0
+    return f"{event.communication_share:.0%} communicating, rank {slowest} slowest (+{longer:.0%})"
 
 
 def _loss_scale(scale: float, skipped: int) -> str:

@@ -208,7 +208,8 @@ class TrainingSection:
         batch_size: number of images in one pass.
         epochs: number of passes over the data set.
         max_steps: number of steps, in place of ``epochs``.
-        batch_norm: ``running`` normalises by the statistics of the batch, ``frozen`` by the stored averages.
+        batch_norm: ``running`` normalises by the statistics of the batch, ``synchronised`` by those of the batches
+            that all ranks compute at the same time, ``frozen`` by the stored averages.
         batch_norm_momentum: weight of a batch in the running averages.
         ema: decay of an average of the weights; the average is what is validated then.
         patience: number of validations without an improvement after which training stops.
@@ -222,7 +223,7 @@ class TrainingSection:
     batch_size: BatchSize = 8
     epochs: Count = 24
     max_steps: Count | None = None
-    batch_norm: Literal["running", "frozen"] = "running"
+    batch_norm: Literal["running", "synchronised", "frozen"] = "running"
     batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
     ema: Annotated[float | None, Field(gt=0, lt=1)] = None
     patience: Count | None = None

@@ -118,7 +118,7 @@ def configured_step(config: Config, classes: int, batch: int, size: tuple[int, i
     network = build_network(config.network_config(classes))
     return training_step(
         Objective(network, config.loss, terms=config.loss), batch, *size,
-        batch_statistics=config.training.batch_norm == "running", accumulate=config.optimiser.accumulate,
+        batch_statistics=config.training.batch_norm != "frozen", accumulate=config.optimiser.accumulate,
         average=config.training.ema is not None, optimiser=config.optimiser.kind,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from time import perf_counter
@@ -41,6 +41,8 @@ class Loader:
     Args:
         augmentation: ``None`` leaves images as they are; a batch of several sizes is then an error.
         first_batch: number of batches to skip when an epoch is resumed.
+        of_each: ``(n, first, end)``: of every n batches, only those from ``first`` up to ``end``, as one of several
+            processes loads them.
         workers: number of threads that decode and augment.
         prefetch: number of batches that they prepare in advance.
 
@@ -57,6 +59,7 @@ class Loader:
         seed: int = 0,
         epoch: int = 0,
         first_batch: int = 0,
+        of_each: tuple[int, int, int] = (1, 0, 1),
         workers: int = 2,
         prefetch: int = 2,
     ) -> None:
@@ -73,13 +76,16 @@ class Loader:
         self.prefetch = prefetch
         order = stream("order", seed, epoch).permutation(len(dataset))
         count = len(dataset) // batch_size
-        self._batches = order[: count * batch_size].reshape(count, batch_size)[first_batch:]
+        batches = order[: count * batch_size].reshape(count, batch_size)[first_batch:]
+        every, first, end = of_each
+        number = np.arange(len(batches)) % every
+        self._batches = batches[(first <= number) & (number < end)]
 
     def __len__(self) -> int:
         """The number of batches of an iteration."""
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="segattn-loader")
         try:
             submitted = ([pool.submit(self._load, int(i)) for i in batch] for batch in self._batches)

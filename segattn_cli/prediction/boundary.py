@@ -67,6 +67,11 @@ class BoundaryIoU:
         self.union += np.bincount(label[true], minlength=self.classes) - intersection
         self.union += np.bincount(prediction[predicted], minlength=self.classes)
 
+    def add(self, other: BoundaryIoU) -> None:
+        """Count the pixels of ``other``, too."""
+        self.intersection += other.intersection
+        self.union += other.union
+
     @property
     def per_class(self) -> list[float | None]:
         """The boundary IoU of each class, ``None`` where the class has none."""

@@ -42,6 +42,13 @@ class Calibration:
         self._confidences += np.bincount(bins, weights=confidence, minlength=BINS)
         self._right += np.bincount(bins, weights=right, minlength=BINS)
 
+    def add(self, other: Calibration) -> None:
+        """Count the pixels of ``other``, too."""
+        self.counts += other.counts
+        self.non_finite += other.non_finite
+        self._confidences += other._confidences
+        self._right += other._right
+
     @property
     def confidence(self) -> np.ndarray:
         """The mean confidence in each bin, NaN in one without pixels."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from segattn_cli.prediction.image_matrices import (
 )
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.ranks.communicator import ALONE, Communicator, in_turns, together
 from segattn_cli.runs import Model
 
 
@@ -38,8 +39,8 @@ class Evaluated:
     done: int
     total: int
     miou: float  # over the images so far
-    sample: Sample = field(repr=False)
-    prediction: np.ndarray = field(repr=False)  # (H, W) uint8, at the size of the sample's label
+    sample: Sample | None = field(repr=False)  # None where another rank has it
+    prediction: np.ndarray | None = field(repr=False)  # (H, W) uint8, at the size of the sample's label
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,19 @@ def open_data_of(
     return dataset
 
 
+class _Counted(NamedTuple):
+    """What the prediction of one image adds to the result."""
+
+    name: str
+    cells: Cells
+    boundary: BoundaryIoU | None
+    calibration: Calibration
+    scale_weights: np.ndarray | None  # (S,)
+
+
 def evaluate(
     predictor: Predictor, dataset: Dataset, *, limit: int | None = None, examples: int = 0,
-    boundary_width: float | None = None,
+    boundary_width: float | None = None, comm: Communicator = ALONE,
 ) -> Iterator[Evaluated | EvaluationResult]:
     """Predict the images of ``dataset`` (the first ``limit``): an event for each, then the result.
 
@@ -148,40 +159,63 @@ def evaluate(
     set at its full size, and give the predictor a ``size`` where the network expects smaller images. With a
     ``boundary_width``, the result has the boundary IoU for that fraction of the diagonal.
 
+    The ranks of ``comm`` predict in turns, and all get the events and the result, which is that of a single rank.
+
     Raises :class:`DataError` where not one pixel is labelled, :class:`NonFiniteError` where scores are not finite,
     and whatever reading a sample raises.
     """
     start = time.perf_counter()
     total = len(dataset) if limit is None else min(limit, len(dataset))
     matrix = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
-    calibration, ranking = Calibration(), Examples(examples)
-    boundary = None if boundary_width is None else BoundaryIoU(
-        matrix.classes, width=boundary_width, ignore_label=matrix.ignore_label
-    )
-    names: list[str] = []
-    cells: list[Cells] = []
-    scale_weights: list[np.ndarray] = []
-    for index in range(total):
+
+    def new_boundary() -> BoundaryIoU | None:
+        if boundary_width is None:
+            return None
+        return BoundaryIoU(matrix.classes, width=boundary_width, ignore_label=matrix.ignore_label)
+
+    boundary, calibration, ranking = new_boundary(), Calibration(), Examples(examples)
+    own: tuple[Sample, np.ndarray] | None = None  # the last image of this rank, and its prediction
+
+    def predict(index: int) -> _Counted:
+        nonlocal own
         sample = dataset.load(index)
         prediction = predictor.predict(sample.image)
         label = predictor.label_of(prediction)
-        own = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)  # of this image alone
-        own.update(sample.label, label)
-        matrix.counts += own.counts
-        names.append(sample.name)
-        cells.append(nonzero_cells(own.counts))
-        if boundary is not None:
-            boundary.update(sample.label, label)
+        own = sample, label
+        of_image = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)
+        of_image.update(sample.label, label)
+        ranking.update(index, sample, label, of_image)
+        counted = _Counted(
+            sample.name, nonzero_cells(of_image.counts), new_boundary(), Calibration(), prediction.scale_weights
+        )
+        if counted.boundary is not None:
+            counted.boundary.update(sample.label, label)
         labelled = sample.label != dataset.ignore_label
         with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
             confidence = predictor.confidence_of(prediction)
-        calibration.update(confidence[labelled], (label == sample.label)[labelled])
-        ranking.update(sample, label, own)
-        if prediction.scale_weights is not None:
-            scale_weights.append(prediction.scale_weights)
+        counted.calibration.update(confidence[labelled], (label == sample.label)[labelled])
+        return counted
+
+    names: list[str] = []
+    cells: list[Cells] = []
+    scale_weights: list[np.ndarray] = []
+    for index, counted in enumerate(in_turns(comm, total, predict)):
+        names.append(counted.name)
+        cells.append(counted.cells)
+        if counted.scale_weights is not None:
+            scale_weights.append(counted.scale_weights)
+        matrix.counts.reshape(-1)[counted.cells.cell] += counted.cells.pixels
+        calibration.add(counted.calibration)
+        if boundary is not None and counted.boundary is not None:
+            boundary.add(counted.boundary)
+        sample, label = own if own is not None and index % comm.size == comm.rank else (None, None)
         yield Evaluated(index + 1, total, matrix.miou, sample, label)
-    if not matrix.pixels:
-        raise DataError(f"Nothing to evaluate: no pixel of {dataset.name} ({dataset.split}) is labelled.")
+    with together(comm):
+        if not matrix.pixels:
+            raise DataError(f"Nothing to evaluate: no pixel of {dataset.name} ({dataset.split}) is labelled.")
+    for rank, other in enumerate(comm.gather(ranking)):
+        if rank != comm.rank:
+            ranking.add(other)
     yield EvaluationResult(
         data=dataset.name,
         split=dataset.split,

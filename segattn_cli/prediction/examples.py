@@ -35,25 +35,30 @@ class Examples:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._ranked: list[Example] = []  # the worst first; the middle falls out
+        self._ranked: list[tuple[float, int, Example]] = []  # the worst first; the middle falls out
 
-    def update(self, sample: Sample, prediction: np.ndarray, matrix: ConfusionMatrix) -> None:
-        """Rank an image by the ``matrix`` of its ``prediction`` (H, W)."""
-        if not self.count or not matrix.pixels:
-            return
-        self._ranked.append(_example(sample, prediction, matrix))
-        self._ranked.sort(key=lambda example: example.miou)
+    def update(self, number: int, sample: Sample, prediction: np.ndarray, matrix: ConfusionMatrix) -> None:
+        """Rank image ``number`` by the ``matrix`` of its ``prediction`` (H, W); of equal ones, by its number."""
+        if self.count and matrix.pixels:
+            self._rank([(matrix.miou, number, _example(sample, prediction, matrix))])
+
+    def add(self, other: Examples) -> None:
+        """Rank the images of ``other``, too."""
+        self._rank(other._ranked)
+
+    def _rank(self, more: list[tuple[float, int, Example]]) -> None:
+        self._ranked = sorted([*self._ranked, *more], key=lambda ranked: ranked[:2])
         del self._ranked[self.count : len(self._ranked) - self.count]
 
     @property
     def worst(self) -> list[Example]:
         """The worst first; no image is among both the worst and the best."""
-        return self._ranked[: len(self._ranked) // 2]
+        return [example for _, _, example in self._ranked[: len(self._ranked) // 2]]
 
     @property
     def best(self) -> list[Example]:
         """The best first."""
-        return self._ranked[len(self._ranked) // 2 :][::-1]
+        return [example for _, _, example in self._ranked[len(self._ranked) // 2 :][::-1]]
 
 
 def _example(sample: Sample, prediction: np.ndarray, matrix: ConfusionMatrix) -> Example:

@@ -32,6 +32,7 @@ class RunStarted:
     validation_images: int
     classes: tuple[str, ...]
     scales: tuple[float, ...]
+    ranks: int = 1  # processes that train together
     data: str = ""  # what the masks are taken to mean, and why
     warnings: tuple[str, ...] = ()  # what is odd about the data set and the configuration
 
@@ -69,6 +70,8 @@ class StepDone:
     seconds_left: Number  # of training, without validation; NaN where it cannot be estimated yet
     loss_scale: float | None = None  # of float16, when this step began
     skipped: int = 0  # steps so far whose gradients overflowed float16
+    communication_share: Number = 0.0  # fraction of the time that the rank which waited least spent communicating
+    rank_seconds: tuple[float, ...] = ()  # that each of several ranks took for its batches of this step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 from segattn_cli import runs
 from segattn_cli.data import Batch
 from segattn_cli.errors import DataError, NonFiniteError
+from segattn_cli.ranks.communicator import ALONE, Communicator, on_all
 from segattn_cli.runs.events import NonFinite
 from segattn_cli.training.batches import batches_from
 from segattn_cli.training.gradients import Differentiator
@@ -25,7 +26,7 @@ class _FirstTensor(Exception):
 
 def non_finite_error(run: TrainingRun, step: int, tensor: str) -> NonFiniteError:
     """The error that ends ``run`` at ``step``, after it is logged."""
-    run.event_log.write(NonFinite(step=step, tensor=tensor))
+    run.log(NonFinite(step=step, tensor=tensor))
     last = run.out / runs.LAST
     checkpoint = f"{last} from before it is kept" if last.exists() else "no checkpoint had been written yet"
     return NonFiniteError(
@@ -54,15 +55,17 @@ def spoilt_tensor(run: TrainingRun, step: int) -> str:
         except DataError:  # an image was damaged since; to save now would save steps that changed nothing
             return "unknown, for its images cannot be read any more"
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return first_non_finite(run.differentiator, run.state.params, batches, step - 1)
+        return first_non_finite(run.differentiator, run.state.params, batches, step - 1, run.comm)
 
 
 def first_non_finite(
-    differentiator: Differentiator, params: dict[str, Array], batches: Sequence[Batch], step: int
+    differentiator: Differentiator, params: dict[str, Array], batches: Sequence[Batch], step: int,
+    comm: Communicator = ALONE,
 ) -> str:
     """Run a step again and name the first tensor with a NaN or an infinity, in the order of computation.
 
-    Parameters come first, then images, then what each layer makes of them, then gradients.
+    Parameters come first, then images, then what each layer makes of them, then gradients; of several ranks, those
+    of the first come first.
     """
     to_numpy = differentiator.ops.to_numpy
 
@@ -70,15 +73,22 @@ def first_non_finite(
         if not np.isfinite(to_numpy(array)).all():
             raise _FirstTensor(f"the gradient of {name[2:]}" if name.startswith("d ") else f"the output of {name}")
 
-    for name, parameter in params.items():
-        if not np.isfinite(to_numpy(parameter)).all():
-            return f"the parameter {name}"
-    for batch in batches:
-        for name, image in zip(batch.names, batch.images, strict=True):
-            if not np.isfinite(image).all():
-                return f"the image {name}"
+    def parameter() -> str | None:
+        spoilt = (name for name, value in params.items() if not np.isfinite(to_numpy(value)).all())
+        return next((f"the parameter {name}" for name in spoilt), None)
+
+    def image() -> str | None:
+        named = (pair for batch in batches for pair in zip(batch.names, batch.images, strict=True))
+        spoilt = (name for name, each in named if not np.isfinite(each).all())
+        return next((f"the image {name}" for name in spoilt), None)
+
+    fractions = differentiator.fractions(batches, comm)
+    for find in (parameter, image):
+        found = [name for name in on_all(comm, find) if name is not None]
+        if found:
+            return found[0]
     try:
-        differentiator.gradients(params, batches, step, check)
+        on_all(comm, lambda: differentiator.observe(params, batches, step, fractions, check, comm))
     except _FirstTensor as first:
         return str(first)
     return "the norm of all gradients together"

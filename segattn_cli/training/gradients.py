@@ -1,8 +1,9 @@
-"""The gradients of one step: of one batch, or of several that count as one."""
+"""The gradients of one step: of one batch, or of several that count as one, on one or several ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ from backends.precision import cast_weights
 from reference.layers.context import BatchStatistics, Context, DrawMask, Observe
 from reference.networks import Objective
 from segattn_cli.data import Batch, stream
+from segattn_cli.ranks.communicator import ALONE, Communicator, on_all
+from segattn_cli.ranks.sums import TreeSum, collect_arrays, sum_arrays
 
 Array = Any
 
 
 class Gradients(NamedTuple):
-    """Results of one step, still on the device."""
+    """Results of one step, still on the device; the same on all ranks."""
 
     loss: Array  # ()
     parts: dict[str, Array]  # each ()
@@ -26,6 +29,16 @@ class Gradients(NamedTuple):
     norm: Array  # () float64, of all of them together
     statistics: list[dict[str, BatchStatistics]]  # of the batch norms, batch by batch
     scale_weights: Array | None  # (S,), mean over all pixels
+    seconds: list[float]  # that each rank took for its batches, without the waiting for others
+
+
+class _Pass(NamedTuple):
+    """Results of one batch, weighted as in the step."""
+
+    loss: Array  # ()
+    parts: dict[str, Array]  # each ()
+    statistics: dict[str, BatchStatistics]
+    scale_weights: Array | None  # (S,)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,8 @@ class Differentiator:
 
     ``seed`` is of the dropout masks: they depend on it, the step, the batch and the layer's name alone, and NumPy
     draws them, so they are the same on every backend and wherever a run was taken up. Without
-    ``batch_statistics`` the batch norms are frozen. Maps and weights have ``dtype``, where one is given.
+    ``batch_statistics`` the batch norms are frozen; where they are ``synchronised``, they use the statistics of the
+    batches that all ranks compute at the same time. Maps and weights have ``dtype``, where one is given.
     """
 
     objective: Objective
@@ -42,52 +56,89 @@ class Differentiator:
     seed: int
     batch_statistics: bool
     dtype: np.dtype | None = None
+    synchronised: bool = False
 
     def gradients(
-        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, observe: Observe | None = None,
-        *, scale: Array | float = 1.0,
+        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, *, scale: Array | float = 1.0,
+        comm: Communicator = ALONE,
     ) -> Gradients:
-        """The gradients of the mean loss over the labelled pixels of all ``batches``, as if they were one.
+        """The gradients of the mean loss over the labelled pixels of all batches of a step, as if they were one.
 
-        They are multiplied by ``scale``.
+        ``batches`` are those of this rank; every rank has as many. The gradients are multiplied by ``scale``, and
+        those of the batches are added in the order of a :class:`~segattn_cli.ranks.TreeSum`.
 
         A cross-entropy is a mean over the labelled pixels, so each batch is weighted by its fraction of them.
         Some see one batch at a time: batch norms; the scale classifier, whose mean is over images; and hard pixels,
         Dice and Lovász-softmax, whose loss of a batch is weighted by its labelled pixels, too.
         """
-        weights = params if self.dtype is None else cast_weights(params, self.dtype)
+        fractions = self.fractions(batches, comm)
+        total: TreeSum[dict[str, Array]] = TreeSum(_plus)
+        passes: list[_Pass] = []
+
+        def differentiate() -> float:
+            began = time.perf_counter()
+            for gradients, one in self._passes(params, batches, step, fractions, scale, comm):
+                total.add(gradients)
+                passes.append(one)
+            return time.perf_counter() - began
+
+        seconds = on_all(comm, differentiate)
+        own = total.value()
+        gradients = dict(zip(own, sum_arrays(comm, list(own.values())), strict=True))
+        own_statistics = [one.statistics for one in passes]
+        passes = _of_all_ranks(comm, passes)
         loss: Any = 0.0
         parts: dict[str, Array] = {}
-        gradients: dict[str, Array] = {}
-        statistics = []
-        scale_weights: list[Array] = []
-        for number, (batch, fraction) in enumerate(zip(batches, self._fractions(batches), strict=True)):
+        for one in passes:
+            loss = loss + one.loss
+            parts = _plus(parts, one.parts) if parts else one.parts
+        scale_weights = [one.scale_weights for one in passes if one.scale_weights is not None]
+        return Gradients(
+            loss, parts, gradients, self.ops.sum_of_squares(list(gradients.values())) ** 0.5,
+            own_statistics if self.synchronised else [one.statistics for one in passes],
+            sum(scale_weights) / len(scale_weights) if scale_weights else None,
+            seconds,
+        )
+
+    def fractions(self, batches: Sequence[Batch], comm: Communicator = ALONE) -> list[float]:
+        """What each of this rank's ``batches`` counts in the step: its fraction of the labelled pixels of all."""
+        if len(batches) == comm.size == 1:
+            return [1.0]
+        labelled = on_all(comm, lambda: [self._labelled(batch.labels) for batch in batches])
+        total = sum(each for rank in labelled for each in rank)
+        return [each / total if total else 0.0 for each in labelled[comm.rank]]
+
+    def observe(
+        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, fractions: Sequence[float],
+        observe: Observe, comm: Communicator = ALONE,
+    ) -> None:
+        """Compute the passes of :meth:`gradients` again, and show ``observe`` every named tensor."""
+        for _ in self._passes(params, batches, step, fractions, 1.0, comm, observe):
+            pass
+
+    def _passes(
+        self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, fractions: Sequence[float],
+        scale: Array | float, comm: Communicator, observe: Observe | None = None,
+    ) -> Iterator[tuple[dict[str, Array], _Pass]]:
+        """The gradients of each batch of this rank, and its other results."""
+        weights = params if self.dtype is None else cast_weights(params, self.dtype)
+        share = (lambda arrays: on_all(comm, lambda: arrays)) if self.synchronised and comm.size > 1 else None
+        first = comm.rank * len(batches)
+        for number, (batch, fraction) in enumerate(zip(batches, fractions, strict=True), first):
             ctx = Context(
                 self.ops, weights, save_for_backward=True, batch_statistics=self.batch_statistics,
-                draw_mask=self._draw_mask(step, number), observe=observe,
+                draw_mask=self._draw_mask(step, number), observe=observe, share=share,
             )
             images = self.ops.asarray(batch.images)
             if self.dtype is not None:
                 images = images.astype(self.dtype, copy=False)
             result = self.objective.forward(images, self.ops.asarray(batch.labels), ctx)
-            _add(gradients, self.objective.backward(ctx, fraction * scale))
-            loss = loss + fraction * result.total
-            _add(parts, {name: fraction * part for name, part in result.parts.items()})
-            statistics.append(ctx.statistics)
-            if result.outputs.scale_weights is not None:
-                mean = result.outputs.scale_weights.astype(np.float32, copy=False).mean((0, 1, 2))  # (S,)
-                scale_weights.append(mean)
-        return Gradients(
-            loss, parts, gradients, self.ops.sum_of_squares(list(gradients.values())) ** 0.5, statistics,
-            sum(scale_weights) / len(scale_weights) if scale_weights else None,
-        )
-
-    def _fractions(self, batches: Sequence[Batch]) -> list[float]:
-        if len(batches) == 1:
-            return [1.0]
-        labelled = [self._labelled(batch.labels) for batch in batches]
-        total = sum(labelled)
-        return [each / total if total else 0.0 for each in labelled]
+            gradients = self.objective.backward(ctx, fraction * scale)
+            scale_weights = result.outputs.scale_weights
+            if scale_weights is not None:
+                scale_weights = scale_weights.astype(np.float32, copy=False).mean((0, 1, 2))  # (S,)
+            parts = {name: fraction * part for name, part in result.parts.items()}
+            yield gradients, _Pass(fraction * result.total, parts, ctx.statistics, scale_weights)
 
     def _labelled(self, labels: np.ndarray) -> float:
         """The number of labelled pixels, each multiplied by the weight of its class."""
@@ -104,6 +155,33 @@ class Differentiator:
         return draw
 
 
-def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for name, value in more.items():
-        total[name] = total[name] + value if name in total else value
+def _plus(left: Mapping[str, Array], right: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: value + right[name] for name, value in left.items()}
+
+
+def _of_all_ranks(comm: Communicator, own: Sequence[_Pass]) -> list[_Pass]:
+    """The results of all batches of the step, in their order. All batches have one size."""
+    if comm.size == 1:
+        return list(own)
+    arrays = [array for one in own for array in _arrays(one)]
+    everyone = (iter(rank) for rank in collect_arrays(comm, arrays))
+    return [_with_arrays(one, values) for values in everyone for one in own]
+
+
+def _arrays(one: _Pass) -> list[Array]:
+    statistics = [array for norm in one.statistics.values() for array in (norm.mean, norm.variance)]
+    scale_weights = [] if one.scale_weights is None else [one.scale_weights]
+    return [one.loss, *one.parts.values(), *statistics, *scale_weights]
+
+
+def _with_arrays(like: _Pass, arrays: Iterator[Array]) -> _Pass:
+    """A result with the next of ``arrays``, which were those of :func:`_arrays` on another rank."""
+    return _Pass(
+        next(arrays),
+        {name: next(arrays) for name in like.parts},
+        {
+            name: BatchStatistics(next(arrays), next(arrays), norm.count)
+            for name, norm in like.statistics.items()
+        },
+        None if like.scale_weights is None else next(arrays),
+    )

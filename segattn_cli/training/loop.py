@@ -19,6 +19,7 @@ from segattn_cli.data.formats.recognition import decision_of
 from segattn_cli.errors import DataError, NonFiniteError
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.ranks.communicator import ALONE, Communicator, from_first
 from segattn_cli.rendering.charts import draw_curves
 from segattn_cli.rendering.overlays import draw_predictions
 from segattn_cli.runs import events
@@ -46,6 +47,8 @@ from segattn_cli.training.validation import PREVIEWED, preview_is_due, validatio
 
 Array = Any
 Logged = TypeVar("Logged", bound=LoggedEvent)
+#: An image, its truth and its prediction.
+Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
 #: The events of a training: its own, and those of its validations.
 Event = events.Event | Evaluated | EvaluationResult
 #: How many of the worst and of the best validation images the report shows.
@@ -56,13 +59,16 @@ SHOWN = 4
 
 def train(
     config: Config, out: Path | str, *, resume: bool = False, should_stop: Callable[[], bool] = lambda: False,
-    read_every: int | None = None,
+    read_every: int | None = None, comm: Communicator = ALONE,
 ) -> Iterator[Event]:
     """Train the network of ``config`` into the folder ``out``: an event for everything that happens.
 
     A run that ended at any point, also by a kill, goes on with ``resume`` and ends in the same weights, bit by
     bit, as one that never ended, as long as configuration and backend are the same. When ``should_stop()`` becomes
     true, the current step is finished and saved, and :class:`Interrupted` is the last event.
+
+    All ranks of ``comm`` call this, and all get the events; an error on one of them is raised on all. The run stops
+    where one of them is asked to. Only rank 0 writes to ``out``.
 
     Steps are read, and their events come, ``read_every`` steps together. By default that is every step on a CPU. On
     a GPU it is as often as steps are logged: steps are queued there, and to read a value is to wait until the queue
@@ -74,10 +80,10 @@ def train(
         CheckpointError: for a checkpoint to go on from that is damaged or of something else.
         NonFiniteError: at the step where the loss or a gradient is not finite; the checkpoint before it stays.
     """
-    run = open_run(config, Path(out), resume)
+    run = open_run(config, Path(out), resume, comm)
     if read_every is None:
         read_every = config.training.log_every if run.ops.name == "cupy" else 1
-    with closing(run.event_log):
+    with closing(run):
         yield from _Session(run, should_stop, read_every).events()
 
 
@@ -86,7 +92,7 @@ class _Session:
 
     def __init__(self, run: TrainingRun, should_stop: Callable[[], bool], read_every: int) -> None:
         self.run = run
-        self.should_stop = should_stop
+        self.should_stop = lambda: any(run.comm.gather(should_stop()))
         self.read_every = read_every
         self.unread: list[StepRecord[Array]] = []  # of steps that may still be computed on a GPU
         self.pace = Pace()
@@ -111,10 +117,7 @@ class _Session:
             assert progress.best is not None
             yield StoppedEarly(progress.step, progress.best.step)
         result = write_result(run)
-        history = read_history(run.out)
-        yield from self._draw(runs.CURVES, lambda path: draw_curves(
-            history.steps, history.validations, path, scales=run.network.config.scales,
-        ))
+        yield from self._draw(runs.CURVES, self._draw_curves)
         yield RunFinished(run.out, result)
 
     def _train(self) -> Iterator[Event]:
@@ -129,7 +132,7 @@ class _Session:
             for batches in batches_of_steps:
                 self.unread.append(take_step(run, batches))
                 validates = validation_is_due(run)
-                previews = not validates and preview_is_due(run)
+                previews = not validates and run.comm.gather(preview_is_due(run))[0]
                 saves = validates or previews or progress.step % run.config.training.checkpoint_every == 0
                 is_last_or_first = progress.step in (1, run.steps)
                 if saves or is_last_or_first or len(self.unread) >= self.read_every or self.should_stop():
@@ -159,7 +162,7 @@ class _Session:
             self._require_finite(record)
             done = self._step_done(record, seconds)
             if done.step % self.run.config.training.log_every == 0 or done.step in (1, self.run.steps):
-                self.run.event_log.write(done)
+                self.run.log(done)
             yield done
 
     def _require_finite(self, record: StepRecord[float]) -> None:
@@ -182,6 +185,8 @@ class _Session:
             scale_weights=record.scale_weights,
             seconds=seconds,
             wait_share=min(1.0, record.wait_seconds / seconds),
+            communication_share=min(1.0, record.communication / seconds),
+            rank_seconds=tuple(record.rank_seconds) if self.run.comm.size > 1 else (),
             images_per_second=record.images / seconds,
             memory=peak_memory(),
             seconds_left=self.pace.seconds_for(self.run.steps - record.step),
@@ -193,13 +198,14 @@ class _Session:
         """Validate and save; a validation that is stopped leaves no trace."""
         run, progress = self.run, self.run.state.progress
         require_finite(run, run.state.arrays(run.ops))
-        shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # image, truth, prediction
+        shown: list[tuple[int, Shown]] = []  # those of this rank, each after its number
         limit = run.config.evaluation.limit
         predictor = run.predictor()
         for event in self._evaluate(predictor, limit, EXAMPLES):
             if isinstance(event, Evaluated):
-                if event.done - 1 in range(0, event.total, max(1, event.total // SHOWN))[:SHOWN]:
-                    shown.append((event.sample.image, event.sample.label, event.prediction))
+                is_shown = event.done - 1 in range(0, event.total, max(1, event.total // SHOWN))[:SHOWN]
+                if is_shown and event.sample is not None and event.prediction is not None:
+                    shown.append((event.done, (event.sample.image, event.sample.label, event.prediction)))
                 yield event
                 if self.should_stop():
                     return
@@ -212,8 +218,10 @@ class _Session:
             progress.best, progress.since_best = validated, 0
             save_best(run)
             save_best_evaluation(run, predictor, event)
+            of_all = [each for rank in run.comm.gather(shown) for each in rank]
+            images = [image for _, image in sorted(of_all, key=lambda numbered: numbered[0])]
             yield from self._draw(runs.PREDICTIONS, partial(
-                draw_predictions, shown, run.validation.palette, run.validation.classes,
+                draw_predictions, images, run.validation.palette, run.validation.classes,
             ))
         yield self._logged(validated)
         if validated.best:
@@ -254,7 +262,9 @@ class _Session:
     ) -> Iterator[Evaluated | EvaluationResult]:
         """Predict validation images. Finite weights that are so large that scores are not finite end the run."""
         try:
-            yield from evaluate(predictor, self.run.validation, limit=limit, examples=examples)
+            yield from evaluate(
+                predictor, self.run.validation, limit=limit, examples=examples, comm=self.run.comm
+            )
         except NonFiniteError:
             step = self.run.state.progress.step
             raise non_finite_error(self.run, step, "the scores of a validation image") from None
@@ -288,13 +298,23 @@ class _Session:
     def _draw(self, name: str, draw: Callable[[Path], None]) -> Iterator[FileOmitted]:
         """Draw a file of the run's folder; want of memory for it does not end the training."""
         path = self.run.out / name
-        try:
-            draw(path)
-        except MemoryError:
+
+        def is_drawn() -> bool:
+            try:
+                draw(path)
+            except MemoryError:
+                return False
+            return True
+
+        if not from_first(self.run.comm, is_drawn):
             yield FileOmitted(path, "there is not enough memory for it")
 
+    def _draw_curves(self, path: Path) -> None:
+        history = read_history(self.run.out)
+        draw_curves(history.steps, history.validations, path, scales=self.run.network.config.scales)
+
     def _logged(self, event: Logged) -> Logged:
-        self.run.event_log.write(event)
+        self.run.log(event)
         return event
 
 
@@ -311,6 +331,7 @@ def _run_started(run: TrainingRun) -> RunStarted:
         validation_images=len(run.validation),
         classes=run.training.classes,
         scales=run.network.config.scales,
+        ranks=run.comm.size,
         data=decision_of(run.training),
         warnings=run.warnings,
     )

@@ -6,6 +6,11 @@ import math
 import statistics
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from segattn_cli.data import Batch
+from segattn_cli.ranks.communicator import Communicator
 
 #: The estimate of the time that is left is made from so many measurements.
 RECENT = 25
@@ -41,3 +46,23 @@ class Pace:
         if not steps:
             return 0.0
         return statistics.median(self._recent) * steps if self._recent else math.nan
+
+
+class Load(NamedTuple):
+    """The seconds that a rank spent in one step."""
+
+    waiting: float  # for data
+    communicating: float  # and waiting for other ranks
+
+
+class LoadMeter:
+    """Measures what one step costs this rank beside its arithmetic."""
+
+    def __init__(self, comm: Communicator) -> None:
+        self._comm = comm
+        self._before = comm.seconds
+
+    def lap(self, batches: Sequence[Batch]) -> Load:
+        """The seconds since the last lap."""
+        communicating, self._before = self._comm.seconds - self._before, self._comm.seconds
+        return Load(sum(batch.wait_seconds for batch in batches), communicating)

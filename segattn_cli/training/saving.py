@@ -13,6 +13,7 @@ from segattn_cli.machine.versions import versions
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.saved_evaluation import evaluation_of, keep_evaluation, path_of
+from segattn_cli.ranks.communicator import from_first
 from segattn_cli.runs.checkpoint import save_checkpoint
 from segattn_cli.runs.events import CheckpointSaved
 from segattn_cli.training.find_nan import require_finite
@@ -27,11 +28,16 @@ def save_last(run: TrainingRun) -> CheckpointSaved:
     """Write ``last.safetensors``, from which the run can go on; it covers all that the event log holds by now."""
     progress = run.state.progress
     progress.loss_scale = to_numbers(run.ops, run.scaler.state())
-    progress.journal = run.event_log.length()
     progress.seconds = time.perf_counter() - run.started
     path = run.out / runs.LAST
     arrays = require_finite(run, run.state.arrays(run.ops))
-    save_checkpoint(path, arrays, {**_metadata(run, "training"), "progress": asdict(progress)})
+
+    def save() -> None:
+        assert run.event_log is not None  # on rank 0
+        progress.journal = run.event_log.length()
+        save_checkpoint(path, arrays, {**_metadata(run, "training"), "progress": asdict(progress)})
+
+    from_first(run.comm, save)
     return CheckpointSaved(progress.step, path)
 
 
@@ -40,14 +46,16 @@ def save_best(run: TrainingRun) -> None:
     best = run.state.progress.best
     assert best is not None
     arrays = require_finite(run, {name: run.ops.to_numpy(array) for name, array in run.state.weights.items()})
-    save_checkpoint(run.out / runs.BEST, arrays, {**_metadata(run, "model"), "validated": asdict(best)})
+    metadata = {**_metadata(run, "model"), "validated": asdict(best)}
+    from_first(run.comm, lambda: save_checkpoint(run.out / runs.BEST, arrays, metadata))
 
 
 def save_best_evaluation(run: TrainingRun, predictor: Predictor, result: EvaluationResult) -> None:
     """Save what the best checkpoint predicted, so that ``segattn compare`` need not predict it again."""
     checkpoint = run.out / runs.BEST
     path = path_of(checkpoint, predictor, run.validation, result.images)
-    keep_evaluation(path, evaluation_of(checkpoint, run.config, predictor, result), only=True)
+    evaluation = evaluation_of(checkpoint, run.config, predictor, result)
+    from_first(run.comm, lambda: keep_evaluation(path, evaluation, only=True))
 
 
 def write_result(run: TrainingRun) -> dict[str, Any]:
@@ -73,7 +81,8 @@ def write_result(run: TrainingRun) -> dict[str, Any]:
         "seed": run.config.training.seed,
         "versions": versions(PACKAGES),
     }
-    write_atomically(run.out / runs.RESULT, (json_text(result, indent=2) + "\n").encode())
+    content = (json_text(result, indent=2) + "\n").encode()
+    from_first(run.comm, lambda: write_atomically(run.out / runs.RESULT, content))
     return result
 
 

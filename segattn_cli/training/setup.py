@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from backends import get_backend
@@ -21,12 +23,15 @@ from segattn_cli.data.review import review_before_training
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
 from segattn_cli.files import UNFINISHED, remove_stale, write_atomically
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.ranks.communicator import ALONE, Communicator, communicator_of, from_first, together
 from segattn_cli.runs.checkpoint import load_checkpoint
 from segattn_cli.runs.event_log import EventLog
+from segattn_cli.runs.events import LoggedEvent
 from segattn_cli.training.class_weights import class_weights
 from segattn_cli.training.gradients import Differentiator
 from segattn_cli.training.loss_scale import LossScale, Unscaled
 from segattn_cli.training.optimiser import Optimiser, optimiser_of
+from segattn_cli.training.pace import LoadMeter
 from segattn_cli.training.sizes import size_warnings
 from segattn_cli.training.state import Progress, State
 from segattn_cli.weights import Match, weights_for
@@ -34,7 +39,7 @@ from segattn_cli.weights import Match, weights_for
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A run that is open. Its ``state``, its ``scaler`` and its ``event_log`` change; the rest does not."""
+    """A run that is open. Its ``state``, ``scaler``, ``event_log`` and ``load`` change; the rest does not."""
 
     config: Config
     out: Path
@@ -50,61 +55,130 @@ class TrainingRun:
     weights: Match | None  # what network.weights gave, where this session starts from them
     steps: int  # of the whole run
     steps_per_epoch: int
-    event_log: EventLog
+    event_log: EventLog | None  # on rank 0
+    comm: Communicator
+    load: LoadMeter
     started: float  # on time.perf_counter, as if there had been one session
 
     def predictor(self) -> Predictor:
         """The predictor of the validations, with the weights of this moment."""
         return _predictor(self.config, self.out, self.network, self.state, self.validation, self.ops)
 
+    def log(self, event: LoggedEvent) -> None:
+        """Write a line to the event log. Raises :class:`OutputError`, on all ranks."""
 
-def open_run(config: Config, out: Path, resume: bool) -> TrainingRun:
-    """Open a new run in the folder ``out``, or the one that is there.
+        def write() -> None:
+            if self.event_log is not None:  # which it is not on rank 0
+                self.event_log.write(event)
+
+        from_first(self.comm, write)
+
+    def close(self) -> None:
+        """Close the event log, which lets other trainings into the folder."""
+        if self.event_log is not None:
+            self.event_log.close()
+
+
+#: The state to train from, the weights that it took from a file, and what a user should know of the folder.
+Start = tuple[State, Match | None, tuple[str, ...]]
+
+
+def open_run(config: Config, out: Path, resume: bool, comm: Communicator = ALONE) -> TrainingRun:
+    """Open a new run in the folder ``out``, or the one that is there, on this rank and, with it, on all.
+
+    Only rank 0 writes to the folder. It also gives the others the state that they start from, the class weights
+    and what else would be computed once for each rank.
 
     Raises:
         ConfigError, DataError, BackendError: before ``out`` is made, for what can be known then.
         OutputError: for a folder that exists already or cannot be written.
         CheckpointError: for a checkpoint to go on from that is damaged or of something else.
     """
-    ops = get_backend(config.training.backend, config.training.precision)
-    training, validation = open_splits(config)
-    warnings = warnings_before_training(config, training, validation)
-    network = build_network(config.network_config(len(training.classes)))
-    objective = Objective(
-        network, config.loss, terms=config.loss, class_weights=class_weights(config.loss, training),
-        ignore_label=training.ignore_label,
-    )  # fmt: skip
-    epoch = steps_per_epoch(config, training)
-    steps = config.training.max_steps or config.training.epochs * epoch
-    optimiser = optimiser_of(config.optimiser, network.shapes())
+    with together(comm):
+        ops = get_backend(config.training.backend, config.training.precision)
+        require_divisible(config, comm.size)
+        training, validation = open_splits(config)
+    warnings = from_first(comm, lambda: warnings_before_training(config, training, validation))
+    with together(comm):
+        network = build_network(config.network_config(len(training.classes)))
+        comm = communicator_of(comm, ops)
+    weights_of_classes = from_first(comm, lambda: class_weights(config.loss, training))
+    with together(comm):
+        objective = Objective(
+            network, config.loss, terms=config.loss, class_weights=weights_of_classes,
+            ignore_label=training.ignore_label,
+        )  # fmt: skip
+        epoch = steps_per_epoch(config, training)
+        steps = config.training.max_steps or config.training.epochs * epoch
+        optimiser = optimiser_of(config.optimiser, network.shapes())
+    event_log: EventLog | None = None
     with ExitStack() as opened:
-        if resume:  # locked before its checkpoint is read
-            event_log = opened.enter_context(closing(lock_run(out)))
-        state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
-        progress = state.progress
-        if progress.step > steps:
-            raise ConfigError(
-                f"The run in {out} is at step {progress.step}, beyond the {steps} steps that are asked for: raise "
-                "training.epochs or training.max_steps."
-            )
-        _predictor(config, out, network, state, validation, ops)  # raises now, not after the first epoch
-        if not resume:
-            event_log = opened.enter_context(closing(make_folder(out)))
-        warnings += warnings_of_folder(out, event_log, resume)
-        write_atomically(out / runs.CONFIG, config.as_toml().encode())
-        event_log.cut(progress.journal)
-        remove_stale(out)
+
+        def start() -> Start:
+            nonlocal event_log
+            if resume:  # locked before its checkpoint is read
+                event_log = opened.enter_context(closing(lock_run(out)))
+            state, weights = initial_state(config, network, optimiser, training, ops, out if resume else None)
+            progress = state.progress
+            if progress.step > steps:
+                raise ConfigError(
+                    f"The run in {out} is at step {progress.step}, beyond the {steps} steps that are asked for: "
+                    "raise training.epochs or training.max_steps."
+                )
+            _predictor(config, out, network, state, validation, ops)  # raises now, not after the first epoch
+            if event_log is None:
+                event_log = opened.enter_context(closing(make_folder(out)))
+            of_folder = warnings_of_folder(out, event_log, resume)
+            write_atomically(out / runs.CONFIG, config.as_toml().encode())
+            event_log.cut(progress.journal)
+            remove_stale(out)
+            return state, weights, of_folder
+
+        state, weights, of_folder = _state_of_first(comm, ops, optimiser, config, start)
         opened.pop_all()
     return TrainingRun(
-        config, out, ops, training, validation, warnings, network,
+        config, out, ops, training, validation, (*warnings, *of_folder), network,
         Differentiator(
-            objective, ops, config.training.seed, batch_statistics=config.training.batch_norm == "running",
+            objective, ops, config.training.seed, batch_statistics=config.training.batch_norm != "frozen",
             dtype=array_dtype(config.training.precision),
+            synchronised=config.training.batch_norm == "synchronised",
         ),
         optimiser,
-        LossScale(ops, **progress.loss_scale) if config.training.precision == "float16" else Unscaled(),
-        state, weights, steps, epoch, event_log, started=time.perf_counter() - progress.seconds,
+        LossScale(ops, **state.progress.loss_scale) if config.training.precision == "float16" else Unscaled(),
+        state, weights, steps, epoch, event_log, comm, LoadMeter(comm),
+        started=time.perf_counter() - state.progress.seconds,
     )
+
+
+def _state_of_first(
+    comm: Communicator, ops: Ops, optimiser: Optimiser, config: Config, start: Callable[[], Start]
+) -> Start:
+    """What ``start()`` returns on rank 0, and for the others the same state, in arrays of their own."""
+    own: list[Start] = []
+
+    def shared() -> tuple[dict[str, np.ndarray], Progress] | None:
+        own.append(start())
+        state = own[0][0]
+        return None if comm.size == 1 else (state.arrays(ops), state.progress)
+
+    sent = from_first(comm, shared)
+    if own:
+        return own[0]
+    assert sent is not None
+    arrays, progress = sent
+    with_average = config.training.ema is not None
+    return State.of(arrays, progress, ops, optimiser, ema=with_average), None, ()
+
+
+def require_divisible(config: Config, ranks: int) -> None:
+    """Raise :class:`ConfigError` where so many ranks cannot have equally many of the batches of a step."""
+    accumulate = config.optimiser.accumulate
+    if accumulate % ranks:
+        possible = [str(each) for each in range(1, accumulate + 1) if accumulate % each == 0]
+        raise ConfigError(
+            f"{ranks} ranks cannot divide the batches of a step, optimiser.accumulate = {accumulate}: start "
+            f"{' or '.join(possible)} of them, or give each one batch by --set optimiser.accumulate={ranks}."
+        )
 
 
 def _predictor(

@@ -30,20 +30,22 @@ class StepRecord(NamedTuple, Generic[Value]):
     gates: dict[str, Value]
     scale_weights: tuple[Value, ...] | None
     scaler: dict[str, Value]  # what LossScale.state gives after the step
+    rank_seconds: list[float]  # that each rank took for its batches, without the waiting for others
+    communication: float  # seconds that went to it on the rank which waited least for others
 
 
 def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
-    """Move the state of ``run`` by one step on ``batches``, whose gradients count as one.
+    """Move the state of ``run`` by one step on ``batches``, whose gradients count as one with those of all ranks.
 
     Nothing is read here: on a GPU, the step is queued when this returns. A step whose loss or gradients are not
     finite changes nothing; nor, where no loss scale can help, does any step after it.
     """
-    config, state, ops = run.config, run.state, run.ops
+    config, state, ops, comm = run.config, run.state, run.ops, run.comm
     step, scale = state.progress.step, run.scaler.scale
     rate = learning_rate(config.schedule, config.optimiser.learning_rate, step, run.steps)
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # whoever reads the record finds it out
-        gradients = run.differentiator.gradients(state.params, batches, step, scale=scale)
+        gradients = run.differentiator.gradients(state.params, batches, step, scale=scale, comm=comm)
         norm = gradients.norm / scale
         total = norm + gradients.loss
         accepted = run.scaler.accept(total - total == 0)  # a NaN or an infinity is not 0
@@ -62,10 +64,11 @@ def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
             update_average(ops, state.average, state.params, config.training.ema, step + 1, apply=accepted)
 
     state.progress.step = step + 1
+    loads = comm.gather(run.load.lap(batches))
     return StepRecord(
         step=step + 1,
-        images=sum(len(batch.images) for batch in batches),
-        wait_seconds=sum(batch.wait_seconds for batch in batches),
+        images=comm.size * sum(len(batch.images) for batch in batches),
+        wait_seconds=max(load.waiting for load in loads),
         learning_rate=rate,
         loss=gradients.loss,
         parts=gradients.parts,
@@ -73,6 +76,8 @@ def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
         gates={name: gate.copy() for name, gate in state.gates().items()},
         scale_weights=None if gradients.scale_weights is None else tuple(gradients.scale_weights),
         scaler=run.scaler.state(),
+        rank_seconds=[load.waiting + seconds for load, seconds in zip(loads, gradients.seconds, strict=True)],
+        communication=min(load.communicating for load in loads),
     )
 
 

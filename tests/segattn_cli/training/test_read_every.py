@@ -129,7 +129,7 @@ def test_a_step_that_is_not_finite_ends_training_as_if_it_had_been_read(
     list(train(config, run, should_stop=lambda: next(calls) >= 3))
     before = (run / "last.safetensors").read_bytes()
 
-    monkeypatch.setattr(Differentiator, "gradients", poisoned(Differentiator.gradients, at=7))
+    monkeypatch.setattr(Differentiator, "_passes", poisoned(Differentiator._passes, at=7))
     resumed, seen = train(config, run, resume=True, read_every=read_every), []
     with pytest.raises(NonFiniteError) as error:
         seen.extend(event for event in resumed if isinstance(event, StepDone))
@@ -146,11 +146,11 @@ def test_a_step_that_is_not_finite_ends_training_as_if_it_had_been_read(
 
 def test_steps_after_it_change_nothing(tiny, tmp_path, monkeypatch):
     """The tensor is named by the weights from before, which later steps of the block must leave alone."""
-    monkeypatch.setattr(Differentiator, "gradients", poisoned(Differentiator.gradients, at=2))
+    monkeypatch.setattr(Differentiator, "_passes", poisoned(Differentiator._passes, at=2))
     names = []
     weights = {}
 
-    def remember(differentiator, params, batches, step):
+    def remember(differentiator, params, batches, step, comm):
         names.append(step)
         weights[len(names)] = {name: value.copy() for name, value in params.items()}
         return "a tensor"
@@ -209,8 +209,8 @@ def test_a_tensor_that_cannot_be_looked_for_costs_no_checkpoint(tiny, tmp_path, 
             for picture in (data / "images" / "train").iterdir():
                 picture.write_bytes(b"no picture")
 
-    gradients = poisoned(Differentiator.gradients, at=5)
-    monkeypatch.setattr(Differentiator, "gradients", noting(gradients, spoil))
+    gradients = poisoned(Differentiator._passes, at=5)
+    monkeypatch.setattr(Differentiator, "_passes", noting(gradients, spoil))
     with pytest.raises(NonFiniteError, match=r"Step 6 is not finite: .* its images cannot be read"):
         list(train(config, run, resume=True, read_every=2))
     assert (run / "last.safetensors").read_bytes() == before

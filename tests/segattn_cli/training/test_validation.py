@@ -113,7 +113,7 @@ def test_a_validation_tells_its_change_and_the_time_that_is_left(without):
 )  # fmt: skip
 def test_the_validations_that_are_left_are_those_that_come(tiny, tmp_path, overrides):
     run = open_run(tiny(*overrides), tmp_path / "run", resume=False)
-    run.event_log.close()
+    run.close()
     left = []
     for step in range(run.steps + 1):
         run.state.progress.step = step

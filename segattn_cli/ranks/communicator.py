@@ -1,0 +1,150 @@
+"""What ranks tell each other, and how all of them end where one of them fails.
+
+Every function here is called by all ranks, in the same order: each of them waits for the others.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from backends.contract import Ops
+from backends.errors import BackendError
+
+Array = Any
+T = TypeVar("T")
+
+
+class Communicator(Protocol):
+    """One of ``size`` processes, the rank ``rank``, and its way to the others.
+
+    ``seconds`` is the time that it has spent in the calls so far, in which it may have waited for other ranks.
+    """
+
+    rank: int
+    size: int
+    seconds: float
+
+    def gather(self, value: T) -> list[T]:
+        """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies."""
+
+    def exchange(self, blocks: Array) -> Array:
+        """Send ``blocks[r]`` of ``(size, n)`` to rank r; returns what each rank sent here, ``(size, n)``."""
+
+    def collect(self, block: Array) -> Array:
+        """The ``block`` ``(n,)`` of every rank, ``(size, n)``."""
+
+    def abort(self, code: int) -> NoReturn:
+        """End the processes of all ranks at once, with the exit code ``code``."""
+
+
+class Alone:
+    """The only rank."""
+
+    rank, size, seconds = 0, 1, 0.0
+
+    def gather(self, value: T) -> list[T]:
+        return [value]
+
+    def exchange(self, blocks: Array) -> Array:
+        return blocks
+
+    def collect(self, block: Array) -> Array:
+        return block[None]
+
+    def abort(self, code: int) -> NoReturn:
+        raise SystemExit(code)
+
+
+#: A process that is not one of several.
+ALONE = Alone()
+
+
+def communicator_of(comm: Communicator, ops: Ops) -> Communicator:
+    """``comm``, with which arrays of ``ops`` can be sent. Raises :class:`BackendError` where they cannot."""
+    if comm.size > 1 and ops.name == "cupy":
+        raise BackendError(
+            "Several ranks compute on CPUs only: choose the backend numba or numpy, or start one rank for the GPU."
+        )
+    return comm
+
+
+def on_all(comm: Communicator, function: Callable[[], T]) -> list[T]:
+    """What ``function()`` returns on each rank; an error on some of them is raised on all of them.
+
+    It is that of the first rank that has one. Such an error :func:`is_agreed`: all ranks end by it, in the same
+    place. ``function`` may itself call this, but wait for other ranks in no other way: where one of them has
+    failed, its error arrives in the inner call of the others.
+
+    >>> on_all(ALONE, lambda: 7)
+    [7]
+    """
+    value: Any = None
+    error: Exception | None = None
+    try:
+        value = function()
+    except Exception as raised:
+        if is_agreed(raised):
+            raise
+        error = raised
+    outcomes = comm.gather((value, None if error is None else _sendable(error, comm)))
+    failed = [(rank, sent) for rank, (_, sent) in enumerate(outcomes) if sent is not None]
+    if not failed:
+        return [each for each, _ in outcomes]
+    rank, first = failed[0]
+    if rank == comm.rank and error is not None:
+        first = error  # with its traceback
+    first.is_agreed = True  # type: ignore[attr-defined]
+    raise first
+
+
+@contextmanager
+def together(comm: Communicator) -> Iterator[None]:
+    """Leave the block when all ranks have come to its end, or raise the error of one on all: see :func:`on_all`."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:
+        error = raised
+
+    def outcome() -> None:
+        if error is not None:
+            raise error
+
+    on_all(comm, outcome)
+
+
+def from_first(comm: Communicator, function: Callable[[], T]) -> T:
+    """What ``function()`` returns on rank 0, which alone calls it; or its error, on all ranks."""
+    return on_all(comm, lambda: function() if comm.rank == 0 else None)[0]  # type: ignore[return-value]
+
+
+def in_turns(comm: Communicator, count: int, function: Callable[[int], T]) -> Iterator[T]:
+    """``function(0)``, …, ``function(count − 1)`` in this order, on all ranks, which take turns to call it.
+
+    >>> list(in_turns(ALONE, 3, lambda number: number**2))
+    [0, 1, 4]
+    """
+    for start in range(0, count, comm.size):
+        own = range(start, count)[comm.rank : comm.rank + 1]  # one, or none after the last
+        for value in on_all(comm, lambda own=own: [function(number) for number in own]):  # type: ignore[misc]
+            yield from value
+
+
+def is_agreed(error: BaseException) -> bool:
+    """Whether all ranks raised ``error`` in the same place."""
+    return getattr(error, "is_agreed", False)
+
+
+def _sendable(error: Exception, comm: Communicator) -> Exception:
+    """``error``, or where it cannot be pickled a RuntimeError with its words; the traceback is a note."""
+    if comm.size > 1:
+        error.add_note(f"On rank {comm.rank}:\n{''.join(traceback.format_exception(error))}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return RuntimeError(f"rank {comm.rank}: {type(error).__name__}: {error}")
+    return error

@@ -1,0 +1,89 @@
+"""What several ranks agree on: values, turns, and errors, which end all of them in the same place."""
+
+from __future__ import annotations
+
+import pytest
+
+from segattn_cli.errors import DataError, OutputError
+from segattn_cli.ranks.communicator import ALONE, from_first, in_turns, is_agreed, on_all, together
+
+from .thread_ranks import on_threads
+
+
+class Unpicklable(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def failing(comm, *ranks, error=DataError):
+    if comm.rank in ranks:
+        raise error(f"rank {comm.rank}")
+    return comm.rank
+
+
+def test_all_get_what_each_has():
+    assert on_threads(3, lambda comm: on_all(comm, lambda: comm.rank**2)) == [[0, 1, 4]] * 3
+    assert on_threads(3, lambda comm: from_first(comm, lambda: comm.rank + 7)) == [7] * 3
+
+
+@pytest.mark.parametrize("ranks", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
+def test_an_error_on_one_rank_is_raised_on_all(ranks):
+    for error in on_threads(3, lambda comm: on_all(comm, lambda: failing(comm, *ranks))):
+        assert isinstance(error, DataError)
+        assert is_agreed(error)
+        assert str(error) == f"rank {ranks[0]}"
+
+
+def test_a_block_is_left_together():
+    def block(comm):
+        with together(comm):
+            failing(comm, 1, error=OutputError)
+
+    for error in on_threads(2, block):
+        assert (type(error), str(error)) == (OutputError, "rank 1")
+
+
+def test_an_error_that_cannot_be_sent_arrives_in_words():
+    def block(comm):
+        with together(comm):
+            if comm.rank == 1:
+                raise Unpicklable("one", "two")
+
+    other, own = on_threads(2, block)
+    assert isinstance(own, Unpicklable)
+    assert str(other) == "rank 1: Unpicklable: one and two"
+
+
+def test_the_traceback_of_another_rank_is_a_note():
+    error, _ = on_threads(2, lambda comm: on_all(comm, lambda: failing(comm, 1, error=ValueError)))
+    assert "On rank 1:" in error.__notes__[0]
+    assert "in failing" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("ranks", [(0,), (1,), (0, 1)])
+def test_an_error_arrives_where_the_others_wait_inside(ranks):
+    def pass_(comm):
+        on_all(comm, lambda: None)
+        failing(comm, *ranks)
+        return [on_all(comm, lambda: comm.rank) for _ in range(3)]
+
+    for error in on_threads(3, lambda comm: on_all(comm, lambda: pass_(comm))):
+        assert (type(error), str(error)) == (DataError, f"rank {ranks[0]}")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_turns_are_taken_in_order(ranks):
+    def take(comm):
+        calls = []
+        return list(in_turns(comm, 4, lambda number: calls.append(number) or number**2)), calls
+
+    for rank, (values, calls) in enumerate(on_threads(ranks, take)):
+        assert values == [0, 1, 4, 9]
+        assert calls == list(range(rank, 4, ranks))
+
+
+def test_alone_an_error_is_raised_as_it_is():
+    with pytest.raises(DataError) as raised:
+        on_all(ALONE, lambda: failing(ALONE, 0))
+    assert not hasattr(raised.value, "__notes__")
+    assert on_all(ALONE, lambda: 3) == [3]
