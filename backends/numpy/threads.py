@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from backends.cores import usable_cores
 from backends.errors import BackendError
 
 Block = TypeVar("Block")
@@ -29,7 +30,8 @@ def thread_count() -> int:
     """The number of threads of an op: ``set_thread_count``, else ``SEGATTN_THREADS``, else that of BLAS.
 
     BLAS uses the cores that this process may run on, or fewer with ``OMP_NUM_THREADS`` and the like. A BLAS that
-    does not report its number, as Apple's, counts as one that uses all cores.
+    does not report its number, as Apple's, counts as one that uses all cores. If a quota allows less, both have
+    fewer threads (:func:`backends.cores.usable_cores`): more would only wait for each other.
     """
     return _chosen or _from_environment()
 
@@ -114,7 +116,11 @@ def _from_environment() -> int:
         if not chosen.isdecimal() or int(chosen) < 1:
             raise BackendError(f"SEGATTN_THREADS is {chosen!r}, wants a whole number of at least 1.")
         return int(chosen)
-    return max((library.num_threads for library in blas_libraries().lib_controllers), default=os.cpu_count() or 1)
+    cores = usable_cores()
+    threads = max((library.num_threads for library in blas_libraries().lib_controllers), default=cores)
+    if threads > cores:
+        blas_libraries().limit(limits=cores)  # until the process ends
+    return min(threads, cores)
 
 
 @cache

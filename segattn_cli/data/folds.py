@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from backends.cores import usable_cores
 from segattn_cli.data.dataset import IGNORE_LABEL, FileDataset
 from segattn_cli.data.formats.recognition import open_dataset, splits_of
 from segattn_cli.data.images import Intensity
@@ -85,7 +85,7 @@ def read_contents(dataset: FileDataset) -> list[Content]:
             raise DataError(f"{pair.image} cannot be read: {error.strerror}.") from None
         return Content(digest, frozenset(classes.tolist()) - {IGNORE_LABEL})
 
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="segattn-folds") as pool:
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segattn-folds") as pool:
         return list(pool.map(read, range(len(dataset))))
 
 

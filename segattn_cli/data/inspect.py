@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from backends.cores import usable_cores
 from segattn_cli.data.dataset import Dataset, FileDataset, Problem
 from segattn_cli.data.formats.recognition import mistakes_of
 from segattn_cli.data.listing import LeftOut, first_names
@@ -93,7 +93,7 @@ def inspect(
         indices: which samples; all of them by default.
         masks_only: whether of images the header alone is read.
     """
-    pool = ThreadPoolExecutor(workers or os.cpu_count(), thread_name_prefix="segattn-inspect")
+    pool = ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="segattn-inspect")
     try:
         chosen = range(len(dataset)) if indices is None else indices
         yield from pool.map(lambda index: _inspected(dataset, index, masks_only), chosen)

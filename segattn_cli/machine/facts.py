@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from backends.cores import usable_cores
+
 
 def hardware() -> dict[str, Any]:
     """Processor, cores and memory, ready for JSON; None stands for what the system does not say."""
@@ -24,13 +26,6 @@ def hardware() -> dict[str, Any]:
         "memory, GB": gigabytes("MemTotal"),
         "memory free, GB": gigabytes("MemAvailable"),
     }
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use, by its affinity and by its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return max(1, min(cores, round(int(quota) / int(period)))) if quota.isdigit() else cores
 
 
 def gigabytes(entry: str) -> float | None:

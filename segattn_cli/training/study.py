@@ -18,6 +18,7 @@ from typing import IO, Literal
 
 from pydantic import ValidationError
 
+from backends.cores import usable_cores
 from segattn_cli import runs
 from segattn_cli.config import Config, differences
 from segattn_cli.config.study import Study
@@ -223,8 +224,7 @@ def _environment(jobs: int) -> dict[str, str]:
     """The environment of a process when ``jobs`` of them share the cores; what the user has set is left alone."""
     if jobs == 1:
         return dict(os.environ)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return dict.fromkeys(THREADS, str(max(1, cores // jobs))) | os.environ
+    return dict.fromkeys(THREADS, str(max(1, usable_cores() // jobs))) | os.environ
 
 
 def _note(line: bytes) -> str:

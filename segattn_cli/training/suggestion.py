@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from backends.cores import usable_cores
 from reference.networks import build_network
 from segattn_cli.config import Config, config_from
 from segattn_cli.config.description import toml_value
@@ -19,7 +20,6 @@ from segattn_cli.costs.cost import configured_step, inference
 from segattn_cli.data.inspect import SplitReport
 from segattn_cli.data.segments import Segments
 from segattn_cli.errors import DataError, printable
-from segattn_cli.machine.facts import usable_cores
 
 #: Multiply-adds that one core does in a second of training. The records in benchmarks/ have 98 (numpy) to 154
 #: billion (numba), and a training of fcn-resnet18-camvid on another machine, with its validations, had 96.

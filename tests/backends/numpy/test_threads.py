@@ -170,10 +170,20 @@ def test_without_a_blas_to_ask_there_is_a_thread_for_each_core(threads, monkeypa
 
     monkeypatch.delenv("SEGATTN_THREADS", raising=False)
     monkeypatch.setattr(module, "blas_libraries", lambda: ThreadpoolController().select(user_api="none"))
-    for cores, wanted in (6, 6), (None, 1):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+    monkeypatch.setattr(module, "usable_cores", lambda: 6)
+    module._from_environment.cache_clear()
+    assert thread_count() == 6
+
+
+def test_a_quota_limits_the_threads_and_those_of_blas(threads, monkeypatch):
+    from backends.numpy import threads as module
+
+    monkeypatch.delenv("SEGATTN_THREADS", raising=False)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    with threadpool_limits(3, user_api="blas"):
         module._from_environment.cache_clear()
-        assert thread_count() == wanted
+        assert thread_count() == 2
+        assert set(blas_threads()) == {2}
 
 
 def test_systems_without_fork(monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -83,15 +82,6 @@ def test_a_healthy_machine_needs_no_advice(healthy: Diagnosis) -> None:
 def test_what_slows_a_machine_down_is_said(healthy: Diagnosis, changes: dict, words: str) -> None:
     (warning,) = advice(replace(healthy, **changes))
     assert words in warning
-
-
-def test_a_container_has_fewer_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    files = {"/sys/fs/cgroup/cpu.max": "250000 100000"}
-    monkeypatch.setattr(facts, "_read", lambda path: files.get(path, ""))
-    assert facts.usable_cores() == 2
-    files["/sys/fs/cgroup/cpu.max"] = "max 100000"
-    assert facts.usable_cores() == 16
 
 
 def test_a_system_without_proc_leaves_gaps_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
