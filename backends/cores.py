@@ -43,7 +43,7 @@ def cpu_quota(root: Path = ROOT) -> float | None:
 
 def cpu_groups(root: Path = ROOT) -> Iterator[Path]:
     """The folders of the control groups that can limit this process: its own, and those around it."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         groups |= dict.fromkeys(controllers.split(","), path.lstrip("/"))  # version 2 has no controllers: ""
