@@ -17,7 +17,7 @@ from backends.cupy.device import require_device
 require_device()  # before anything that needs CuPy
 
 # ruff: noqa: E402
-from backends.cupy.arrays import asarray, concatenate, stack, synchronize, to_numpy
+from backends.cupy.arrays import asarray, concatenate, constants, stack, synchronize, to_numpy
 from backends.cupy.batch_norm import (
     batch_norm,
     batch_norm_backward,
@@ -74,6 +74,7 @@ __all__ = [
     "channel_attention",
     "channel_attention_backward",
     "concatenate",
+    "constants",
     "conv2d",
     "conv2d_backward",
     "conv2d_relu",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cupy
@@ -34,6 +34,11 @@ def to_numpy(x: cupy.ndarray) -> np.ndarray:
 def synchronize() -> None:
     """Wait until the device has finished all queued work."""
     cupy.cuda.get_current_stream().synchronize()
+
+
+def constants(params: Mapping[str, cupy.ndarray]) -> dict[str, cupy.ndarray]:
+    """See :func:`reference.ops.constants`; the kernels derive nothing from weights."""
+    return dict(params)
 
 
 def concatenate(arrays: Sequence[cupy.ndarray]) -> cupy.ndarray:

@@ -20,6 +20,7 @@ from backends.numba.batch_norm import (  # noqa: F401
     batch_norm_relu_backward,
 )
 from backends.numba.channel_attention import channel_attention, channel_attention_backward  # noqa: F401
+from backends.numba.constants import constants  # noqa: F401
 from backends.numba.conv2d import (  # noqa: F401
     conv2d,
     conv2d_backward,

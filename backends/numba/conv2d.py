@@ -66,7 +66,7 @@ def _convolve(cache: Conv2dCache, size: tuple[int, int], finish: Finish) -> np.n
     x, weight, _, stride, padding, dilation = cache
     if is_pointwise(cache):
         pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
-        y = products.multiply(pixels, weight[0, 0], finish=None if finish.is_trivial else finish)
+        y = products.multiply(pixels, weight, finish=None if finish.is_trivial else finish)
         return y.reshape(len(x), *size, -1)
     if winograd.pays(x.shape, weight.shape, stride, padding, dilation):
         return winograd.convolve(x, weight, finish, padding=padding, dilation=dilation)

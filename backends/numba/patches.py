@@ -22,7 +22,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
     memory = scratch(cut * windows.size[1] * length, x.dtype)
-    panels = packed(weight.reshape(length, outputs))
+    panels = packed(weight)
     _convolve(x, panels, finish, windows.taps, _steps(windows), cut, memory, y)
     return y
 

@@ -7,6 +7,7 @@ from numba import get_thread_id, prange
 
 from backends.numba import gemm
 from backends.numba.compile import inner, kernel, scratch, workspace
+from backends.numba.constants import Constant
 from backends.numba.finish import Finish, finish_pixel
 from backends.numba.windows import carve
 
@@ -18,8 +19,8 @@ _TRANSPOSED_ROWS, _PARTS = 252, 16
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
-    """``x (M, K) · weight (K, N)`` and the epilogue: ``(M, N)``; the weight may be a transposed view."""
-    rows, columns = len(x), weight.shape[1]
+    """``x (M, K) · weight (…, N)`` and the epilogue: ``(M, N)``; for the weight, see :func:`packed`."""
+    rows, columns = len(x), weight.shape[-1]
     y = np.empty((rows, columns), x.dtype)
     across = -(-columns // gemm.COLUMNS)
     down = max(1, min(_BLOCKS // across, rows // _FEWEST_ROWS), rows // _MOST_ROWS)
@@ -28,12 +29,24 @@ def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None)
 
 
 def packed(weight: np.ndarray) -> np.ndarray:
-    """The panels of ``weight (K, N)``, or of a transposed view, in memory that the next call overwrites."""
-    shape = gemm.panels_of(weight.shape, weight.dtype)
-    panels = workspace(int(np.prod(shape)), weight.dtype).reshape(shape)
-    transposed = weight.strides[0] < weight.strides[1]
-    _pack(weight.T if transposed else weight, transposed, panels)
-    return panels
+    """The panels of ``weight (…, N)``, whose other axes are the depth, or of a transposed view (K, N).
+
+    Those of a constant weight are stored; others are in memory that the next call overwrites.
+    """
+    matrix = np.asarray(weight) if weight.ndim == 2 else np.asarray(weight).reshape(-1, weight.shape[-1])
+    shape = gemm.panels_of(matrix.shape, matrix.dtype)
+    size = int(np.prod(shape))
+
+    def pack(memory: np.ndarray) -> np.ndarray:
+        panels = memory.reshape(shape)
+        transposed = matrix.strides[0] < matrix.strides[1]
+        _pack(matrix.T if transposed else matrix, transposed, panels)
+        return panels
+
+    stored = None
+    if isinstance(weight, Constant):
+        stored = weight.derive("panels", size, lambda: pack(np.empty(size, matrix.dtype)))
+    return pack(workspace(size, matrix.dtype)) if stored is None else stored
 
 
 def multiply_transposed(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -20,14 +20,17 @@ from __future__ import annotations
 import numpy as np
 from numba import get_thread_id, prange
 
-from backends.numba import blas
+from backends.numba import blas, gemm
 from backends.numba.compile import inlined, inner, kernel, scratch, workspace
+from backends.numba.constants import Constant
 from backends.numba.finish import Finish, finish_pixel
 from backends.numba.windows import carve
 from backends.numpy import winograd
 
 #: Tiles computed at a time, about, within these numbers of values of their combined inputs and outputs.
 _TILES, _FEWEST, _MOST = 256, 1 << 21, 1 << 23
+#: With so many tiles, transforming the weights takes less than a twentieth of the time, and they are not stored.
+_MANY_TILES = 1 << 10
 
 
 def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, padding: int, dilation: int) -> bool:
@@ -39,6 +42,8 @@ def convolve(
     x: np.ndarray, weight: np.ndarray, finish: Finish, *, padding: int, dilation: int
 ) -> np.ndarray:
     """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, with the epilogue."""
+    if isinstance(weight, Constant):
+        return _convolve_constant(x, weight, finish, padding, dilation)
     return _convolve(x, weight, finish, padding, dilation, False)
 
 
@@ -69,9 +74,36 @@ def _convolve(
     cut, combined = _cut(y, channels, dilation)
     shared = workspace(combined + 4 * weight.size, x.dtype)
     u = shared[combined:].reshape(36, *weight.shape[2:])
-    _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u)
+    _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u[:, None])
     memory = _memory(y, channels, dilation)
     _convolve_rows(x, u, flipped, finish, padding, dilation, cut, memory, shared[:combined], y)
+    return y
+
+
+def _convolve_constant(
+    x: np.ndarray, weight: Constant, finish: Finish, padding: int, dilation: int
+) -> np.ndarray:
+    """With a constant weight, whose transform is stored in the panels of :mod:`backends.numba.gemm`."""
+    grow = 2 * (padding - dilation)
+    channels, outputs = weight.shape[2:]
+    y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, outputs), x.dtype)
+    cut, combined = _cut(y, channels, dilation)
+    shape = (36, *gemm.panels_of((channels, outputs), weight.dtype))
+    size = int(np.prod(shape))
+
+    def transform(memory: np.ndarray) -> np.ndarray:
+        u = memory.reshape(shape)
+        _transform_weight(np.asarray(weight), False, scratch(18 * outputs, x.dtype), u)
+        return u
+
+    u = None
+    if y.size < 16 * outputs * _MANY_TILES:
+        u = weight.derive("winograd", size, lambda: transform(np.empty(size, x.dtype)))
+    shared = workspace(combined + (size if u is None else 0), x.dtype)
+    if u is None:
+        u = transform(shared[combined:])
+    memory = _memory(y, channels, dilation)
+    _convolve_rows_in_panels(x, u, finish, padding, dilation, cut, memory, shared[:combined], y)
     return y
 
 
@@ -189,6 +221,26 @@ def _convolve_rows(x, u, flipped, finish, padding, d, cut, memory, shared, y):
 
 
 @kernel
+def _convolve_rows_in_panels(x, u, finish, padding, d, cut, memory, shared, y):
+    batch, height, width, outputs = y.shape
+    channels = x.shape[3]
+    bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
+    for first in range(0, batch * bands, cut):
+        rows = min(cut, batch * bands - first) * d  # of tiles
+        v, end = carve(shared, 0, (36, rows * columns, channels))
+        m, end = carve(shared, end, (36, rows * columns, outputs))
+        for t in prange(rows):
+            image, top = _place(first, t, bands, d)
+            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
+        for n in prange(36):
+            gemm.multiply(v[n], u[n], m[n], False)
+        for t in prange(rows):
+            image, top = _place(first, t, bands, d)
+            before = (image * height + top) * width
+            _combine_products(m, t, finish, before, d, columns, memory[get_thread_id()], y[image, top:])
+
+
+@kernel
 def _differentiate_weight(x, dy, padding, d, cut, memory, shared, du, dweight):
     batch, height, width, outputs = dy.shape
     channels = x.shape[3]
@@ -222,9 +274,10 @@ def _differentiate_weight(x, dy, padding, d, cut, memory, shared, du, dweight):
 
 @kernel
 def _transform_weight(weight, flipped, memory, u):
-    """``u (36, Ci, Co)`` of the taps, or of the taps in reversed order."""
-    outputs = weight.shape[3]
+    """``u (36, panels, Ci, width)`` of the taps, or of the taps in reversed order; one panel may have all of Co."""
+    outputs, panels, width = weight.shape[3], u.shape[1], u.shape[3]
     first, last = (2, 0) if flipped else (0, 2)
+    zero = weight.dtype.type(0)
     for c in prange(weight.shape[2]):
         half, _ = carve(memory[get_thread_id()], 0, (6, 3, outputs))
         for j in range(3):
@@ -233,11 +286,15 @@ def _transform_weight(weight, flipped, memory, u):
             for k in range(outputs):
                 u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
         for a in range(6):
-            g_0, g_1, g_2 = half[a, first], half[a, 1], half[a, last]
-            u_0, u_1, u_2 = u[6 * a, c], u[6 * a + 1, c], u[6 * a + 2, c]
-            u_3, u_4, u_5 = u[6 * a + 3, c], u[6 * a + 4, c], u[6 * a + 5, c]
-            for k in range(outputs):
-                u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
+            for panel in range(panels):
+                here = slice(panel * width, min(outputs, (panel + 1) * width))
+                g_0, g_1, g_2 = half[a, first, here], half[a, 1, here], half[a, last, here]
+                u_0, u_1, u_2 = u[6 * a, panel, c], u[6 * a + 1, panel, c], u[6 * a + 2, panel, c]
+                u_3, u_4, u_5 = u[6 * a + 3, panel, c], u[6 * a + 4, panel, c], u[6 * a + 5, panel, c]
+                for k in range(len(g_0)):
+                    u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
+                for k in range(len(g_0), width):
+                    u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = zero, zero, zero, zero, zero, zero
 
 
 @inner

@@ -22,7 +22,7 @@ array([[[[0.],
 
 from __future__ import annotations
 
-from reference.ops.arrays import asarray, concatenate, stack, synchronize, to_numpy
+from reference.ops.arrays import asarray, concatenate, constants, stack, synchronize, to_numpy
 from reference.ops.batch_norm import batch_norm, batch_norm_backward
 from reference.ops.batch_norm_relu import batch_norm_relu, batch_norm_relu_backward
 from reference.ops.channel_attention import channel_attention, channel_attention_backward
@@ -58,6 +58,7 @@ __all__ = [
     "channel_attention",
     "channel_attention_backward",
     "concatenate",
+    "constants",
     "conv2d",
     "conv2d_backward",
     "conv2d_relu",

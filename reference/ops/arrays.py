@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,14 @@ def to_numpy(x: np.ndarray) -> np.ndarray:
 
 def synchronize() -> None:
     """Wait until all computation is done; NumPy computes at once, so there is nothing to wait for."""
+
+
+def constants(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same parameters, which do not change as long as the result is used: those of a network that predicts.
+
+    A backend may store beside them what its ops derive from them in each call. Here nothing is derived.
+    """
+    return dict(params)
 
 
 def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -102,7 +102,7 @@ class BackendNetwork:
             self.optimiser_state = {name: ops.asarray(value) for name, value in state.items()}
         if "infer" in passes:
             folded = {name: ops.asarray(value) for name, value in self.network.fold(params).items()}
-            self.folded = cast_weights(folded, self.dtype)
+            self.folded = ops.constants(cast_weights(folded, self.dtype))
 
     def train(self) -> None:
         self.loss, self.gradients = None, {}

@@ -25,7 +25,8 @@ class Passes:
         self.network = _with_cached_features(model.network)
         self.ops = ops
         self.size = (image.shape[0], image.shape[1])
-        self.params = {name: ops.asarray(value) for name, value in model.network.fold(model.params).items()}
+        folded = model.network.fold(model.params)
+        self.params = ops.constants({name: ops.asarray(value) for name, value in folded.items()})
         self.images = ops.asarray(np.ascontiguousarray(normalise(image)[None]))  # (1, H, W, 3)
 
     def forward(

@@ -92,7 +92,7 @@ class Predictor:
         self.dtype = array_dtype(precision)
         with np.errstate(all="ignore"):  # what is not finite is reported by its scores
             folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
-        self.params = cast_weights(folded, self.dtype)
+        self.params = ops.constants(cast_weights(folded, self.dtype))
         self.ops = ops
         self.size = size
         self.scales = tuple(scales)
