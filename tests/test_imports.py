@@ -25,6 +25,7 @@ FORBIDDEN = {
     "segattn_cli/__main__.py": {"numpy", "cupy", "scipy", "torch"},
     "segattn_cli/app.py": {"numpy", "cupy", "scipy", "torch"},
     "segattn_cli/benchmarking/cuda.py": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
+    "segattn_cli/ranks/nccl.py": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "torch"},
     "segattn_cli/benchmarking/baselines": {"reference", "segattn_cli.commands", "segattn_cli.app", "typer", "rich"},
     "segattn_cli/benchmarking": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy"},
     "segattn_cli": {"segattn_cli.commands", "segattn_cli.app", "typer", "rich", "cupy", "torch", "benchmarks"},

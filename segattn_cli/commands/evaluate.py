@@ -119,7 +119,7 @@ def evaluate(
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.prediction.saved_evaluation import ENDING, evaluation_of, save_evaluation
-    from segattn_cli.ranks.communicator import together
+    from segattn_cli.ranks.communicator import require_one_backend, together
     from segattn_cli.rendering.charts import draw_confusion
 
     require_parent(json_file, confusion, save)
@@ -135,6 +135,7 @@ def evaluate(
                 size=size, others=others,
             )
             dataset = open_data_of(model, data, format, split, grey)
+        require_one_backend(comm, predictor.ops)
         events = evaluate_network(
             predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None, comm=comm
         )

@@ -214,7 +214,7 @@ def infer(
     from segattn_cli.prediction.jobs import plan_outputs
     from segattn_cli.prediction.segment import InputFailed, segment
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
-    from segattn_cli.ranks.communicator import from_first, together
+    from segattn_cli.ranks.communicator import from_first, require_one_backend, together
 
     more = {
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
@@ -261,6 +261,7 @@ def infer(
             coco = out / polygon_files.COCO_FILE if polygons == "coco" else None
             if coco is not None and coco.exists() and not (force or resume):
                 raise OutputError(f"{coco} exists already: replace it with --force, or choose another --out.")
+        require_one_backend(comm, predictor.ops)
         segment_jobs = partial(
             segment, predictor, outputs=outputs, model=model, confidence=as_json,
             max_pixels=parse_pixels(max_pixels),

@@ -9,27 +9,33 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from backends.contract import Ops
 from backends.errors import BackendError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Array = Any
 T = TypeVar("T")
 
 
 class Communicator(Protocol):
-    """One of ``size`` processes, the rank ``rank``, and its way to the others.
-
-    ``seconds`` is the time that it has spent in the calls so far, in which it may have waited for other ranks.
-    """
+    """One of ``size`` processes, the rank ``rank``, and its way to the others."""
 
     rank: int
     size: int
-    seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The time that this rank has spent in the calls so far, in which it may have waited for others."""
 
     def gather(self, value: T) -> list[T]:
         """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies."""
+
+    def empty(self, count: int, dtype: np.dtype) -> Array:
+        """Memory for ``count`` numbers, where the arrays are that are exchanged: ``(count,)``."""
 
     def exchange(self, blocks: Array) -> Array:
         """Send ``blocks[r]`` of ``(size, n)`` to rank r; returns what each rank sent here, ``(size, n)``."""
@@ -49,6 +55,11 @@ class Alone:
     def gather(self, value: T) -> list[T]:
         return [value]
 
+    def empty(self, count: int, dtype: np.dtype) -> Array:
+        import numpy as np
+
+        return np.empty(count, dtype)
+
     def exchange(self, blocks: Array) -> Array:
         return blocks
 
@@ -64,12 +75,25 @@ ALONE = Alone()
 
 
 def communicator_of(comm: Communicator, ops: Ops) -> Communicator:
-    """``comm``, with which arrays of ``ops`` can be sent. Raises :class:`BackendError` where they cannot."""
+    """A communicator of the same ranks that sends arrays of ``ops``.
+
+    Raises :class:`BackendError` where the ranks have different backends, or cards that cannot send.
+    """
+    require_one_backend(comm, ops)
     if comm.size > 1 and ops.name == "cupy":
-        raise BackendError(
-            "Several ranks compute on CPUs only: choose the backend numba or numpy, or start one rank for the GPU."
-        )
+        from segattn_cli.ranks.nccl import Nccl
+
+        return Nccl(comm)
     return comm
+
+
+def require_one_backend(comm: Communicator, ops: Ops) -> None:
+    """Raise :class:`BackendError` where ``auto`` found different backends on the machines of the ranks."""
+    names = on_all(comm, lambda: ops.name)
+    with together(comm):
+        if len(set(names)) > 1:
+            found = ", ".join(f"{name} on rank {rank}" for rank, name in enumerate(names))
+            raise BackendError(f"The ranks found different backends ({found}): choose one by --backend.")
 
 
 def on_all(comm: Communicator, function: Callable[[], T]) -> list[T]:

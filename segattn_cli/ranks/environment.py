@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from backends.cores import allowed_cores, cpu_quota
 from segattn_cli.ranks.communicator import Communicator
 
 #: Variables with the rank and the number of ranks: of MPICH, Intel's MPI and Slurm with PMI; and of Open MPI.
@@ -38,38 +39,53 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     return None
 
 
-def divide_cores(comm: Communicator) -> int | None:
-    """Give this rank its fraction of the cores of its machine, unless a variable says otherwise.
+def divide_machine(comm: Communicator) -> None:
+    """Give this rank its fraction of the cores of its machine, and its GPU, before CuPy is imported.
 
-    Returns the number of threads that it computes on from now on. Cores that no other rank may use, as where the
-    launcher bound each rank to its own, are its own already.
+    Cores that no other rank may use, as where the launcher bound each rank to its own, are its own already. What
+    variables of the environment say is left as it is.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        usable = frozenset(range(os.cpu_count() or 1))
-    else:
-        usable = frozenset(os.sched_getaffinity(0))
+    usable = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(allowed_cores()))
     everyone = comm.gather((socket.gethostname(), usable))
-    if any(name in os.environ for name in THREADS):
-        return None
     host = everyone[comm.rank][0]
-    threads = share(usable, [cores for name, cores in everyone if name == host])
+    neighbours = [rank for rank, (name, _) in enumerate(everyone) if name == host]
+    card = own_card(os.environ.get("CUDA_VISIBLE_DEVICES"), neighbours.index(comm.rank), len(neighbours))
+    os.environ["CUDA_VISIBLE_DEVICES"] = card
+    if any(name in os.environ for name in THREADS):
+        return
 
     from backends.numpy.threads import blas_libraries, set_thread_count
 
+    threads = own_threads(usable, [everyone[rank][1] for rank in neighbours], cpu_quota())
     set_thread_count(threads)
     blas_libraries().limit(limits=threads)
-    return threads
 
 
-def share(usable: frozenset[int], of_ranks: list[frozenset[int]]) -> int:
-    """The number of threads of a rank that may use the cores ``usable``, where those of its machine may so.
+def own_threads(usable: frozenset[int], of_ranks: list[frozenset[int]], quota: float | None) -> int:
+    """The number of threads of a rank that may use the cores ``usable``, of all ranks of its machine.
 
-    >>> share(frozenset({0, 1, 2, 3}), [frozenset({0, 1, 2, 3})] * 2)
+    >>> own_threads(frozenset({0, 1, 2, 3}), [frozenset({0, 1, 2, 3})] * 2, None)
     2
-    >>> share(frozenset({2, 3}), [frozenset({0, 1}), frozenset({2, 3})])
+    >>> own_threads(frozenset({2, 3}), [frozenset({0, 1}), frozenset({2, 3})], None)  # bound to its own
     2
-    >>> share(frozenset({0, 1}), [frozenset({0, 1})] * 4)
+    >>> own_threads(frozenset({0, 1, 2, 3}), [frozenset({0, 1, 2, 3})] * 2, quota=2.0)  # cores for all of them
     1
     """
-    sharing = sum(bool(cores & usable) for cores in of_ranks)
-    return max(1, len(usable) // sharing)
+    threads = len(usable) // sum(bool(cores & usable) for cores in of_ranks)
+    if quota is not None:
+        threads = min(threads, int(quota / len(of_ranks)))
+    return max(1, threads)
+
+
+def own_card(visible: str | None, number: int, ranks: int) -> str:
+    """The value of CUDA_VISIBLE_DEVICES for rank ``number`` of the ``ranks`` of a machine.
+
+    >>> own_card(None, 1, 2), own_card("4,6", 1, 2)
+    ('1', '6')
+    >>> own_card("3", 1, 2)  # of a launcher that gives each rank its card
+    '3'
+    """
+    if visible is None:
+        return str(number)
+    cards = visible.split(",")
+    return cards[number] if len(cards) >= ranks else visible

@@ -31,7 +31,7 @@ PAUSE = 0.0005
 
 
 class Mpi:
-    """A :class:`~segattn_cli.ranks.Communicator` for arrays in the memory of the CPU."""
+    """A :class:`~segattn_cli.ranks.communicator.Communicator` for arrays in the memory of the CPU."""
 
     def __init__(self) -> None:
         from mpi4py import MPI
@@ -42,11 +42,10 @@ class Mpi:
         self.size: int = self._comm.size
         self.seconds = 0.0
         self._heartbeat = Heartbeat(MPI.COMM_WORLD.Dup(), self.abort)
-        if MPI.Query_thread() == MPI.THREAD_MULTIPLE:
-            self._heartbeat.start()
+        self._heartbeat.start()
 
     def gather(self, value: T) -> list[T]:
-        """See :class:`~segattn_cli.ranks.Communicator`. The own value is no copy."""
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`. The own value is no copy."""
         message = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         lengths = np.empty(self.size, np.int64)
         self._wait(self._comm.Iallgather(np.array([len(message)], np.int64), lengths), EAGER)
@@ -59,22 +58,26 @@ class Mpi:
             for rank, (start, end) in enumerate(pairwise(starts))
         ]
 
+    def empty(self, count: int, dtype: np.dtype) -> np.ndarray:
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
+        return np.empty(count, dtype)
+
     def exchange(self, blocks: np.ndarray) -> np.ndarray:
-        """See :class:`~segattn_cli.ranks.Communicator`."""
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
         blocks = np.ascontiguousarray(blocks)
         received = np.empty_like(blocks)
         self._wait(self._comm.Ialltoall(self._bytes(blocks), self._bytes(received)), EAGER_WITH_ARRAYS)
         return received
 
     def collect(self, block: np.ndarray) -> np.ndarray:
-        """See :class:`~segattn_cli.ranks.Communicator`."""
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
         block = np.ascontiguousarray(block)
         received = np.empty((self.size, *block.shape), block.dtype)
         self._wait(self._comm.Iallgather(self._bytes(block), self._bytes(received)), EAGER_WITH_ARRAYS)
         return received
 
     def abort(self, code: int) -> NoReturn:
-        """See :class:`~segattn_cli.ranks.Communicator`."""
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
-
-import numpy as np
 
 from segattn_cli.ranks.communicator import Communicator
 
@@ -70,32 +69,35 @@ def sum_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[Array]:
         return list(arrays)
 
     def add(flat: Array) -> Array:
-        part = -(-flat.size // comm.size)
-        padded = np.concatenate([flat, np.zeros_like(flat, shape=(part * comm.size - flat.size,))])
-        received = comm.exchange(padded.reshape(comm.size, part))  # (ranks, n)
-        return comm.collect(tree_sum(list(received))).reshape(-1)[: flat.size]
+        received = comm.exchange(flat.reshape(comm.size, -1))  # (ranks, n)
+        return comm.collect(tree_sum(list(received))).reshape(-1)
 
-    return _joined(arrays, add)
+    return _joined(comm, arrays, add)
 
 
 def collect_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[list[Array]]:
     """For each rank its ``arrays``, whose shapes and dtypes must be the same on all ranks."""
     if comm.size == 1:
         return [list(arrays)]
-    by_array = _joined(arrays, comm.collect)  # each with one more axis, of the ranks
+    by_array = _joined(comm, arrays, comm.collect)  # each with one more axis, of the ranks
     return [[array[rank] for array in by_array] for rank in range(comm.size)]
 
 
-def _joined(arrays: Sequence[Array], function: Callable[[Array], Array]) -> list[Array]:
-    """``function`` of the arrays of each dtype, as one flat array, taken apart again along its last axis."""
+def _joined(comm: Communicator, arrays: Sequence[Array], function: Callable[[Array], Array]) -> list[Array]:
+    """``function`` of the arrays of each dtype, as one flat array, taken apart again along its last axis.
+
+    Zeros fill it up to a multiple of the number of ranks.
+    """
     results: list[Array] = [None] * len(arrays)
     for dtype in dict.fromkeys(array.dtype for array in arrays):
         indices = [index for index, array in enumerate(arrays) if array.dtype == dtype]
-        flat = np.concatenate([arrays[index].reshape(-1) for index in indices])
-        result, start = function(flat), 0
-        for index in indices:
-            array = arrays[index]
-            part = result[..., start : start + array.size]
-            results[index] = part.reshape((*part.shape[:-1], *array.shape))
-            start += array.size
+        ends = list(accumulate(arrays[index].size for index in indices))
+        flat = comm.empty(-(-ends[-1] // comm.size) * comm.size, dtype)
+        flat[ends[-1] :] = 0
+        for index, end in zip(indices, ends, strict=True):
+            flat[end - arrays[index].size : end] = arrays[index].reshape(-1)
+        result = function(flat)
+        for index, end in zip(indices, ends, strict=True):
+            part = result[..., end - arrays[index].size : end]
+            results[index] = part.reshape((*part.shape[:-1], *arrays[index].shape))
     return results

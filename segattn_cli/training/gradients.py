@@ -65,7 +65,7 @@ class Differentiator:
         """The gradients of the mean loss over the labelled pixels of all batches of a step, as if they were one.
 
         ``batches`` are those of this rank; every rank has as many. The gradients are multiplied by ``scale``, and
-        those of the batches are added in the order of a :class:`~segattn_cli.ranks.TreeSum`.
+        those of the batches are added in the order of a :class:`~segattn_cli.ranks.sums.TreeSum`.
 
         A cross-entropy is a mean over the labelled pixels, so each batch is weighted by its fraction of them.
         Some see one batch at a time: batch norms; the scale classifier, whose mean is over images; and hard pixels,

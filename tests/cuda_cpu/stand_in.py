@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # no driver
     import cupy as real
 
-from . import cublas
+from . import cublas, nccl
 from .compiled import ORDERS, CompiledKernel
 from .device_array import empty, ndarray, on_device, to_device
 from .device_memory import UNWRITTEN, DeviceError, Memory, memory_at, memory_of
@@ -203,13 +203,15 @@ def install() -> None:
         cublas=_Module(
             "cupy.cuda.cublas", gemmEx=cublas.gemmEx, gemmStridedBatchedEx=cublas.gemmStridedBatchedEx
         ),
-        device=_Module("cupy.cuda.device", get_cublas_handle=lambda: 1),
+        nccl=nccl, device=_Module("cupy.cuda.device", get_cublas_handle=lambda: 1),
         get_current_stream=_Nothing, get_device_id=lambda: 0, is_available=lambda: True,
     )  # fmt: skip
     _CuPy(
         "cupy", cuda=cuda, ndarray=ndarray, empty=empty, asarray=asarray, array=asarray, asnumpy=asnumpy,
         RawModule=RawModule, get_default_memory_pool=lambda: pool,
     )  # fmt: skip
+
+    sys.modules["cupy.cuda.nccl"] = nccl
 
     import backends.cupy  # noqa: F401
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from . import cublas
+from . import cublas, nccl
 from .extra import needs_extra
 from .launches import ROOT
 
 pytestmark = [pytest.mark.cuda_cpu, needs_extra]
 
 BACKEND = ROOT / "backends" / "cupy"
-FILES = sorted(BACKEND.glob("*.py"))
+FILES = [*sorted(BACKEND.glob("*.py")), ROOT / "segattn_cli" / "ranks" / "nccl.py"]
 
 
 def dotted(node):
@@ -54,9 +54,9 @@ USED = {
 }
 
 
-def described(function):
+def described(function, library="cublas"):
     """What a compiled function says of its own arguments, in the first line of its description."""
-    (line,) = re.findall(rb"\n?\b" + function.encode() + rb"\(([^)]*)\)", binding("cublas"))[:1]
+    (line,) = re.findall(rb"\n?\b" + function.encode() + rb"\(([^)]*)\)", binding(library))[:1]
     return [part.split()[-1] for part in line.decode().split(", ")]
 
 
@@ -81,6 +81,10 @@ def test_is_of_cupy(use):
         if name != "cupy.cuda.cublas":
             assert described(name.rpartition(".")[2])
         return
+    if name.startswith("cupy.cuda.nccl"):  # cannot be imported without its library
+        module = Path(cupy.cuda.__file__).with_name("nccl.py")
+        assert name.rpartition(".")[2].encode() in module.read_bytes() + binding("nccl")
+        return
     found = cupy
     for part in name.split(".")[1:]:
         found = getattr(found, part)
@@ -91,6 +95,18 @@ def test_is_of_cupy(use):
     except ValueError:  # compiled: it does not say
         return
     signature.bind(*call.args, **{each.arg: each.value for each in call.keywords})
+
+
+@pytest.mark.parametrize("method", ["send", "recv", "allGather", "check_async_error", "abort"])
+def test_the_stand_in_for_nccl_has_its_arguments(method):
+    mine = list(inspect.signature(getattr(nccl.NcclCommunicator, method)).parameters)
+    assert mine == described(f"NcclCommunicator.{method}", "nccl")
+
+
+def test_nccl_is_called_by_what_the_stand_in_has():
+    """So its arguments are those of the real package, too."""
+    called = set(re.findall(r"self\._nccl\.(\w+)\(", FILES[-1].read_text("utf-8")))
+    assert called == {"send", "recv", "allGather", "check_async_error", "abort"}
 
 
 @pytest.mark.parametrize("function", ["gemmEx", "gemmStridedBatchedEx"])

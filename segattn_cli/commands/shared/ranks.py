@@ -41,7 +41,7 @@ def on_ranks(wanted: int | None) -> Iterator[Communicator]:
     :func:`all_end_together`.
     """
     from segattn_cli.ranks.communicator import ALONE, is_agreed, together
-    from segattn_cli.ranks.environment import divide_cores, place
+    from segattn_cli.ranks.environment import divide_machine, place
 
     here = place()
     if here is None:
@@ -53,7 +53,7 @@ def on_ranks(wanted: int | None) -> Iterator[Communicator]:
         raise UsageError(f"--ranks is {wanted}, but mpiexec or srun started {here.size}: leave out --ranks.")
     comm = _connect()
     try:
-        divide_cores(comm)
+        divide_machine(comm)
         commands = comm.gather(sys.argv[1:])
         with together(comm):
             if any(each != commands[0] for each in commands):
@@ -103,7 +103,10 @@ def _unmute() -> None:
 def _connect() -> Mpi:
     global _connected
     try:
-        import mpi4py.MPI  # noqa: F401
+        from mpi4py import MPI
+
+        if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
+            raise RuntimeError("it does not allow calls from several threads")
     except (ImportError, RuntimeError) as error:
         raise UsageError(
             f"Several ranks need MPI, which cannot be used here ({str(error).splitlines()[0]}): install it with "

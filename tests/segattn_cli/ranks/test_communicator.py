@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from backends.errors import BackendError
 from segattn_cli.errors import DataError, OutputError
-from segattn_cli.ranks.communicator import ALONE, from_first, in_turns, is_agreed, on_all, together
+from segattn_cli.ranks.communicator import ALONE, communicator_of, from_first, in_turns, is_agreed, on_all, together
 
 from .thread_ranks import on_threads
 
@@ -87,3 +88,19 @@ def test_alone_an_error_is_raised_as_it_is():
         on_all(ALONE, lambda: failing(ALONE, 0))
     assert not hasattr(raised.value, "__notes__")
     assert on_all(ALONE, lambda: 3) == [3]
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+def test_ranks_with_other_backends_are_refused():
+    def choose(comm):
+        return communicator_of(comm, Named("numba" if comm.rank else "numpy")) is comm
+
+    for error in on_threads(2, choose):
+        assert isinstance(error, BackendError)
+        assert "numpy on rank 0, numba on rank 1" in str(error)
+    assert on_threads(2, lambda comm: communicator_of(comm, Named("numpy")) is comm) == [True, True]
+    assert communicator_of(ALONE, Named("cupy")) is ALONE

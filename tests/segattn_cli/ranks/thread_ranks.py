@@ -28,6 +28,9 @@ class ThreadRank:
         self.seconds += 1e-6
         return everyone
 
+    def empty(self, count, dtype):
+        return np.empty(count, dtype)
+
     def exchange(self, blocks):
         return np.stack([of_rank[self.rank] for of_rank in self.gather(blocks)])
 
