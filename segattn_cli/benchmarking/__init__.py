@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from segattn_cli.benchmarking.comparison import run
 from segattn_cli.benchmarking.measurements import Event, Measurement, Mismatch, Note, Row, Started
-from segattn_cli.benchmarking.suites import SUITES, BenchmarkPlan, plan
+from segattn_cli.benchmarking.suites import BUSY, SUITES, BenchmarkPlan, plan
 from segattn_cli.benchmarking.variants import precisions_of
 
 __all__ = [
-    "SUITES", "BenchmarkPlan", "Event", "Measurement", "Mismatch", "Note", "Row", "Started", "plan",
+    "BUSY", "SUITES", "BenchmarkPlan", "Event", "Measurement", "Mismatch", "Note", "Row", "Started", "plan",
     "precisions_of", "run",
 ]  # fmt: skip

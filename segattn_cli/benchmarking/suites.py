@@ -21,6 +21,10 @@ SUITES: dict[str, Callable[[], list[Benchmark]]] = {
 }
 
 
+#: The suite that is not planned here: it has no baseline (:mod:`segattn_cli.benchmarking.busy`).
+BUSY = "busy"
+
+
 class BenchmarkPlan(NamedTuple):
     """Which benchmarks are timed, against which baseline and how."""
 
@@ -47,7 +51,7 @@ def plan(
     ['position_attention N=2304 64/512', 'channel_attention N=2304 512', 'scale_fusion N=2304 2×19']
     """
     if suite not in (*SUITES, "all"):
-        raise UsageError(f"There is no suite {suite!r}: choose from {', '.join(SUITES)}, all.")
+        raise UsageError(f"There is no suite {suite!r}: choose from {', '.join(SUITES)}, {BUSY}, all.")
     if baseline not in BASELINES:
         raise UsageError(f"There is no baseline {baseline!r}: choose from {', '.join(BASELINES)}.")
     benchmarks = [each for name, make in SUITES.items() if suite in (name, "all") for each in make()]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from segattn_cli.commands.bench_busy import bench_busy
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import COMPUTATION, OUTPUT, Backend, JsonFile, ListChoices
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, console, plain, remark
-from segattn_cli.errors import ExitCode
+from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,8 +31,8 @@ def bench(
         str,
         typer.Option(
             metavar="NAME", rich_help_panel=SELECTION, show_default=False, autocompletion=completion.suites,
-            help="Benchmarks to run: ops, networks, attention, memory, gpu or all. The default is all, and gpu "
-            "with the backend cupy.",
+            help="Benchmarks to run: ops, networks, attention, memory, gpu, busy or all. The default is all, and "
+            "gpu with the backend cupy."
         ),
     ] = "",
     only: Annotated[
@@ -99,6 +100,8 @@ def bench(
     one is the baseline. GFLOP/s count the operations of the direct algorithm, so
     that Winograd's convolution, which needs fewer, can exceed the peak of a
     matrix product. With the backend cupy, both implementations run on the GPU.
+    The suite busy times a training step beside other processes, which it starts
+    and ends, under a quota, and on more threads than cores.
     The exit code is 10 if the numbers differ.
 
     \b
@@ -107,10 +110,11 @@ def bench(
       segattn bench --suite ops --only conv2d --no-memory
       segattn bench --suite attention --json times.json --plot times.png
       segattn bench --suite ops --against reference
+      segattn bench --suite busy
       segattn bench --backend cupy --precision tf32,float16 --json h100.json
     """
     from backends import get_backend
-    from segattn_cli.benchmarking import Mismatch, Note, Row, plan, precisions_of, run
+    from segattn_cli.benchmarking import BUSY, Mismatch, Note, Row, plan, precisions_of, run
     from segattn_cli.benchmarking.machine import examine
     from segattn_cli.benchmarking.variants import require_baseline, require_compiler
 
@@ -118,6 +122,14 @@ def bench(
         _print_choices()
         return
     require_parent(json_file, plot)
+    if suite == BUSY:
+        if only or precision or plot or compiled is not None or backend.startswith("cupy"):
+            raise UsageError(
+                "The suite busy times one step by all implementations on the CPU: of the other options, it has "
+                "--repeat, --json and --commit."
+            )
+        bench_busy(repeat, json_file, commit)
+        return
     name = get_backend(backend).name
     backend = name if backend == "auto" else backend
     asked = [each for text in precision or () for each in text.split(",")]
@@ -156,13 +168,18 @@ def bench(
 
 
 def _print_choices() -> None:
-    from segattn_cli.benchmarking import SUITES
+    from segattn_cli.benchmarking import BUSY, SUITES
+    from segattn_cli.benchmarking.benchmark import times
+    from segattn_cli.benchmarking.busy import SHAPE, conditions
 
     out = console()
     for name, make in SUITES.items():
         out.print(f"[bold]{name}[/]")
         for benchmark in make():
             out.print(f"  {benchmark.title}: {', '.join(benchmark.passes)}")
+    out.print(f"[bold]{BUSY}[/]")
+    for condition in conditions():
+        out.print(f"  DANet-ResNet18 {times(SHAPE)}, {condition.title}: train")
 
 
 def _report(

@@ -13,7 +13,8 @@ def doctor(as_json: PrintJson = False) -> None:
     """Show what this machine has, and what makes segattn slow on it.
 
     The report has the versions of all packages, BLAS and its kernels, the threads
-    and the GPU, or why it cannot be used.
+    and the cores that they get beside other programs, and the GPU, or why it
+    cannot be used.
     """
     from rich import box
     from rich.table import Table
@@ -36,7 +37,7 @@ def doctor(as_json: PrintJson = False) -> None:
         "Matrix product": [f"{value:.0f} GFLOP/s in {dtype}" for dtype, value in diagnosis.gflops.items()],
         "Environment": [f"{name}={value}: {VARIABLES[name]}" for name, value in diagnosis.environment.items()],
         "Backends": [
-            f"numpy: runs, on {diagnosis.threads} threads",
+            f"numpy: runs, on {diagnosis.threads} threads, which got {diagnosis.cores_obtained:g} cores just now",
             *[f"{name}: {value}" for name, value in diagnosis.backends.items()],
         ],
         **({"GPU": [f"{name}: {value}" for name, value in diagnosis.gpu.items()]} if diagnosis.gpu else {}),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from backends.cores import usable_cores
+from backends.cores import allowed_cores, cpu_quota, usable_cores
 
 
 def hardware() -> dict[str, Any]:
@@ -22,10 +24,33 @@ def hardware() -> dict[str, Any]:
         "processor": model,
         "avx512": "avx512f" in flags,
         "cores": os.cpu_count(),
+        "allowed cores": allowed_cores(),
+        "quota, cores": cpu_quota(),
         "usable cores": usable_cores(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "memory, GB": gigabytes("MemTotal"),
         "memory free, GB": gigabytes("MemAvailable"),
     }
+
+
+def cores_obtained(
+    threads: int,
+    seconds: float = 0.3,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    own_time: Callable[[], float] = time.thread_time,
+) -> float:
+    """On how many cores so many threads compute in the next ``seconds``; other programs have the rest."""
+
+    def compute(_: int) -> float:
+        start, computed = clock(), own_time()
+        values = np.ones(1 << 20)
+        while clock() - start < seconds:
+            np.sqrt(values, out=values)  # without Python's lock, for a millisecond
+        return (own_time() - computed) / (clock() - start)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(compute, range(threads)))
 
 
 def gigabytes(entry: str) -> float | None:

@@ -62,9 +62,9 @@ def networks(incomplete: str) -> list[str]:
 
 
 def suites(incomplete: str) -> list[str]:
-    from segattn_cli.benchmarking import SUITES
+    from segattn_cli.benchmarking import BUSY, SUITES
 
-    return _starting(incomplete, [*SUITES, "all"])
+    return _starting(incomplete, [*SUITES, BUSY, "all"])
 
 
 def baselines(incomplete: str) -> list[str]:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 import segattn_cli.benchmarking
+import segattn_cli.benchmarking.busy
 import segattn_cli.benchmarking.machine
 import segattn_cli.benchmarking.variants
 from segattn_cli.benchmarking import Measurement, Mismatch, Note, Row, Started, plan
+from segattn_cli.benchmarking.busy import BusyRow, BusyStarted
 from segattn_cli.benchmarking.machine import Machine
+from segattn_cli.benchmarking.timing import Timing
 from segattn_cli.errors import ExitCode
 
 PRODUCT = {"matrix product, GFLOP/s": {"float32": 200.0}}
@@ -58,6 +61,7 @@ def test_list_names_every_case(cli) -> None:
     for case in plan("all").benchmarks:
         assert case.title in finished.out
     assert "\nnetworks\n" in finished.out
+    assert "DANet-ResNet18 2×180×240, 2 busy processes: train" in finished.out
 
 
 def test_one_small_case(cli, tmp_path) -> None:
@@ -187,3 +191,52 @@ def test_without_a_compiler_there_is_a_way_out(cli, monkeypatch) -> None:
     finished = cli("bench", "--suite", "networks", "--against", "reference", "--compile")
     assert finished.code == ExitCode.BACKEND
     assert "leave out --compile" in finished.err
+
+
+@pytest.fixture
+def busy_machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The suite busy yields two rows and a note; what is yielded after them is raised, if it is an error."""
+
+    def replace(last: BaseException | None = None) -> None:
+        def run_busy(repeat: int | None) -> Iterator[Any]:
+            assert repeat == 2
+            yield BusyStarted(0, 2, "numba, quiet")
+            yield BusyRow("numba", "quiet", Timing(0.4, 0.01, 2), 1.0)
+            yield BusyRow("numba", "1 busy process", Timing(0.8, 0.02, 2), 2.0)
+            yield Note("The quota of 150 % is left out: nobody may.")
+            if last is not None:
+                raise last
+
+        monkeypatch.setattr(segattn_cli.benchmarking.busy, "run_busy", run_busy)
+        monkeypatch.setattr(segattn_cli.benchmarking.machine, "examine", lambda *_: MACHINE)
+
+    return replace
+
+
+def test_a_busy_machine_has_a_table_and_json(cli, busy_machine, tmp_path) -> None:
+    busy_machine()
+    file = tmp_path / "busy.json"
+    finished = cli("bench", "--suite", "busy", "--repeat", "2", "--json", file)
+    assert finished.code == 0
+    assert "1 busy process   0.80 s       2.00" in finished.out
+    assert "The quota of 150 % is left out: nobody may." in finished.err
+    report = json.loads(file.read_text())
+    assert report["machine"]["processor"] == "Toy"
+    assert [each["ratio"] for each in report["rows"]] == [1.0, 2.0]
+    assert report["notes"] == ["The quota of 150 % is left out: nobody may."]
+
+
+def test_an_interrupted_busy_machine_keeps_what_was_measured(cli, busy_machine) -> None:
+    busy_machine(KeyboardInterrupt())
+    finished = cli("bench", "--suite", "busy", "--repeat", "2")
+    assert finished.code == ExitCode.INTERRUPTED
+    assert "1 busy process" in finished.out
+
+
+@pytest.mark.parametrize(
+    "option", [("--only", "x"), ("--precision", "float32"), ("--plot", "x.png"), ("--compile",)]
+)
+def test_a_busy_machine_refuses_options_that_it_would_ignore(cli, option) -> None:
+    finished = cli("bench", "--suite", "busy", *option)
+    assert finished.code == ExitCode.USAGE
+    assert "it has --repeat, --json and --commit." in " ".join(finished.err.split())

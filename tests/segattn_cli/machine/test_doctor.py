@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ from typer.testing import CliRunner
 from segattn_cli.commands.doctor import doctor
 from segattn_cli.machine import facts
 from segattn_cli.machine.doctor import VARIABLES, Diagnosis, advice, diagnose
+
+MACHINE = {
+    "avx512": True, "cores": 4, "allowed cores": 4, "quota, cores": None, "usable cores": 4, "load": 0.4,
+    "memory free, GB": 8.0,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -27,13 +33,14 @@ def command() -> Callable[..., Any]:
 def healthy() -> Diagnosis:
     return Diagnosis(
         versions={"python": "3.11.7"},
-        machine={"avx512": True, "usable cores": 4, "memory free, GB": 8.0},
+        machine=MACHINE,
         blas=[{"library": "openblas", "architecture": "SkylakeX", "threads": 4}],
         environment={},
         backends={"auto takes": "numba"},
         gpu={},
         threads=4,
         gflops={"float32": 400.0},
+        cores_obtained=3.9,
     )
 
 
@@ -74,8 +81,25 @@ def test_a_healthy_machine_needs_no_advice(healthy: Diagnosis) -> None:
         ({"backends": {"auto takes": "numpy"}}, "Numba is not installed"),
         ({"environment": {"NPY_DISABLE_CPU_FEATURES": "AVX2"}}, "NPY_DISABLE_CPU_FEATURES"),
         (
-            {"machine": {"avx512": True, "usable cores": 4, "memory free, GB": 0.7}},
+            {"machine": MACHINE | {"memory free, GB": 0.7}},
             "Less than 2 GB of memory",
+        ),
+        (
+            {"machine": MACHINE | {"load": 11.3}, "cores_obtained": 1.6},
+            "busy (load 11.3): 4 threads of segattn got 1.6 of 4 cores just now, so that a computation takes about "
+            "2.5 times as long.",
+        ),
+        (
+            {"machine": MACHINE | {"load": None}, "cores_obtained": 2.0},
+            "Other programs are busy: 4 threads of segattn got 2.0 of 4 cores",
+        ),
+        (
+            {"machine": MACHINE | {"quota, cores": 1.5, "usable cores": 2}, "threads": 2, "cores_obtained": 1.5},
+            "the time of 1.5 of 4 cores, so that it computes at 38% of the speed",
+        ),
+        (
+            {"machine": MACHINE | {"cores": 16}},
+            "allows 4 of 16 cores",
         ),
     ],
 )
@@ -90,6 +114,23 @@ def test_a_system_without_proc_leaves_gaps_and_no_error(monkeypatch: pytest.Monk
     assert report.machine["memory free, GB"] is None
     assert report.machine["avx512"] is False
     assert report.machine["processor"]
+
+
+@pytest.mark.parametrize("part", [1.0, 0.25])
+def test_cores_obtained_are_the_part_of_the_time_in_which_the_threads_ran(part: float) -> None:
+    ticks = count()
+
+    def clock() -> float:  # of all threads
+        return next(ticks) / 100
+
+    def own_time() -> float:
+        return part * next(ticks) / 100
+
+    assert facts.cores_obtained(1, 2.0, clock=clock, own_time=own_time) == pytest.approx(part, rel=0.05)
+
+
+def test_threads_get_no_more_cores_than_they_are() -> None:
+    assert 0 < facts.cores_obtained(2, 0.05) <= 2.1
 
 
 def test_the_command_prints_a_table(command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,4 +149,5 @@ def test_the_command_prints_json(command: Callable) -> None:
     report = json.loads(command("--json").stdout)
     assert set(report) == {
         "versions", "machine", "blas", "environment", "backends", "threads", "gflops", "gpu", "warnings",
+        "cores_obtained",
     }  # fmt: skip
