@@ -45,7 +45,7 @@ from backends.cupy.pooling import (
     max_pool2d_backward,
 )
 from backends.cupy.position_attention import position_attention, position_attention_backward
-from backends.cupy.resize_bilinear import resize_bilinear, resize_bilinear_backward
+from backends.cupy.resize_bilinear import resize_bilinear, resize_bilinear_backward, resize_bilinear_rows
 from backends.cupy.scale_fusion import (
     scale_fusion,
     scale_fusion_backward,
@@ -101,6 +101,7 @@ __all__ = [
     "relu_backward",
     "resize_bilinear",
     "resize_bilinear_backward",
+    "resize_bilinear_rows",
     "scale_fusion",
     "scale_fusion_backward",
     "scale_max",

@@ -10,6 +10,7 @@ import numpy as np
 from backends.cupy.checks import checked, checked_gradient
 from backends.cupy.launch import c_type, launch, lines
 from reference.ops.checks import OpError, check_integers
+from reference.ops.resize_bilinear import check_rows
 
 
 class ResizeBilinearCache(NamedTuple):
@@ -23,11 +24,7 @@ def resize_bilinear(
     x: cupy.ndarray, size: tuple[int, int], *, align_corners: bool = False
 ) -> tuple[cupy.ndarray, ResizeBilinearCache]:
     """Resize each map to ``size = (H', W')``: along columns, then along rows."""
-    (x,) = checked("resize_bilinear", x=(x, "B H W C"))
-    if len(size) != 2:
-        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
-    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
-
+    x = _checked(x, size)
     y = _along(x, 1, size[0], align_corners)  # (B, H', W, C)
     y = _along(y, 2, size[1], align_corners)  # (B, H', W', C)
     return y, ResizeBilinearCache(x.shape, x.dtype, (size[0], size[1]), align_corners)
@@ -41,6 +38,24 @@ def resize_bilinear_backward(dy: cupy.ndarray, cache: ResizeBilinearCache) -> cu
     dy = _along(dy, 2, width, align_corners, adjoint=True)  # (B, H', W, C)
     # y = _along(x, 1, size[0])
     return _along(dy, 1, height, align_corners, adjoint=True)  # (B, H, W, C)
+
+
+def resize_bilinear_rows(
+    x: cupy.ndarray, size: tuple[int, int], rows: tuple[int, int], *, align_corners: bool = False
+) -> cupy.ndarray:
+    """These rows of the resized maps: along rows, then along columns, since few of the former remain."""
+    x = _checked(x, size)
+    check_rows(size, rows)
+    part = cupy.ascontiguousarray(_along(x, 1, size[0], align_corners)[:, slice(*rows)])  # (B, rows, W, C)
+    return _along(part, 2, size[1], align_corners)  # (B, rows, W', C)
+
+
+def _checked(x: cupy.ndarray, size: tuple[int, int]) -> cupy.ndarray:
+    (x,) = checked("resize_bilinear", x=(x, "B H W C"))
+    if len(size) != 2:
+        raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
+    check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
+    return x
 
 
 def _along(x: cupy.ndarray, axis: int, size: int, align_corners: bool, *, adjoint: bool = False) -> cupy.ndarray:

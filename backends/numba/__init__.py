@@ -38,7 +38,11 @@ from backends.numba.linear import linear, linear_backward  # noqa: F401
 from backends.numba.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward  # noqa: F401
 from backends.numba.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numba.position_attention import position_attention, position_attention_backward  # noqa: F401
-from backends.numba.resize_bilinear import resize_bilinear, resize_bilinear_backward  # noqa: F401
+from backends.numba.resize_bilinear import (  # noqa: F401
+    resize_bilinear,
+    resize_bilinear_backward,
+    resize_bilinear_rows,
+)
 from backends.numba.scale_fusion import scale_fusion, scale_fusion_backward  # noqa: F401
 from backends.numba.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,

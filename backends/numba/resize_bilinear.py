@@ -10,7 +10,7 @@ from numba import get_thread_id, prange
 from backends.contract import Cache
 from backends.numba.compile import kernel, scratch
 from reference.ops.checks import check_gradient
-from reference.ops.resize_bilinear import check_resize_bilinear, neighbours
+from reference.ops.resize_bilinear import check_resize_bilinear, check_rows, neighbours
 
 
 class ResizeBilinearCache(NamedTuple):
@@ -25,14 +25,8 @@ def resize_bilinear(
 ) -> tuple[np.ndarray, Cache]:
     """See :func:`reference.ops.resize_bilinear`."""
     check_resize_bilinear(x, size)
-    batch, height, width, channels = x.shape
-    rows, columns = (
-        (before, after, fraction.astype(x.dtype))
-        for before, after, fraction in (
-            neighbours(height, size[0], align_corners), neighbours(width, size[1], align_corners)
-        )
-    )  # fmt: skip
-    y = np.empty((batch, *size, channels), x.dtype)
+    rows, columns = _neighbours(x, size, align_corners)
+    y = np.empty((len(x), *size, x.shape[3]), x.dtype)
     _interpolate(x, rows, columns, y)
     return y, ResizeBilinearCache(rows, columns, x.shape, x.dtype)
 
@@ -49,6 +43,31 @@ def resize_bilinear_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     memory = scratch(len(columns[0]) * channels, dtype)
     _collect(dy.reshape(batch, len(rows[0]), -1), rows, first, last, columns, memory, dx)
     return dx
+
+
+def resize_bilinear_rows(
+    x: np.ndarray, size: tuple[int, int], rows: tuple[int, int], *, align_corners: bool = False
+) -> np.ndarray:
+    """See :func:`reference.ops.resize_bilinear_rows`."""
+    check_resize_bilinear(x, size)
+    check_rows(size, rows)
+    every_row, columns = _neighbours(x, size, align_corners)
+    y = np.empty((len(x), rows[1] - rows[0], size[1], x.shape[3]), x.dtype)
+    _interpolate(x, tuple(each[slice(*rows)] for each in every_row), columns, y)
+    return y
+
+
+def _neighbours(
+    x: np.ndarray, size: tuple[int, int], align_corners: bool
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """For rows and for columns: the one before and the one after each output, and the fraction between them."""
+    rows, columns = (
+        (before, after, fraction.astype(x.dtype))
+        for before, after, fraction in (
+            neighbours(x.shape[1], size[0], align_corners), neighbours(x.shape[2], size[1], align_corners)
+        )
+    )  # fmt: skip
+    return rows, columns
 
 
 @kernel

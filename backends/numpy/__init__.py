@@ -27,7 +27,11 @@ from backends.numpy.lovasz_softmax import lovasz_softmax, lovasz_softmax_backwar
 from backends.numpy.max_pool2d import max_pool2d, max_pool2d_backward  # noqa: F401
 from backends.numpy.position_attention import position_attention, position_attention_backward  # noqa: F401
 from backends.numpy.relu import relu, relu_backward  # noqa: F401
-from backends.numpy.resize_bilinear import resize_bilinear, resize_bilinear_backward  # noqa: F401
+from backends.numpy.resize_bilinear import (  # noqa: F401
+    resize_bilinear,
+    resize_bilinear_backward,
+    resize_bilinear_rows,
+)
 from backends.numpy.softmax_cross_entropy import (  # noqa: F401
     softmax_cross_entropy,
     softmax_cross_entropy_backward,

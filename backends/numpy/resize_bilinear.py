@@ -7,7 +7,12 @@ import numpy as np
 from backends.numpy.threads import for_each
 from backends.numpy.windows import Rows, rows_of
 from reference.ops.checks import check_gradient
-from reference.ops.resize_bilinear import ResizeBilinearCache, check_resize_bilinear, interpolation_matrix
+from reference.ops.resize_bilinear import (
+    ResizeBilinearCache,
+    check_resize_bilinear,
+    check_rows,
+    interpolation_matrix,
+)
 
 #: Values in a block of the result.
 _VALUES = 1 << 17
@@ -25,7 +30,8 @@ def resize_bilinear(
     check_resize_bilinear(x, size)
     vertical = interpolation_matrix(x.shape[1], size[0], align_corners).astype(x.dtype)  # (H', H)
     horizontal = interpolation_matrix(x.shape[2], size[1], align_corners).astype(x.dtype)  # (W', W)
-    return _apply(vertical, horizontal, x), ResizeBilinearCache(vertical, horizontal, x.shape)
+    columns_first = size[0] > x.shape[1]
+    return _apply(vertical, horizontal, x, columns_first), ResizeBilinearCache(vertical, horizontal, x.shape)
 
 
 def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.ndarray:
@@ -38,12 +44,29 @@ def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.n
     vertical, horizontal, (batch, _, _, channels) = cache
     y_shape = (batch, len(vertical), len(horizontal), channels)
     check_gradient("resize_bilinear_backward", dy, y_shape, vertical.dtype)
-    return _apply(vertical.T, horizontal.T, dy)
+    return _apply(vertical.T, horizontal.T, dy, vertical.shape[1] > dy.shape[1])
 
 
-def _apply(vertical: np.ndarray, horizontal: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``vertical · x · horizontalᵀ`` for each channel, in the order with the smaller intermediate map."""
-    if len(vertical) > x.shape[1]:
+def resize_bilinear_rows(
+    x: np.ndarray, size: tuple[int, int], rows: tuple[int, int], *, align_corners: bool = False
+) -> np.ndarray:
+    """See :func:`reference.ops.resize_bilinear_rows`.
+
+    >>> resize_bilinear_rows(np.array([0.0, 4.0]).reshape(1, 2, 1, 1), (4, 1), (1, 3)).ravel()
+    array([1., 3.])
+    """
+    check_resize_bilinear(x, size)
+    check_rows(size, rows)
+    vertical = interpolation_matrix(x.shape[1], size[0], align_corners).astype(x.dtype)[slice(*rows)]
+    horizontal = interpolation_matrix(x.shape[2], size[1], align_corners).astype(x.dtype)  # (W', W)
+    used = np.flatnonzero(vertical.any(axis=0))
+    band = slice(used[0], used[-1] + 1)
+    return _apply(vertical[:, band], horizontal, x[:, band], size[0] > x.shape[1])
+
+
+def _apply(vertical: np.ndarray, horizontal: np.ndarray, x: np.ndarray, columns_first: bool) -> np.ndarray:
+    """``vertical · x · horizontalᵀ`` for each channel; columns first where that gives the smaller map between."""
+    if columns_first:
         return _mix_rows(vertical, _mix_columns(horizontal, x))
     return _mix_columns(horizontal, _mix_rows(vertical, x))
 

@@ -39,7 +39,7 @@ from reference.ops.lovasz_softmax import lovasz_softmax, lovasz_softmax_backward
 from reference.ops.max_pool2d import max_pool2d, max_pool2d_backward
 from reference.ops.position_attention import position_attention, position_attention_backward
 from reference.ops.relu import relu, relu_backward
-from reference.ops.resize_bilinear import resize_bilinear, resize_bilinear_backward
+from reference.ops.resize_bilinear import resize_bilinear, resize_bilinear_backward, resize_bilinear_rows
 from reference.ops.scale_fusion import scale_fusion, scale_fusion_backward
 from reference.ops.scale_max import scale_max, scale_max_backward
 from reference.ops.scale_mean import scale_mean, scale_mean_backward
@@ -83,6 +83,7 @@ __all__ = [
     "relu_backward",
     "resize_bilinear",
     "resize_bilinear_backward",
+    "resize_bilinear_rows",
     "scale_fusion",
     "scale_fusion_backward",
     "scale_max",

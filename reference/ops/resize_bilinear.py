@@ -60,6 +60,25 @@ def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.n
     return np.einsum("yh,byxc,xw->bhwc", vertical, dy, horizontal, optimize=True, order="C")  # (B, H, W, C)
 
 
+def resize_bilinear_rows(
+    x: np.ndarray, size: tuple[int, int], rows: tuple[int, int], *, align_corners: bool = False
+) -> np.ndarray:
+    """The rows from ``rows[0]`` to before ``rows[1]`` of what :func:`resize_bilinear` gives for this ``size``.
+
+    A prediction needs one number of each pixel, so it resizes a few rows of the scores at a time. The op has no
+    derivative and no cache. ``x (B, H, W, C)`` → ``(B, rows, W', C)``. Raises :class:`OpError`, also for rows that
+    are not within the size.
+
+    >>> resize_bilinear_rows(np.array([0.0, 4.0]).reshape(1, 2, 1, 1), (4, 1), (1, 3)).ravel()
+    array([1., 3.])
+    """
+    check_resize_bilinear(x, size)
+    check_rows(size, rows)
+    vertical = interpolation_matrix(x.shape[1], size[0], align_corners).astype(x.dtype)[slice(*rows)]
+    horizontal = interpolation_matrix(x.shape[2], size[1], align_corners).astype(x.dtype)  # (W', W)
+    return np.einsum("yh,bhwc,xw->byxc", vertical, x, horizontal, optimize=True, order="C")  # (B, rows, W', C)
+
+
 def interpolation_matrix(size_in: int, size_out: int, align_corners: bool) -> np.ndarray:
     """The matrix ``(size_out, size_in)``, float64, of linear interpolation along one axis.
 
@@ -107,3 +126,11 @@ def check_resize_bilinear(x: Any, size: Any) -> None:
     if np.shape(size) != (2,):
         raise OpError(f"resize_bilinear: size is {size}, wants (height, width).")
     check_integers("resize_bilinear", at_least=1, height=size[0], width=size[1])
+
+
+def check_rows(size: tuple[int, int], rows: Any) -> None:
+    """Check that the rows are some of a map of this size."""
+    if np.shape(rows) != (2,) or not 0 <= rows[0] < rows[1] <= size[0]:
+        raise OpError(
+            f"resize_bilinear_rows: rows are {rows}, want (first, last) with 0 <= first < last <= {size[0]}."
+        )

@@ -179,20 +179,17 @@ def evaluate(
     def predict(index: int) -> _Counted:
         nonlocal own
         sample = dataset.load(index)
-        prediction = predictor.predict(sample.image)
-        label = predictor.label_of(prediction)
+        with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
+            label, confidence, _, weights = predictor.maps(sample.image, confidence=True)
         own = sample, label
         of_image = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)
         of_image.update(sample.label, label)
         ranking.update(index, sample, label, of_image)
-        counted = _Counted(
-            sample.name, nonzero_cells(of_image.counts), new_boundary(), Calibration(), prediction.scale_weights
-        )
+        counted = _Counted(sample.name, nonzero_cells(of_image.counts), new_boundary(), Calibration(), weights)
         if counted.boundary is not None:
             counted.boundary.update(sample.label, label)
         labelled = sample.label != dataset.ignore_label
-        with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
-            confidence = predictor.confidence_of(prediction)
+        assert confidence is not None
         counted.calibration.update(confidence[labelled], (label == sample.label)[labelled])
         return counted
 

@@ -25,6 +25,10 @@ SINGLE_PASS: dict[str, Any] = {
 }
 
 
+#: Scores of a band of rows, about, that are in memory at a time.
+_BAND_VALUES = 1 << 22
+
+
 class Prediction(NamedTuple):
     """The result of a :class:`Predictor` for one image."""
 
@@ -131,7 +135,7 @@ class Predictor:
 
     def label(self, image: np.ndarray) -> np.ndarray:
         """The class with the highest score at each pixel of ``image`` (H, W, 3) uint8: (H, W) uint8."""
-        return self.label_of(self.predict(image))
+        return self.maps(image).label
 
     def label_of(self, prediction: Prediction) -> np.ndarray:
         """The class with the highest score at each pixel: (H, W) uint8. Only this map leaves the device."""
@@ -139,29 +143,68 @@ class Predictor:
 
     @property
     def has_bands(self) -> bool:
-        """Whether :meth:`maps_in_bands` gives what :meth:`predict` does: windows at the size of the image."""
-        return self.window is not None and self.scales == (1.0,) and self.size is None
+        """Whether rows of the result can be had one after the other: not of windows on an image of another size."""
+        return self.window is None or (self.scales == (1.0,) and self.size is None)
 
-    def maps_in_bands(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
-        """The labels of ``image`` (H, W, 3) uint8, and other maps that are asked for, row of windows by row.
+    def maps(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
+        """The labels of ``image`` (H, W, 3) uint8, and other maps that are asked for.
 
-        The probabilities of one row of windows are in memory, not those of the image: an image of 400 million
-        pixels and 20 classes would need 32 GB.
+        If the predictor :attr:`has_bands`, the scores of some rows are in memory, and not those of the image: an
+        image of 400 million pixels and 20 classes would need 32 GB.
         """
         size = image.shape[:2]
-        passes = _Passes(self.network, self.params, self.ops, self.dtype)
         label = np.empty(size, np.uint8)
         confidences = np.empty(size, np.float32) if confidence else None
         entropies = np.empty(size, np.float32) if entropy else None
-        for rows, probabilities in self._bands(passes, image):
-            label[rows] = self.ops.to_numpy(self.ops.label_map(probabilities))
+        weights = None
+        for rows, prediction in self._bands(image):
+            label[rows] = self.label_of(prediction)
             if confidences is not None:
-                confidences[rows] = self.ops.to_numpy(probabilities.max(-1))
+                confidences[rows] = self.confidence_of(prediction)
             if entropies is not None:
-                entropies[rows] = entropy_of(self.ops.to_numpy(probabilities))
-        return Maps(label, confidences, entropies, passes.mean_scale_weights())
+                entropies[rows] = entropy_of(self.ops.to_numpy(self.probabilities_of(prediction)))
+            weights = prediction.scale_weights
+        return Maps(label, confidences, entropies, weights)
 
-    def _bands(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
+    def _bands(self, image: np.ndarray) -> Iterator[tuple[slice, Prediction]]:
+        """Rows of ``image`` from above to below and their prediction; the last one has the scale weights of all."""
+        if not self.has_bands:
+            yield slice(None), self.predict(image)
+            return
+        passes = _Passes(self.network, self.params, self.ops, self.dtype)
+        bands = self._bands_of_passes if self.window is None else self._bands_of_windows
+        for rows, scores in bands(passes, image):
+            are_probabilities = self.window is not None or not self._is_single_pass
+            yield rows, Prediction(scores, passes.mean_scale_weights(), are_probabilities)
+
+    def _bands_of_passes(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
+        """Rows of ``image`` and their scores; each pass leaves its scores in the network's own resolution."""
+        own = image.shape[0], image.shape[1]
+        height, width = self.size or own
+        maps = []  # each (1, h, w, K), and whether it is mirrored
+        for scale in self.scales:
+            size = max(1, round(scale * height)), max(1, round(scale * width))
+            resized = normalise(resize_image(image, size))
+            maps.append((passes.maps(resized), False))
+            if self.flip:
+                maps.append((passes.maps(resized[:, ::-1]), True))
+        band = max(1, _BAND_VALUES // (own[1] * self.network.config.classes))
+        for first in range(0, own[0], band):
+            rows = first, min(first + band, own[0])
+            if self._is_single_pass:
+                yield slice(*rows), passes.rows_of(maps[0][0], own, rows)
+                continue
+            total: Array = 0
+            for scores, mirrored in maps:
+                probabilities, _ = self.ops.softmax(passes.rows_of(scores, own, rows))
+                total = total + (probabilities[:, ::-1] if mirrored else probabilities)
+            yield slice(*rows), total / len(maps)
+
+    @property
+    def _is_single_pass(self) -> bool:
+        return self.scales == (1.0,) and not self.flip and self.window is None
+
+    def _bands_of_windows(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
         """Rows of ``image`` from above to below, each once no later window covers them, and their probabilities."""
         assert self.window is not None
         assert self.stride is not None
@@ -212,7 +255,7 @@ class Predictor:
         own = image.shape[0], image.shape[1]
         height, width = self.size or own
         passes = _Passes(self.network, self.params, self.ops, self.dtype)
-        if self.scales == (1.0,) and not self.flip and self.window is None:
+        if self._is_single_pass:
             resized = normalise(resize_image(image, (height, width)))  # (h, w, 3)
             return Prediction(passes.scores(resized, own), passes.mean_scale_weights())
 
@@ -257,6 +300,10 @@ class _Passes:
 
     def scores(self, image: np.ndarray, size: Size) -> Array:
         """The network's scores (H, W, K) for the normalised ``image`` (h, w, 3), at ``size``."""
+        return self.resized(self.maps(image), size)[0]
+
+    def maps(self, image: np.ndarray) -> Array:
+        """The network's scores (1, h', w', K) for the normalised ``image`` (h, w, 3), in its own resolution."""
         images = self.ops.asarray(np.ascontiguousarray(image[None]))  # (1, h, w, 3)
         images = images.astype(self.dtype, copy=False)
         with np.errstate(all="ignore"):
@@ -270,7 +317,7 @@ class _Passes:
         if weights is not None:  # (1, h', w', S)
             weights = weights.astype(np.float32, copy=False)
             self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))
-        return self.resized(scores.astype(np.float32, copy=False), size)[0]
+        return scores.astype(np.float32, copy=False)
 
     def probabilities(self, image: np.ndarray, size: Size) -> Array:
         """The softmax of the scores over the classes: (H, W, K)."""
@@ -283,6 +330,11 @@ class _Passes:
             return maps
         resized, _ = self.ops.resize_bilinear(maps, size, align_corners=self.network.config.align_corners)
         return resized
+
+    def rows_of(self, maps: Array, size: Size, rows: tuple[int, int]) -> Array:
+        """Some rows of what ``maps`` (1, h, w, K) are at ``size``: (rows, W, K)."""
+        align_corners = self.network.config.align_corners
+        return self.ops.resize_bilinear_rows(maps, size, rows, align_corners=align_corners)[0]
 
     def mean_scale_weights(self) -> np.ndarray | None:
         """The mean over all passes so far: (S,)."""

@@ -87,8 +87,8 @@ def _segment(
     start = time.perf_counter()
     image = decoded.image
     prediction = maps = None
-    if predictor.has_bands and set(outputs) <= OF_MAPS:
-        maps = predictor.maps_in_bands(
+    if set(outputs) <= OF_MAPS:
+        maps = predictor.maps(
             image, confidence=confidence or "confidence" in outputs, entropy="entropy" in outputs
         )
         label, weights = maps.label, maps.scale_weights

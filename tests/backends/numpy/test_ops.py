@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import reference.ops
+from backends.tolerances import compare
 from reference.ops import OpError
 
 pytestmark = pytest.mark.usefixtures("blocks")
@@ -120,6 +121,18 @@ def test_max_pool2d(assert_agrees, draw, dtype, window, stride, padding):
 def test_resize_bilinear(assert_agrees, draw, dtype, size, align_corners):
     x = draw((2, 7, 9, 10)).astype(dtype)[..., ::2]
     assert_agrees("resize_bilinear", x, size=size, dtype=dtype, align_corners=align_corners)
+
+
+@both_dtypes
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(19, 25), (3, 2), (1, 1), (7, 30), (20, 3), (7, 9)])
+def test_rows_of_resize_bilinear(ops, draw, dtype, size, align_corners):
+    x = draw((2, 7, 9, 10)).astype(dtype)[..., ::2]
+    exact, _ = reference.ops.resize_bilinear(x.astype(np.float64), size, align_corners=align_corners)
+    for rows in {(0, size[0]), (size[0] // 2, size[0] // 2 + 1), (0, (size[0] + 1) // 2), (size[0] // 3, size[0])}:
+        part = ops.resize_bilinear_rows(x, size, rows, align_corners=align_corners)
+        comparison = compare(exact[:, slice(*rows)], part, dtype)
+        assert comparison.passed, comparison.reason
 
 
 @both_dtypes

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.ops import OpError, resize_bilinear, resize_bilinear_backward
+from reference.ops import OpError, resize_bilinear, resize_bilinear_backward, resize_bilinear_rows
 
 
 def position(out, size_in, size_out, align_corners):
@@ -45,9 +45,20 @@ def test_against_loops(size_in, size_out, align_corners, seed):
     y, cache = resize_bilinear(x, size_out, align_corners=align_corners)
     np.testing.assert_allclose(y, naive(x, size_out, align_corners), rtol=1e-10, atol=1e-10)
 
+    for first in range(size_out[0]):
+        for last in range(first + 1, size_out[0] + 1):
+            rows = resize_bilinear_rows(x, size_out, (first, last), align_corners=align_corners)
+            np.testing.assert_allclose(rows, y[:, first:last], rtol=1e-12, atol=1e-12)
+
     # The op is linear: the backward pass is its transpose, exactly.
     dy = rng.normal(size=y.shape)
     assert np.vdot(resize_bilinear_backward(dy, cache), x) == pytest.approx(np.vdot(dy, y), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [(0, 0), (2, 1), (-1, 2), (0, 5), (1, 2, 3), 3])
+def test_rows_beyond_the_size_are_refused(rows):
+    with pytest.raises(OpError, match=r"resize_bilinear_rows: rows are .*, want \(first, last\) with 0 <= first"):
+        resize_bilinear_rows(np.zeros((1, 2, 2, 1)), (4, 4), rows)
 
 
 @pytest.mark.parametrize("align_corners", [True, False])

@@ -18,7 +18,7 @@ from backends import get_backend
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.errors import ExitCode
 from segattn_cli.exporting.verify import SIZES, verify
-from segattn_cli.prediction.predictor import SINGLE_PASS, Prediction, Predictor
+from segattn_cli.prediction.predictor import SINGLE_PASS, Maps, Prediction, Predictor
 from segattn_cli.runs import open_model
 
 from ..runs.folders import TINY, WHOLE, config, run_folder
@@ -52,12 +52,17 @@ class Recorded(list[dict[str, Any]]):
             init(predictor, *arguments, **given)
             settings[id(predictor)] = SINGLE_PASS | given
 
+        def maps(predictor: Predictor, image: np.ndarray, **asked: bool) -> Maps:
+            self.append(settings[id(predictor)])
+            return Maps(np.zeros(image.shape[:2], np.uint8), np.ones(image.shape[:2], np.float32), None, None)
+
         def predict(predictor: Predictor, image: np.ndarray) -> Prediction:
             self.append(settings[id(predictor)])
             return Prediction(np.full((*image.shape[:2], len(CLASSES)), 1 / len(CLASSES), np.float32), None, True)
 
         patch.setattr(Predictor, "__init__", remember)
         patch.setattr(Predictor, "predict", predict)
+        patch.setattr(Predictor, "maps", maps)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from segattn_cli.prediction.calibration import BINS, Calibration
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate, open_data_of
 from segattn_cli.prediction.examples import LONGEST
 from segattn_cli.prediction.metrics import ConfusionMatrix
-from segattn_cli.prediction.predictor import Prediction, Predictor
+from segattn_cli.prediction.predictor import Maps, Predictor
 from segattn_cli.runs import Model
 
 from ..runs.folders import config
@@ -144,8 +144,8 @@ def test_large_pictures_are_kept_smaller(model: Model) -> None:
         def __init__(self) -> None:
             self.ops = ops
 
-        def predict(self, image: np.ndarray) -> Prediction:
-            return Prediction(np.zeros((*image.shape[:2], len(CLASSES)), np.float32), None)
+        def maps(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
+            return Maps(np.zeros(image.shape[:2], np.uint8), np.ones(image.shape[:2], np.float32), None, None)
 
     (example,) = evaluated(Quick(), Large(SCENES), limit=1, examples=4).best
     assert example.image.shape == (25, LONGEST, 3)

@@ -13,21 +13,16 @@ from segattn_cli.data.formats.scenes import SceneOptions, Scenes
 from segattn_cli.data.palettes import default_palette
 from segattn_cli.errors import DataError
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
-from segattn_cli.prediction.predictor import Prediction, Predictor
+from segattn_cli.prediction.predictor import Maps, Predictor
 
 
 class Guess:
     """Predicts the class that the first channel of the picture says."""
 
-    def predict(self, image: np.ndarray) -> Prediction:
+    def maps(self, image: np.ndarray, *, confidence: bool) -> Maps:
         brightness = float(image.mean())
-        return Prediction(np.eye(3)[image[..., 0]], np.array([brightness, 1 - brightness]))
-
-    def label_of(self, prediction: Prediction) -> np.ndarray:
-        return prediction.scores.argmax(-1).astype(np.uint8)
-
-    def confidence_of(self, prediction: Prediction) -> np.ndarray:
-        return prediction.scores.max(-1)
+        certain = np.ones(image.shape[:2], np.float32)
+        return Maps(image[..., 0], certain, None, np.array([brightness, 1 - brightness]))
 
 
 class Few:

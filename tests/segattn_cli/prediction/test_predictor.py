@@ -195,37 +195,73 @@ def test_windows_cover_the_axis_without_gaps(length: int, stride: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(37, 50), (24, 60), (9, 11), (61, 20)])
-@pytest.mark.parametrize("windows", [{"window": (24, 24)}, {"window": (16, 20), "stride": (16, 7)}])
+@pytest.mark.parametrize(
+    "passes",
+    [
+        {"window": (24, 24)},
+        {"window": (16, 20), "stride": (16, 7)},
+        {},
+        {"size": (20, 30)},
+        {"scales": (0.5, 1.0, 1.3), "size": (20, 20)},
+    ],
+)
 @pytest.mark.parametrize("flip", [False, True])
 def test_maps_in_bands_are_those_of_the_whole(
-    plain: Any, size: tuple[int, int], windows: dict[str, Any], flip: bool
+    plain: Any, size: tuple[int, int], passes: dict[str, Any], flip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = Predictor(*plain, ops, flip=flip, **windows)
+    monkeypatch.setattr("segattn_cli.prediction.predictor._BAND_VALUES", 7 * size[1] * CLASSES)  # 7 rows
+    predictor = Predictor(*plain, ops, flip=flip, **passes)
     assert predictor.has_bands
     image = picture(*size)
     whole = predictor.predict(image)
-    maps = predictor.maps_in_bands(image, confidence=True, entropy=True)
+    maps = predictor.maps(image, confidence=True, entropy=True)
     np.testing.assert_array_equal(maps.label, predictor.label_of(whole))
-    np.testing.assert_array_equal(maps.confidence, predictor.confidence_of(whole))
-    np.testing.assert_array_equal(maps.entropy, entropy_of(whole.scores))
-    assert predictor.maps_in_bands(image)[1:3] == (None, None)
+    np.testing.assert_allclose(maps.confidence, predictor.confidence_of(whole), rtol=1e-6)
+    np.testing.assert_allclose(maps.entropy, entropy_of(predictor.probabilities_of(whole)), rtol=1e-5)
+    assert predictor.maps(image)[1:3] == (None, None)
 
 
-def test_bands_need_windows_at_full_size(plain: Any) -> None:
-    for options in ({}, {"scales": (0.5, 1.0)}, {"size": (20, 20)}):
-        assert not Predictor(*plain, ops, **{"window": (24, 24)} | options if options else {}).has_bands
+def test_windows_have_bands_at_full_size_alone(plain: Any) -> None:
+    for options in ({"scales": (0.5, 1.0)}, {"size": (20, 20)}):
+        predictor = Predictor(*plain, ops, window=(24, 24), **options)
+        assert not predictor.has_bands
+        image = picture(37, 50)
+        np.testing.assert_array_equal(predictor.maps(image).label, predictor.label_of(predictor.predict(image)))
 
 
 def test_memory_of_bands_does_not_grow_with_the_height(plain: Any) -> None:
     """What an image of eight times the height needs more is a small part of its scores."""
     predictor = Predictor(*plain, ops, window=(24, 24), flip=True)
-    predictor.maps_in_bands(np.zeros((24, 48, 3), np.uint8))  # what is remembered for the next call
+    predictor.maps(np.zeros((24, 48, 3), np.uint8))  # what is remembered for the next call
     peaks = []
     for height in (96, 768):
         image = np.zeros((height, 48, 3), np.uint8)
         tracemalloc.start()
-        predictor.maps_in_bands(image)
+        predictor.maps(image)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     scores = 768 * 48 * CLASSES * 4
     assert peaks[1] - peaks[0] < scores / 3
+
+
+@pytest.mark.parametrize("passes", [{}, {"scales": (0.5, 1.0), "flip": True}])
+def test_scores_of_the_whole_image_are_never_in_memory(passes: dict[str, Any]) -> None:
+    """A network at an output stride of 8 leaves a small part of the scores of all pixels."""
+
+    class Even:
+        config = NetworkConfig(classes=64, backbone="tiny")
+
+        def fold(self, params: Any) -> Any:
+            return params
+
+        def predict_with_weights(self, images: np.ndarray, ctx: Context) -> tuple[np.ndarray, None]:
+            _, height, width, _ = images.shape
+            return np.ones((1, height // 8, width // 8, 64), np.float32), None
+
+    predictor = Predictor(Even(), {}, ops, size=(64, 64), **passes)
+    image = np.zeros((1024, 1024, 3), np.uint8)
+    tracemalloc.start()
+    predictor.maps(image, confidence=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1024 * 1024 * 64 * 4 / 2
