@@ -1,8 +1,8 @@
 """How a training step would scale to more cores: a model, from the loops of a step on one thread.
 
-``python -m benchmarks.many_cores NETWORK`` runs a training step with ``numba`` and records every parallel loop: into
-how many blocks it is cut, and how long it takes on one thread. The rest of the step is serial. On p threads, a loop
-of n equal blocks takes ⌈n/p⌉ of the n steps in which one thread computes it, and a start. The step on two threads is
+``python -m benchmarks.many_cores NETWORK`` runs a training step with ``numba`` and records every parallel loop:
+into how many blocks it is cut, and how long it takes on one thread. The rest of the step is serial. On p threads, a
+loop of n equal blocks takes ⌈n/p⌉ of the n turns that one thread needs, and a start. The step on two threads is
 measured, too, beside what the model says: both times by a process of its own, whose loops are not watched.
 
 Loops that mostly read and write memory do not become faster once the memory is the limit. So the model is given
