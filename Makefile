@@ -65,10 +65,9 @@ test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU,
 	    $(PYTHON) -m segattn_cli.app bench --backend cupy --against torch --json $(RECORD); \
 	else echo "pydantic or torch is not installed: there is no record"; fi
 
-fuzz: $(BIN)/segattn  ## hostile files for the reader of weights, FUZZ_SECONDS=60: needs Linux
+fuzz: $(BIN)/segattn  ## hostile files of every kind that is read, FUZZ_SECONDS=60 together: needs Linux
 	$(INSTALL) '.[fuzz]'
-	@mkdir -p build/fuzz
-	$(BIN)/python fuzz/weights.py -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/ build/fuzz fuzz/corpus
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS)
 
 lint: $(VENV)/.test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

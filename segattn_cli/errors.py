@@ -26,10 +26,25 @@ class ExitCode(IntEnum):
     CLOSED_PIPE = 141  # the reader of the output ended first, as in `segattn … | head`; 128 + SIGPIPE
 
 
+#: Letters of the longest message: it may quote a file.
+LONGEST_MESSAGE = 2000
+_END = 300
+
+
 class SegattnError(Exception):
-    """An error whose message is one sentence for the user that also says what to do."""
+    """An error whose message is one sentence for the user that also says what to do.
+
+    >>> len(str(SegattnError("x" * 5000)))
+    2000
+    """
 
     exit_code = ExitCode.FAILURE
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) <= LONGEST_MESSAGE:
+            return text
+        return f"{text[: LONGEST_MESSAGE - _END - 3]} … {text[-_END:]}"
 
 
 class UsageError(SegattnError):

@@ -29,6 +29,16 @@ UNFINISHED = re.compile(r"\.segattn-[0-9a-f]{16}\.partial")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
+def is_no_file(path: Path | str) -> bool:
+    """Whether ``path`` is there and no plain file: a folder; a pipe, which would be waited for; a device, which may
+    have no end.
+
+    >>> is_no_file("/dev/null"), is_no_file("nothing here")
+    (True, False)
+    """
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to the file ``path``: after a crash the file has either the old or the new content.
 

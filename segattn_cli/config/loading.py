@@ -96,23 +96,44 @@ def preset_tree(name: str) -> dict[str, Any]:
 
 def _file(path: Path, preset: str | None) -> dict[str, Any]:
     try:
+        tree = parse_toml(read_toml(path), path)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = did_you_mean(str(path), PRESETS)
+        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{hint}.") from None
+    named = tree.pop("preset", None)
+    base = preset_tree(preset or str(named)) if preset or named else {}
+    return merged(base, {"name": path.stem, **with_absolute_paths(tree, path.absolute().parent)})
+
+
+def read_toml(path: Path) -> str:
+    """The text of a TOML file.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: where there is none.
+        ConfigError: for a file that cannot be read, is too long, or is no text in UTF-8.
+    """
+    try:
         with open(path, "rb") as file:
             data = file.read(LONGEST + 1)  # of a device there is no end
         if len(data) > LONGEST:
             raise ConfigError(f"{path} is no configuration: it is longer than {LONGEST:,} bytes.")
-        tree = tomllib.loads(data.decode("utf-8-sig"))
+        return data.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        hint = did_you_mean(str(path), PRESETS)
-        raise ConfigError(f"There is no configuration file {path}, nor a preset of that name{hint}.") from None
+        raise
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def parse_toml(text: str, name: Path | str) -> dict[str, Any]:
+    """The tables and keys in a ``text``, which errors call ``name``. Raises :class:`ConfigError`."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not TOML: {error}.") from None
     except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply.") from None
-    named = tree.pop("preset", None)
-    base = preset_tree(preset or str(named)) if preset or named else {}
-    return merged(base, {"name": path.stem, **with_absolute_paths(tree, path.absolute().parent)})
+        raise ConfigError(f"{name} is nested too deeply.") from None
 
 
 def with_absolute_paths(tree: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from segattn_cli.config.schema import keys
 
 #: Pydantic's error types whose messages do not use TOML's words, and our words.
 WANTED = {"missing": "have more values", "tuple_type": "be an array", "dataclass_type": "be a table"}
+#: Letters of a value that a sentence quotes.
+LONGEST_VALUE = 200
 #: Keys by the names that other tools have for them.
 ALIASES = {
     "lr": "optimiser.learning_rate", "learning_rate": "optimiser.learning_rate", "wd": "optimiser.weight_decay",
@@ -51,6 +53,8 @@ def _wrong_value(path: str, problems: list[ErrorDetails]) -> str:
         return f"{path}.{problems[0]['msg'].removeprefix('Value error, ')}"
     wanted = [WANTED.get(each["type"]) or re.sub(r"^\w+ should ", "", each["msg"]) for each in problems]
     got = json.dumps(problems[0]["input"], default=str)
+    if len(got) > LONGEST_VALUE:
+        got = f"{got[:LONGEST_VALUE]} …"
     return f"{path} must {' or '.join(dict.fromkeys(wanted))}, got {got}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +12,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backends.errors import did_you_mean
-from segattn_cli.config.loading import config_from, merged, parse_override, preset_tree, with_absolute_paths
+from segattn_cli.config.loading import (
+    config_from,
+    merged,
+    parse_override,
+    parse_toml,
+    preset_tree,
+    read_toml,
+    with_absolute_paths,
+)
 from segattn_cli.config.schema import Config
 from segattn_cli.errors import ConfigError
 
@@ -127,25 +134,17 @@ def _title(text: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_toml(path)
     except (FileNotFoundError, NotADirectoryError):
         hint = did_you_mean(str(path), STUDIES)
         raise ConfigError(
             f"There is no file {path}, nor a study of that name{hint}: segattn ablate --list lists them."
         ) from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.") from None
 
 
 def _parsed(text: str, name: str) -> StudyFile:
     try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not TOML: {error}.") from None
-    try:
-        return StudyFile.model_validate(tree)
+        return StudyFile.model_validate(parse_toml(text, name))
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

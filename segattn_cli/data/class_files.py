@@ -31,6 +31,7 @@ import numpy as np
 from segattn_cli.data.masks import IGNORE_LABEL, Colour
 from segattn_cli.data.palettes import default_palette
 from segattn_cli.errors import DataError
+from segattn_cli.files import is_no_file
 
 #: The files that name the classes of a folder, in the order in which they are looked for.
 CLASS_FILES = (
@@ -122,7 +123,7 @@ def read_entries(path: Path) -> list[Entry]:
     if path.suffix.lower() == ".json":
         return _json_entries(path, text)
     if path.suffix.lower() == ".csv":
-        return _table_entries(path, list(csv.reader(io.StringIO(text), skipinitialspace=True)))
+        return _table_entries(path, _rows(path, io.StringIO(text)))
     return _line_entries(path, text)
 
 
@@ -149,7 +150,7 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
             if (what, each) in seen:
                 raise DataError(f"{source} names the {what} {each!r} twice.")
             seen.add((what, each))
-        if any(unicodedata.category(sign) == "Cc" and sign != "\t" for sign in entry.name):
+        if any(unicodedata.category(sign) in ("Cc", "Cs") and sign != "\t" for sign in entry.name):
             raise DataError(f"{source} has control characters in the name {entry.name!r}: remove them.")
         if not 0 <= value <= IGNORE_LABEL or (value == IGNORE_LABEL and not ignored):
             raise DataError(f"{source} gives {entry.name!r} the value {value}: a class has a value from 0 to 254.")
@@ -174,6 +175,8 @@ def read_text(path: Path, errors: str = "strict") -> str:
     Raises:
         DataError: where the file is missing, cannot be read, or is in another encoding.
     """
+    if is_no_file(path):
+        raise DataError(f"{path} is a folder, a pipe or a device: give a file.")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -200,7 +203,7 @@ def _line_entries(path: Path, text: str) -> list[Entry]:
         return _labelmap_entries(path, lines)
     lines = [line for line in lines if line and not line.startswith("#")]
     if lines and _is_header(lines[0].split(",")):
-        return _table_entries(path, list(csv.reader(lines, skipinitialspace=True)))
+        return _table_entries(path, _rows(path, lines))
     if lines and lines[0] == "__ignore__":  # labelme: the value of its first line is -1, which PNG stores as 255
         del lines[0]
     if lines and all(_NUMBERED_COLOUR.fullmatch(line) for line in lines):
@@ -261,6 +264,14 @@ def _is_header(cells: list[str]) -> bool:
     """
     known = {"name", "class", "label", "r", "g", "b", "red", "green", "blue", "pixel value", "value", "id", "index"}
     return len(cells) > 1 and all(cell.strip().lower() in known for cell in cells)
+
+
+def _rows(path: Path, lines: Iterable[str]) -> list[list[str]]:
+    """The rows of a table whose cells are separated by commas."""
+    try:
+        return list(csv.reader(lines, skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"{path} is no table that can be read ({error}).") from None
 
 
 def _table_entries(path: Path, rows: list[list[str]]) -> list[Entry]:

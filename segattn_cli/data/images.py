@@ -25,12 +25,19 @@ SUFFIXES = (
 #: Above this, an image is refused as a decompression bomb where no other bound is given: Pillow's own bound.
 LARGEST = 89_478_485  # pixels
 Image.MAX_IMAGE_PIXELS = None  # `opened` has the bound
-# Pillow's other answer to a damaged EXIF block stands in `orientation_of`.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
-logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)  # what it logs becomes a sentence below
+#: Pixels of the longest side: memory is taken for each row, however short.
+LONGEST_SIDE = 1_000_000
+#: Bytes of the longest image that is read from a pipe, which may have no end.
+LONGEST_STREAM = 1 << 30
+# What is wrong with a file becomes a sentence below, or does no harm: Pillow warns and logs of it, too.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _STRIP = 256  # rows
 _ORIENTATION, _EXTRA_SAMPLES, _SAMPLES_PER_PIXEL = 274, 338, 277
+#: The markers of JPEG's frames (SOF0 to SOF15, of which three are something else); the later ones are arithmetic.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_FIRST_ARITHMETIC_FRAME = 0xC9
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -212,6 +219,11 @@ def opened(
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
         with _stream(source) as stream, _decoder(stream) as image:
+            if max(image.size) > LONGEST_SIDE:
+                raise _Unusable(
+                    f"is {image.width}×{image.height} (width×height), longer than the {LONGEST_SIDE:,} pixels "
+                    "a side that are read: cut it into tiles"
+                )
             if image.width * image.height > allowed:
                 raise DataError(
                     f"{name} has {image.width * image.height / 1e6:.0f} million pixels, more than the "
@@ -248,7 +260,17 @@ def _stream(source: str | Path | bytes) -> Iterator[BinaryIO]:
         yield io.BytesIO(source)
         return
     with open(source, "rb") as file:
-        yield file if file.seekable() else io.BytesIO(file.read())
+        yield file if file.seekable() else io.BytesIO(read_stream(file, str(source)))
+
+
+def read_stream(stream: BinaryIO, name: str) -> bytes:
+    """All bytes of a pipe, called ``name``; raises :class:`DataError` beyond :data:`LONGEST_STREAM`."""
+    data = bytearray()
+    while chunk := stream.read(1 << 20):
+        data += chunk
+        if len(data) > LONGEST_STREAM:
+            raise DataError(f"{name} does not end within {LONGEST_STREAM:,} bytes: give the image as a file.")
+    return bytes(data)
 
 
 def _decoder(stream: BinaryIO) -> ImageFile.ImageFile:
@@ -259,17 +281,43 @@ def _decoder(stream: BinaryIO) -> ImageFile.ImageFile:
 
 
 def _require_content(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
-    """Refuse a PNG that is too short for its size: its decoder would first allocate all of it, and fill it.
+    """Refuse a PNG or a JPEG that is too short for its size: its decoder would take memory and time for all of it.
 
-    A pixel has at least one bit, a row a byte more, and deflate packs at most 1032 bytes into one.
+    PNG: a pixel has at least one bit, a row a byte more, and deflate packs at most 1032 bytes into one.
+    JPEG with Huffman's codes: each 8×8 block has a code of at least one bit. Other formats have no such bound: 40
+    bytes are a whole WebP of one colour, of any size.
     """
-    if image.format != "PNG":
+    if image.format == "PNG":
+        least = image.height * (1 + -(-image.width // 8)) / 1032
+    elif image.format in ("JPEG", "MPO") and not _is_arithmetic(stream):
+        least = -(-image.height // 8) * -(-image.width // 8) / 8
+    else:
         return
+    length = _length(stream)
+    if least > length:
+        raise _Unusable(f"claims {image.width}×{image.height} pixels, more than its {length:,} bytes can hold")
+
+
+def _length(stream: BinaryIO) -> int:
+    """The length of ``stream`` in bytes, whose position stays."""
     position = stream.tell()
     length = stream.seek(0, io.SEEK_END)
     stream.seek(position)
-    if image.height * (1 + -(-image.width // 8)) > 1032 * length:
-        raise _Unusable(f"claims {image.width}×{image.height} pixels, more than its {length:,} bytes can hold")
+    return length
+
+
+def _is_arithmetic(stream: BinaryIO) -> bool:
+    """Whether the frame of a JPEG is one of those with arithmetic codes, which may take less than a bit."""
+    position = stream.tell()
+    stream.seek(2)
+    kind = 0
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if head[1] in _JPEG_FRAMES:
+            kind = head[1]
+            break
+        stream.seek(int.from_bytes(head[2:]) - 2, io.SEEK_CUR)
+    stream.seek(position)
+    return kind >= _FIRST_ARITHMETIC_FRAME
 
 
 def _unidentified(source: str | Path | bytes) -> str:

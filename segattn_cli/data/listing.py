@@ -21,6 +21,7 @@ HIDDEN = "hidden or of the system"
 ENDING = "with another ending than images have"
 FOLDER = "folders inside"
 BROKEN = "links to nothing"
+NO_FILE = "pipes and devices"
 UNREADABLE = "folders that cannot be read"
 SEEN = "folders that another link leads to, too"
 NO_IMAGE = "masks without an image"
@@ -64,7 +65,7 @@ def subfolders(folder: Path) -> dict[str, Path]:
     return {
         name_key(entry.name): Path(entry.path)
         for entry in _entries(folder)
-        if not is_hidden(entry.name) and entry.is_dir()
+        if not is_hidden(entry.name) and _leads_to(entry.is_dir)
     }
 
 
@@ -155,14 +156,22 @@ def _sorted_out(folder: Path) -> Iterator[tuple[Path, str | None]]:
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
         if is_hidden(entry.name):
-            if has_image_ending(entry.name) or entry.is_dir():
+            if has_image_ending(entry.name) or _leads_to(entry.is_dir):
                 yield path, HIDDEN
-        elif entry.is_dir():
+        elif _leads_to(entry.is_dir):
             yield path, FOLDER
-        elif entry.is_symlink() and not path.exists():
-            yield path, BROKEN
+        elif not _leads_to(entry.is_file):  # to open a pipe would wait for ever
+            yield path, NO_FILE if os.path.exists(path) else BROKEN
         else:
             yield path, None if has_image_ending(entry.name) else ENDING
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a ``kind``; a circle of links is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -6,6 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ _HEADER = frozenset(
     {"image", "images", "img", "mask", "masks", "label", "labels", "annotation", "annotations", "file", "filename",
      "file_name", "name", "path", "image_path", "mask_path", "label_path", "image_name", "id", "image_id", "split"}
 )  # fmt: skip
+
+
+#: Where a line is divided at most: each place is looked for on the disk.
+MOST_BLANKS = 200
 
 
 class ListRow(NamedTuple):
@@ -140,16 +145,19 @@ def _cells(line: str) -> list[str]:
     """
     for separator in (";", "\t", ","):
         if separator in line:
-            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+            try:
+                cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+            except csv.Error:  # a cell of more than 131,072 letters
+                return []
             return [cell.strip() for cell in cells if cell.strip()]
     return []
 
 
 def _halves(line: str) -> Iterator[ListRow]:
-    """Every way to divide a line at blanks.
+    """Every way to divide a line at blanks, of which two paths have at most so many.
 
     >>> [tuple(row) for row in _halves("a 1.png b 1.png")]
     [('a', '1.png b 1.png'), ('a 1.png', 'b 1.png'), ('a 1.png b', '1.png')]
     """
-    for blank in re.finditer(r"\s+", line):
+    for blank in islice(re.finditer(r"\s+", line), MOST_BLANKS):
         yield ListRow(line[: blank.start()], line[blank.end() :])

@@ -185,13 +185,17 @@ def _values_of_colours(
     path: str | Path, pixels: np.ndarray, colours: Mapping[Colour, int], notes: list[str]
 ) -> np.ndarray:
     """The value of each pixel ``(H, W)`` uint8 of a mask in colour ``(H, W, 3)``."""
-    red, green, blue = np.moveaxis(pixels.astype(np.uint32), -1, 0)
-    codes = red << 16 | green << 8 | blue  # (H, W)
-    present, places = np.unique(codes, return_inverse=True)
-    table = {r << 16 | g << 8 | b: value for (r, g, b), value in colours.items()}
-    unknown = [int(code) for code in present if int(code) not in table]
-    if not unknown:
-        return np.array([table[int(code)] for code in present], np.uint8)[places].reshape(codes.shape)
+    codes = np.zeros(pixels.shape[:2], np.uint32)  # (H, W)
+    for channel in range(3):
+        codes <<= 8
+        codes |= pixels[..., channel]
+    values = np.zeros(1 << 24, np.uint8)  # of each code; zeros take no memory before they are touched
+    unknown = np.zeros(1 << 24, bool)
+    unknown[codes] = True
+    for (r, g, b), value in colours.items():
+        values[r << 16 | g << 8 | b], unknown[r << 16 | g << 8 | b] = value, False
+    if not unknown.any():
+        return values[codes]
     if (pixels == pixels[..., :1]).all():
         notes.append("the mask is grey saved as RGB, and read as grey")
         return pixels[..., 0]
@@ -200,8 +204,8 @@ def _values_of_colours(
             f"{path} is in colour: {RULE}. If you have a list of the colours, save it in the folder of the data "
             "set as classes.txt (name r g b) or labelmap.txt."
         )
-    first = unknown[0]
-    others = f", nor {len(unknown) - 1} others" if len(unknown) > 1 else ""
+    first, count = int(unknown.argmax()), int(unknown.sum())
+    others = f", nor {count - 1} others" if count > 1 else ""
     raise DataError(
         f"{path} is in colour and has {int((codes == first).sum())} pixels of {first >> 16}, {first >> 8 & 255}, "
         f"{first & 255}, a colour that no class has{others}: add it to the list of classes."

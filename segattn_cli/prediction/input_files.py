@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from segattn_cli.data.images import SUFFIXES
+from segattn_cli.data.images import SUFFIXES, read_stream
 from segattn_cli.data.listing import LeftOut, walk_images
 from segattn_cli.errors import DataError, UsageError
 
@@ -38,13 +38,13 @@ def find_inputs(given: Sequence[str], out: Path, stdin: BinaryIO) -> Inputs:
     lies in ``out``. A pattern such as ``shots/**/*.jpg`` stands for the files that match it, ``-`` for an image on
     ``stdin``. A file that does not exist is among them, to be reported when its turn comes.
 
-    Raises :class:`DataError` for a folder or a pattern that gives nothing.
+    Raises :class:`DataError` for a folder or a pattern that gives nothing, and for a ``stdin`` without an end.
     """
     files: dict[str, InputFile] = {}
     left_out: list[LeftOut] = []
     for argument in given:
         if argument == STDIN:
-            files.setdefault(STDIN, InputFile("standard input", stdin.read()))
+            files.setdefault(STDIN, InputFile("standard input", read_stream(stdin, "standard input")))
             continue
         for path in _expanded(argument, out, left_out):
             files.setdefault(os.path.abspath(path), InputFile(str(path), path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from segattn_cli.config import Config, config_from
 from segattn_cli.data import Dataset, Scenes
 from segattn_cli.data.dataset import FileDataset
 from segattn_cli.errors import ConfigError, DataError, OutputError
-from segattn_cli.files import write_atomically
+from segattn_cli.files import is_no_file, write_atomically
 from segattn_cli.json_text import json_text
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
@@ -28,7 +30,12 @@ from segattn_cli.runs import EVALUATIONS
 VERSION = 1
 ENDING = ".npz"
 #: What reading a damaged file may raise.
-DAMAGES = (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGES = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, NotImplementedError, RuntimeError,
+    SyntaxError, zipfile.BadZipFile, zlib.error,
+)
+#: Bytes that the arrays unpack to at most, and pixels of an image, of which sums are exact.
+LARGEST, MOST_PIXELS = 1 << 30, 1 << 40
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,18 @@ class SavedEvaluation:
     settings: dict[str, Any]  # of the predictor
     scale_weights: tuple[float, ...] | None  # the mean weight of each of the network's scales
     matrices: ImageMatrices
+
+
+class _Description(BaseModel):
+    """What an evaluation is of, as its file says it in JSON."""
+
+    checkpoint: str
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+    data: str
+    split: str
+    settings: dict[str, Any]
+    scale_weights: tuple[FiniteFloat, ...] | None
 
 
 def evaluation_of(
@@ -81,31 +100,49 @@ def load_evaluation(path: Path) -> SavedEvaluation:
 
     Raises :class:`DataError` for a file that is missing, damaged, or not one of ours.
     """
+    if is_no_file(path):
+        raise DataError(f"{path} is a folder, a pipe or a device: give a file.")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            description = json.loads(str(arrays["description"]))
-            if description["version"] != VERSION:
-                raise DataError(
-                    f"{path} has version {description['version']} of the format of evaluations, and this segattn "
-                    f"reads version {VERSION}: evaluate the run again."
-                )
-            classes, weights = tuple(description["classes"]), description["scale_weights"]
-            names, image, cell, pixels = (arrays[key] for key in ("names", "image", "cell", "pixels"))
-            _require_cells(len(classes), names, image, cell, pixels)
-            return SavedEvaluation(
-                description["checkpoint"], config_from(description["config"]), classes, description["data"],
-                description["split"], description["settings"], weights and tuple(weights),
-                ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
+        arrays = _read_arrays(path.read_bytes())
+        text = str(arrays["description"])
+        version = json.loads(text)["version"]
+        if version != VERSION:
+            raise DataError(
+                f"{path} has version {version} of the format of evaluations, and this segattn reads version "
+                f"{VERSION}: evaluate the run again."
             )
+        description = _Description.model_validate_json(text, strict=True)
+        config, classes, weights = config_from(description.config), description.classes, description.scale_weights
+        if weights is not None and len(weights) != len(config.network.scales):
+            raise ValueError("it has the weights of other scales than the network")
+        names, image, cell, pixels = (arrays[key] for key in ("names", "image", "cell", "pixels"))
+        _require_cells(len(classes), names, image, cell, pixels)
+        return SavedEvaluation(
+            description.checkpoint, config, classes, description.data, description.split, description.settings,
+            weights, ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
+        )
     except FileNotFoundError:
         raise DataError(f"There is no evaluation {path}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except MemoryError:
+        raise DataError(f"{path} does not fit into memory.") from None
     except (*DAMAGES, ConfigError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(
-            f"{path} is damaged, or no evaluation that segattn eval --save wrote ({error}): give one, or the "
+            f"{path} is damaged, or no evaluation that segattn eval --save wrote ({reason}): give one, or the "
             "folder of a run."
         ) from None
+
+
+def _read_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays in an archive of NumPy's, without pickles."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+            raise ValueError(f"it would unpack to more than {LARGEST:,} bytes")
+    with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        warnings.simplefilter("ignore")  # NumPy warns of a header from Python 2
+        return dict(arrays)
 
 
 def _require_cells(
@@ -118,9 +155,13 @@ def _require_cells(
         raise ValueError("its arrays differ in length")
     if any(array.dtype.kind != "i" for array in (image, cell, pixels)):
         raise ValueError("its arrays do not hold integers")
+    if not classes:
+        raise ValueError("it names no classes")
     if image.size and not (image.min() >= 0 and image.max() < len(names)):
         raise ValueError("it counts pixels of an image that it does not name")
-    if cell.size and not (cell.min() >= 0 and cell.max() < classes**2 and pixels.min() > 0):
+    if pixels.size and not 0 < pixels.min() <= pixels.max() < MOST_PIXELS:
+        raise ValueError("it counts pixels that no image has")
+    if cell.size and not (cell.min() >= 0 and cell.max() < classes**2):
         raise ValueError("it counts pixels of a class that it does not name")
 
 

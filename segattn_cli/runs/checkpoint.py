@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.errors import CheckpointError, OutputError
-from segattn_cli.files import write_atomically
+from segattn_cli.files import is_no_file, write_atomically
 from segattn_cli.json_text import json_text
 
 #: The one key of safetensors' own metadata that we use; its value is our metadata as JSON.
@@ -72,6 +72,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """
     from safetensors import SafetensorError, safe_open
 
+    if is_no_file(path):
+        raise CheckpointError(f"{path} is a folder, a pipe or a device: give a file.")
     try:
         if has_endless_header(Path(path)):
             raise CheckpointError(f"{path} describes more tensors than a network has.")

@@ -97,6 +97,7 @@ def describe_checkpoint(path: Path, metadata: Mapping[str, Any]) -> tuple[Config
         classes = tuple(metadata["classes"])
         if not all(isinstance(name, str) for name in classes):
             raise TypeError("the classes are no names")
+        "".join(classes).encode()  # JSON can hold halves of characters, of which no file can be written
         palette = np.array(metadata["palette"], np.uint8)
         config.network_config(len(classes))
         if palette.shape != (len(classes), 3):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from segattn_cli.errors import CheckpointError
+from segattn_cli.files import is_no_file
 from segattn_cli.runs.checkpoint import has_endless_header
 from segattn_cli.weights.tensors import FileError, Tensor, errors_of, stored_dtype
 from segattn_cli.weights.torch_save import read_legacy, read_zip
@@ -58,8 +60,8 @@ def read_weights(path: Path | str) -> WeightsFile:
     :class:`CheckpointError` for a file that is missing, damaged, malicious or of another kind.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is a folder or a device: give a file of weights.")
+    if is_no_file(path):
+        raise CheckpointError(f"{path} is a folder, a pipe or a device: give a file of weights.")
     with errors_of(path):
         try:
             file = _read(path)
@@ -138,7 +140,9 @@ def _npy(name: str, data: bytes) -> Tensor:
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran_order, dtype = read_header(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy warns of a header from Python 2
+        shape, fortran_order, dtype = read_header(file)
     if dtype.kind not in "fiub":
         raise FileError(f"holds {name} as {dtype}, which is no type of numbers")
     content = data[file.tell() :]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from segattn_cli.data.annotations.documents import Coordinate, Schema, has_keys, read_json
+from segattn_cli.data.annotations.documents import Coordinate, Length, Schema, has_keys, read_json
 from segattn_cli.data.annotations.model import (
     AnnotatedImage,
     Annotations,
@@ -37,13 +37,13 @@ NAME = "COCO"
 class _Image(Schema):
     id: int | str
     file_name: str
-    width: int | None = None
-    height: int | None = None
+    width: Length | None = None
+    height: Length | None = None
 
 
 class _Mask(Schema):
     counts: list[int] | str
-    size: tuple[int, int]
+    size: tuple[Length, Length]
 
 
 class _Object(Schema):

@@ -64,10 +64,10 @@ def _is_document(path: Path) -> bool:
 
 def _colour(text: str) -> Colour | None:
     """
-    >>> _colour("#ff7f00")
-    (255, 127, 0)
+    >>> _colour("#ff7f00"), _colour("#orange")
+    ((255, 127, 0), None)
     """
-    match = re.fullmatch("#(..)(..)(..)", text)
+    match = re.fullmatch("#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text)
     return (int(match[1], 16), int(match[2], 16), int(match[3], 16)) if match else None
 
 

@@ -16,6 +16,8 @@ _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 #: No coordinate is larger, in pixels; products of two are exact up to here.
 LARGEST = 1e7
 Coordinate = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+#: Of an image, in pixels.
+Length = Annotated[int, Field(ge=0, le=int(LARGEST))]
 T = TypeVar("T")
 _SEEN = 1 << 18  # bytes
 

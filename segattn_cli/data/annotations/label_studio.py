@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from segattn_cli.data.annotations.documents import Coordinate, Schema, has_keys, read_json
+from segattn_cli.data.annotations.documents import Coordinate, Length, Schema, has_keys, read_json
 from segattn_cli.data.annotations.model import AnnotatedImage, Annotations, Notes, Shape, Shapes, polygon
 from segattn_cli.data.annotations.regions import Ellipse, Outline, rectangle
 from segattn_cli.data.annotations.rle import Brush
@@ -57,8 +57,8 @@ class _Result(Schema):
     id: str | None = None
     type: str = ""
     value: _Value | None = None
-    original_width: int | None = None
-    original_height: int | None = None
+    original_width: Length | None = None
+    original_height: Length | None = None
     image_rotation: float = 0
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydantic import TypeAdapter
 
 from segattn_cli.data.annotations.class_table import read_class_colours
-from segattn_cli.data.annotations.documents import Coordinate, Schema, has_keys, read_json
+from segattn_cli.data.annotations.documents import Coordinate, Length, Schema, has_keys, read_json
 from segattn_cli.data.annotations.model import (
     AnnotatedImage,
     Annotations,
@@ -34,6 +32,7 @@ from segattn_cli.data.annotations.model import (
 )
 from segattn_cli.data.annotations.regions import Ellipse, Outline, Region, rectangle
 from segattn_cli.data.annotations.source import Source
+from segattn_cli.data.images import opened
 from segattn_cli.errors import DataError
 
 #: What messages call the format.
@@ -53,8 +52,8 @@ class _Document(Schema):
     shapes: list[_Shape]
     imagePath: str | None = None
     imageData: str | None = None
-    imageHeight: int | None = None
-    imageWidth: int | None = None
+    imageHeight: Length | None = None
+    imageWidth: Length | None = None
 
 
 _DOCUMENT = TypeAdapter(_Document)
@@ -141,13 +140,11 @@ def _outline(shape: _Shape, place: str, notes: Notes) -> Outline | None:
 
 def _mask(shape: _Shape, place: str) -> np.ndarray:
     """The mask of a shape, (h, w) bool."""
-    try:
-        with Image.open(io.BytesIO(_decoded(shape.mask or "", f"a mask in {place}")), formats=["PNG"]) as mask:
-            return np.asarray(mask.convert("L")) > 0
-    except DataError:
-        raise
-    except Exception as error:  # damage makes the decoder raise OSError, SyntaxError, ValueError …
-        raise DataError(f"a mask in {place} is damaged or no PNG ({error}).") from None
+    name = f"a mask in {place}"
+    with opened(_decoded(shape.mask or "", name), name) as mask:
+        if mask.format != "PNG":
+            raise DataError(f"{name} is no PNG.")
+        return np.asarray(mask.convert("L")) > 0
 
 
 @dataclass(frozen=True)

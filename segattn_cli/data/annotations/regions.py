@@ -89,8 +89,9 @@ class Ellipse:
         dy = np.arange(top, bottom)[:, None] + 0.5 - self.y
         dx = np.arange(left, right) + 0.5 - self.x
         cos, sin = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))
-        along, across = (cos * dx + sin * dy) / self.rx, (cos * dy - sin * dx) / self.ry
-        return Region(top, left, along**2 + across**2 <= 1)
+        with np.errstate(over="ignore"):  # beside an ellipse that is next to nothing
+            along, across = (cos * dx + sin * dy) / self.rx, (cos * dy - sin * dx) / self.ry
+            return Region(top, left, along**2 + across**2 <= 1)
 
 
 def rectangle(

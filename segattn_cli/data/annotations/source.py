@@ -168,4 +168,5 @@ def _walk(root: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
-        yield from (Path(folder, name) for name in names if not is_hidden(name))
+        paths = (Path(folder, name) for name in names if not is_hidden(name))
+        yield from (path for path in paths if path.is_file() or not path.exists())  # no pipes, which block

@@ -30,6 +30,8 @@ NAME = "YOLO"
 LISTS = ("obj.names", "classes.txt", "labels.txt")
 #: How far outside of the image a coordinate may be, as in Ultralytics' own check.
 SLACK = 0.01
+#: Letters of the longest data.yaml: its reader takes seconds for a million.
+LONGEST = 1_000_000
 _SPLITS = ("train", "val", "test")
 
 
@@ -82,8 +84,11 @@ def _class_lists(source: Source) -> list[Path]:
 
 
 def _read_data_file(path: Path) -> Mapping[str, Any]:
+    text = read_text(path)
+    if len(text) > LONGEST:
+        raise DataError(f"{path} is longer than the {LONGEST:,} letters that names of classes and folders take.")
     try:
-        data = yaml.load(read_text(path), yaml.BaseLoader)  # all values are text, so that "no" is a name
+        data = yaml.load(text, yaml.BaseLoader)  # all values are text, so that "no" is a name
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path} is not YAML that can be read ({getattr(error, 'problem', error)}).") from None
     if not isinstance(data, dict):
@@ -100,7 +105,7 @@ def _names(data: Mapping[str, Any], path: Path) -> dict[str, str]:
         names = {str(number): name for number, name in enumerate(names)}
     if not isinstance(names, dict) or not all(isinstance(text, str) for pair in names.items() for text in pair):
         raise DataError(f"{path} should have names as a list, or by number.")
-    if not all(number.isdecimal() for number in names):
+    if not all(number.isdecimal() and len(number) < 10 for number in names):
         raise DataError(f"{path} numbers its names {', '.join(names)[:80]}.")
     return {number: names[number].strip() for number in sorted(names, key=int)}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, printable
 
 ATTEMPTS = 5
 TIMEOUT = 30.0  # seconds without a byte
@@ -48,7 +48,7 @@ def with_retries(attempt: Callable[[], T], url: str, pause: float, stop: threadi
             return attempt()
         except TemporaryError as error:
             if number == ATTEMPTS:
-                raise DataError(f"{url} cannot be downloaded ({error}): later, {RESUME}.") from None
+                raise DataError(f"{url} cannot be downloaded ({_said(error)}): later, {RESUME}.") from None
             if stop.wait(max(error.wait, pause * 2 ** (number - 1))):
                 raise Stopped from None
         number += 1
@@ -71,10 +71,10 @@ def request(url: str, start: int = 0) -> http.client.HTTPResponse:
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, (socket.gaierror, ConnectionRefusedError, ssl.SSLCertVerificationError)):
-            raise DataError(f"{url} cannot be reached ({reason}): check the connection; {RESUME}.") from None
+            raise DataError(f"{url} cannot be reached ({_said(reason)}): check the connection; {RESUME}.") from None
         raise TemporaryError(reason) from None
     except ValueError as error:
-        raise DataError(f"{url} leads to what is no address ({error}): later, {RESUME}.") from None
+        raise DataError(f"{url} leads to what is no address ({_said(error)}): later, {RESUME}.") from None
 
 
 def read_some(response: http.client.HTTPResponse, most: int) -> bytes:
@@ -107,7 +107,7 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> TemporaryError | DataEr
     GitHub limits requests by 403 or 429; ``Retry-After`` or ``X-RateLimit-Reset`` say until when:
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
-    reason = f"{error.code} {error.reason}"
+    reason = _said(f"{error.code} {error.reason}")
     if error.code in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.TOO_MANY_REQUESTS):
         after, reset = error.headers.get("Retry-After", ""), error.headers.get("X-RateLimit-Reset", "")
         seconds = _whole_number(after)
@@ -119,6 +119,11 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> TemporaryError | DataEr
     if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or error.code == http.HTTPStatus.REQUEST_TIMEOUT:
         return TemporaryError(reason)
     return DataError(f"{url} cannot be downloaded ({reason}): the data set has moved.")
+
+
+def _said(reason: object) -> str:
+    """What a server or the network says, for a sentence: on one line, and not too long."""
+    return printable(str(reason).strip())[:200]
 
 
 def _whole_number(header: str) -> int | None:

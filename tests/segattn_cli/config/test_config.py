@@ -248,3 +248,10 @@ def test_a_file_without_an_end() -> None:
 def test_what_no_machine_can_hold(setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config("tiny-scenes", [setting]).network_config(3)
+
+
+def test_a_value_that_is_long_is_cut_in_the_sentence() -> None:
+    """A file of 64 KB made a sentence of 64 KB."""
+    with pytest.raises(ConfigError, match=r"training\.epochs must be .*, got \[1, 1, .* …\.$") as caught:
+        load_config(None, [f"training.epochs={[1] * 9999}"])
+    assert len(str(caught.value)) < 300

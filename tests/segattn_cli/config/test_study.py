@@ -9,6 +9,7 @@ import pytest
 
 from segattn_cli.config import differences
 from segattn_cli.config.study import STUDIES, load_study, study_summary
+from segattn_cli.errors import ConfigError
 
 
 def test_studies_are_the_files_in_the_package() -> None:
@@ -44,3 +45,11 @@ def test_what_is_set_where_wins(tmp_path: Path) -> None:
     assert (b.network.head, b.network.weights) == ("fcn", str(tmp_path / "start.pth"))
     assert (a.data.folds, a.data.fold, b.data.fold, b.training.seed) == (4, 1, 4, 1)
     assert (study.seeds, study.folds, study.title) == (2, 4, "")
+
+
+def test_a_study_that_is_nested_too_deeply_or_has_no_end(tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text("x = " + "[" * 5000)
+    with pytest.raises(ConfigError, match=r"deep\.toml is nested too deeply"):
+        load_study(tmp_path / "deep.toml")
+    with pytest.raises(ConfigError, match=r"/dev/zero is no configuration: it is longer than"):
+        load_study("/dev/zero")

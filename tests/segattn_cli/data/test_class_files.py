@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,4 +180,25 @@ def test_a_name_that_no_table_can_hold(tmp_path: Path) -> None:
     assert len(read_class_file(path).names) == 2
     path.write_text(f"sky\n{'x' * 3000}\n")
     with pytest.raises(DataError, match="names a class by 3,000 letters: at most 200 are read"):
+        read_class_file(path)
+
+
+def test_a_cell_that_is_too_long_for_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_text(f"name,value\n{'x' * 200_000},1\n")
+    with pytest.raises(DataError, match=r"classes\.csv is no table that can be read \(field larger"):
+        read_class_file(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "classes.txt")
+    with pytest.raises(DataError, match=r"is a folder, a pipe or a device"):
+        read_class_file(tmp_path / "classes.txt")
+
+
+def test_half_a_character_is_no_name(tmp_path: Path) -> None:
+    """JSON can hold it, and no file can: the page at the end of a training could not be written."""
+    path = tmp_path / "classes.json"
+    path.write_text('["sky", "ro\\ud800ad"]')
+    with pytest.raises(DataError, match="has control characters in the name"):
         read_class_file(path)

@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from segattn_cli.data import read_image, read_mask
-from segattn_cli.data.images import FORMATS, decode_image, resize_image, resize_label
+from segattn_cli.data import images, read_image, read_mask
+from segattn_cli.data.images import FORMATS, decode_image, read_header, resize_image, resize_label
 from segattn_cli.errors import DataError
+from segattn_cli.prediction.input_files import find_inputs
 
 ORIENTATION = 0x0112
 RNG = np.random.default_rng(0)
@@ -321,13 +322,22 @@ class TestMasks:
 
 @pytest.mark.parametrize(
     ("content", "answer"),
-    [("bomb", "100 million pixels, more than the 89 million that are allowed"), ("damaged EXIF", "(5, 7, 3)")],
+    [
+        ("bomb", "100 million pixels, more than the 89 million that are allowed"), ("damaged EXIF", "(5, 7, 3)"),
+        ("long tag", "(5, 7, 3)"),
+    ],
 )
 def test_pillow_warns_of_nothing_on_its_own(tmp_path: Path, content: str, answer: str) -> None:
     """In a process of its own: pytest's filters stand in for ours otherwise."""
     path = saved(tmp_path / "x.jpg", RGB, exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\0\0")
     if content == "bomb":
         path.write_bytes(png_header(10_000, 10_000))
+    if content == "long tag":
+        path = saved(tmp_path / "x.tif", RGB, description="twenty letters of it")
+        data = bytearray(path.read_bytes())
+        tag = data.index(struct.pack("<HH", 270, 2))  # ImageDescription, in ASCII
+        data[tag + 4 : tag + 8] = struct.pack("<I", 10**6)
+        path.write_bytes(data)
     program = f"""
 from segattn_cli.data import read_image
 try:
@@ -348,7 +358,7 @@ def test_images_are_resized_by_averaging_and_masks_by_picking() -> None:
     assert resize_label(np.zeros((4, 4), np.uint8), (3, 5)).shape == (3, 5)
 
 
-@pytest.mark.parametrize("size", [(1, 80_000_000), (80_000_000, 1), (9000, 9000)])
+@pytest.mark.parametrize("size", [(1, 900_000), (900_000, 1), (9000, 9000)])
 def test_a_png_that_claims_more_than_it_can_hold(size: tuple[int, int]) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -358,6 +368,59 @@ def test_a_png_that_claims_more_than_it_can_hold(size: tuple[int, int]) -> None:
     claim = rf"^tiny claims {size[0]}×{size[1]} pixels, more than its \d+ bytes can hold"
     with pytest.raises(DataError, match=claim):
         read_image(data, "tiny")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_claims_more_than_it_can_hold(progressive: bool) -> None:
+    data = jpeg_of_size(9000, 9001, progressive=progressive)
+    with pytest.raises(DataError, match=rf"^tiny claims 9000×9001 pixels, more than its {len(data)} bytes can hol"):
+        read_image(data, "tiny")
+
+
+def jpeg_of_size(width: int, height: int, **options: object) -> bytes:
+    """A JPEG of 16×16 pixels whose frame claims another size."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG", **options)
+    data = bytearray(buffer.getvalue())
+    frame = data.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+def test_a_jpeg_with_arithmetic_codes_makes_no_such_claim(tmp_path: Path) -> None:
+    """They may take less than a bit."""
+    path = tmp_path / "x.jpg"
+    path.write_bytes(jpeg_of_size(4000, 3000).replace(b"\xff\xc0", b"\xff\xc9", 1))
+    assert read_header(path).size == (3000, 4000)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_jpeg_of_one_colour_is_no_such_claim(options: dict[str, object], mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (2000, 3000)).save(buffer, "JPEG", **options)
+    assert read_image(buffer.getvalue(), "black").shape == (3000, 2000, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1_000_001), (1_000_001, 1)])
+def test_a_side_that_is_too_long(size: tuple[int, int]) -> None:
+    """Memory is taken for each row, even of one pixel: 131 bytes took 2 GB."""
+    with pytest.raises(DataError, match=r"^tiny is .* longer than the 1,000,000 pixels a side"):
+        read_image(b"P5 %d %d 255\n" % size, "tiny")
+
+
+def test_a_pipe_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+            buffer[:] = bytes(len(buffer))
+            return len(buffer)
+
+    monkeypatch.setattr(images, "LONGEST_STREAM", 5_000_000)
+    with pytest.raises(DataError, match=r"^standard input does not end within 5,000,000 bytes"):
+        find_inputs(["-"], Path("out"), io.BufferedReader(Endless()))
 
 
 def test_a_png_of_one_colour_is_no_such_claim() -> None:

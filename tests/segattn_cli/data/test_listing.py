@@ -1,8 +1,19 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from segattn_cli.data.listing import BROKEN, ENDING, HIDDEN, SEEN, LeftOut, list_images, subfolders, walk_images
+from segattn_cli.data.listing import (
+    BROKEN,
+    ENDING,
+    HIDDEN,
+    NO_FILE,
+    SEEN,
+    LeftOut,
+    list_images,
+    subfolders,
+    walk_images,
+)
 
 
 def touch(root: Path, *names: str) -> None:
@@ -42,3 +53,17 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
 def test_names_are_compared_composed(tmp_path: Path) -> None:
     touch(tmp_path, "Cafe\u0301.png")
     assert list(list_images(tmp_path).images) == ["Caf\u00e9"]
+
+
+def test_pipes_and_devices_are_left_out(tmp_path: Path) -> None:
+    """An archive may hold a pipe, which would be waited for for ever."""
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    (tmp_path / "c.png").touch()
+    (tmp_path / "d.png").symlink_to("d.png")
+    images, left_out = list_images(tmp_path)
+    assert list(images) == ["c"]
+    assert {(path.name, reason) for path, reason in left_out} == {
+        ("a.png", NO_FILE), ("b.png", NO_FILE), ("d.png", BROKEN),
+    }  # fmt: skip
+    assert not subfolders(tmp_path)

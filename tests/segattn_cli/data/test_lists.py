@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segattn_cli.data.lists import ListRow, Tree, read_rows
+from segattn_cli.data.lists import MOST_BLANKS, ListRow, Tree, _cells, _row, read_rows
 
 
 @pytest.fixture
@@ -70,3 +70,19 @@ def test_rows(root: Path, text: bytes, rows: list[tuple[str, str | None]]) -> No
     tree = Tree(root)
     found = read_rows(root / "list.txt", lambda written: tree.find(written) is not None)
     assert found == [ListRow(*row) for row in rows]
+
+
+def test_a_line_of_many_blanks_is_divided_at_the_first_of_them() -> None:
+    """Each place is looked for on the disk: a line of 64 KB took minutes."""
+    asked = []
+
+    def exists(written: str) -> bool:
+        asked.append(written)
+        return False
+
+    _row("a " * 10_000, exists)
+    assert len(asked) < 5 * MOST_BLANKS
+
+
+def test_a_cell_that_is_too_long_for_a_table() -> None:
+    assert _cells("x" * 200_000 + ",y") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +261,18 @@ def test_rare_kinds_of_tiff_are_read_or_refused(tmp_path: Path, dtype: Any) -> N
     tifffile.imwrite(tmp_path / "mask.tif", (values(4) - 1).clip(0 if dtype == np.uint64 else None).astype(dtype))
     with pytest.raises(DataError, match="value -1:" if dtype == np.int8 else "damaged|floating-point|64 bits"):
         read_mask(tmp_path / "mask.tif")
+
+
+def test_the_memory_of_a_mask_in_colour_is_bounded_by_its_pixels(tmp_path: Path) -> None:
+    """A WebP of one colour has 300 bytes, however large it is: at 81 million pixels it took 4.6 GB."""
+    path = tmp_path / "x.webp"
+    Image.new("RGB", (3000, 2000), (1, 2, 3)).save(path, lossless=True)
+    tracemalloc.start()
+    try:
+        assert (read_mask(path, {(1, 2, 3): 7}) == 7).all()
+        with pytest.raises(DataError, match=r"6000000 pixels of 1, 2, 3, a colour that no class has"):
+            read_mask(path, {(0, 0, 0): 7})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * 3000 * 2000

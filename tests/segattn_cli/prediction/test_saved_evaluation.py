@@ -15,6 +15,7 @@ import reference.ops as ops
 from segattn_cli.config import load_config
 from segattn_cli.data import SceneOptions, Scenes, open_dataset
 from segattn_cli.errors import DataError
+from segattn_cli.prediction import saved_evaluation
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.saved_evaluation import (
@@ -65,11 +66,17 @@ def changed(path: Path, **changes: object) -> None:
         ({"cell": np.array([0, 5, 9], np.int32)}, "a class that it does not name"),
         ({"image": np.array([0, 0, 2], np.int32)}, "an image that it does not name"),
         ({"pixels": np.array([7, 1], np.int64)}, "differ in length"),
-        ({"pixels": np.array([7, -1, 2], np.int64)}, "a class that it does not name"),
+        ({"pixels": np.array([7, -1, 2], np.int64)}, "pixels that no image has"),
+        ({"pixels": np.array([7, 1 << 62, 2], np.int64)}, "pixels that no image has"),
         ({"pixels": np.array([7.0, 1.0, 2.0])}, "do not hold integers"),
         ({"names": np.zeros(0, np.str_)}, "names no images"),
         ({"config": {"training": {"seed": -1}}}, "training.seed"),
         ({"classes": 3}, "is damaged"),
+        ({"classes": [1, 2, 3]}, "should be a valid string"),
+        ({"classes": []}, "names no classes"),
+        ({"data": ["scenes"]}, "should be a valid string"),
+        ({"settings": 1}, "should be an object"),
+        ({"scale_weights": [0.5] * 7}, "weights of other scales than the network"),
     ],
 )
 def test_a_file_that_contradicts_itself(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
@@ -93,7 +100,7 @@ def test_files_that_are_no_evaluations(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"is damaged, or no evaluation that segattn eval --save wrote \("):
             load_evaluation(path)
-    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+    with pytest.raises(DataError, match="is a folder, a pipe or a device"):
         load_evaluation(tmp_path)
 
 
@@ -136,3 +143,11 @@ def test_a_new_best_checkpoint_leaves_no_evaluation_of_the_old_one(tmp_path: Pat
     assert {each.name for each in folder.iterdir()} == {"a.npz", "b.npz"}
     keep_evaluation(folder / "c.npz", EVALUATION, only=True)
     assert {each.name for each in folder.iterdir()} == {"c.npz"}
+
+
+def test_an_archive_that_would_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "first.npz"
+    save_evaluation(path, EVALUATION)
+    monkeypatch.setattr(saved_evaluation, "LARGEST", 1000)
+    with pytest.raises(DataError, match="would unpack to more than 1,000 bytes"):
+        load_evaluation(path)

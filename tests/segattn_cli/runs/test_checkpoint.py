@@ -80,7 +80,7 @@ def test_foreign_files_are_refused(tmp_path, arrays):
         load_checkpoint(path)
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         load_checkpoint(tmp_path / "b.safetensors")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is a folder, a pipe or a device"):
         load_checkpoint(tmp_path)
 
 
@@ -148,3 +148,9 @@ def test_a_header_without_an_end_is_not_read(tmp_path, monkeypatch):
     for read in (load_checkpoint, read_weights):
         with pytest.raises(CheckpointError, match="describes more tensors than a network has"):
             read(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "best.safetensors")
+    with pytest.raises(CheckpointError, match=r"is a folder, a pipe or a device"):
+        load_checkpoint(tmp_path / "best.safetensors")

@@ -141,3 +141,10 @@ def test_classes_without_names_are_refused(tmp_path, arrays, metadata, odd):
     save_checkpoint(path, arrays, {**metadata, "classes": [odd, *metadata["classes"][1:]]})
     with pytest.raises(CheckpointError, match="the classes are no names"):
         open_model(path)
+
+
+def test_half_a_character_is_no_name_of_a_class(tmp_path, arrays, metadata):
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, arrays, {**metadata, "classes": ["\ud800", *metadata["classes"][1:]]})
+    with pytest.raises(CheckpointError, match="surrogates not allowed"):
+        open_model(path)

@@ -93,3 +93,10 @@ def test_what_cannot_be_used(
 ) -> None:
     with pytest.raises(DataError, match=sentence):
         import_from(save(**content))
+
+
+def test_a_colour_that_is_none_is_left_to_the_palette(save: Callable, import_from: Callable) -> None:
+    source = save()
+    path = source / "annotations.xml"
+    path.write_text(path.read_text().replace("#010203", "#orange"))
+    assert import_from(source).classes == ("background", "road", "car")

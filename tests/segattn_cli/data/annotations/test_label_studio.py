@@ -135,6 +135,7 @@ class TestImages:
         [
             (task(region() | {"image_rotation": 90}), "turned by 90° in the tool"),
             (task(region() | {"original_width": None}), "no original_width"),
+            (task(region() | {"original_width": 10**30}), r"original_width: Input should be less than or equal to"),
             (task(region("bitmasklabels", imageDataURL="data:")), "unknown kind, 'bitmasklabels'"),
             (task(region(), region() | {"original_width": 7}), "images of several sizes"),
             (task(region(), image="no image"), "has 0 images in its data"),

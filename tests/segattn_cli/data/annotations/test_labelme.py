@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,14 @@ def png(mask: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def png_of_size(width: int, height: int) -> str:
+    """A PNG that claims a size and has no pixels."""
+    parts = b""
+    for kind, content in ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", b"")):
+        parts += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + parts).decode()
 
 
 @pytest.fixture
@@ -84,8 +94,9 @@ class TestShapes:
         [
             (shape(kind="cube"), "unknown type 'cube'"),
             (shape(kind="circle"), "a circle of 4 points in place of two"),
-            (shape(points=[[0, 0], [1, 1]], kind="mask"), "a mask in .* is damaged or no PNG"),
+            (shape(points=[[0, 0], [1, 1]], kind="mask"), "a mask in .* is empty"),
             (shape(points=[[0, 0], [1, 1]], kind="mask", mask="?"), "is not in base64"),
+            (shape(points=[[0, 0], [1, 1]], kind="mask", mask=png_of_size(9000, 9000)), "claims 9000×9000"),
             (shape(points=[[0, float("nan")]] * 3), r"at shapes\[0\].points\[0\]\[1\]"),
             ({"points": []}, r"at shapes\[0\].label"),
         ],

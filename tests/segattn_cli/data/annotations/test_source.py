@@ -127,3 +127,10 @@ class TestFiles:
 )  # fmt: skip
 def test_names_of_splits(name: str, split: str | None) -> None:
     assert split_called(name) == split
+
+
+def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("/dev/zero")
+    (tmp_path / "c.json").touch()
+    assert [path.name for path in Source(tmp_path).files] == ["c.json"]

@@ -127,6 +127,8 @@ class TestDataFile:
             ("names: 3", "names as a list, or by number"),
             ("names: [[a]]", "names as a list, or by number"),
             ("names: {a: b}", "numbers its names a"),
+            (f"names:\n  ? {'9' * 5000}\n  : b", "numbers its names 9"),
+            ("names: [a, b]\n" + "# " * 600_000, "longer than the 1,000,000 letters"),
             ("names: [a\n", "is not YAML"),
             ("names: " + "[" * 5000, "is not YAML"),
             ("names: [road, car]\nkpt_shape: [17, 3]", "key points"),

@@ -1,6 +1,6 @@
-"""Writes ``fuzz/corpus``: small files of every kind that the reader of weights knows. Needs PyTorch.
+"""Writes ``fuzz/corpus/weights``: small files of every kind that the reader of weights knows. Needs PyTorch.
 
-    python fuzz/make_corpus.py
+python fuzz/make_weights.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-CORPUS = Path(__file__).parent / "corpus"
+CORPUS = Path(__file__).parent / "corpus" / "weights"
 
 
 def main() -> None:
