@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -28,6 +29,18 @@ OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_mo
 LARGEST_REUSED = 1 << 28
 
 _buffers = threading.local()
+
+
+def _blas_of_kernels() -> list[Any]:
+    """The BLAS that kernels call. SciPy's own stays on one thread, as limiting it takes as long as a small call."""
+    libraries = blas_libraries().lib_controllers
+    own = [each for each in libraries if any(x.startswith("scipy") for x in Path(each.filepath).parts[-3:-1])]
+    for each in own:
+        each.set_num_threads(1)
+    return own or libraries
+
+
+_blas = _blas_of_kernels()
 #: Whether the loops run on our threads, or on one of Numba's layers.
 _own_threads = pool.install()
 
@@ -43,7 +56,7 @@ def inlined(function: Function) -> Function:
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function whose ``prange`` runs on ``thread_count()`` threads, with BLAS on one thread in each.
+    """Compile a function whose ``prange`` runs on ``thread_count()`` threads, with SciPy's BLAS on one in each.
 
     Arrays that are not in C order and writable are copied, so that the function is compiled once for each dtype.
     """
@@ -55,11 +68,19 @@ def kernel(function: Function) -> Function:
         numba.set_num_threads(threads)
         if _own_threads:
             pool.start(threads - 1)
-        arrays = [np.require(x, requirements=["C", "W"]) if isinstance(x, np.ndarray) else x for x in arguments]
+        arrays = [_in_order(x) if isinstance(x, np.ndarray) else x for x in arguments]
+        if all(library.get_num_threads() == 1 for library in _blas):
+            return compiled(*arrays)
         with blas_libraries().limit(limits=1):
             return compiled(*arrays)
 
     return cast(Function, call)
+
+
+def _in_order(x: np.ndarray) -> np.ndarray:
+    """The array itself if it is in C order and writable, which most are; else a copy."""
+    flags = x.flags
+    return x if flags.c_contiguous and flags.writeable else np.require(x, requirements=["C", "W"])
 
 
 def scratch(size: int, dtype: Any) -> np.ndarray:

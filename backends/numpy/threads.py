@@ -118,8 +118,9 @@ def _from_environment() -> int:
         return int(chosen)
     cores = usable_cores()
     threads = max((library.num_threads for library in blas_libraries().lib_controllers), default=cores)
-    if threads > cores:
-        blas_libraries().limit(limits=cores)  # until the process ends
+    for library in blas_libraries().lib_controllers:
+        if library.num_threads > cores:
+            library.set_num_threads(cores)
     return min(threads, cores)
 
 
