@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backends.precision import array_dtype
-from reference.ops import OpError, hard_pixels
+from reference.ops import OpError, hard_pixels, resize_bilinear
 
 from .conftest import LOSSES
 
@@ -231,6 +231,17 @@ def test_labels_are_not_looked_at_but_a_wrong_one_shows(ops, op):
         assert np.isnan(ops.to_numpy(loss))
         dlogits = ops.to_numpy(getattr(ops, f"{op}_backward")(1.0, cache))
         assert np.isnan(dlogits).any()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("rows", [(0, 37), (11, 12), (30, 37)])
+def test_rows_of_a_resized_map(ops, poisoned, rows, align_corners):
+    x = normal(2, 5, 7, 3).astype(np.float32)
+    whole, _ = resize_bilinear(x.astype(np.float64), (37, 50), align_corners=align_corners)
+    found = ops.to_numpy(ops.resize_bilinear_rows(ops.asarray(x), (37, 50), rows, align_corners=align_corners))
+    np.testing.assert_allclose(found, whole[:, slice(*rows)], atol=1e-5)
+    with pytest.raises(OpError, match="rows are"):
+        ops.resize_bilinear_rows(ops.asarray(x), (37, 50), (30, 38))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
