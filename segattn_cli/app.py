@@ -33,7 +33,7 @@ from segattn_cli.commands.shared.help import Command, Group
 from segattn_cli.commands.shared.ranks import all_end_together, mute_other_ranks
 from segattn_cli.commands.shared.streams import prepare_streams
 from segattn_cli.commands.shared.terminal import complain
-from segattn_cli.errors import ExitCode, OutputError, SegattnError, UsageError, lacks_memory
+from segattn_cli.errors import ExitCode, OutputError, SegattnError, UsageError, lacks_memory, unusable_file
 
 app = typer.Typer(
     name="segattn",
@@ -145,10 +145,11 @@ def _run() -> None:
         if lacks_memory(error):
             _fail_for_memory(error)
         if _lacks_temporary_folder(error):
-            sentence = "No folder for temporary files can be written: name one in the variable TMPDIR."
-        elif error.filename is not None:  # a path that a command may not even look at
-            sentence = f"{error.filename} cannot be used: {error.strerror}."
-        else:
+            _fail(
+                "No folder for temporary files can be written: name one in the variable TMPDIR.", ExitCode.OUTPUT
+            )
+        sentence = unusable_file(error)  # a path that a command may not even look at, a device that fails
+        if sentence is None:
             raise
         _fail(sentence, ExitCode.OUTPUT)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from enum import IntEnum
 
 
@@ -83,6 +84,21 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, ImportError | RuntimeError | OSError) and any(each in str(error) for each in said)
     )
+
+
+def unusable_file(error: OSError) -> str | None:
+    """A sentence about an error of the system that no command foresees; None where it is another one: a bug.
+
+    >>> unusable_file(PermissionError(13, "Permission denied", "/root/a"))
+    '/root/a cannot be used: Permission denied.'
+    >>> unusable_file(OSError(5, "Input/output error"))
+    'A file cannot be read or written: Input/output error.'
+    """
+    if error.errno is None:
+        return None
+    if isinstance(error.filename, str | bytes):
+        return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}."
+    return f"A file cannot be read or written: {error.strerror}."
 
 
 def printable(text: str) -> str:

@@ -122,6 +122,13 @@ def decode_image(
         return Decoded(_pixels_of(_as_rgb(image, file, intensity, notes)), stored, tuple(notes))
 
 
+def image_png(image: Image.Image) -> bytes:
+    """``image`` as the content of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize an image ``(H, W, 3)`` to ``size = (H', W')``, bilinearly, averaging where it shrinks."""
     return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))

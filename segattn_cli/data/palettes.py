@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from segattn_cli.data.images import image_png
 from segattn_cli.data.masks import IGNORE_LABEL
 from segattn_cli.errors import OutputError
 
@@ -49,16 +50,21 @@ def colourise(label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     return _full_palette(palette)[label]
 
 
+def label_png(label: np.ndarray, palette: np.ndarray) -> bytes:
+    """A label map ``(H, W)`` as a palette PNG: viewers show the colours, programs read the indices."""
+    image = Image.fromarray(label.astype(np.uint8))
+    image.putpalette(_full_palette(palette).tobytes())
+    return image_png(image)
+
+
 def write_label_png(path: str | Path, label: np.ndarray, palette: np.ndarray) -> None:
-    """Write a label map ``(H, W)`` as palette PNG: viewers show the colours, programs read the indices.
+    """Write :func:`label_png` to a file.
 
     Raises:
         OutputError: where the file cannot be written.
     """
-    image = Image.fromarray(label.astype(np.uint8))
-    image.putpalette(_full_palette(palette).tobytes())
     try:
-        image.save(path, format="PNG")
+        Path(path).write_bytes(label_png(label, palette))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
 

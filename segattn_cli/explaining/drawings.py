@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segattn_cli.data.images import image_png
 from segattn_cli.explaining.channels import SAME, ChannelView
 from segattn_cli.explaining.experiments import Experiment
 from segattn_cli.explaining.explanation import Explanation, ScaleView
 from segattn_cli.explaining.positions import PositionView
 from segattn_cli.rendering.fonts import writable
 from segattn_cli.rendering.overlays import draw_overlay
-from segattn_cli.rendering.png import figure_png, image_png
+from segattn_cli.rendering.png import figure_png
 from segattn_cli.rendering.style import INK, PALE_INK, PAPER, hex_colour, percent
 
 if TYPE_CHECKING:

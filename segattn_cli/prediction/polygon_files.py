@@ -7,7 +7,6 @@ A class called ``background`` gets no polygons: it is what none encloses.
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image
 
 from segattn_cli.data.annotations.class_table import BACKGROUND
 from segattn_cli.data.annotations.contours import Contour, contours
+from segattn_cli.data.images import image_png
 from segattn_cli.data.masks import read_mask
 from segattn_cli.files import write_atomically
 from segattn_cli.json_text import json_text
@@ -96,6 +96,4 @@ def _coco_object(value: int, ring: np.ndarray) -> dict[str, Any]:
 
 
 def _embedded(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(image_png(Image.fromarray(image))).decode()

@@ -11,10 +11,10 @@ from PIL import Image, ImageDraw
 
 from segattn_cli.data.counting import count_values
 from segattn_cli.data.dataset import IGNORE_LABEL
+from segattn_cli.data.images import image_png
 from segattn_cli.data.palettes import colourise
 from segattn_cli.files import write_atomically
 from segattn_cli.rendering.fonts import font_for
-from segattn_cli.rendering.png import image_png
 from segattn_cli.rendering.style import INK, PALE_INK, PAPER, percent
 
 #: Pictures below this size are enlarged for people to see.

@@ -1,4 +1,4 @@
-"""Images and Matplotlib's figures as the content of PNG files."""
+"""Matplotlib's figures as the content of PNG files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,10 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from segattn_cli.rendering.fonts import write_plainly
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def image_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def figure_png(figure: Figure) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 from backends import BackendError
 from segattn_cli import runs
 from segattn_cli.config import config_from
-from segattn_cli.errors import ExitCode, SegattnError
+from segattn_cli.errors import ExitCode, SegattnError, unusable_file
 from segattn_cli.runs.event_log import line_format
 from segattn_cli.runs.events import Interrupted, RunStarted, StepDone, Validated
 from segattn_cli.training.loop import train
@@ -48,6 +48,11 @@ def main() -> None:
         code = _failed(str(error), ExitCode.BACKEND)
     except MemoryError as error:
         code = _failed(f"There is not enough memory ({error}).", ExitCode.MEMORY)
+    except OSError as error:
+        sentence = unusable_file(error)
+        if sentence is None:
+            raise
+        code = _failed(sentence, ExitCode.OUTPUT)
     sys.exit(int(code))
 
 

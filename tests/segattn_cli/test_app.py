@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import re
 import subprocess
@@ -252,6 +253,25 @@ def test_no_thread_to_be_had(monkeypatch, capsys):
     assert "(can't start new thread)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "A file cannot be read or written: Input/output error."),
+        (OSError(errno.EIO, "Input/output error", 3), "A file cannot be read or written: Input/output error."),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b cannot be used: Permission denied."),
+    ],
+)
+def test_an_error_of_the_system_is_a_sentence(monkeypatch, capsys, error, sentence):
+    def fail(prog_name):
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    with pytest.raises(SystemExit) as stopped:
+        app.main()
+    assert stopped.value.code == errors.ExitCode.OUTPUT
+    assert capsys.readouterr().err == f"segattn: {sentence}\n"
+
+
 def test_nothing_is_said_of_an_error_that_says_nothing(monkeypatch, capsys):
     def fail(prog_name):
         raise MemoryError
@@ -265,14 +285,15 @@ def test_nothing_is_said_of_an_error_that_says_nothing(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        ("KeyboardInterrupt", errors.ExitCode.INTERRUPTED),
+        ("(os.kill(os.getpid(), signal.SIGINT), SystemError)[1]", errors.ExitCode.INTERRUPTED),
         ("MemoryError", errors.ExitCode.MEMORY),
         ("ImportError('libx.so: failed to map segment from shared object')", errors.ExitCode.MEMORY),
     ],
 )
 def test_what_may_happen_while_it_starts(error, code):
     script = (
-        "import builtins, sys\n"
+        "import builtins, os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # the tests may have been started by nohup
         "from segattn_cli.__main__ import main\n"
         "builtins_import = builtins.__import__\n"
         "def fail(name, *rest):\n"

@@ -26,6 +26,7 @@ from PIL import Image
 
 from segattn_cli.data.class_files import CLASS_FILES, find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
+from segattn_cli.data.images import image_png
 from segattn_cli.data.listing import (
     NO_SPLIT,
     NOT_LISTED,
@@ -38,9 +39,10 @@ from segattn_cli.data.listing import (
     subfolders,
 )
 from segattn_cli.data.lists import ListRow, Tree, read_rows
-from segattn_cli.data.palettes import write_label_png
+from segattn_cli.data.palettes import label_png
 from segattn_cli.data.splits import ALIASES, DRAWN, draw_split, named_splits, require_split, split_name
 from segattn_cli.errors import DataError, OutputError
+from segattn_cli.files import write_atomically
 
 CLASSES_FILE = "classes.txt"
 #: Folders of images and of their masks, as people and tools call them.
@@ -228,8 +230,8 @@ def write_folder(dataset: Dataset, out: Path) -> Iterator[str]:
             (out / folder).mkdir(parents=True, exist_ok=True)
         for index in range(len(dataset)):
             image, label, name = dataset.load(index)
-            Image.fromarray(image).save(out / "images" / f"{name}.png")
-            write_label_png(out / "masks" / f"{name}.png", label, dataset.palette)
+            write_atomically(out / "images" / f"{name}.png", image_png(Image.fromarray(image)))
+            write_atomically(out / "masks" / f"{name}.png", label_png(label, dataset.palette))
             yield name
         write_classes(out / CLASSES_FILE, dataset.classes, dataset.palette)
     except OSError as error:
@@ -239,4 +241,4 @@ def write_folder(dataset: Dataset, out: Path) -> Iterator[str]:
 def write_classes(path: Path, names: Iterable[str], palette: np.ndarray) -> None:
     """Write names and colours ``(K, 3)`` as :func:`~segattn_cli.data.class_files.read_class_file` reads them."""
     lines = [f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(names, palette, strict=True)]
-    path.write_text("".join(lines), encoding="utf-8")
+    write_atomically(path, "".join(lines).encode())
