@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     NON_FINITE = 9  # training stopped: a loss or a tensor is not finite
     DISAGREE = 10  # `segattn check`, `bench` or `export --check` found a difference
     MEMORY = 11  # not enough memory, of the machine or of the GPU, for what was asked
-    RANK_LOST = 12  # one of several processes does not answer any more
+    RANK_LOST = 12  # one of several processes was killed, or does not answer any more
     INTERRUPTED = 130  # Ctrl-C
     CLOSED_PIPE = 141  # the reader of the output ended first, as in `segattn … | head`; 128 + SIGPIPE
 

@@ -122,7 +122,6 @@ def evaluate(
     from segattn_cli.ranks.communicator import require_one_backend, together
     from segattn_cli.rendering.charts import draw_confusion
 
-    require_parent(json_file, confusion, save)
     if save is not None and save.suffix != ENDING:
         raise UsageError(f"--save must name a file that ends in {ENDING}, such as first{ENDING}, got {save}.")
     if boundary_width != WIDTH and not boundary:
@@ -130,6 +129,7 @@ def evaluate(
     grey = None if intensity is None else parse_intensity(intensity)
     with on_ranks(ranks) as comm:
         with together(comm):
+            require_parent(json_file, confusion, save)
             model, predictor = open_predictor(
                 run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
                 size=size, others=others,

@@ -124,29 +124,31 @@ def train(
       segattn train --ranks 2 --set optimiser.accumulate=2 --out runs/second
     """
     from segattn_cli.config import load_config
+    from segattn_cli.ranks.communicator import from_first, together
     from segattn_cli.runs import CONFIG
 
-    if resume and out is None:
-        raise UsageError("--resume needs to know which run to go on with: name its folder by --out RUN.")
-    source: Path | str | None = file
-    if resume and file is None and preset is None and out is not None and (out / CONFIG).exists():
-        source = out / CONFIG
-    if data is not None and format is None:
-        format = "auto"  # a preset's format is that of its own data
-    named = {
-        "training.epochs": epochs, "training.batch_size": batch_size, "optimiser.learning_rate": lr,
-        "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
-        "data.val_fraction": val,
-        "network.weights": weights, "training.backend": backend, "training.precision": precision,
-    }
-    if epochs is not None and max_steps is None:
-        named["training.max_steps"] = "none"  # a preset's may not win over what was asked
-    overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
-    config = load_config(source, [*(settings or ()), *overrides], preset=preset)
-    if dry_run:
-        _print_plan(config)
-        return
-    with on_ranks(ranks) as comm:
+    with on_ranks(None if dry_run else ranks) as comm:
+        with together(comm):
+            if resume and out is None:
+                raise UsageError("--resume needs to know which run to go on with: name its folder by --out RUN.")
+            source: Path | str | None = file
+            if resume and file is None and preset is None and out is not None and (out / CONFIG).exists():
+                source = out / CONFIG
+            if data is not None and format is None:
+                format = "auto"  # a preset's format is that of its own data
+            named = {
+                "training.epochs": epochs, "training.batch_size": batch_size, "optimiser.learning_rate": lr,
+                "training.seed": seed, "training.max_steps": max_steps, "data.source": data, "data.format": format,
+                "data.val_fraction": val,
+                "network.weights": weights, "training.backend": backend, "training.precision": precision,
+            }
+            if epochs is not None and max_steps is None:
+                named["training.max_steps"] = "none"  # a preset's may not win over what was asked
+            overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
+            config = load_config(source, [*(settings or ()), *overrides], preset=preset)
+        if dry_run:
+            from_first(comm, lambda: _print_plan(config))
+            return
         folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         finished = _run(config, comm.gather(folder)[0], resume, comm)
     _print_result(finished)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from backends.cores import allowed_cores, cpu_quota
@@ -14,6 +16,9 @@ from segattn_cli.ranks.communicator import Communicator
 VARIABLES = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
 #: Variables by which users and launchers set the number of threads.
 THREADS = ("SEGATTN_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+#: The variable with the path of a file that a rank makes when it ends by itself: mpiexec's exit code does not tell.
+NOTE = "SEGATTN_RANKS_ENDED"
 
 
 class Place(NamedTuple):
@@ -37,6 +42,14 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     if "PMIX_RANK" in environment and environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         return Place(int(environment["PMIX_RANK"]), int(environment["SLURM_STEP_NUM_TASKS"]))
     return None
+
+
+def note_end(of_all: bool = False) -> None:
+    """Tell the process that started the ranks, where ``--ranks`` did, that rank 0 ends by itself, or ends all."""
+    here = place()
+    with suppress(OSError):
+        if NOTE in os.environ and (of_all or (here is not None and here.rank == 0)):
+            Path(os.environ[NOTE]).touch()
 
 
 def divide_machine(comm: Communicator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from segattn_cli.commands.shared.options import COMPUTATION
+from segattn_cli.commands.shared.terminal import complain
 from segattn_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ Ranks = Annotated[
         help="Number of processes that share the work. They need MPI.",
     ),
 ]
+
+#: Seconds for which a rank waits for the others to start. One that has ended before never comes.
+START = 300
 
 _connected: Mpi | None = None  # while this rank has not ended together with the others
 
@@ -74,15 +79,20 @@ def on_ranks(wanted: int | None) -> Iterator[Communicator]:
 @contextmanager
 def all_end_together() -> Iterator[None]:
     """Where this rank comes to an end that the others do not know of, end them, too, with its exit code."""
+    from segattn_cli.ranks.environment import note_end
+
     try:
         yield
     except BaseException as end:
         if _connected is None:
+            note_end()
             raise
+        note_end(of_all=True)
         code = end.code if isinstance(end, SystemExit) else ExitCode.FAILURE
         if not isinstance(end, SystemExit):
             traceback.print_exc()
         _connected.abort(code if isinstance(code, int) else ExitCode.FAILURE)
+    note_end()
 
 
 def mute_other_ranks(command: str | None) -> None:
@@ -103,8 +113,8 @@ def _unmute() -> None:
 def _connect() -> Mpi:
     global _connected
     try:
-        from mpi4py import MPI
-
+        with _deadline(START):
+            from mpi4py import MPI
         if MPI.Query_thread() != MPI.THREAD_MULTIPLE:
             raise RuntimeError("it does not allow calls from several threads")
     except (ImportError, RuntimeError) as error:
@@ -118,6 +128,20 @@ def _connect() -> Mpi:
     return _connected
 
 
+@contextmanager
+def _deadline(seconds: int) -> Iterator[None]:
+    """End this process, and with it all ranks, where the block takes longer: also in C, where no handler runs."""
+    if not hasattr(signal, "SIGALRM"):  # Windows
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
 def _disconnect() -> None:
     global _connected
     if _connected is not None:
@@ -129,4 +153,8 @@ def _start(ranks: int) -> NoReturn:
     """Run this command under mpiexec, and end with its exit code."""
     from segattn_cli.ranks.launcher import run_under_mpiexec
 
-    sys.exit(run_under_mpiexec(ranks, [sys.executable, "-m", "segattn_cli", *sys.argv[1:]]))
+    code = run_under_mpiexec(ranks, [sys.executable, "-m", "segattn_cli", *sys.argv[1:]])
+    if code is None:
+        complain("A rank was killed, so all ranks ended; what was saved is complete: go on with --resume.")
+        code = ExitCode.RANK_LOST
+    sys.exit(int(code))
