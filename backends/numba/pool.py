@@ -14,6 +14,7 @@ and written in one step, and all threads see these steps in the same order (sequ
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
@@ -36,8 +37,8 @@ _SPINS = 4000
 _PARTS = 8
 
 _LINE = 128  # bytes that processors load together; numbers that several threads write have lines of their own
-_BUSY, _OPEN, _ROUND, _NEXT, _INSIDE, _SLEEPING, _WAITING, _JOB, _KEY, _MUTEX, _MORE, _DONE, _END = (
-    _LINE * place for place in range(13)
+_BUSY, _OPEN, _ROUND, _NEXT, _INSIDE, _SLEEPING, _WAITING, _JOB, _KEY, _MUTEX, _MORE, _DONE, _STOP, _END = (
+    _LINE * place for place in range(14)
 )
 _FUNCTION, _ARGUMENTS, _DIMENSIONS, _STEPS, _DATA, _RANK, _COUNT, _THREADS = (_JOB + 8 * each for each in range(8))
 
@@ -189,11 +190,11 @@ def _run_job(page):
 
 @partial(stored, nogil=True)
 def _help(number):
-    """Work on every loop with more than ``number`` threads, and never return."""
+    """Work on every loop with more than ``number`` threads, until the process ends."""
     page = _page()
     _set_number(_read(page + _KEY), number)
     seen = 0
-    while True:
+    while not _read(page + _STOP):
         spins = 0
         while _read(page + _ROUND) == seen and spins < _SPINS:
             _pause()
@@ -269,7 +270,7 @@ def _parts(threads, rank, starts, ends):
 
 # How Python starts them.
 
-_started = 0
+_helpers: list[threading.Thread] = []
 _starting = threading.Lock()
 
 
@@ -292,25 +293,27 @@ def install() -> bool:
     _help.compile(types.void(number))
     _prepare()
     os.register_at_fork(after_in_child=_prepare)
+    atexit.register(_stop)
     return True
 
 
 def start(helpers: int) -> None:
     """Have at least so many threads beside the caller."""
-    global _started
-    if _started >= helpers:
+    if len(_helpers) >= helpers:
         return
     with _starting:
-        while _started < helpers:
-            _started += 1
-            name = f"segattn-loop-{_started}"
-            threading.Thread(target=_help, args=(_started,), daemon=True, name=name).start()
+        while len(_helpers) < helpers:
+            number = len(_helpers) + 1
+            thread = threading.Thread(target=_help, args=(number,), daemon=True, name=f"segattn-loop-{number}")
+            thread.start()
+            _helpers.append(thread)
 
 
 def _prepare() -> None:
     """Empty the page, at the start and in the child of a fork, which has none of the threads of its parent."""
-    global _started, _starting
-    _started, _starting = 0, threading.Lock()
+    global _starting
+    _starting = threading.Lock()
+    _helpers.clear()
     ctypes.memset(_page_address, 0, _END)
     system = ctypes.CDLL(None)
     key, mutex, more, done = (ctypes.c_void_p(_page_address + place) for place in (_KEY, _MUTEX, _MORE, _DONE))
@@ -318,6 +321,18 @@ def _prepare() -> None:
     system.pthread_mutex_init(mutex, None)
     system.pthread_cond_init(more, None)
     system.pthread_cond_init(done, None)
+
+
+def _stop() -> None:
+    """End the threads before the interpreter frees their code and their page. A later loop has the caller alone."""
+    system, mutex = ctypes.CDLL(None), ctypes.c_void_p(_page_address + _MUTEX)
+    system.pthread_mutex_lock(mutex)
+    for place in (_STOP, _ROUND):
+        ctypes.c_ssize_t.from_address(_page_address + place).value += 1
+    system.pthread_cond_broadcast(ctypes.c_void_p(_page_address + _MORE))
+    system.pthread_mutex_unlock(mutex)
+    for thread in _helpers:
+        thread.join(timeout=1)
 
 
 def _address(function: Any, signature: Any) -> int:

@@ -126,9 +126,9 @@ y, _ = ops.relu(x)
 pool.start = lambda helpers: None
 child = os.fork()
 if child == 0:  # has no threads but this one, though the loops ask for four
-    os._exit(not np.array_equal(ops.relu(x)[0], y) or pool._started)
+    os._exit(not np.array_equal(ops.relu(x)[0], y) or len(pool._helpers))
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print(pool._started)
+print(len(pool._helpers))
 """
 
 
@@ -137,6 +137,31 @@ def test_a_child_of_a_fork_waits_for_no_thread_of_its_parent():
     command = [sys.executable, "-W", "ignore", "-c", LOOPS_OF_A_CHILD]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "3\n", "")
+
+
+LOOPS_AT_THE_END = """
+import atexit
+import numpy as np
+from backends import get_backend
+
+def last():  # runs after the threads have ended
+    print(ops.relu(x)[0].sum(), [thread.is_alive() for thread in pool._helpers])
+
+atexit.register(last)
+from backends.numba import pool
+
+ops, x = get_backend("numba"), np.ones((1, 64, 64, 64), np.float32)
+ops.relu(x)
+print([thread.is_alive() for thread in pool._helpers])
+"""
+
+
+def test_the_threads_end_before_the_interpreter_and_later_loops_need_none():
+    environment = os.environ | {"SEGATTN_THREADS": "3", "NUMBA_NUM_THREADS": "4"}
+    command = [sys.executable, "-c", LOOPS_AT_THE_END]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert finished.stdout == "[True, True]\n262144.0 [False, False]\n"
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_a_layer_that_the_user_chose_is_left_alone():
