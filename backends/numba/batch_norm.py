@@ -131,20 +131,25 @@ def _pixels(x: np.ndarray) -> np.ndarray:
 def _measure_blocks(x, means, squares):
     for block in prange(len(means)):
         first, last = block_of(x, block)
-        mean, square = means[block], squares[block]
-        mean[:] = 0
+        length = last - first
+        sums = np.zeros((3, x.shape[1]), x.dtype)
+        near, rest, square = sums[0], sums[1], sums[2]
         for p in range(first, last):
             pixel = x[p]
             for c in range(len(pixel)):
-                mean[c] += pixel[c]
-        mean /= last - first
-        near, total = mean.astype(x.dtype), np.zeros(len(mean), x.dtype)
+                near[c] += pixel[c]
+        near /= x.dtype.type(length)
+        # What rounding left out of the mean is the mean of the distances from it (Chan, Golub and LeVeque, 1983).
         for p in range(first, last):
             pixel = x[p]
             for c in range(len(pixel)):
-                total[c] += (pixel[c] - near[c]) ** 2
+                distance = pixel[c] - near[c]
+                rest[c] += distance
+                square[c] += distance * distance
         for c in range(len(near)):
-            square[c] = total[c] - (last - first) * (mean[c] - near[c]) ** 2
+            left_out = np.float64(rest[c]) / length
+            means[block, c] = near[c] + left_out
+            squares[block, c] = square[c] - length * left_out * left_out
 
 
 @kernel
@@ -189,8 +194,9 @@ def _sum_blocks(dy, y, x, mean, sums):
 @kernel
 def _differentiate_blocks(dy, y, x, mean, gain, offset, slope, dx, dresidual):
     zero = dy.dtype.type(0)
-    for block in prange(block_count(x)):
-        first, last = block_of(x, block)
+    blocks = block_count(x)
+    for block in prange(blocks):
+        first, last = block_of(x, blocks - 1 - block)  # what the sums read last is still in the cache
         for p in range(first, last):
             pixel, gradient, dpixel = x[p], dy[p], dx[p]
             if len(y) > 0:

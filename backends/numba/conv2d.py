@@ -7,12 +7,13 @@ import numpy as np
 from backends.numba import patches, products, winograd
 from backends.numba.elementwise import relu_backward
 from backends.numba.finish import Finish
+from backends.numba.sums import channel_sum
 from backends.numpy.conv2d import Algorithms, differentiate, is_pointwise, windows_of
 from reference.ops.conv2d import Conv2dCache, check_conv2d
 from reference.ops.conv2d_relu import Conv2dReluCache
 from reference.ops.relu import ReluCache
 
-ALGORITHMS = Algorithms(products, winograd, patches)
+ALGORITHMS = Algorithms(products, winograd, patches, channel_sum)
 
 
 def conv2d(

@@ -87,7 +87,7 @@ def multiply(a, panels, c, add):
             for top in range(0, rows, ROWS):
                 for i in range(min(ROWS, rows - top)):
                     row = (top + i) * step + start
-                    _copy(a, row, copies, i * _STEP, length)  # type: ignore[call-arg]
+                    copy_values(a, row, copies, i * _STEP, length)  # type: ignore[call-arg]
                 for p in range(first, min(len(panels), first + group)):
                     panel, more = (p * depth + start) * width, add or start > 0
                     _multiply_tile(copies, 0, False, panels, panel, length, top, p * width, edge, c, more)
@@ -138,7 +138,7 @@ def _pointers(context, builder, signature, values, *pairs):
 
 
 @intrinsic
-def _copy(typingctx, x, from_, y, to, count):
+def copy_values(typingctx, x, from_, y, to, count):
     """Copy ``count`` values of a row. In a part of a matrix Numba would not know that they are contiguous."""
 
     def generate(context, builder, signature, arguments):

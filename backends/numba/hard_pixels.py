@@ -8,11 +8,10 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from backends.numba.compile import kernel, scratch
-from backends.numba.softmax_cross_entropy import PIXELS, exponentiate
+from backends.numba.softmax_cross_entropy import PIXELS, exponentiate, targets_of
 from backends.numpy.hard_pixels import select
 from reference.ops.checks import check_arrays
 from reference.ops.hard_pixels import check_selection
-from reference.ops.softmax_cross_entropy import check_labels
 
 
 def hard_pixels(
@@ -21,10 +20,9 @@ def hard_pixels(
     """See :func:`reference.ops.hard_pixels`."""
     op = "hard_pixels"
     check_arrays(op, logits=(logits, "... K"))
-    check_labels(op, labels, logits.shape, ignore_label)
-    check_selection(op, labels, ignore_label, threshold, least)
     classes = logits.shape[-1]
-    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
+    check_selection(op, labels, ignore_label, threshold, least)
     losses = np.empty(len(targets), logits.dtype)
     _measure(pixels, targets, ignore_label, scratch((classes + 2) * PIXELS, logits.dtype), losses)
     return select(losses, labels, ignore_label, threshold, least)

@@ -6,9 +6,9 @@ import numpy as np
 
 from backends.numba.finish import Finish
 from backends.numba.products import multiply, multiply_transposed
+from backends.numba.sums import channel_sum
 from reference.ops.checks import check_arrays, check_gradient
 from reference.ops.linear import LinearCache
-from reference.ops.sums import channel_sum
 
 
 def linear(

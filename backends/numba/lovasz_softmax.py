@@ -9,9 +9,8 @@ from numba import get_thread_id, prange
 
 from backends.contract import Cache
 from backends.numba.compile import inner, kernel, scratch
-from backends.numba.softmax_cross_entropy import PIXELS, class_counts, exponentiate
+from backends.numba.softmax_cross_entropy import PIXELS, class_counts, exponentiate, targets_of
 from reference.ops.checks import OpError, check_arrays
-from reference.ops.softmax_cross_entropy import check_labels
 
 #: Bits of a key that one pass of the sort looks at.
 _BITS = 11
@@ -26,9 +25,8 @@ def lovasz_softmax(logits: np.ndarray, labels: np.ndarray, *, ignore_label: int 
     """See :func:`reference.ops.lovasz_softmax`."""
     op = "lovasz_softmax"
     check_arrays(op, logits=(logits, "... K"))
-    check_labels(op, labels, logits.shape, ignore_label)
     classes, bits = logits.shape[-1], 8 * logits.dtype.itemsize
-    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     counts = class_counts(targets, ignore_label, classes)
     errors = np.empty((classes, len(targets)), logits.dtype)
     _measure(pixels, targets, ignore_label, counts, scratch((classes + 2) * PIXELS, logits.dtype), errors)

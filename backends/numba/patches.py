@@ -145,9 +145,8 @@ def _copy_row(image, taps, steps, row, patches):
         for i in range(taps[0]):
             r = stride * row - padding + dilation * i
             if dilation == 1 and 0 <= r < height and 0 <= left <= width - taps[1]:  # one piece of the row
-                line, part = image[r].reshape(-1)[left * channels :], patch[i * length :]
-                for k in range(length):
-                    part[k] = line[k]
+                piece, place = (r * width + left) * channels, column * patches.shape[1] + i * length
+                gemm.copy_values(image, piece, patches, place, length)  # type: ignore[call-arg]
                 continue
             for j in range(taps[1]):
                 q = left + dilation * j

@@ -12,7 +12,7 @@ from backends.numba.compile import inner, kernel, scratch
 from backends.numba.exp import exp_up_to_zero
 from backends.numba.log import log_from_one
 from reference.ops.checks import OpError, check_arrays
-from reference.ops.softmax_cross_entropy import check_labels
+from reference.ops.softmax_cross_entropy import check_label_shape, check_labels
 
 #: Pixels of a block.
 PIXELS = 256
@@ -31,9 +31,8 @@ def softmax_cross_entropy(
     """See :func:`reference.ops.softmax_cross_entropy`."""
     op = "softmax_cross_entropy"
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
-    check_labels(op, labels, logits.shape, ignore_label)
     classes = logits.shape[-1]
-    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
     losses = np.empty(-(-len(targets) // PIXELS))
     _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * PIXELS, logits.dtype), losses)
@@ -55,6 +54,17 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
     return dlogits
 
 
+def targets_of(op: str, labels: np.ndarray, logits_shape: tuple[int, ...], ignore_label: int) -> np.ndarray:
+    """The labels of all pixels ``(pixels,)``, int64, once they are checked as by :func:`check_labels`."""
+    check_label_shape(op, labels, logits_shape[:-1])
+    targets = labels.reshape(-1).astype(np.int64)
+    wrong = np.empty(-(-len(targets) // PIXELS), np.int64)
+    _count_wrong(targets, ignore_label, logits_shape[-1], wrong)
+    if wrong.any():
+        check_labels(op, labels, logits_shape, ignore_label)
+    return targets
+
+
 def fractions_of_classes(
     targets: np.ndarray, ignore_label: int, class_weights: np.ndarray | None, classes: int, dtype: np.dtype
 ) -> np.ndarray:
@@ -70,6 +80,15 @@ def class_counts(targets: np.ndarray, ignore_label: int, classes: int) -> np.nda
     _count(targets, ignore_label, counts)
     total: np.ndarray = counts.sum(axis=0)
     return total
+
+
+@kernel
+def _count_wrong(labels, ignore_label, classes, wrong):
+    for block in prange(len(wrong)):
+        number = 0
+        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
+            number += label != ignore_label and not 0 <= label < classes
+        wrong[block] = number
 
 
 @kernel

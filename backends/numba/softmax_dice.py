@@ -9,10 +9,9 @@ from numba import get_thread_id, prange
 
 from backends.contract import Cache
 from backends.numba.compile import kernel, scratch
-from backends.numba.softmax_cross_entropy import PIXELS, exponentiate
+from backends.numba.softmax_cross_entropy import PIXELS, exponentiate, targets_of
 from backends.numpy.softmax_dice import dice_of
 from reference.ops.checks import OpError, check_arrays
-from reference.ops.softmax_cross_entropy import check_labels
 
 #: Blocks of pixels whose sums are added up before they are stored.
 _BLOCKS = 16
@@ -30,9 +29,8 @@ def softmax_dice(logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 
     """See :func:`reference.ops.softmax_dice`."""
     op = "softmax_dice"
     check_arrays(op, logits=(logits, "... K"))
-    check_labels(op, labels, logits.shape, ignore_label)
     classes = logits.shape[-1]
-    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     sums = np.empty((-(-len(targets) // (_BLOCKS * PIXELS)), 3, classes))
     _add(pixels, targets, ignore_label, scratch((classes + 2) * PIXELS, logits.dtype), sums)
     overlap, count, squares = sums.sum(axis=0)

@@ -10,9 +10,8 @@ from numba import get_thread_id, prange
 
 from backends.contract import Cache
 from backends.numba.compile import inlined, kernel, scratch
-from backends.numba.softmax_cross_entropy import PIXELS, exponentiate, fractions_of_classes
+from backends.numba.softmax_cross_entropy import PIXELS, exponentiate, fractions_of_classes, targets_of
 from reference.ops.checks import OpError, check_arrays
-from reference.ops.softmax_cross_entropy import check_labels
 from reference.ops.softmax_focal import check_gamma
 
 
@@ -31,10 +30,9 @@ def softmax_focal(
     """See :func:`reference.ops.softmax_focal`."""
     op = "softmax_focal"
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
-    check_labels(op, labels, logits.shape, ignore_label)
     check_gamma(gamma)
     classes = logits.shape[-1]
-    pixels, targets = logits.reshape(-1, classes), labels.reshape(-1).astype(np.int64)
+    pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
     losses = np.empty(-(-len(targets) // PIXELS))
     memory = scratch((classes + 2) * PIXELS, logits.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,14 +18,15 @@ from reference.ops.windows import output_size
 
 
 class Algorithms(NamedTuple):
-    """The modules that compute the three kinds of convolution."""
+    """The modules that compute the three kinds of convolution, and the function for the gradient of the bias."""
 
     products: Any
     winograd: Any
     patches: Any
+    channel_sum: Callable[[np.ndarray], np.ndarray]
 
 
-ALGORITHMS = Algorithms(products, winograd, patches)
+ALGORITHMS = Algorithms(products, winograd, patches, channel_sum)
 
 
 def conv2d(
@@ -129,7 +131,7 @@ def differentiate(
         dweight = algorithms.patches.weight_gradient(x, dy, weight.shape, windows)
         if needs_dx:
             dx = algorithms.patches.input_gradient(dy, weight, x.shape, windows)
-    return dx, dweight, channel_sum(dy) if has_bias else None
+    return dx, dweight, algorithms.channel_sum(dy) if has_bias else None
 
 
 def windows_of(cache: Conv2dCache) -> Windows:

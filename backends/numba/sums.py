@@ -1,0 +1,29 @@
+"""Sums over all pixels, one for each channel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from backends.numba.blocks import block_count, block_of
+from backends.numba.compile import kernel
+
+
+def channel_sum(x: np.ndarray) -> np.ndarray:
+    """See :func:`reference.ops.sums.channel_sum`; the sums of blocks of pixels are added in float64."""
+    pixels = x.reshape(-1, x.shape[-1])
+    sums = np.empty((block_count(pixels), pixels.shape[1]), x.dtype)
+    _add_blocks(pixels, sums)
+    return sums.sum(axis=0, dtype=np.float64).astype(x.dtype)
+
+
+@kernel
+def _add_blocks(x, sums):
+    for block in prange(len(sums)):
+        first, last = block_of(x, block)
+        total = sums[block]
+        total[:] = 0
+        for p in range(first, last):
+            pixel = x[p]
+            for c in range(len(pixel)):
+                total[c] += pixel[c]
