@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from backends.numba.compile import inner
+from backends.numba.windows import carve
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 #: Bytes of a vector register.
@@ -37,10 +38,21 @@ def panels_of(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int]:
     return -(-columns // width), depth, width
 
 
+def most_values(depth: int, columns: int) -> int:
+    """No fewer values than the panels of a matrix ``(depth, columns)`` have, on the right or on the left."""
+    return depth * (columns + 2 * _VECTOR // 4)
+
+
 @inner
 def width_of(x):
     """The width of a panel on the right, for the dtype of ``x``."""
     return 2 * _VECTOR // x.itemsize
+
+
+@inner
+def carve_panels(memory, first, depth, columns, width):
+    """Memory from ``first`` on as the panels of a matrix ``(depth, columns)``, and the end of it."""
+    return carve(memory, first, (-(-columns // width), depth, width))
 
 
 @inner
@@ -95,16 +107,15 @@ def multiply(a, panels, c, add):
 
 @inner
 def multiply_transposed(columns, panels, c, add):
-    """``c = aᵀ·b``, or with ``add`` ``c += aᵀ·b``, for the panels of ``a (K, M)`` and ``b (K, N)``: ``c (M, N)``.
-
-    A depth K of no more than :data:`DEPTH` is fast.
-    """
+    """``c = aᵀ·b``, or with ``add`` ``c += aᵀ·b``, for panels of ``a (K, M)`` and ``b (K, N)``, ``c (M, N)``."""
     depth, width = panels.shape[1:]
     edge = np.empty((ROWS, width), c.dtype)
-    for t in range(len(columns)):
-        for p in range(len(panels)):
-            first, panel = t * depth * ROWS, p * depth * width
-            _multiply_tile(columns, first, True, panels, panel, depth, t * ROWS, p * width, edge, c, add)
+    for start in range(0, depth, DEPTH):
+        length, more = min(depth - start, DEPTH), add or start > 0
+        for t in range(len(columns)):
+            for p in range(len(panels)):
+                first, panel = (t * depth + start) * ROWS, (p * depth + start) * width
+                _multiply_tile(columns, first, True, panels, panel, length, t * ROWS, p * width, edge, c, more)
 
 
 @inner

@@ -6,15 +6,16 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from backends.contract import Cache
-from backends.numba import blas
+from backends.numba import blas, gemm
 from backends.numba.compile import inner, kernel, scratch
 from backends.numba.exp import exp_up_to_zero
 from backends.numba.windows import carve
 from backends.numpy.position_attention import PositionAttentionCache
 from reference.ops.checks import check_arrays, check_gradient
 
-#: Queries and keys of a tile.
-_QUERIES, _KEYS = 256, 512
+#: Queries and keys of a tile, forward and backward.
+_QUERIES, _KEYS = 192, 256
+_BACKWARD_QUERIES, _BACKWARD_KEYS = 256, 512
 #: Values in the parts of dquery that are summed together.
 _PARTS = 1 << 23
 
@@ -26,7 +27,11 @@ def position_attention(
     check_arrays("position_attention", query=(query, "B N D"), key=(key, "B N D"), value=(value, "B N C"))
     y = np.empty(value.shape, value.dtype)
     maximum, total = np.empty((2, *query.shape[:2], 1), value.dtype)
-    memory = scratch(_QUERIES * (_KEYS + 2), value.dtype)
+    panels = sum(
+        gemm.most_values(*shape)
+        for shape in ((query.shape[2], _QUERIES), (_KEYS, _QUERIES), (_KEYS, value.shape[2]))
+    )
+    memory = scratch((_KEYS + 2) * _QUERIES + panels, value.dtype)
     _attend(query, key, value, _QUERIES, _KEYS, memory, y, maximum[:, :, 0], total[:, :, 0])
     return y, PositionAttentionCache(query, key, value, y, maximum, total)
 
@@ -39,15 +44,15 @@ def position_attention_backward(
     check_gradient("position_attention_backward", dy, y.shape, y.dtype)
     dquery, dkey, dvalue = (np.zeros(x.shape, x.dtype) for x in (query, key, value))
     _, pixels, inner_channels = query.shape
-    keys = min(_KEYS, pixels)
+    keys = min(_BACKWARD_KEYS, pixels)
     together = max(1, min(-(-pixels // keys), _PARTS // query[0].size))
     rows = np.empty((2, pixels), query.dtype)
     parts = np.empty((together, pixels, inner_channels), query.dtype)
-    memory = scratch(_QUERIES * 2 * _KEYS, value.dtype)
+    memory = scratch(_BACKWARD_QUERIES * 2 * _BACKWARD_KEYS, value.dtype)
     for image in range(len(query)):
         _differentiate(
             dy[image], query[image], key[image], value[image], y[image], maximum[image, :, 0], total[image, :, 0],
-            _QUERIES, keys, memory, rows, parts, dquery[image], dkey[image], dvalue[image],
+            _BACKWARD_QUERIES, keys, memory, rows, parts, dquery[image], dkey[image], dvalue[image],
         )  # fmt: skip
     return dquery, dkey, dvalue
 
@@ -63,18 +68,25 @@ def _attend(query, key, value, queries, keys, memory, y, maximum, total):
         out[:] = 0
         largest[:] = -np.inf
         sums[:] = 0
+        buffer, width = memory[get_thread_id()], gemm.width_of(y)
+        transposed, end_of_queries = gemm.carve_panels(buffer, 0, query.shape[2], last - first, width)
+        gemm.pack(query[image, first:last].T, transposed)
         for start in range(0, pixels, keys):
             stop = min(start + keys, pixels)
-            weights, end = carve(memory[get_thread_id()], 0, (stop - start, last - first))
-            rescale, end = carve(memory[get_thread_id()], end, (last - first,))
-            part, end = carve(memory[get_thread_id()], end, (last - first,))
-            blas.multiply(key[image, start:stop], query[image, first:last].T, weights, False)  # so far energies
+            weights, end = carve(buffer, end_of_queries, (stop - start, last - first))
+            columns, end = gemm.carve_panels(buffer, end, stop - start, last - first, gemm.ROWS)
+            values, end = gemm.carve_panels(buffer, end, stop - start, channels, width)
+            rescale, end = carve(buffer, end, (last - first,))
+            part, end = carve(buffer, end, (last - first,))
+            gemm.multiply(key[image, start:stop], transposed, weights, False)  # so far energies
             _exponentiate(weights, largest, sums, rescale, part)
             for row in range(last - first):
                 if rescale[row] != 1:
                     for c in range(channels):
                         out[row, c] *= rescale[row]
-            blas.multiply(weights.T, value[image, start:stop], out, True)
+            gemm.pack(weights, columns)
+            gemm.pack(value[image, start:stop], values)
+            gemm.multiply_transposed(columns, values, out, True)
         for row in range(last - first):
             for c in range(channels):
                 out[row, c] /= sums[row]

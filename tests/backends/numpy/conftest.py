@@ -27,7 +27,9 @@ SMALL_BLOCKS = {
     },
     "numba": {
         "patches": {"_VALUES": 400, "_GRADIENT_VALUES": 900},
-        "position_attention": {"_QUERIES": 7, "_KEYS": 5, "_PARTS": 300},
+        "position_attention": {
+            "_QUERIES": 7, "_KEYS": 5, "_BACKWARD_QUERIES": 7, "_BACKWARD_KEYS": 5, "_PARTS": 300,
+        },
         "products": {"_FEWEST_ROWS": 3, "_TRANSPOSED_ROWS": 5},
         "winograd": {"_TILES": 1, "_FEWEST": 0},
     },
