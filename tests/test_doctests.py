@@ -13,7 +13,10 @@ import reference
 import segattn_cli
 
 #: Modules that import CuPy or PyTorch.
-NEED_MORE = ("backends.cupy", "segattn_cli.benchmarking.baselines.", "segattn_cli.benchmarking.cuda")
+NEED_MORE = (
+    "backends.cupy", "segattn_cli.benchmarking.baselines.", "segattn_cli.benchmarking.cuda",
+    "segattn_cli.ranks.nccl",
+)  # fmt: skip
 
 
 def modules():
