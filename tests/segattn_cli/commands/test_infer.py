@@ -260,14 +260,14 @@ def test_options_of_the_run_hold_unless_others_are_given(
 def test_a_picture_that_does_not_fit_into_memory_is_reported(
     cli: Any, run: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict = Predictor.predict
+    maps = Predictor.maps
 
-    def too_large(self: Predictor, image: np.ndarray) -> Any:
+    def too_large(self: Predictor, image: np.ndarray, **asked: bool) -> Any:
         if image.shape[1] == 41:
             raise MemoryError
-        return predict(self, image)
+        return maps(self, image, **asked)
 
-    monkeypatch.setattr(Predictor, "predict", too_large)
+    monkeypatch.setattr(Predictor, "maps", too_large)
     done = cli("infer", run, photos, "--out", tmp_path / "out")
     assert done.code == ExitCode.PARTIAL
     assert "a.jpg needs more memory than there is: try a --window." in done.err

@@ -150,7 +150,7 @@ def test_a_video_that_does_not_fit_into_memory(
     def too_large(self: Predictor, image: np.ndarray) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(Predictor, "predict", too_large)
+    monkeypatch.setattr(Predictor, "maps", too_large)
     done = cli("infer", run, frames, "--out", tmp_path / "out", "--video", "drive.mp4")
     assert done.code == ExitCode.DATA
     assert "drive.mp4 needs more memory than there is: try a --window." in done.err
