@@ -10,7 +10,7 @@ TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cuda test-gpu fuzz lint clean
+.PHONY: help install demo test test-all test-cuda test-gpu fuzz lint docs clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ lint: $(VENV)/.test  ## style, types and the directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.test  ## build the site into build/docs, which opens without a server
+	$(BIN)/sphinx-build -q -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "Open build/docs/index.html"
 
 clean:  ## remove what the other tasks made
 	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

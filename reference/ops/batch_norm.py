@@ -91,7 +91,8 @@ def batch_norm_backward(dy: np.ndarray, cache: BatchNormCache) -> tuple[np.ndarr
     dshift = channel_sum(dy)  # (C,)
     dscale = channel_sum(dy * x_hat)  # (C,)
     if training:
-        # mean = channel_mean(x) and variance = channel_mean((x - mean) ** 2)
+        # mean = channel_mean(x)
+        # variance = channel_mean((x - mean) ** 2)
         pixels = x.size // len(scale)
         dy = dy - (dshift + x_hat * dscale) / pixels  # (B, H, W, C)
     # x_hat = (x - mean) * rstd

@@ -70,9 +70,9 @@ def batch_norm_relu_backward(
     """
     # y, relu_cache = relu(total)
     dtotal = relu_backward(dy, cache.relu)  # (B, H, W, C)
-    # total = normed + residual
+    # total = normed if residual is None else normed + residual
     dnormed = dtotal
     dresidual = dtotal if cache.has_residual else None  # (B, H, W, C)
-    # normed, norm_cache = batch_norm(x, scale, shift, ...)
+    # normed, norm_cache = batch_norm(x, scale, shift, mean, variance, training=training, eps=eps)
     dx, dscale, dshift = batch_norm_backward(dnormed, cache.norm)
     return dx, dscale, dshift, dresidual

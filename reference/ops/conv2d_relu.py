@@ -59,9 +59,9 @@ def conv2d_relu_backward(
     """
     # y, relu_cache = relu(total)
     dtotal = relu_backward(dy, cache.relu)  # (B, H', W', Co)
-    # total = z + residual
+    # total = z if residual is None else z + residual
     dz = dtotal
     dresidual = dtotal if cache.has_residual else None  # (B, H', W', Co)
-    # z, conv_cache = conv2d(x, weight, bias, ...)
+    # z, conv_cache = conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
     dx, dweight, dbias = conv2d_backward(dz, cache.conv, needs_dx=needs_dx)
     return dx, dweight, dbias, dresidual

@@ -46,7 +46,7 @@ def dropout_backward(dy: np.ndarray, cache: DropoutCache) -> np.ndarray:
     array([4., 0., 4., 0.])
     """
     check_gradient("dropout_backward", dy, cache.x_shape, cache.dtype)
-    # y = np.where(mask, x / (1 - rate), 0)
+    # y = np.where(mask, x / (1 - float(rate)), 0)
     return np.where(cache.mask, dy / (1 - cache.rate), 0)
 
 

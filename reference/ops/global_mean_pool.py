@@ -39,5 +39,5 @@ def global_mean_pool_backward(dy: np.ndarray, cache: GlobalMeanPoolCache) -> np.
     """
     batch, height, width, channels = cache.x_shape
     check_gradient("global_mean_pool_backward", dy, (batch, channels), cache.dtype)
-    # y = x.mean(axis=(1, 2))
+    # y = x.mean(axis=(1, 2), dtype=np.float64).astype(x.dtype)
     return np.full(cache.x_shape, dy[:, None, None, :] / (height * width))  # (B, H, W, C)

@@ -78,6 +78,7 @@ def lovasz_softmax_backward(dloss: np.ndarray | float, cache: LovaszSoftmaxCache
         raise OpError(f"lovasz_softmax_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
     # loss += slope @ error / len(classes)
     dprobability = cache.dprobability.dtype.type(dloss) * cache.dprobability  # (…, K)
+    # probability, cache = softmax(logits)
     return softmax_backward(dprobability, cache.softmax)  # (…, K)
 
 

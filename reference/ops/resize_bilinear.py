@@ -23,8 +23,8 @@ def resize_bilinear(
         Y = R_H · X · R_Wᵀ
 
     for each channel. A row of the interpolation matrix R_H ``(H', H)`` holds the weights of the two input rows
-    next to one output row: see :func:`interpolation_matrix`. The size is explicit, since a factor can miss it by a
-    pixel, and maps of several scales must have the same grid.
+    next to one output row: see ``interpolation_matrix`` below. The size is explicit, since a factor can miss it by
+    a pixel, and maps of several scales must have the same grid.
 
     Shapes: ``x (B, H, W, C)`` of any floating dtype → ``(B, H', W', C)``. Its own size gives back the same values.
     Caches the two matrices, which is all that a linear map's backward pass needs. Raises :class:`OpError` for
@@ -56,7 +56,7 @@ def resize_bilinear_backward(dy: np.ndarray, cache: ResizeBilinearCache) -> np.n
     vertical, horizontal, (batch, _, _, channels) = cache
     y_shape = (batch, len(vertical), len(horizontal), channels)
     check_gradient("resize_bilinear_backward", dy, y_shape, vertical.dtype)
-    # y = np.einsum("yh,bhwc,xw->byxc", vertical, x, horizontal)
+    # y = np.einsum("yh,bhwc,xw->byxc", vertical, x, horizontal, optimize=True, order="C")
     return np.einsum("yh,byxc,xw->bhwc", vertical, dy, horizontal, optimize=True, order="C")  # (B, H, W, C)
 
 

@@ -71,8 +71,11 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: SoftmaxCros
 
     # loss = (weight * (log_sum_exp - z_target)).sum()
     dpixel = logits.dtype.type(dloss) * weight  # (…)
+    # log_sum_exp = np.log(np.exp(shifted).sum(axis=-1))
     probability, _ = softmax(logits)  # (…, K), the derivative of log_sum_exp
+    # z_target = np.take_along_axis(shifted, target[..., None], axis=-1)[..., 0]
     truth = target[..., None] == np.arange(logits.shape[-1])  # (…, K), the derivative of z_target
+    # shifted = logits - logits.max(axis=-1, keepdims=True)
     return dpixel[..., None] * (probability - truth)  # (…, K)
 
 

@@ -69,7 +69,7 @@ def softmax_dice(
 def softmax_dice_backward(dloss: np.ndarray | float, cache: SoftmaxDiceCache) -> np.ndarray:
     """From the scalar ``dloss``: ``dlogits (…, K)``.
 
-    With the denominator S_c of D_c, the derivative of the loss by p_ic is 2/(|C| S_c) · (D_c p_ic − g_ic).
+    With the denominator S_c of D_c, the derivative of the loss by p_ic is ``2/(|C| S_c) · (D_c p_ic − g_ic)``.
 
     >>> loss, cache = softmax_dice(np.log([[1.0, 3.0]]), np.array([1]))
     >>> softmax_dice_backward(1.0, cache).round(4)
@@ -79,8 +79,12 @@ def softmax_dice_backward(dloss: np.ndarray | float, cache: SoftmaxDiceCache) ->
         raise OpError(f"softmax_dice_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
     probability = cache.softmax.y  # (…, K)
 
-    # loss = (occurs - dice).sum() / classes, dice = 2 * overlap / denominator
+    # loss = (occurs - dice).sum() / classes
+    # dice = 2 * overlap / np.where(occurs, denominator, 1)
+    # overlap = channel_sum(counted * truth)
+    # denominator = channel_sum(counted**2) + pixels
     dprobability = cache.scale * (cache.dice * probability - cache.truth)  # (…, K)
-    # counted = probability * labelled
+    # counted = probability * labelled[..., None]
     dprobability = probability.dtype.type(dloss) * dprobability * cache.labelled[..., None]  # (…, K)
+    # probability, cache = softmax(logits)
     return softmax_backward(dprobability.astype(probability.dtype, copy=False), cache.softmax)  # (…, K)

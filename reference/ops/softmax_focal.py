@@ -80,7 +80,8 @@ def softmax_focal_backward(dloss: np.ndarray | float, cache: SoftmaxFocalCache) 
     if np.ndim(dloss) != 0:
         raise OpError(f"softmax_focal_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
 
-    # loss = (weight * wrong**gamma * cross_entropy).sum(), wrong = -expm1(-cross_entropy)
+    # loss = (weight * wrong**gamma * cross_entropy).sum()
+    # wrong = -np.expm1(-cross_entropy)
     p, wrong = np.exp(-cross_entropy), -np.expm1(-cross_entropy)  # (…)
     ratio = np.divide(cross_entropy, wrong, out=np.ones_like(wrong), where=wrong > 0)  # (…)
     dcross_entropy = logits.dtype.type(dloss) * weight * wrong**gamma * (1 + gamma * p * ratio)  # (…)

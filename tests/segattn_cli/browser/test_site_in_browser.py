@@ -1,0 +1,77 @@
+"""The site opens from the disk: no page asks for anything elsewhere, and none is wider than a phone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow  # the site is built, in ten seconds of a core, and each page is opened twice
+
+
+@pytest.fixture(scope="module")
+def site(repository, tmp_path_factory):
+    """The site as `make docs` builds it: a warning is an error."""
+    pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install 'segattn[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    arguments = ["-q", "-n", "-W", "--keep-going", "-d", str(folder / "doctrees"), "docs", str(folder / "html")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *arguments], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "html"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_every_page_opens_from_the_disk(site: Path, chromium: Any, scheme: str, width: int) -> None:
+    pages = [page for page in sorted(site.rglob("*.html")) if "source" not in page.relative_to(site).parts]
+    assert len(pages) > 30
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    for each in pages:
+        page.goto(each.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, each
+    assert said == []
+    assert [url for url in asked if not url.startswith((site.as_uri(), "data:"))] == []
+    context.close()
+
+
+def test_the_search_finds_a_page_without_a_server(site: Path, chromium: Any) -> None:
+    page = chromium.new_context(offline=True).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto((site / "search.html").as_uri() + "?q=dilation")
+    page.wait_for_selector("#search-results li a")
+    assert said == []
+
+
+@pytest.mark.parametrize("way", ["keyboard", "pointer"])
+def test_a_line_of_backward_marks_the_line_that_it_undoes(site: Path, chromium: Any, way: str) -> None:
+    page = chromium.new_context(offline=True).new_page()
+    page.goto((site / "understand" / "ops" / "position_attention.html").as_uri())
+    forward, backward = (page.locator(f".op-side:{side}-child .op-step") for side in ("first", "last"))
+    for step, undone in ((0, "y = attention @ value"), (2, "energy = query @ key.mT")):
+        if way == "pointer":
+            backward.nth(step).hover()
+        else:
+            backward.nth(step).focus()
+        page.wait_for_function(
+            "text => [...document.querySelectorAll('.op-side:first-child .op-step')]"
+            ".every((line) => line.classList.contains('lit') === line.textContent.includes(text))",
+            arg=undone,
+        )
+    assert forward.count() == backward.count() == 3
+
+
+def test_formulas_are_mathml(site: Path) -> None:
+    text = (site / "understand" / "ops" / "scale_fusion.html").read_text(encoding="utf-8")
+    assert text.count("<math") > 10
+    assert "exp(h_is)" not in text, "the docstring's own text"
