@@ -24,6 +24,7 @@ from segattn_cli.commands import (
     export,
     infer,
     presets,
+    read,
     report,
     summary,
     train,
@@ -94,8 +95,8 @@ _PANELS: dict[str, dict[str, Any]] = {
         "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
     },
     "Analysis": {
-        "ablate": ablate.ablate, "compare": compare.compare, "explain": explain.explain, "report": report.report,
-        "summary": summary.summary,
+        "ablate": ablate.ablate, "compare": compare.compare, "explain": explain.explain, "read": read.read,
+        "report": report.report, "summary": summary.summary,
     },
     "Configuration, data and weights": {
         "config": config.config, "presets": presets.app, "data": data.app, "weights": weights.app,

@@ -54,6 +54,14 @@ def ops(incomplete: str) -> list[str]:
     return _starting(incomplete, CASES)
 
 
+def readable(incomplete: str) -> list[str]:
+    from segattn_cli.reading.equations import papers
+    from segattn_cli.reading.op_source import op_names
+
+    equations = [each.name for paper in papers() for each in paper.entries if each.name]
+    return _starting(incomplete, [*op_names(), *(paper.name for paper in papers()), *equations])
+
+
 def networks(incomplete: str) -> list[str]:
     from segattn_cli.checking.network_checks import NETWORKS
     from segattn_cli.config import PRESETS
