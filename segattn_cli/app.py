@@ -23,6 +23,7 @@ from segattn_cli.commands import (
     explain,
     export,
     infer,
+    merge,
     presets,
     read,
     report,
@@ -95,7 +96,8 @@ _PANELS: dict[str, dict[str, Any]] = {
         "train": train.train, "eval": evaluate.evaluate, "infer": infer.infer, "export": export.export,
     },
     "Analysis": {
-        "ablate": ablate.ablate, "compare": compare.compare, "explain": explain.explain, "read": read.read,
+        "ablate": ablate.ablate, "compare": compare.compare, "explain": explain.explain, "merge": merge.merge,
+        "read": read.read,
         "report": report.report, "summary": summary.summary,
     },
     "Configuration, data and weights": {

@@ -23,6 +23,7 @@ from segattn_cli.commands.shared.options import (
     ReducedSize,
     Run,
     Scales,
+    ShardOption,
     Stride,
     Window,
     open_predictor,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from segattn_cli.data import Dataset
     from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.prediction.predictor import Predictor
+    from segattn_cli.prediction.shards import Shard
     from segattn_cli.runs import Model
 
 METRICS = "Metrics"
@@ -63,6 +65,7 @@ def evaluate(
         ),
     ] = None,
     limit: Limit = None,
+    shard: ShardOption = None,
     scales: Scales = None,
     flip: Flip = None,
     window: Window = None,
@@ -95,7 +98,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE", rich_help_panel=OUTPUT, show_default=False,
-            help="Write the confusion matrix of each image to this file (.npz), for segattn compare.",
+            help="Write the confusion matrix of each image to this file (.npz), for segattn compare and merge.",
         ),
     ] = None,
 ) -> None:
@@ -114,11 +117,13 @@ def evaluate(
       segattn eval best.safetensors --data CamVid --json result.json
       segattn eval runs/first --boundary --save first.npz
       segattn eval runs/seed-0 --with runs/seed-1 --with runs/seed-2
+      segattn eval runs/first --shard 3/8 --save part-3.npz
     """
     from segattn_cli.prediction.boundary import WIDTH
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.prediction.saved_evaluation import ENDING, evaluation_of, save_evaluation
+    from segattn_cli.prediction.shards import WHOLE, shard_of
     from segattn_cli.ranks.communicator import require_one_backend, together
     from segattn_cli.rendering.charts import draw_confusion
 
@@ -127,6 +132,11 @@ def evaluate(
     if boundary_width != WIDTH and not boundary:
         raise UsageError("--boundary-width is for --boundary: give both.")
     grey = None if intensity is None else parse_intensity(intensity)
+    part = shard_of(shard or str(WHOLE), {})
+    if part != WHOLE and limit is not None:
+        raise UsageError("--shard divides all images: leave out --limit.")
+    if part != WHOLE and save is None:
+        raise UsageError(f"--shard {part} evaluates some of the images: give --save FILE, for segattn merge.")
     with on_ranks(ranks) as comm:
         with together(comm):
             require_parent(json_file, confusion, save)
@@ -137,42 +147,45 @@ def evaluate(
             dataset = open_data_of(model, data, format, split, grey)
         require_one_backend(comm, predictor.ops)
         events = evaluate_network(
-            predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None, comm=comm
+            predictor, dataset, limit=limit, boundary_width=boundary_width if boundary else None, shard=part,
+            comm=comm,
         )
         result = follow(events, "images", lambda event: f"mIoU {event.miou:.3f}")
     if comm.rank > 0:
         return
     assert isinstance(result, EvaluationResult)
-    report = {**_circumstances(model, predictor, dataset), **result.as_dict()}
-    show_and_write(report, json_file, lambda: _print(result, report, model.config.network.scales))
+    report = {**_circumstances(model, predictor, dataset, part), **result.as_dict()}
+    heading = (
+        f"[bold]{plain(_checkpoints(report))}[/] on {plain(dataset.name)} ({plain(dataset.split)}, "
+        f"{result.images} images), by {predictor.ops.name} in {result.seconds:.1f} s"
+    )
+    show_and_write(report, json_file, lambda: show_evaluation(result, heading, model.config.network.scales))
     if confusion is not None:
         draw_confusion(result.confusion, result.classes, confusion)
     if save is not None:
-        save_evaluation(save, evaluation_of(model.path, model.config, predictor, result))
+        save_evaluation(save, evaluation_of(model.path, model.config, predictor, result, part))
 
 
-def _circumstances(model: Model, predictor: Predictor, dataset: Dataset) -> dict[str, Any]:
+def _circumstances(model: Model, predictor: Predictor, dataset: Dataset, part: Shard) -> dict[str, Any]:
     """The network, the data and the settings of the evaluation."""
     return {
         "checkpoint": str(model.path),
         "data": dataset.name,
         "format": dataset.format,
         "split": dataset.split,
+        "shard": str(part),
         "backend": predictor.ops.name,
         **predictor.settings,
     }
 
 
-def _print(result: EvaluationResult, circumstances: dict[str, Any], scales: Sequence[float]) -> None:
+def show_evaluation(result: EvaluationResult, heading: str, scales: Sequence[float]) -> None:
+    """Print the metrics of a network with these ``scales`` under a ``heading``."""
     from segattn_cli.prediction.image_matrices import CONFIDENCE
     from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE
 
     out = console()
-    out.print(
-        f"[bold]{plain(_checkpoints(circumstances))}[/] on {plain(circumstances['data'])} "
-        f"({plain(circumstances['split'])}, {result.images} images), "
-        f"by {circumstances['backend']} in {result.seconds:.1f} s"
-    )
+    out.print(heading)
     _show_classes(result)
     drawn = result.miou_interval
     span = "" if drawn is None else f" ({drawn.low:.3f} to {drawn.high:.3f})"

@@ -94,7 +94,8 @@ def explain(
         require_empty(png, option="--png", force=force)
     _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
-    inputs, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    files, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
+    inputs = list(files)
     remark_left_out(left_out)
     read = [run, *(each.source for each in inputs if isinstance(each.source, Path))]
     require_untouched([path for path in (out, npz) if path is not None], read)
@@ -154,10 +155,10 @@ def _explain(
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
     from segattn_cli.explaining import explain as explain_image
-    from segattn_cli.prediction.jobs import output_names
+    from segattn_cli.prediction.jobs import OutputNames
 
     explanations: list[Explanation] = []
-    names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
+    names = OutputNames([str(each.source) if isinstance(each.source, Path) else "stdin" for each in inputs])
     failed = 0
     with progress("images") as advance:
         for done, (each, name) in enumerate(zip(inputs, names, strict=True)):

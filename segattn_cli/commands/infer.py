@@ -14,6 +14,7 @@ import typer
 
 from segattn_cli.commands.infer_display import Tally
 from segattn_cli.commands.shared.options import (
+    MANY,
     OUTPUT,
     Backend,
     ConfiguredIntensity,
@@ -25,6 +26,7 @@ from segattn_cli.commands.shared.options import (
     ReducedSize,
     Run,
     Scales,
+    ShardOption,
     Stride,
     Window,
     open_predictor,
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
     from backends.contract import Ops
     from segattn_cli.data.submissions import Submission
     from segattn_cli.prediction.annotate import FrameDone
-    from segattn_cli.prediction.input_files import InputFile
-    from segattn_cli.prediction.jobs import Job
+    from segattn_cli.prediction.input_files import InputFiles
+    from segattn_cli.prediction.jobs import Job, Plan
     from segattn_cli.prediction.output_files import Output
     from segattn_cli.prediction.segment import ImageDone, InputFailed, InputSkipped
     from segattn_cli.ranks.communicator import Communicator
@@ -65,6 +67,15 @@ def infer(
         ),
     ] = None,
     *,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from", metavar="FILE", show_default=False, rich_help_panel=MANY,
+            help="Also segment the files that FILE names, one a line or separated by NUL; - is standard input. "
+            "Can be repeated.",
+        ),
+    ] = None,
+    shard: ShardOption = None,
     others: Others = None,
     out: Annotated[
         Path | None,
@@ -205,6 +216,8 @@ def infer(
       segattn infer runs/first photos --out out --polygons labelme
       segattn infer runs/seed-0 photos --with runs/seed-1 --out out
       cat street.jpg | segattn infer best.safetensors - --out out --scores
+      find /data -name '*.jpg' -print0 | segattn infer runs/first --from - --out out
+      segattn infer runs/first photos --out out --shard 3/8 --resume --json
     """
     from segattn_cli.commands.shared.progress import follow
     from segattn_cli.commands.shared.signals import asked_to_stop, interrupted_by_sigterm
@@ -213,6 +226,7 @@ def infer(
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.jobs import plan_outputs
     from segattn_cli.prediction.segment import InputFailed, segment
+    from segattn_cli.prediction.shards import WHOLE, shard_of
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
     from segattn_cli.ranks.communicator import from_first, require_one_backend, together
 
@@ -227,11 +241,12 @@ def infer(
         (others and attention, "--attention shows one network: leave out --with."),
         (polygons_tolerance and not polygons, "--polygons-tolerance is for --polygons: give both."),
         (submission and asked, f"--submission writes label maps only: leave out --{', --'.join(asked)}."),
-        (watch is not None and (inputs or video or submission),
+        (watch is not None and (inputs or lists or video or submission),
          "--watch segments the images in its folder: leave out other inputs, --video and --submission."),
         (fps is not None and video is None, "--fps is for a --video of images: other videos keep their own rate."),
-        (watch is None and not inputs,
-         "Missing argument 'INPUT': name images, videos or folders, or give --watch DIR."),
+        (watch is None and not inputs and not lists,
+         "Missing argument 'INPUT': name images, videos or folders, or give --from FILE or --watch DIR."),
+        (shard is not None and watch is not None, "--shard divides inputs that are there: leave out --watch."),
     ):  # fmt: skip
         if mistake:
             raise UsageError(sentence)
@@ -242,10 +257,18 @@ def infer(
         remark(f"The results go into {out}.")
     with on_ranks(ranks) as comm:
         with together(comm):
-            files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer)
-            images = [each for each in files if not is_video(each.source)]
-            videos = [each for each in files if is_video(each.source)]
-            if comm.size > 1 and (videos or video or watch or "-" in (inputs or ())):
+            files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer, lists or [])
+            divided = watch is None and (shard is not None or len(files) > 1)
+            part = shard_of(shard, os.environ) if divided else WHOLE
+            for option, given in (("--video", video), ("--polygons coco", polygons == "coco")):
+                if given and part != WHOLE:
+                    raise UsageError(f"{option} makes one file of all images: leave it out, or give --shard 1/1.")
+            videos = files.where(lambda each: is_video(each.source))
+            images = files.where(lambda each: not is_video(each.source)) if videos else files
+            if part != WHOLE:
+                count = part.size(len(images)) + part.size(len(videos))
+                remark(f"Shard {part.number} of {part.count}: {count} of {len(files)} inputs.")
+            if comm.size > 1 and (videos or video or watch or "-" in (*(inputs or ()), *(lists or ()))):
                 raise UsageError("Several ranks take images in files: use one for videos, --watch and an input -.")
             if videos or video:
                 _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
@@ -274,7 +297,7 @@ def infer(
 
         def show(event: ImageDone | InputSkipped | InputFailed) -> None:
             tally.show(event)
-            if not isinstance(event, InputFailed):
+            if coco is not None and not isinstance(event, InputFailed):
                 label_maps.append((event.input, event.outputs["label"]))
 
         how = {"resume": resume, "force": force}
@@ -290,8 +313,11 @@ def infer(
                     show(event)
         else:
             with together(comm):  # before one of them writes
-                jobs = [] if video else plan_outputs(images, out, namings, **how)
-            clips = [plan_clip_of(images, out / video, rate, **how)] if video else plan_clips(videos, out, **how)
+                jobs = None if video else plan_outputs(images, out, namings, shard=part, **how)
+            if video:
+                clips = [plan_clip_of(images, out / video, rate, **how)]
+            else:
+                clips = plan_clips(videos, out, shard=part, **how)
             with interrupted_by_sigterm():
                 if jobs:
                     events = segment_jobs(jobs) if comm.size == 1 else _in_turns(comm, jobs, segment_jobs)
@@ -302,16 +328,18 @@ def infer(
         if coco is not None and label_maps:
             from_first(comm, partial(polygon_files.write_coco, coco, label_maps, model.classes, polygons_tolerance))
             remark(f"{coco} has the polygons of {len(label_maps)} images.")
-        tally.finish(model.path, predictor.ops.name, others or ())
+        tally.finish(model.path, predictor.ops.name, others or (), str(part))
 
 
 def _in_turns(
-    comm: Communicator, jobs: Sequence[Job], segment_jobs: Callable[[Sequence[Job]], Iterable[Segmented]]
+    comm: Communicator, jobs: Plan, segment_jobs: Callable[[Sequence[Job]], Iterable[Segmented]]
 ) -> Iterator[Segmented]:
     """The events of all ``jobs``, in their order, on all ranks, each of which does a part of them."""
+    from segattn_cli.prediction.shards import Shard
     from segattn_cli.ranks.communicator import in_turns
 
-    for events in in_turns(comm, len(jobs), lambda number: list(segment_jobs(jobs[number : number + 1]))):
+    own = Shard(comm.rank + 1, comm.size).of(jobs)
+    for events in in_turns(comm, len(jobs), lambda number: list(segment_jobs([next(own)]))):
         yield from events
 
 
@@ -324,7 +352,7 @@ def _speed(event: FrameDone) -> str:
 
 
 def _require_video(
-    name: str | None, images: Sequence[InputFile], videos: Sequence[InputFile], asked: Sequence[str]
+    name: str | None, images: InputFiles, videos: InputFiles, asked: Sequence[str]
 ) -> None:
     """Raise :class:`UsageError` where the inputs and the outputs ``asked`` for do not allow a video."""
     from segattn_cli.prediction.video import require_pyav
@@ -336,7 +364,7 @@ def _require_video(
         if not name.lower().endswith(".mp4") or os.path.basename(name) != name:
             raise UsageError(f"--video must be the name of a file in --out, such as drive.mp4, got {name!r}.")
         if videos:
-            raise UsageError(f"--video is for images, and {videos[0].name} is a video: leave out --video.")
+            raise UsageError(f"--video is for images, and {next(iter(videos)).name} is a video: leave out --video.")
         if any(isinstance(each.source, bytes) for each in images):
             raise UsageError("--video needs files, not an image on standard input.")
     require_pyav()

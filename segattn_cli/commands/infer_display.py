@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 #: The line of an image names so many classes at most.
 MENTIONED = 4
+#: A remark names so many images at most.
+NAMED = 3
+
+
+class Noted:
+    """Images with something in common: how many there are, and the names of the first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[str] = []
+
+    def add(self, image: str) -> None:
+        self.count += 1
+        if len(self.first) <= NAMED:
+            self.first.append(Path(image).name)
 
 
 class Tally:
@@ -29,7 +44,7 @@ class Tally:
         self.counts = {"segmented": 0, "skipped": 0, "failed": 0}
         self.broken = False  # whether a video ended before its time
         self.left_out: dict[str, list[str]] = {}  # paths by reason
-        self.notes: dict[str, list[str]] = {}  # images by what a user should know of how they were read
+        self.notes: dict[str, Noted] = {}  # by what a user should know of how images were read
 
     def leave_out(self, left_out: Sequence[LeftOut]) -> None:
         """Say what of the inputs' folders is not taken."""
@@ -53,7 +68,7 @@ class Tally:
 
     def _image(self, event: ImageDone) -> None:
         for note in event.notes:
-            self.notes.setdefault(note, []).append(event.input)
+            self.notes.setdefault(note, Noted()).add(event.input)
         values = {
             "size": event.size,
             "shares": event.shares,
@@ -81,20 +96,20 @@ class Tally:
         line = f"{event.path}  {event.frames} frame{'s' * (event.frames != 1)}, {_largest(event.shares)}"
         self._say("segmented", event.input, values, line)
 
-    def finish(self, checkpoint: Path, backend: str, others: Sequence[Path] = ()) -> None:
+    def finish(self, checkpoint: Path, backend: str, others: Sequence[Path] = (), shard: str = "1/1") -> None:
         """The last lines, and the exit code where something failed; ``others`` are averaged with ``checkpoint``."""
         from segattn_cli.data.listing import first_names
 
         if self.as_json:
-            summary = {"checkpoint": str(checkpoint), "backend": backend, "left_out": self.left_out}
+            summary = {"checkpoint": str(checkpoint), "backend": backend, "shard": shard, "left_out": self.left_out}
             summary |= {"with": [str(each) for each in others]} if others else {}
             print(json_text({"summary": {**self.counts, **summary}}))
         else:
             said = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
             remark(said or "no input")
         for note, images in self.notes.items():
-            count = f"{len(images)} image{'s' * (len(images) > 1)}"
-            remark(f"{count} ({first_names(Path(each).name for each in images)}): {note}.")
+            count = f"{images.count} image{'s' * (images.count > 1)}"
+            remark(f"{count} ({first_names(images.first, NAMED)}): {note}.")
         failed = self.counts["failed"]
         if failed or self.broken:
             raise typer.Exit(ExitCode.DATA if failed == sum(self.counts.values()) else ExitCode.PARTIAL)

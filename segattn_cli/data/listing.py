@@ -28,6 +28,7 @@ NO_IMAGE = "masks without an image"
 NOT_LISTED = "images that no list names"
 NO_SPLIT = "lists that no split is called like (train.txt, val.txt)"
 REPEATED = "rows that a list repeats"
+NOTHING = "hidden, and not meant as an image"
 
 
 class LeftOut(NamedTuple):
@@ -64,7 +65,7 @@ def subfolders(folder: Path) -> dict[str, Path]:
     """The folders in ``folder`` by name, also those that a link leads to; without hidden ones."""
     return {
         name_key(entry.name): Path(entry.path)
-        for entry in _entries(folder)
+        for entry in _scan(folder)
         if not is_hidden(entry.name) and _leads_to(entry.is_dir)
     }
 
@@ -84,9 +85,11 @@ def list_images(folder: Path) -> Listing:
     """
     images: dict[str, Path] = {}
     left_out = []
-    for path, reason in _sorted_out(folder):
-        if reason is not None:
-            left_out.append(LeftOut(path, reason))
+    names, reasons = _names_in(folder)
+    for name in names:
+        path = folder / name
+        if name in reasons:
+            left_out.append(LeftOut(path, reasons[name]))
             continue
         key = name_key(path.stem)
         if key in images:
@@ -100,25 +103,26 @@ def walk_images(
 ) -> Iterator[Path | LeftOut]:
     """The images in ``folder`` and below it, folder by folder in the order of names, and what is left out.
 
-    Links are followed, and each folder is entered once. Two names of one file are two images. What ``is_output``
-    holds of is passed over.
+    Links are followed, and each folder is entered once. Two names of one file are two images. A folder of which
+    ``is_output`` holds is passed over.
     """
     entered = {os.path.realpath(folder)}
     waiting = [folder]
     while waiting:
         inside, below = waiting.pop(), []
         try:
-            entries = list(_sorted_out(inside))
+            names, reasons = _names_in(inside)
         except DataError:
             if inside == folder:
                 raise
             yield LeftOut(inside, UNREADABLE)
             continue
-        for path, reason in entries:
-            if is_output(path):
-                continue
+        for name in names:
+            path, reason = inside / name, reasons.get(name)
             if reason is None:
                 yield path
+            elif reason in (FOLDER, HIDDEN) and is_output(path):
+                continue
             elif reason != FOLDER:
                 yield LeftOut(path, reason)
             elif (real := os.path.realpath(path)) in entered:
@@ -151,19 +155,35 @@ def first_names(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def _sorted_out(folder: Path) -> Iterator[tuple[Path, str | None]]:
-    """Every entry of ``folder`` that could be meant as an image, with the reason why it is none."""
-    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
-        path = Path(entry.path)
-        if is_hidden(entry.name):
-            if has_image_ending(entry.name) or _leads_to(entry.is_dir):
-                yield path, HIDDEN
-        elif _leads_to(entry.is_dir):
-            yield path, FOLDER
-        elif not _leads_to(entry.is_file):  # to open a pipe would wait for ever
-            yield path, NO_FILE if os.path.exists(path) else BROKEN
-        else:
-            yield path, None if has_image_ending(entry.name) else ENDING
+class _Names(NamedTuple):
+    """What lies in a folder and could be meant as an image: names alone, as there may be a million."""
+
+    all: list[str]  # in order
+    reasons: dict[str, str]  # why one is no image
+
+
+def _names_in(folder: Path) -> _Names:
+    images, reasons = [], {}
+    for entry in _scan(folder):
+        reason = _reason(entry)
+        if reason is None:
+            images.append(entry.name)
+        elif reason != NOTHING:
+            reasons[entry.name] = reason
+    images += reasons
+    images.sort()
+    return _Names(images, reasons)
+
+
+def _reason(entry: os.DirEntry[str]) -> str | None:
+    """Why ``entry`` is no image; None if it is one."""
+    if is_hidden(entry.name):
+        return HIDDEN if has_image_ending(entry.name) or _leads_to(entry.is_dir) else NOTHING
+    if _leads_to(entry.is_dir):
+        return FOLDER
+    if not _leads_to(entry.is_file):  # to open a pipe would wait for ever
+        return NO_FILE if os.path.exists(entry.path) else BROKEN
+    return None if has_image_ending(entry.name) else ENDING
 
 
 def _leads_to(kind: Callable[[], bool]) -> bool:
@@ -174,9 +194,10 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The entries of ``folder``, in no order. A folder of a million images is not held in memory."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            yield from entries
     except OSError as error:
         raise DataError(f"{folder} cannot be looked into: {error.strerror}.") from None

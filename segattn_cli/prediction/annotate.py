@@ -17,8 +17,10 @@ from segattn_cli.files import moved_into_place
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.jobs import plan_outputs
 from segattn_cli.prediction.output_files import FileNaming
+from segattn_cli.prediction.packed_names import Many
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.segment import InputFailed, InputSkipped
+from segattn_cli.prediction.shards import WHOLE, Shard
 from segattn_cli.prediction.video import SUFFIXES, Frames, VideoWriter, frames_of, open_video
 from segattn_cli.rendering.overlays import blend
 from segattn_cli.runs import Model
@@ -64,9 +66,12 @@ def is_video(source: object) -> bool:
     return isinstance(source, Path) and source.suffix.lower() in SUFFIXES
 
 
-def plan_clips(videos: Sequence[InputFile], out: Path, *, resume: bool, force: bool) -> list[Clip]:
-    """One clip in the folder ``out`` for each video. Raises what :func:`plan_outputs` raises."""
-    jobs = plan_outputs(videos, out, {"video": FileNaming(".mp4")}, resume=resume, force=force)
+def plan_clips(
+    videos: Many[InputFile], out: Path, *, resume: bool, force: bool, shard: Shard = WHOLE
+) -> list[Clip]:
+    """One clip in the folder ``out`` for each video of the ``shard``. Raises what :func:`plan_outputs` raises."""
+    places = {"video": FileNaming(".mp4")}
+    jobs = plan_outputs(videos, out, places, resume=resume, force=force, shard=shard)
     return [
         Clip(job.input.name, job.input.source, job.outputs["video"], job.done)
         for job in jobs
@@ -75,7 +80,7 @@ def plan_clips(videos: Sequence[InputFile], out: Path, *, resume: bool, force: b
 
 
 def plan_clip_of(
-    images: Sequence[InputFile], path: Path, rate: Fraction, *, resume: bool, force: bool
+    images: Iterable[InputFile], path: Path, rate: Fraction, *, resume: bool, force: bool
 ) -> Clip:
     """The video ``path`` whose frames are the ``images``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from segattn_cli.prediction.image_matrices import (
 )
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.shards import WHOLE, Shard
 from segattn_cli.ranks.communicator import ALONE, Communicator, in_turns, together
 from segattn_cli.runs import Model
 
@@ -151,9 +152,9 @@ class _Counted(NamedTuple):
 
 def evaluate(
     predictor: Predictor, dataset: Dataset, *, limit: int | None = None, examples: int = 0,
-    boundary_width: float | None = None, comm: Communicator = ALONE,
+    boundary_width: float | None = None, shard: Shard = WHOLE, comm: Communicator = ALONE,
 ) -> Iterator[Evaluated | EvaluationResult]:
-    """Predict the images of ``dataset`` (the first ``limit``): an event for each, then the result.
+    """Predict the images of ``dataset`` (the first ``limit``, or a ``shard``): an event for each, then the result.
 
     The result has the ``examples`` worst and the ``examples`` best images. Labels are never resized: open the data
     set at its full size, and give the predictor a ``size`` where the network expects smaller images. With a
@@ -165,7 +166,8 @@ def evaluate(
     and whatever reading a sample raises.
     """
     start = time.perf_counter()
-    total = len(dataset) if limit is None else min(limit, len(dataset))
+    indices = list(shard.of(range(len(dataset) if limit is None else min(limit, len(dataset)))))
+    total = len(indices)
     matrix = ConfusionMatrix(len(dataset.classes), ignore_label=dataset.ignore_label)
 
     def new_boundary() -> BoundaryIoU | None:
@@ -176,8 +178,9 @@ def evaluate(
     boundary, calibration, ranking = new_boundary(), Calibration(), Examples(examples)
     own: tuple[Sample, np.ndarray] | None = None  # the last image of this rank, and its prediction
 
-    def predict(index: int) -> _Counted:
+    def predict(number: int) -> _Counted:
         nonlocal own
+        index = indices[number]
         sample = dataset.load(index)
         with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
             label, confidence, _, weights = predictor.maps(sample.image, confidence=True)
@@ -218,16 +221,8 @@ def evaluate(
         split=dataset.split,
         classes=dataset.classes,
         palette=dataset.palette,
-        miou=matrix.miou,
-        pixel_accuracy=matrix.pixel_accuracy,
-        mean_accuracy=matrix.mean_accuracy,
-        mean_dice=matrix.mean_dice,
-        per_class_iou=dict(zip(dataset.classes, matrix.per_class_iou, strict=True)),
-        per_class_dice=dict(zip(dataset.classes, matrix.per_class_dice, strict=True)),
-        per_class_precision=dict(zip(dataset.classes, matrix.per_class_precision, strict=True)),
-        per_class_accuracy=dict(zip(dataset.classes, matrix.per_class_accuracy, strict=True)),
+        **metrics_of(matrix, dataset.classes),
         boundary=boundary,
-        confusion=matrix.counts,
         image_matrices=ImageMatrices.of(matrix.classes, names, cells),
         calibration=calibration,
         worst=ranking.worst,
@@ -237,3 +232,22 @@ def evaluate(
         available=len(dataset),
         seconds=time.perf_counter() - start,
     )
+
+
+def metrics_of(matrix: ConfusionMatrix, classes: Sequence[str]) -> dict[str, Any]:
+    """The fields of :class:`EvaluationResult` that the confusion matrix determines."""
+
+    def by_class(values: Sequence[float | None]) -> dict[str, float | None]:
+        return dict(zip(classes, values, strict=True))
+
+    return {
+        "miou": matrix.miou,
+        "pixel_accuracy": matrix.pixel_accuracy,
+        "mean_accuracy": matrix.mean_accuracy,
+        "mean_dice": matrix.mean_dice,
+        "per_class_iou": by_class(matrix.per_class_iou),
+        "per_class_dice": by_class(matrix.per_class_dice),
+        "per_class_precision": by_class(matrix.per_class_precision),
+        "per_class_accuracy": by_class(matrix.per_class_accuracy),
+        "confusion": matrix.counts,
+    }

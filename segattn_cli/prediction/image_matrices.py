@@ -92,6 +92,19 @@ class ImageMatrices:
             np.concatenate([part.pixels for part in parts]),
         )
 
+    def in_order(self, order: Sequence[int]) -> ImageMatrices:
+        """The images that ``order`` names by their numbers.
+
+        >>> cells = [nonzero_cells(np.array(each)) for each in ([[3, 1], [0, 0]], [[0, 0], [0, 2]])]
+        >>> other = ImageMatrices.of(2, ["a", "b"], cells).in_order([1, 0])
+        >>> other.names, other.right.tolist(), other.image.tolist()
+        (('b', 'a'), [[0, 2], [3, 0]], [0, 1, 1])
+        """
+        starts = np.searchsorted(self.image, np.arange(len(self.names) + 1))
+        cells = [slice(starts[index], starts[index + 1]) for index in order]
+        images = [Cells(self.cell[each], self.pixels[each]) for each in cells]
+        return ImageMatrices.of(self.classes, [self.names[index] for index in order], images)
+
     @cached_property
     def right(self) -> np.ndarray:
         """The pixels of each class that are predicted right in each image: (N, K) int64."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path, PurePath
+
+import numpy as np
 
 from segattn_cli.errors import OutputError, UsageError
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.output_files import FileNaming
+from segattn_cli.prediction.packed_names import Many, PackedNames, repeated
+from segattn_cli.prediction.shards import WHOLE, Shard
 
 #: What may stand between a name and ".png": outputs of one image must not be those of another.
 ENDINGS = ("", ".overlay", ".confidence", ".entropy")
@@ -26,80 +31,146 @@ class Job:
     done: bool  # by an earlier call
 
 
-def plan_outputs(
-    inputs: Sequence[InputFile], out: Path, places: Mapping[str, FileNaming], *, resume: bool, force: bool
-) -> list[Job]:
-    """Where the outputs of each input go: for ``street.jpg``, ``street.png``, ``street.overlay.png`` and so on;
-    see :func:`output_names` for names that clash.
+class Plan:
+    """The jobs of a shard, each made when its turn comes, so that a million of them take no memory.
 
-    Raises :class:`OutputError` where some exist already and neither ``resume`` (keep them) nor ``force`` (replace
-    them) is given, and :class:`UsageError` where an output would replace an input.
+    Args:
+        inputs: all inputs, also those of other shards: on all of them depend the names.
+        out: the folder of the outputs.
+        places: the files of each kind of output.
+        resume: whether a job whose outputs exist is done.
+        shard: whose jobs these are.
+    """
+
+    def __init__(
+        self, inputs: Many[InputFile], out: Path, places: Mapping[str, FileNaming], *, resume: bool,
+        shard: Shard = WHOLE,
+    ) -> None:
+        self.inputs, self.out, self.places, self.resume, self.shard = inputs, out, places, resume, shard
+        self.names = OutputNames(PackedNames(map(_source, inputs)))
+
+    def __len__(self) -> int:
+        return self.shard.size(len(self.inputs))
+
+    def __iter__(self) -> Iterator[Job]:
+        for each, name in self.shard.of(zip(self.inputs, self.names, strict=True)):
+            paths = self._outputs(each, name)
+            yield Job(each, name, paths, self.resume and all(path.exists() for path in paths.values()))
+
+    def written(self, shard: Shard) -> Iterator[str]:
+        """The paths of all outputs of a ``shard``."""
+        for each, name in shard.of(zip(self.inputs, self.names, strict=True)):
+            yield from map(str, self._outputs(each, name).values())
+
+    def _outputs(self, each: InputFile, name: str) -> dict[str, Path]:
+        return {kind: self.out / place.file_name(name, each.name) for kind, place in self.places.items()}
+
+
+def _source(each: InputFile) -> str:
+    return str(each.source) if isinstance(each.source, Path) else "stdin"
+
+
+def plan_outputs(
+    inputs: Many[InputFile], out: Path, places: Mapping[str, FileNaming], *, resume: bool, force: bool,
+    shard: Shard = WHOLE,
+) -> Plan:
+    """Where the outputs of each input go: for ``street.jpg``, ``street.png``, ``street.overlay.png`` and so on;
+    see :class:`OutputNames` for names that clash.
+
+    Raises :class:`OutputError` where some of the ``shard`` exist already and neither ``resume`` (keep them) nor
+    ``force`` (replace them) is given, and :class:`UsageError` where an output would replace an input.
     """
     try:
         if out.exists() and not out.is_dir():
             raise OutputError(f"--out {out} is a file: give a folder.")
     except OSError as error:
         raise OutputError(f"--out {out} cannot be: {error.strerror}.") from None
-    names = output_names([each.source if isinstance(each.source, Path) else Path("stdin") for each in inputs])
-    jobs = []
-    for each, name in zip(inputs, names, strict=True):
-        paths = {kind: out / place.file_name(name, each.name) for kind, place in places.items()}
-        jobs.append(Job(each, name, paths, resume and all(path.exists() for path in paths.values())))
-
-    written = [path for job in jobs for path in job.outputs.values()]
-    if len(set(written)) < len(written):
-        twice, _ = Counter(written).most_common(1)[0]
-        raise UsageError(f"Two inputs would both be written to {twice}: give one of them.")
-    read = {each.source.resolve() for each in inputs if isinstance(each.source, Path)}
-    for path in written:
-        if path.resolve() in read:
+    plan = Plan(inputs, out, places, resume=resume, shard=shard)
+    twice = repeated(lambda: plan.written(WHOLE))
+    if twice:
+        raise UsageError(f"Two inputs would both be written to {min(twice)}: give one of them.")
+    read = PackedNames(str(each.source) for each in inputs if isinstance(each.source, Path))
+    both = repeated(lambda: map(_real, chain(read, plan.written(shard))))
+    for path in plan.written(shard) if both else ():
+        if _real(path) in both:
             raise UsageError(f"{path} is an input and would be overwritten: choose another --out.")
-    existing = [path for path in written if path.exists()]
-    if existing and not resume and not force:
-        raise OutputError(
-            f"{existing[0]} exists already (as do {len(existing)} of {len(written)} outputs): give --resume to "
-            "keep what is done, --force to replace it, or another --out."
-        )
-    return jobs
+    if not resume and not force:
+        existing = filter(os.path.exists, plan.written(shard))
+        first = next(existing, None)
+        if first is not None:
+            count, outputs = 1 + sum(1 for _ in existing), len(plan) * len(places)
+            raise OutputError(
+                f"{first} exists already (as do {count} of {outputs} outputs): give --resume to keep what is done, "
+                "--force to replace it, or another --out."
+            )
+    return plan
 
 
-def output_names(paths: Sequence[Path]) -> list[str]:
+class OutputNames:
     """A name without ending for the outputs of each path, all different.
 
     It is the stem. Where that clashes, it is the whole file name; where that clashes too, the stem in a folder
-    called like its parent; and so on up the path. Inputs that differ in case alone show that case matters.
+    called like its parent; and so on up the path. Inputs that differ in case alone show that case matters. Of a
+    path, two bytes are kept in memory.
 
-    >>> output_names([Path("a/sun.jpg"), Path("a/moon.jpg")])
+    >>> list(OutputNames(["a/sun.jpg", "a/moon.jpg"]))
     ['sun', 'moon']
-    >>> output_names([Path("a/sun.jpg"), Path("a/sun.png"), Path("a/moon.jpg"), Path("b/moon.jpg")])
+    >>> list(OutputNames(["a/sun.jpg", "a/sun.png", "a/moon.jpg", "b/moon.jpg"]))
     ['sun.jpg', 'sun.png', 'a/moon', 'b/moon']
-    >>> output_names([Path("a/Sun.jpg"), Path("b/sun.jpg")])
+    >>> list(OutputNames(["a/Sun.jpg", "b/sun.jpg"]))
     ['a/Sun', 'b/sun']
-    >>> output_names([Path("a/Sun.jpg"), Path("a/sun.jpg")])
+    >>> list(OutputNames(["a/Sun.jpg", "a/sun.jpg"]))
     ['Sun', 'sun']
     """
-    candidates = [_candidates(path) for path in paths]
-    chosen = [0] * len(paths)
-    # Some file systems do not tell Sun from sun.
-    twins = len({os.path.abspath(path).casefold() for path in paths}) < len(paths)
-    while True:
-        names = [names[level] for names, level in zip(candidates, chosen, strict=True)]
-        folded = names if twins else [name.casefold() for name in names]
-        taken = Counter(f"{name}{ending}" for name in folded for ending in ENDINGS)
-        clashing = [
-            index
-            for index, name in enumerate(folded)
-            if sum(taken[f"{name}{ending}"] for ending in ENDINGS) > len(ENDINGS)
-            and chosen[index] + 1 < len(candidates[index])
-        ]
-        if not clashing:
-            return names
-        for index in clashing:
-            chosen[index] += 1
+
+    def __init__(self, paths: Many[str]) -> None:
+        self._paths = paths
+        self._levels = np.zeros(len(paths), np.uint16)
+        # Some file systems do not tell Sun from sun.
+        twins = bool(repeated(lambda: (os.path.abspath(path).casefold() for path in paths)))
+        while clashing := repeated(lambda: (key for name in self for key in _keys(name, twins))):
+            moved = False
+            for index, (path, name) in enumerate(zip(self._paths, self, strict=True)):
+                if not clashing.isdisjoint(_keys(name, twins)) and self._levels[index] + 1 < _level_count(path):
+                    self._levels[index] += 1
+                    moved = True
+            if not moved:
+                return
+
+    def __iter__(self) -> Iterator[str]:
+        return map(_name_of, self._paths, self._levels.tolist())
 
 
-def _candidates(path: Path) -> list[str]:
-    """``a/b/sun.jpg`` → ``sun``, ``sun.jpg``, ``b/sun``, ``b/sun.jpg``, ``a/b/sun`` …"""
-    parts = Path(os.path.abspath(path)).parts[1:]
-    tails = [Path(*parts[start:]) for start in reversed(range(len(parts)))]
-    return [name.as_posix() for tail in tails for name in (tail.with_suffix(""), tail)]
+def _keys(name: str, twins: bool) -> tuple[str, ...]:
+    """What another name must not have in common with ``name``."""
+    folded = name if twins else name.casefold()
+    return tuple(f"{folded}{ending}" for ending in ENDINGS)
+
+
+def _name_of(path: str, level: int) -> str:
+    """Of ``/a/b/sun.jpg`` from level 0 on: ``sun``, ``sun.jpg``, ``b/sun``, ``b/sun.jpg``, ``a/b/sun`` …
+
+    >>> [_name_of("/a/sun.jpg", level) for level in range(4)]
+    ['sun', 'sun.jpg', 'a/sun', 'a/sun.jpg']
+    """
+    tail = PurePath(path)
+    if level:
+        tail = PurePath(*PurePath(os.path.abspath(path)).parts[-1 - level // 2 :])
+    return tail.as_posix() if level % 2 else tail.with_suffix("").as_posix() if level else tail.stem
+
+
+def _level_count(path: str) -> int:
+    return 2 * (len(PurePath(os.path.abspath(path)).parts) - 1)
+
+
+def _real(path: str) -> str:
+    """Where a file that is written to ``path`` gets to."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+@lru_cache(maxsize=256)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)

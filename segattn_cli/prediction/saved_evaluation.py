@@ -18,12 +18,13 @@ from pydantic import BaseModel, FiniteFloat, ValidationError
 from segattn_cli.config import Config, config_from
 from segattn_cli.data import Dataset, Scenes
 from segattn_cli.data.dataset import FileDataset
-from segattn_cli.errors import ConfigError, DataError, OutputError
+from segattn_cli.errors import ConfigError, DataError, OutputError, UsageError
 from segattn_cli.files import is_no_file, write_atomically
 from segattn_cli.json_text import json_text
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
+from segattn_cli.prediction.shards import WHOLE, Shard, shard_of
 from segattn_cli.runs import EVALUATIONS
 
 #: Of the format of the file.
@@ -50,6 +51,7 @@ class SavedEvaluation:
     settings: dict[str, Any]  # of the predictor
     scale_weights: tuple[float, ...] | None  # the mean weight of each of the network's scales
     matrices: ImageMatrices
+    shard: Shard = WHOLE  # of the images of the split
 
 
 class _Description(BaseModel):
@@ -62,15 +64,16 @@ class _Description(BaseModel):
     split: str
     settings: dict[str, Any]
     scale_weights: tuple[FiniteFloat, ...] | None
+    shard: str = str(WHOLE)
 
 
 def evaluation_of(
-    checkpoint: Path, config: Config, predictor: Predictor, result: EvaluationResult
+    checkpoint: Path, config: Config, predictor: Predictor, result: EvaluationResult, shard: Shard = WHOLE
 ) -> SavedEvaluation:
     """The part of ``result`` that is saved."""
     return SavedEvaluation(
         str(checkpoint), config, result.classes, result.data, result.split, predictor.settings,
-        result.scale_weights, result.image_matrices,
+        result.scale_weights, result.image_matrices, shard,
     )
 
 
@@ -86,6 +89,7 @@ def save_evaluation(path: Path, evaluation: SavedEvaluation) -> None:
         "split": evaluation.split,
         "settings": evaluation.settings,
         "scale_weights": evaluation.scale_weights,
+        "shard": str(evaluation.shard),
     }
     buffer = io.BytesIO()
     np.savez_compressed(
@@ -120,6 +124,7 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         return SavedEvaluation(
             description.checkpoint, config, classes, description.data, description.split, description.settings,
             weights, ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
+            shard_of(description.shard, {}),
         )
     except FileNotFoundError:
         raise DataError(f"There is no evaluation {path}.") from None
@@ -127,7 +132,7 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
     except MemoryError:
         raise DataError(f"{path} does not fit into memory.") from None
-    except (*DAMAGES, ConfigError) as error:
+    except (*DAMAGES, ConfigError, UsageError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(
             f"{path} is damaged, or no evaluation that segattn eval --save wrote ({reason}): give one, or the "

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from segattn_cli.runs import Model
 
 #: Titles of the panels in a command's help.
-CONFIGURATION, DATA, PREDICTION, COMPUTATION, OUTPUT = (
-    "Configuration", "Data set", "Prediction", "Computation", "Output",
+CONFIGURATION, DATA, PREDICTION, COMPUTATION, MANY, OUTPUT = (
+    "Configuration", "Data set", "Prediction", "Computation", "Many inputs", "Output",
 )  # fmt: skip
 
 Run = Annotated[
@@ -93,6 +93,14 @@ MaxPixels = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, rich_help_panel=DATA, help="Use only the first N images."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="K/N", rich_help_panel=MANY, show_default=False,
+        help="Take the K-th of every N only, so that N processes share the work. In a Slurm job array, "
+        "the default is that of the task; 1/1 takes everything.",
+    ),
 ]
 
 Scales = Annotated[
