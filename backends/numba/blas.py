@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
 from numba import types
-from numba.extending import get_cython_function_address
+from numba.extending import get_cython_function_address, register_jitable
 
-from backends.numba.machine_code import stored
 from backends.numpy.threads import blas_libraries
 
 for _name in ("sgemm", "dgemm"):
@@ -25,7 +23,7 @@ _sgemm: Any = types.ExternalFunction("segattn_sgemm", _POINTERS)
 _dgemm: Any = types.ExternalFunction("segattn_dgemm", _POINTERS)
 
 
-@partial(stored, error_model="numpy")
+@register_jitable(error_model="numpy")
 def multiply(a, b, c, add):
     """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, ``b (K, N)``, ``c (M, N)``.
 
@@ -50,7 +48,7 @@ def multiply(a, b, c, add):
         _dgemm(*arguments)
 
 
-@stored
+@register_jitable
 def _layout(x, item):
     """BLAS's letter for whether ``x`` is stored by columns, and the step between its rows or columns."""
     if x.strides[1] == item or x.shape[1] == 1:

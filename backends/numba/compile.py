@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.extending import register_jitable
 
 import backends.numba.blas  # noqa: F401  loads the BLAS that is limited below
 from backends.numba import pool
@@ -47,7 +48,7 @@ _own_threads = pool.install()
 
 def inner(function: Function) -> Function:
     """Compile a function that kernels call."""
-    return cast(Function, stored(function, **OPTIONS))
+    return register_jitable(**OPTIONS)(function)
 
 
 def inlined(function: Function) -> Function:
@@ -60,7 +61,7 @@ def kernel(function: Function) -> Function:
 
     Arrays that are not in C order and writable are copied, so that the function is compiled once for each dtype.
     """
-    compiled = stored(function, parallel=True, **OPTIONS)
+    compiled = stored(function, parallel=True, no_cfunc_wrapper=True, **OPTIONS)
 
     @wraps(function)
     def call(*arguments: Any) -> Any:

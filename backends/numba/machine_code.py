@@ -11,14 +11,20 @@ import hashlib
 import logging
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import llvmlite
 import numba
 from numba.core.caching import IndexDataCacheFile
+
+from backends.numba.library import whole_libraries
 
 try:
     import fcntl
@@ -37,22 +43,29 @@ def stored(function: Callable[..., Any], **options: Any) -> Any:
     So one process compiles, and the others wait and then read its file. Files that are damaged, or that
     cannot be written, are reported once in the log of this module, and the function is compiled without them.
     """
+    compiled: Any = _with_cache(function, options) or numba.njit(function, **options)  # or compiled by each process
+    folder = compiled.stats.cache_path
+    compile_or_read = compiled.compile
+
+    def compile_whole(signature: Any) -> Any:
+        name = f"{function.__module__}.{function.__qualname__}.lock"
+        with _locked(Path(folder) / name) if folder else nullcontext(), whole_libraries():
+            return compile_or_read(signature)
+
+    compiled.compile = compile_whole
+    return compiled
+
+
+def _with_cache(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """The function with the first folder for its machine code that can be written, or None if none can."""
     compiled: Any = None
     if _has_cache_folder():
         with suppress(RuntimeError):  # neither the folder of the source nor the user's cache can be written
             compiled = numba.njit(function, cache=True, **options)
-    if compiled is None:
-        if not use_temporary_cache():
-            return numba.njit(function, **options)  # compiled anew by each process
+    if compiled is None and use_temporary_cache():
         compiled = numba.njit(function, cache=True, **options)
-    _survive_damage(compiled._cache)
-    compile_or_read = compiled.compile
-
-    def compile_alone(signature: Any) -> Any:
-        with _locked(Path(compiled.stats.cache_path) / f"{function.__module__}.{function.__qualname__}.lock"):
-            return compile_or_read(signature)
-
-    compiled.compile = compile_alone
+    if compiled is not None:
+        _survive_damage(compiled._cache, _stamp(function.__module__))
     return compiled
 
 
@@ -82,12 +95,36 @@ def _require_whole(content: bytes) -> None:
         raise ValueError("the hash of a file does not fit")
 
 
-def _survive_damage(cache: Any) -> None:
+@cache
+def _stamp(module: str) -> str:
+    """A hash of what the machine code of a module's functions depends on: versions, and sources that it imports.
+
+    Numba alone would look at the date of the module's own source, and run old code where a function that it calls
+    was changed.
+    """
+    content = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for source in sorted(_sources(module, set())):
+        content.update(source.read_bytes())
+    return content.hexdigest()
+
+
+def _sources(name: str, seen: set[str]) -> Iterator[Path]:
+    """The files of a module and, recursively, of those of its package from which it has something."""
+    seen.add(name)
+    module = sys.modules[name]
+    if module.__file__:
+        yield Path(module.__file__)
+    for value in list(vars(module).values()):
+        origin = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if origin in sys.modules and origin not in seen and origin.startswith("backends.numba."):
+            yield from _sources(origin, seen)
+
+
+def _survive_damage(cache: Any, stamp: str) -> None:
     """Compile without the files of ``cache`` where they are damaged, and replace them if there is room for it."""
-    files, load, save = cache._cache_file, cache.load_overload, cache.save_overload
+    load, save = cache.load_overload, cache.save_overload
     cache._cache_file = _CheckedFiles(
-        cache_path=files._cache_path, filename_base=cache._impl.filename_base,
-        source_stamp=(files._source_stamp, "sha256"),  # files without a hash are those of another source
+        cache_path=cache._cache_path, filename_base=cache._impl.filename_base, source_stamp=stamp
     )
 
     def load_or_compile(*arguments: Any) -> Any:

@@ -27,6 +27,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.cgutils import get_or_insert_function, intp_t, voidptr_t
 from numba.extending import intrinsic as _untyped_intrinsic
+from numba.extending import register_jitable
 from numba.np.ufunc import parallel
 
 from backends.numba.machine_code import stored
@@ -163,7 +164,7 @@ def _call(typing, function, arguments, dimensions, steps, data):
 # What the threads run.
 
 
-@stored
+@register_jitable
 def _run(next_part, function, arguments, dimensions, steps, data, rank, count):
     """Run parts of a loop until none is left; ``next_part`` is the address of the number of the next one."""
     own = _memory(count)
@@ -180,7 +181,7 @@ def _run(next_part, function, arguments, dimensions, steps, data, rank, count):
         part = _add(next_part, 1)
 
 
-@stored
+@register_jitable
 def _run_job(page):
     _run(
         page + _NEXT, _read(page + _FUNCTION), _read(page + _ARGUMENTS), _read(page + _DIMENSIONS),
