@@ -34,6 +34,8 @@ except ImportError:  # Windows, where processes that compile at the same time do
 log = logging.getLogger(__name__)
 #: The problems that were reported: each is, once.
 _reported: set[str] = set()
+#: Where machine code is stored.
+_folders: set[str] = set()
 
 
 def stored(function: Callable[..., Any], **options: Any) -> Any:
@@ -45,6 +47,8 @@ def stored(function: Callable[..., Any], **options: Any) -> Any:
     """
     compiled: Any = _with_cache(function, options) or numba.njit(function, **options)  # or compiled by each process
     folder = compiled.stats.cache_path
+    if folder:
+        _folders.add(folder)
     compile_or_read = compiled.compile
 
     def compile_whole(signature: Any) -> Any:
@@ -155,10 +159,9 @@ def _report(problem: str, error: Exception) -> None:
 
 
 def is_first_use() -> bool:
-    """Whether no compiled loop is stored yet; the first steps of a training then take longer."""
-    temporary = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    files = Path(temporary).rglob("*.nbi") if temporary else Path(__file__).parent.glob("__pycache__/*.nbi")
-    return not any(files)
+    """Whether no machine code is stored yet, but for that of the threads: the first steps then take longer."""
+    files = (file for folder in _folders for file in Path(folder).glob("*.nbi"))
+    return all(file.name.startswith("pool.") for file in files)
 
 
 def _has_cache_folder() -> bool:

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from segattn_cli.commands.shared.json import print_json
 from segattn_cli.commands.shared.options import PrintJson
 from segattn_cli.commands.shared.terminal import console, plain
 
 
-def doctor(as_json: PrintJson = False) -> None:
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Only compile all loops of numba, once, and store their machine code.")
+    ] = False,
+    as_json: PrintJson = False,
+) -> None:
     """Show what this machine has, and what makes segattn slow on it.
 
     The report has the versions of all packages, BLAS and its kernels, the threads
     and the cores that they get beside other programs, and the GPU, or why it
     cannot be used.
+
+    With --warm, the loops of the backend numba are compiled for all networks,
+    losses and optimisers, so that no later command has to wait for that.
     """
+    if warm:
+        _compile()
+        return
+
     from rich import box
     from rich.table import Table
 
@@ -53,6 +68,18 @@ def doctor(as_json: PrintJson = False) -> None:
         out.print(f"[yellow]![/] {plain(warning)}")
     if not diagnosis.warnings:
         out.print("[green]✓[/] Nothing here slows segattn down.")
+
+
+def _compile() -> None:
+    from backends import get_backend
+    from segattn_cli.checking.compilation import COMMON, RARE
+    from segattn_cli.commands.shared.first_use import compiled
+    from segattn_cli.commands.shared.progress import follow
+
+    get_backend("numba")  # raises where it is missing
+    last = follow(compiled((*COMMON, *RARE)), "ops compiled", lambda event: event.op)
+    if last is not None and last.done == last.total:
+        print("The loops of all ops are compiled and stored.")
 
 
 def _plain(value: object) -> str:

@@ -156,11 +156,12 @@ def train(
 
 def _run(config: Config, out: Path, resume: bool, comm: Communicator) -> RunFinished:
     """Train, drawing on stderr, and write the report; ends the command when interrupted."""
+    from segattn_cli.commands.shared.first_use import compiled_at_first_use
     from segattn_cli.commands.shared.signals import asked_to_stop
     from segattn_cli.commands.train_display import display
     from segattn_cli.prediction.evaluation import EvaluationResult
     from segattn_cli.ranks.communicator import from_first
-    from segattn_cli.training import Interrupted, RunFinished
+    from segattn_cli.training import Interrupted, RunFinished, RunStarted
     from segattn_cli.training import train as train_network
 
     best = None  # the evaluation of the best checkpoint, where this session saved it
@@ -168,6 +169,11 @@ def _run(config: Config, out: Path, resume: bool, comm: Communicator) -> RunFini
         with display() as show:
             for event in train_network(config, out, resume=resume, should_stop=should_stop, comm=comm):
                 show(event)
+                if isinstance(event, RunStarted) and comm.size == 1:
+                    for compiled in compiled_at_first_use(event.backend):
+                        show(compiled)
+                        if should_stop():
+                            break
                 if isinstance(event, EvaluationResult):
                     best = event
         if isinstance(event, Interrupted):

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from segattn_cli.checking.compilation import Compiled
 from segattn_cli.errors import printable
 from segattn_cli.prediction.evaluation import Evaluated
 from segattn_cli.training import (
@@ -32,7 +33,7 @@ QUIET = 5.0
 
 
 @contextmanager
-def display() -> Iterator[Callable[[Event], None]]:
+def display() -> Iterator[Callable[[Event | Compiled], None]]:
     """A function that shows an event, in the way that suits stderr."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
@@ -41,7 +42,7 @@ def display() -> Iterator[Callable[[Event], None]]:
     dashboard = Dashboard()
     with Live(console=console, get_renderable=dashboard.render, refresh_per_second=4, transient=True) as live:
 
-        def show(event: Event) -> None:
+        def show(event: Event | Compiled) -> None:
             line = dashboard.update(event)
             if line:
                 live.console.print(line, markup=False)
@@ -56,10 +57,12 @@ class PlainLines:
         self.started: RunStarted | None = None
         self.silent = QUIET  # seconds of training since the last step was shown
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | Compiled) -> None:
         line = milestone(event)
         if isinstance(event, RunStarted):
             self.started = event
+        if isinstance(event, Compiled):
+            line = f"compiled {event.op}, {event.done} of {event.total}"
         if isinstance(event, StepDone) and self.started is not None:
             self.silent += event.seconds
             if self.silent >= QUIET or event.step == self.started.steps:
@@ -85,12 +88,16 @@ class Dashboard:
         self.waiting = "first step"  # the bar says so until there is one
         self.began = time.monotonic()
 
-    def update(self, event: Event) -> str:
+    def update(self, event: Event | Compiled) -> str:
         """Take an event in; returns a line that stays on the screen, or nothing."""
         if isinstance(event, RunStarted):
             self.scales, self.began = event.scales, time.monotonic()
             self.waiting = "compiling" if _compiles(event.backend) else "first step"
             self.progress.update(self.steps, total=event.steps, completed=event.step)
+        elif isinstance(event, Compiled):
+            compiling = f"compiled {event.op}, {event.done} of {event.total}"
+            self.waiting = compiling if event.done < event.total else "first step"
+            return ""
         elif isinstance(event, StepDone):
             self.latest = event
             self.progress.update(self.steps, completed=event.step, note=_left(event.seconds_left))
@@ -119,13 +126,13 @@ class Dashboard:
         return Group(table, self.progress)
 
 
-def milestone(event: Event) -> str:
+def milestone(event: Event | Compiled) -> str:
     """The line that either display has for an event, or nothing."""
     if isinstance(event, RunStarted):
         start = f"from step {event.step} " if event.step else ""
         ranks = "" if event.ranks == 1 else f" on {event.ranks} ranks"
         precision = "" if event.precision == "float32" else f" in {event.precision}"
-        compiling = "compiling the loops of numba, which takes minutes, once" if _compiles(event.backend) else ""
+        compiling = "compiling the loops of numba, once" if _compiles(event.backend) else ""
         line = (
             f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
             f"classes; {event.steps} steps {start}with {event.backend}{precision}{ranks}"

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from segattn_cli import app
+from segattn_cli.checking.compilation import Compiled
 from segattn_cli.commands.train_display import Dashboard, PlainLines, duration, gate_name, milestone, rows
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import ExitCode
@@ -257,11 +258,16 @@ def test_names_and_times():
 
 
 @pytest.mark.parametrize(
-    ("fresh", "words"), [(True, "with numba\ncompiling the loops of numba"), (False, "with numba\nstep 1/1")]
+    ("fresh", "words"),
+    [
+        (True, "with numba\ncompiling the loops of numba, once\ncompiled relu, 1 of 1\nstep 1/1"),
+        (False, "with numba\nstep 1/1"),
+    ],
 )
 def test_the_first_use_of_numba_says_why_it_waits(segattn, tmp_path, monkeypatch, fresh, words):
     pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")
     monkeypatch.setattr("backends.numba.machine_code.is_first_use", lambda: fresh)
+    monkeypatch.setattr("segattn_cli.commands.shared.first_use.compile_loops", lambda *_: [Compiled(1, 1, "relu")])
     code, _, err = segattn("train", *TINY, "--backend", "numba", "--out", tmp_path / "run", "--max-steps", 1)
     assert code == ExitCode.OK
     assert words in err
