@@ -216,7 +216,7 @@ def infer(
       segattn infer runs/first photos --out out --polygons labelme
       segattn infer runs/seed-0 photos --with runs/seed-1 --out out
       cat street.jpg | segattn infer best.safetensors - --out out --scores
-      find /data -name '*.jpg' -print0 | segattn infer runs/first --from - --out out
+      find photos -print0 | segattn infer runs/first --from - --out out
       segattn infer runs/first photos --out out --shard 3/8 --resume --json
     """
     from segattn_cli.commands.shared.progress import follow
