@@ -10,11 +10,14 @@ from backends.numba.compile import kernel
 
 
 def channel_sum(x: np.ndarray) -> np.ndarray:
-    """See :func:`reference.ops.sums.channel_sum`; the sums of blocks of pixels are added in float64."""
+    """See :func:`reference.ops.sums.channel_sum`.
+
+    Blocks of pixels are summed in float64, too: the gradient of a bias may be a small difference of large sums.
+    """
     pixels = x.reshape(-1, x.shape[-1])
-    sums = np.empty((block_count(pixels), pixels.shape[1]), x.dtype)
+    sums = np.empty((block_count(pixels), pixels.shape[1]))
     _add_blocks(pixels, sums)
-    return sums.sum(axis=0, dtype=np.float64).astype(x.dtype)
+    return sums.sum(axis=0).astype(x.dtype)
 
 
 @kernel

@@ -276,3 +276,13 @@ def test_batch_norm_measures_odd_maps_as_exactly_as_even_ones(assert_agrees, dra
     """With a mean of 30 deviations, sums of tens of thousands of rows in float32 would be too coarse."""
     one = np.ones(shape[-1])
     assert_agrees("batch_norm", draw(shape) + 30, one, 0 * one, one, one, training=True)
+
+
+def test_the_gradient_of_a_bias_keeps_what_large_sums_leave(ops, draw):
+    """Values that cancel each other, as in the gradient of a key's bias, which is 0 but for rounding."""
+    dy = draw((1, 30, 40, 3)).astype(np.float32)
+    dy[:, 15:] = -dy[:, :15]
+    dy[0, 0, 0] += np.float32(1e-6)
+    _, cache = ops.linear(np.ones((1, 30, 40, 2), np.float32), np.ones((2, 3), np.float32), np.ones(3, np.float32))
+    dbias = ops.linear_backward(dy, cache)[2]
+    np.testing.assert_allclose(dbias, dy.sum(axis=(0, 1, 2), dtype=np.float64), rtol=1e-6)
