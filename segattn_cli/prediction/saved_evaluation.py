@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ ENDING = ".npz"
 #: What reading a damaged file may raise.
 DAMAGES = (
     ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, NotImplementedError, RuntimeError,
-    SyntaxError, zipfile.BadZipFile, zlib.error,
+    SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
 )
 #: Bytes that the arrays unpack to at most, and pixels of an image, of which sums are exact.
 LARGEST, MOST_PIXELS = 1 << 30, 1 << 40

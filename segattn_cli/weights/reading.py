@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ EXPANSION = 20
 LONGEST_NAME = 200  # letters
 #: Errors that the readers of the standard library and of NumPy raise for damaged files.
 DAMAGE = (
-    OSError, EOFError, ValueError, OverflowError, RuntimeError, NotImplementedError, struct.error, zlib.error,
-    zipfile.BadZipFile,
+    OSError, EOFError, ValueError, OverflowError, RuntimeError, NotImplementedError, SyntaxError, TokenError,
+    struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 

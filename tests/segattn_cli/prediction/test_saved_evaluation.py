@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,12 @@ def test_an_archive_that_would_unpack_to_too_much(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(saved_evaluation, "LARGEST", 1000)
     with pytest.raises(DataError, match="would unpack to more than 1,000 bytes"):
         load_evaluation(path)
+
+
+def test_a_header_of_numpy_that_does_not_end(tmp_path: Path) -> None:
+    """Its reader raises an error of Python's tokenizer."""
+    header = b"{'descr': ('<f4', (L\n"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("description.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="is damaged, or no evaluation"):
+        load_evaluation(tmp_path / "x.npz")

@@ -288,3 +288,12 @@ def test_missing_files_folders_and_objects(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
     with pytest.raises(CheckpointError, match="no type of numbers"):
         read_weights(tmp_path / "objects.npz")
+
+
+def test_a_header_of_numpy_that_does_not_end(tmp_path: Path) -> None:
+    """Its reader raises an error of Python's tokenizer."""
+    header = b"{'descr': ('<f4', (L\n"
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("weight.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(CheckpointError, match="is damaged, or cannot be read"):
+        read_weights(tmp_path / "x.npz")
