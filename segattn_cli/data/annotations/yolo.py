@@ -100,7 +100,7 @@ def _read_data_file(path: Path) -> Mapping[str, Any]:
 
 def _names(data: Mapping[str, Any], path: Path) -> dict[str, str]:
     """The names of the classes by their numbers, as text."""
-    names = data["names"]
+    names = data.get("names")
     if isinstance(names, list):
         names = {str(number): name for number, name in enumerate(names)}
     if not isinstance(names, dict) or not all(isinstance(text, str) for pair in names.items() for text in pair):

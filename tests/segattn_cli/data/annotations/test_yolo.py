@@ -127,6 +127,7 @@ class TestDataFile:
             ("names: 3", "names as a list, or by number"),
             ("names: [[a]]", "names as a list, or by number"),
             ("names: {a: b}", "numbers its names a"),
+            ("names::\n  0: car\n", "should have names as a list, or by number"),
             (f"names:\n  ? {'9' * 5000}\n  : b", "numbers its names 9"),
             ("names: [a, b]\n" + "# " * 600_000, "longer than the 1,000,000 letters"),
             ("names: [a\n", "is not YAML"),
