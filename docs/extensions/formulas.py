@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -9,11 +10,17 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 
+#: A letter, or a command with at most one argument, before a prime.
+PRIMED = re.compile(r"(\\[a-zA-Z]+(?:\{[^{}]*\})?|[a-zA-Z])'")
+
 
 def mathml(latex: str, display: str) -> str:
-    """The MathML element of a formula in LaTeX; ``display`` is ``inline`` or ``block``."""
+    """The MathML element of a formula in LaTeX; ``display`` is ``inline`` or ``block``.
+
+    The glyph of a prime is small and high already, so it is no superscript, which would make it smaller and higher.
+    """
     try:
-        return convert(latex, display=display)
+        return convert(PRIMED.sub(r"{\1′}", latex).replace(")'", ")′"), display=display)
     except Exception as error:
         raise SphinxError(f"No MathML for the formula {latex!r}: {type(error).__name__} {error}.") from error
 
