@@ -278,6 +278,14 @@ def test_batch_norm_measures_odd_maps_as_exactly_as_even_ones(assert_agrees, dra
     assert_agrees("batch_norm", draw(shape) + 30, one, 0 * one, one, one, training=True)
 
 
+def test_batch_norm_measures_a_mean_of_many_deviations_to_the_last_place(ops, draw):
+    """Sums of 512 rows in float32 lose more than one digit of it."""
+    x = (draw((1, 131, 61, 16)) + 300).astype(np.float32)
+    one = np.ones(16, np.float32)
+    _, cache = ops.batch_norm(x, one, one, one, one, training=True)
+    np.testing.assert_allclose(cache.mean, x.mean(axis=(0, 1, 2), dtype=np.float64), rtol=1.2e-7)
+
+
 def test_the_gradient_of_a_bias_keeps_what_large_sums_leave(ops, draw):
     """Values that cancel each other, as in the gradient of a key's bias, which is 0 but for rounding."""
     dy = draw((1, 30, 40, 3)).astype(np.float32)
