@@ -4,16 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
+FAULT_SECONDS ?= 3600
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cuda test-gpu fuzz lint docs clean
+.PHONY: help install demo test test-all test-faults faults test-cuda test-gpu fuzz lint docs clean
 
 help:  ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,12 @@ test: $(VENV)/.test  ## run the tests, a process for each core: 7 minutes on two
 
 test-all: test  ## the tests, and then those that are slow
 	$(TESTS) --dist worksteal -m slow
+
+test-faults: $(VENV)/.test  ## kill commands, let their file calls fail, fill their disks: needs Linux and gcc
+	$(TESTS) --dist worksteal -m faults tests/faults
+
+faults: $(VENV)/.test  ## the same by chance, FAULT_SECONDS=3600; counts are written to build/faults.json
+	$(BIN)/python -m tests.faults --seconds $(FAULT_SECONDS)
 
 test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GPU: 430 MB, Linux x86-64
 	$(TESTS) --dist loadfile -m cuda_cpu --no-skips tests/cuda_cpu

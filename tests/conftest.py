@@ -30,6 +30,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 #: Tests with these marks are skipped unless ``-m`` names the mark: what they are, and how to run them.
 ON_REQUEST = {
     "slow": "slow tests: make test-all",
+    "faults": "kills and errors of file calls: make test-faults",
     "cuda_cpu": "CUDA kernels without a GPU: make test-cuda",
 }
 
