@@ -55,7 +55,7 @@ class TestSample:
         (tmp_path / "masks" / "train-00000.png").symlink_to("/dev/full")
         done = cli("data", "sample", "scenes", "--count", 2, "--out", tmp_path, "--force")
         assert done.code == ExitCode.OUTPUT
-        assert "train-00000.png cannot be written: No space left on device." in done.err
+        assert "train-00000.png cannot be written (No space left on device)" in done.err
         assert not (tmp_path / "classes.txt").exists()
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere: run the tests as another user")
