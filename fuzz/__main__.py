@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import random
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fuzz.judge import MEMORY
 from fuzz.targets import TARGETS
 
 FOUND = Path(__file__).parent / "found"
@@ -53,10 +56,11 @@ def _fuzz_each(names: list[str], seconds: float, kept: Path) -> int:
     total, failed = 0, 0
     for name in names:
         options = ["--here", "--seconds", f"{max(1, int(seconds / len(names)))}", "--kept", str(kept)]
-        ended = subprocess.run(
-            [sys.executable, "-m", "fuzz", name, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", check=False,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="segattn-fuzz-", dir=MEMORY) as folder:
+            ended = subprocess.run(
+                [sys.executable, "-m", "fuzz", name, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, errors="replace", check=False, env=os.environ | {"FUZZ_FOLDER": folder},
+            )  # fmt: skip
         counted = re.search(r"stat::number_of_executed_units: (\d+)", ended.stdout)
         executions = int(counted[1]) if counted else 0
         print(f"{name:16} {executions:>10} executions", flush=True)

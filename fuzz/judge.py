@@ -10,7 +10,9 @@ A find is what breaks one of these rules:
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -41,8 +43,11 @@ CHANGING = {
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 T = TypeVar("T")
-#: A folder in memory, where there is one: a target writes some thousand files a second.
-FOLDER = Path(tempfile.mkdtemp(prefix="segattn-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+#: In memory, where there is such a folder: a target writes some thousand files a second.
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+#: The folder of the targets of this process, in one that is removed by the process that started it, if it did.
+FOLDER = Path(tempfile.mkdtemp(prefix="segattn-fuzz-", dir=os.environ.get("FUZZ_FOLDER", MEMORY)))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)  # which atheris passes over
 os.environ["MPLCONFIGDIR"] = str(FOLDER)
 
 
