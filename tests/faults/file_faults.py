@@ -38,6 +38,8 @@ USUAL = {
     "rename": errno.EACCES, "link": errno.EACCES, "stat": errno.EACCES,
 }  # fmt: skip
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EINTR)
+#: Calls that a signal may interrupt, and that Python makes again.
+RETRIED = ("open-write", "open-read", "read", "write", "fsync", "flock", "truncate")
 #: Calls that change something. A process that is killed before another call leaves what one leaves that is killed
 #: before the next of these.
 CHANGING = ("open-write", "write", "fsync", "truncate", "mkdir", "unlink", "rename", "link")
@@ -196,7 +198,8 @@ def all_faults(calls: Iterable[Call]) -> Iterator[Fault]:
     """Each of these calls with each error, short, and as the last of the process."""
     for call in calls:
         kind = call.name.split()[0]
-        yield from (Fault(call, What.FAIL, error) for error in ERRORS)
+        errors = (each for each in ERRORS if each != errno.EINTR or kind in RETRIED)
+        yield from (Fault(call, What.FAIL, error) for error in errors)
         if kind in CHANGING:
             yield Fault(call, What.FULL)
             yield Fault(call, What.KILL)
