@@ -92,8 +92,13 @@ def training_step(
         (ShapeArray((*pixels, 3), np.float32, meter), ShapeArray(pixels, np.int32, meter))
         for _ in range(accumulate)
     ]
-    passes = min(accumulate, 2)  # a third needs what the second did
+    passes = min(accumulate, 2)  # a third needs what the second did, but for sums that wait
+    waiting: list[list[ShapeArray]] = []  # beside the sum that the last gradients are added to
     for images, labels in batches[:passes]:
+        if gradients:
+            # of the tree of sums (segattn_cli.ranks.sums): one for each 1 in the number of passes that are done
+            most = max(done.bit_count() for done in range(accumulate))
+            waiting = [[ShapeArray(g.shape, g.dtype, meter) for g in gradients.values()] for _ in range(most - 1)]
         ctx = Context(
             ops, params, save_for_backward=True, batch_statistics=batch_statistics, draw_mask=draw_mask
         )
@@ -102,7 +107,7 @@ def training_step(
         saved = max(saved, meter.alive - before)
         for name, gradient in objective.backward(ctx).items():
             gradients[name] = gradients[name] + gradient if name in gradients else gradient
-    del loss, ctx
+    del loss, ctx, waiting
     largest = max(gradient.size for gradient in gradients.values())
     ShapeArray((largest,), np.float64, meter)  # dropped by the norm: the squares of one gradient after the other
     trained, statistics = _sizes(shapes)

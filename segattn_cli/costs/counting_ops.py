@@ -8,7 +8,7 @@ formulas in ``_convolve`` and in position attention: tests compare them with wha
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,10 @@ class CountingOps:
 
     def synchronize(self) -> None:
         """Nothing is ever computed."""
+
+    def constants(self, params: Mapping[str, ShapeArray]) -> dict[str, ShapeArray]:
+        """The weights as they are: what a backend stores beside them is not counted."""
+        return dict(params)
 
     def concatenate(self, arrays: Sequence[ShapeArray]) -> ShapeArray:
         channels = sum(array.shape[-1] for array in arrays)
@@ -159,6 +163,11 @@ class CountingOps:
         self, x: ShapeArray, size: tuple[int, int], *, align_corners: bool = False
     ) -> tuple[ShapeArray, Any]:
         return self._new((x.shape[0], *size, x.shape[3]), x.dtype), x.shape
+
+    def resize_bilinear_rows(
+        self, x: ShapeArray, size: tuple[int, int], rows: tuple[int, int], *, align_corners: bool = False
+    ) -> ShapeArray:
+        return self._new((x.shape[0], rows[1] - rows[0], size[1], x.shape[3]), x.dtype)
 
     def resize_bilinear_backward(self, dy: ShapeArray, cache: Any) -> ShapeArray:
         return self._new(cache, dy.dtype)

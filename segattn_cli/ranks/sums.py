@@ -25,6 +25,8 @@ T = TypeVar("T")
 class TreeSum(Generic[T]):
     """The sum of values that come one after the other, with about ``log2`` of their number in memory.
 
+    ``plus`` may take its arguments apart: what was added is not looked at again.
+
     >>> total = TreeSum(lambda left, right: f"({left} + {right})")
     >>> for value in "abcdef":
     ...     total.add(value)
@@ -44,7 +46,7 @@ class TreeSum(Generic[T]):
         self._trees.append((count, value))
 
     def value(self) -> T:
-        """The sum of all values so far. Raises ``IndexError`` for none."""
+        """The sum of all values, once the last one has been added. Raises ``IndexError`` for none."""
         total = self._trees[-1][1]
         for _, left in reversed(self._trees[:-1]):
             total = self._plus(left, total)

@@ -91,7 +91,7 @@ class Differentiator:
         parts: dict[str, Array] = {}
         for one in passes:
             loss = loss + one.loss
-            parts = _plus(parts, one.parts) if parts else one.parts
+            parts = {name: parts[name] + part for name, part in one.parts.items()} if parts else one.parts
         scale_weights = [one.scale_weights for one in passes if one.scale_weights is not None]
         return Gradients(
             loss, parts, gradients, self.ops.sum_of_squares(list(gradients.values())) ** 0.5,
@@ -155,8 +155,9 @@ class Differentiator:
         return draw
 
 
-def _plus(left: Mapping[str, Array], right: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: value + right[name] for name, value in left.items()}
+def _plus(left: dict[str, Array], right: dict[str, Array]) -> dict[str, Array]:
+    """The sum of two, which are taken apart meanwhile: so there are never three in memory."""
+    return {name: left.pop(name) + right.pop(name) for name in list(left)}
 
 
 def _of_all_ranks(comm: Communicator, own: Sequence[_Pass]) -> list[_Pass]:

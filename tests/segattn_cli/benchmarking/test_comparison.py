@@ -179,7 +179,7 @@ def test_a_runtime_is_compared_in_inference_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"suite": "op"}, "There is no suite 'op': choose from ops, networks, attention, memory, gpu, all."),
+        ({"suite": "op"}, "There is no suite 'op': choose from ops, networks, attention, memory, gpu, busy, all."),
         ({"baseline": "jax"}, "There is no baseline 'jax': choose from torch, reference, onnxruntime, openvino."),
         ({"suite": "ops", "only": ["no such"]}, "The suite ops has no case with 'no such' in its title"),
         ({"suite": "ops", "baseline": "openvino"}, "openvino runs whole networks: choose the suite"),

@@ -113,7 +113,7 @@ def test_without_pyav(cli: Any, run: Path, frames: Path, tmp_path: Path, monkeyp
 def test_nothing_to_do(cli: Any, run: Path, tmp_path: Path) -> None:
     done = cli("infer", run, "--out", tmp_path / "out")
     assert (done.code, done.err.count("\n")) == (ExitCode.USAGE, 1)
-    assert "give --watch DIR" in done.err
+    assert "--watch DIR" in done.err
     assert cli("infer", run, "--out", tmp_path / "out", "--watch", tmp_path / "none").code == ExitCode.DATA
     assert cli("infer", run, "--out", tmp_path, "--watch", tmp_path).code == ExitCode.USAGE
     (tmp_path / "deep").mkdir()

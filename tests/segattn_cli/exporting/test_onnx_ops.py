@@ -22,7 +22,7 @@ onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install '.
 ABSENT = {
     "dropout", "global_mean_pool", "softmax_cross_entropy", "softmax_focal", "softmax_dice", "lovasz_softmax",
     "hard_pixels", "label_map", "sum_of_squares", "sgd_update", "adamw_update", "move_towards", "to_numpy",
-    "synchronize",
+    "synchronize", "constants", "resize_bilinear_rows",
 }  # fmt: skip
 MAPS, TOKENS, STACKED = (2, 9, 7, 5), (2, 11, 5), (3, 2, 4, 5, 6)
 NORM = [(5,), (5,), (5,), (5,)]

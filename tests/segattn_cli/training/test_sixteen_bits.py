@@ -20,6 +20,8 @@ class Half(Rounding):
     adamw_update = staticmethod(reference.adamw_update)
     move_towards = staticmethod(reference.move_towards)
     label_map = staticmethod(reference.label_map)
+    constants = staticmethod(reference.constants)
+    resize_bilinear_rows = staticmethod(reference.resize_bilinear_rows)
 
 
 def steps_of(events):
