@@ -227,10 +227,10 @@ def test_a_path_that_cannot_be_looked_at(monkeypatch, capsys):
     name = "x" * 300
     for arguments in (["infer", name, "a.png"], ["export", "run", "--out", f"{name}.onnx"], ["eval", name]):
         assert run(monkeypatch, *arguments) == errors.ExitCode.OUTPUT
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert "xxx" in said
-        assert said.endswith("cannot be used: File name too long.\n")
+        *before, sentence = capsys.readouterr().err.splitlines()
+        assert all("The backend is" in line for line in before)  # where CuPy is installed without a GPU
+        assert "xxx" in sentence
+        assert sentence.endswith("cannot be used: File name too long.")
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold]", "\x1b[31m"])
