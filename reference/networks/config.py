@@ -14,6 +14,8 @@ SCALE_CLASSIFIERS = ("none", "attached", "detached")
 OUTPUT_STRIDES = {"tiny": (4, 8), "vgg16": (8,)} | dict.fromkeys(BACKBONES[1:5], (8, 16, 32))
 #: No image is enlarged by a larger factor.
 LARGEST_SCALE = 16.0
+#: No layer has more channels: one convolution of so many would take 150 GB.
+WIDEST = 65536
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,10 @@ class Architecture:
         _one_of("scale_classifier", self.scale_classifier, SCALE_CLASSIFIERS)
         _one_of(f"output_stride of {self.backbone}", self.output_stride, OUTPUT_STRIDES[self.backbone])
         is_resnet = self.backbone.startswith("resnet")
-        _require(self.head_channels is None or self.head_channels >= 1, "head_channels must be at least 1")
-        _require(self.scale_attention_channels >= 1, "scale_attention_channels must be at least 1")
+        for name in ("head_channels", "scale_attention_channels", "stem_channels"):
+            width = getattr(self, name)
+            _require(width is None or 1 <= width <= WIDEST, f"{name} must be 1 to {WIDEST}")
         _require(is_resnet or not self.deep_stem, f"deep_stem is for ResNets, not for {self.backbone}")
-        _require(self.stem_channels >= 1, "stem_channels must be at least 1")
         _require(self.deep_stem or self.stem_channels == 64, "stem_channels is the width of a deep_stem")
         _require(is_resnet or not self.auxiliary_head, f"auxiliary_head is for ResNets, not for {self.backbone}")
         _require(is_resnet or not self.decoder, f"decoder is for ResNets, not for {self.backbone}")

@@ -280,7 +280,7 @@ def test_the_untrained_scale_classifier_guesses(make_problem):
         ({"scales": (1.0, -1.0)}, "scales must be positive"),
         ({"deep_stem": True}, "deep_stem is for ResNets"),
         ({"backbone": "resnet18", "stem_channels": 32}, "stem_channels is the width of a deep_stem"),
-        ({"backbone": "resnet18", "deep_stem": True, "stem_channels": 0}, "stem_channels must be at least 1"),
+        ({"backbone": "resnet18", "deep_stem": True, "stem_channels": 0}, "stem_channels must be 1 to 65536"),
         ({"decoder": True}, "decoder is for ResNets, not for tiny"),
         ({"backbone": "resnet18", "decoder": True, "auxiliary_head": True}, "exclude each other"),
         ({"auxiliary_head": True}, "auxiliary_head is for ResNets, not for tiny"),
