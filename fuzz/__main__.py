@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"by default all: {', '.join(TARGETS)}")
     parser.add_argument("--seconds", type=float, default=60, help="of all targets together")
+    parser.add_argument("--chance", type=int, default=0, help="which mutations come; 0: others each time")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the inputs that are kept")
     parser.add_argument("--replay", action="store_true", help="judge the seeds and former finds; without atheris")
     parser.add_argument("--input", type=Path, help="judge this input of one target; without atheris")
@@ -47,15 +48,16 @@ def main() -> int:
             _replay(name, [given.input.read_bytes()] if given.input else None)
         return 0
     if given.here:
-        _fuzz(names[0], given.seconds, given.kept)
-    return _fuzz_each(names, given.seconds, given.kept)
+        _fuzz(names[0], given.seconds, given.chance, given.kept)
+    return _fuzz_each(names, given.seconds, given.chance, given.kept)
 
 
-def _fuzz_each(names: list[str], seconds: float, kept: Path) -> int:
+def _fuzz_each(names: list[str], seconds: float, chance: int, kept: Path) -> int:
     """Run targets, each in a process of its own."""
     total, failed = 0, 0
     for name in names:
         options = ["--here", "--seconds", f"{max(1, int(seconds / len(names)))}", "--kept", str(kept)]
+        options += ["--chance", str(chance)]
         with tempfile.TemporaryDirectory(prefix="segattn-fuzz-", dir=MEMORY) as folder:
             ended = subprocess.run(
                 [sys.executable, "-m", "fuzz", name, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -72,7 +74,7 @@ def _fuzz_each(names: list[str], seconds: float, kept: Path) -> int:
     return 1 if failed else 0
 
 
-def _fuzz(name: str, seconds: float, kept: Path) -> None:
+def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
     """Run a target in this process, which ends with it."""
     import atheris
 
@@ -83,7 +85,8 @@ def _fuzz(name: str, seconds: float, kept: Path) -> None:
     for number, seed in enumerate(target.seeds()):
         (folder / f"seed-{number:03}").write_bytes(seed)
     options = [
-        f"-max_total_time={int(seconds)}", f"-timeout={HANGS}", f"-rss_limit_mb={MOST_MEGABYTES}",
+        f"-seed={chance}", f"-max_total_time={int(seconds)}", f"-timeout={HANGS}",
+        f"-rss_limit_mb={MOST_MEGABYTES}",
         f"-max_len={LONGEST}", "-print_final_stats=1", "-close_fd_mask=2", f"-artifact_prefix={folder}/",
     ]  # fmt: skip
     folders = [str(each) for each in (folder, FOUND / name) if each.is_dir()]

@@ -89,8 +89,8 @@ def lacks_memory(error: BaseException) -> bool:
 def unusable_file(error: OSError) -> str | None:
     """A sentence about an error of the system that no command foresees; None where it is another one: a bug.
 
-    >>> unusable_file(PermissionError(13, "Permission denied", "/root/a"))
-    '/root/a cannot be used: Permission denied.'
+    >>> unusable_file(PermissionError(13, "Permission denied", "/data/a"))
+    '/data/a cannot be used: Permission denied.'
     >>> unusable_file(OSError(5, "Input/output error"))
     'A file cannot be read or written: Input/output error.'
     """

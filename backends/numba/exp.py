@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
+
+from backends.numba.intrinsic import intrinsic
 
 _LOG2_E = np.float32(math.log2(math.e))
 #: ln 2 as a sum: its first 24 bits, and the next.
@@ -65,7 +67,7 @@ def _exp_float64(x):
 def _exp_float32(x):
     """By the method of Cody and Waite: ``exp(x) = 2ⁿ·exp(r)`` with n = x / ln 2, rounded, and r = x − n·ln 2."""
     bounded = max(x, _LEAST)  # NaN stays NaN
-    shifted: float = _fma(bounded, _LOG2_E, _SHIFT)  # type: ignore[call-arg]
+    shifted: float = _fma(bounded, _LOG2_E, _SHIFT)
     n = shifted - _SHIFT
     r = _fma(-n, _LN2_REST, _fma(-n, _LN2, bounded))
     p = ((((_P_0 * r + _P_1) * r + _P_2) * r + _P_3) * r + _P_4) * r + _P_5

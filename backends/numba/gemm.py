@@ -14,9 +14,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from backends.numba.compile import inner
+from backends.numba.intrinsic import intrinsic
 from backends.numba.windows import carve
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
@@ -99,7 +99,7 @@ def multiply(a, panels, c, add):
             for top in range(0, rows, ROWS):
                 for i in range(min(ROWS, rows - top)):
                     row = (top + i) * step + start
-                    copy_values(a, row, copies, i * _STEP, length)  # type: ignore[call-arg]
+                    copy_values(a, row, copies, i * _STEP, length)
                 for p in range(first, min(len(panels), first + group)):
                     panel, more = (p * depth + start) * width, add or start > 0
                     _multiply_tile(copies, 0, False, panels, panel, length, top, p * width, edge, c, more)

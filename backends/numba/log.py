@@ -35,7 +35,7 @@ def _log_float64(x):
 
 def _log_float32(x):
     """``log(x) = n·ln 2 + log(1 + f)`` with x = 2ⁿ·(1 + f)."""
-    bits: int = bits_of_float(x)  # type: ignore[call-arg]
+    bits: int = bits_of_float(x)
     n = np.int32(np.int32(bits - _ROOT_OF_HALF) >> np.int32(23))
     f = float_of_bits(np.int32(bits - np.int32(n << np.int32(23)))) - _ONE
     low = (((_P_0 * f + _P_1) * f + _P_2) * f + _P_3) * f + _P_4

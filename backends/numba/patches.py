@@ -146,7 +146,7 @@ def _copy_row(image, taps, steps, row, patches):
             r = stride * row - padding + dilation * i
             if dilation == 1 and 0 <= r < height and 0 <= left <= width - taps[1]:  # one piece of the row
                 piece, place = (r * width + left) * channels, column * patches.shape[1] + i * length
-                gemm.copy_values(image, piece, patches, place, length)  # type: ignore[call-arg]
+                gemm.copy_values(image, piece, patches, place, length)
                 continue
             for j in range(taps[1]):
                 q = left + dilation * j

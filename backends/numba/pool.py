@@ -26,10 +26,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.cgutils import get_or_insert_function, intp_t, voidptr_t
-from numba.extending import intrinsic as _untyped_intrinsic
 from numba.extending import register_jitable
 from numba.np.ufunc import parallel
 
+from backends.numba.intrinsic import intrinsic
 from backends.numba.machine_code import stored
 
 #: How often a thread looks for work, or for the end of a loop, before it sleeps.
@@ -58,8 +58,6 @@ _get_number = types.ExternalFunction("pthread_getspecific", types.intp(types.int
 
 
 # Instructions that Python lacks. An address is a number.
-
-intrinsic: Any = _untyped_intrinsic
 
 
 @intrinsic

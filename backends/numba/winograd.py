@@ -103,7 +103,7 @@ def _convolve_constant(
     if u is None:
         u = transform(shared[combined:])
     memory = _memory(y, channels, dilation)
-    _convolve_rows_in_panels(x, u, finish, padding, dilation, cut, memory, shared[:combined], y)
+    _convolve_rows(x, u, False, finish, padding, dilation, cut, memory, shared[:combined], y)
     return y
 
 
@@ -210,30 +210,12 @@ def _convolve_rows(x, u, flipped, finish, padding, d, cut, memory, shared, y):
             image, top = _place(first, t, bands, d)
             _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
         for n in prange(36):
-            if flipped:
+            if u.ndim == 4:  # in panels
+                gemm.multiply(v[n], u[n], m[n], False)
+            elif flipped:
                 blas.multiply(v[n], u[n].T, m[n], False)
             else:
                 blas.multiply(v[n], u[n], m[n], False)
-        for t in prange(rows):
-            image, top = _place(first, t, bands, d)
-            before = (image * height + top) * width
-            _combine_products(m, t, finish, before, d, columns, memory[get_thread_id()], y[image, top:])
-
-
-@kernel
-def _convolve_rows_in_panels(x, u, finish, padding, d, cut, memory, shared, y):
-    batch, height, width, outputs = y.shape
-    channels = x.shape[3]
-    bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
-    for first in range(0, batch * bands, cut):
-        rows = min(cut, batch * bands - first) * d  # of tiles
-        v, end = carve(shared, 0, (36, rows * columns, channels))
-        m, end = carve(shared, end, (36, rows * columns, outputs))
-        for t in prange(rows):
-            image, top = _place(first, t, bands, d)
-            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
-        for n in prange(36):
-            gemm.multiply(v[n], u[n], m[n], False)
         for t in prange(rows):
             image, top = _place(first, t, bands, d)
             before = (image * height + top) * width

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest import mock
 
 from fuzz.judge import FOLDER, attempt
 from fuzz.mutations import Mutate, mutated_json
@@ -54,7 +55,7 @@ class _Impatient(threading.Event):
         return self.is_set()
 
 
-repositories.threading = SimpleNamespace(Event=_Impatient, Thread=threading.Thread)  # type: ignore[assignment]
+mock.patch.object(repositories, "threading", SimpleNamespace(Event=_Impatient, Thread=threading.Thread)).start()
 
 
 def seeds() -> Iterator[bytes]:

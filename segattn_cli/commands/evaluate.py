@@ -123,7 +123,7 @@ def evaluate(
     from segattn_cli.prediction.evaluation import EvaluationResult, open_data_of
     from segattn_cli.prediction.evaluation import evaluate as evaluate_network
     from segattn_cli.prediction.saved_evaluation import ENDING, evaluation_of, save_evaluation
-    from segattn_cli.prediction.shards import WHOLE, shard_of
+    from segattn_cli.prediction.shards import WHOLE, Shard
     from segattn_cli.ranks.communicator import require_one_backend, together
     from segattn_cli.rendering.charts import draw_confusion
 
@@ -132,7 +132,7 @@ def evaluate(
     if boundary_width != WIDTH and not boundary:
         raise UsageError("--boundary-width is for --boundary: give both.")
     grey = None if intensity is None else parse_intensity(intensity)
-    part = shard_of(shard or str(WHOLE), {})
+    part = WHOLE if shard is None else Shard.of_text(shard)
     if part != WHOLE and limit is not None:
         raise UsageError("--shard divides all images: leave out --limit.")
     if part != WHOLE and save is None:

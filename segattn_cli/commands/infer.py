@@ -226,7 +226,7 @@ def infer(
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.jobs import plan_outputs
     from segattn_cli.prediction.segment import InputFailed, segment
-    from segattn_cli.prediction.shards import WHOLE, shard_of
+    from segattn_cli.prediction.shards import WHOLE, Shard
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
     from segattn_cli.ranks.communicator import from_first, require_one_backend, together
 
@@ -258,8 +258,10 @@ def infer(
     with on_ranks(ranks) as comm:
         with together(comm):
             files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer, lists or [])
-            divided = watch is None and (shard is not None or len(files) > 1)
-            part = shard_of(shard, os.environ) if divided else WHOLE
+            if shard is not None:
+                part = Shard.of_text(shard)
+            else:  # one input is the task's own; and nobody knows yet what will be watched
+                part = Shard.of_task(os.environ) if len(files) > 1 else WHOLE
             for option, given in (("--video", video), ("--polygons coco", polygons == "coco")):
                 if given and part != WHOLE:
                     raise UsageError(f"{option} makes one file of all images: leave it out, or give --shard 1/1.")

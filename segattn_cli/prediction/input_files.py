@@ -91,7 +91,7 @@ def read_list(file: BinaryIO, name: str) -> Iterator[str]:
     """The paths in a list: one a line, or, if there is a NUL byte near its start, one before each NUL byte.
 
     They are taken as they are, without patterns, and relative ones from the working folder. Empty lines are passed
-    over. Raises :class:`DataError`, which calls the list ``name``, for a line that is too long for a path.
+    over. Raises :class:`DataError`, which calls the list ``name``, for a line that is no path.
 
     >>> import io
     >>> list(read_list(io.BytesIO(b"a.jpg\\r\\n\\nb c.jpg"), "list"))
@@ -103,17 +103,19 @@ def read_list(file: BinaryIO, name: str) -> Iterator[str]:
     separator = b"\0" if b"\0" in rest else b"\n"
     while piece := file.read(_PIECE):
         *whole, rest = (rest + piece).split(separator)
-        yield from _paths(whole, separator)
+        yield from _paths(whole, separator, name)
         if len(rest) > _LONGEST:
             raise DataError(f"{name} is no list of paths: one of its lines has more than a million bytes.")
-    yield from _paths(rest.split(separator), separator)
+    yield from _paths(rest.split(separator), separator, name)
 
 
-def _paths(lines: Iterable[bytes], separator: bytes) -> Iterator[str]:
+def _paths(lines: Iterable[bytes], separator: bytes, name: str) -> Iterator[str]:
     for line in lines:
         path = line.removesuffix(b"\r") if separator == b"\n" else line
+        if b"\0" in path:
+            raise DataError(f"{name} is no list of paths: it has both lines and NUL bytes.")
         if path:
-            yield os.fsdecode(path.replace(b"\0", b"?"))
+            yield os.fsdecode(path)
 
 
 def _listed(name: str, stdin: BinaryIO) -> Iterator[str]:

@@ -153,10 +153,10 @@ def _name_of(path: str, level: int) -> str:
     >>> [_name_of("/a/sun.jpg", level) for level in range(4)]
     ['sun', 'sun.jpg', 'a/sun', 'a/sun.jpg']
     """
-    tail = PurePath(path)
-    if level:
-        tail = PurePath(*PurePath(os.path.abspath(path)).parts[-1 - level // 2 :])
-    return tail.as_posix() if level % 2 else tail.with_suffix("").as_posix() if level else tail.stem
+    if level == 0:
+        return PurePath(path).stem
+    tail = PurePath(*PurePath(os.path.abspath(path)).parts[-1 - level // 2 :])
+    return (tail if level % 2 else tail.with_suffix("")).as_posix()
 
 
 def _level_count(path: str) -> int:

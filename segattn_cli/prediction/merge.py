@@ -24,7 +24,7 @@ def merge_shards(paths: Sequence[Path], parts: Sequence[SavedEvaluation]) -> Sav
     for path, part in zip(paths, parts, strict=True):
         for what in ("config", "classes", "data", "split", "settings"):
             if getattr(part, what) != getattr(parts[0], what):
-                raise DataError(f"{path} is of another evaluation than {paths[0]}: its {what} differs.")
+                raise DataError(f"{path} is of another evaluation than {paths[0]}: they differ in {what}.")
         if part.shard.count != count:
             raise DataError(f"{path} is shard {part.shard}, and {paths[0]} is shard {parts[0].shard}.")
         if part.shard.number in by_number:

@@ -25,7 +25,7 @@ from segattn_cli.json_text import json_text
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.prediction.shards import WHOLE, Shard, shard_of
+from segattn_cli.prediction.shards import WHOLE, Shard
 from segattn_cli.runs import EVALUATIONS
 
 #: Of the format of the file.
@@ -125,7 +125,7 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         return SavedEvaluation(
             description.checkpoint, config, classes, description.data, description.split, description.settings,
             weights, ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
-            shard_of(description.shard, {}),
+            Shard.of_text(description.shard),
         )
     except FileNotFoundError:
         raise DataError(f"There is no evaluation {path}.") from None

@@ -25,6 +25,42 @@ class Shard:
     number: int  # K, from 1
     count: int  # N
 
+    @classmethod
+    def of_text(cls, text: str) -> Shard:
+        """Read ``"K/N"``; raises :class:`UsageError` for anything else.
+
+        >>> Shard.of_text("2/8")
+        Shard(number=2, count=8)
+        """
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard must be K/N with K from 1 to N, such as 3/8, got {text!r}.")
+        return cls(int(match[1]), int(match[2]))
+
+    @classmethod
+    def of_task(cls, environment: Mapping[str, str]) -> Shard:
+        """The shard of a task of a Slurm job array; everything where there is none.
+
+        Raises :class:`UsageError` for a job array whose tasks are not numbered evenly.
+
+        >>> task = {"MIN": "0", "MAX": "6", "STEP": "2", "COUNT": "4", "ID": "2"}  # sbatch --array=0-6:2
+        >>> Shard.of_task({f"SLURM_ARRAY_TASK_{name}": value for name, value in task.items()})
+        Shard(number=2, count=4)
+        >>> Shard.of_task({})
+        Shard(number=1, count=1)
+        """
+        name = "SLURM_ARRAY_TASK_"
+        if f"{name}ID" not in environment:
+            return WHOLE
+        try:
+            task, first, last, count = (int(environment[f"{name}{key}"]) for key in ("ID", "MIN", "MAX", "COUNT"))
+        except (KeyError, ValueError):
+            raise UsageError(f"{name}ID is set, but not {name}MIN, MAX and COUNT: give --shard K/N.") from None
+        tasks = range(first, last + 1, max(1, (last - first) // max(1, count - 1)))
+        if len(tasks) != count or task not in tasks:
+            raise UsageError(f"This Slurm job array numbers its {count} tasks unevenly: give --shard K/N.")
+        return cls(tasks.index(task) + 1, count)
+
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
 
@@ -38,36 +74,3 @@ class Shard:
 
 
 WHOLE = Shard(1, 1)
-
-
-def shard_of(text: str | None, environment: Mapping[str, str]) -> Shard:
-    """The shard ``"K/N"``; without a text, that of the task of a Slurm job array, or else everything.
-
-    Raises :class:`UsageError` for another text, and for a job array whose tasks are not numbered evenly.
-
-    >>> shard_of("2/8", {}), shard_of(None, {})
-    (Shard(number=2, count=8), Shard(number=1, count=1))
-    >>> task = {"MIN": "0", "MAX": "6", "STEP": "2", "COUNT": "4", "ID": "2"}  # sbatch --array=0-6:2
-    >>> shard_of(None, {f"SLURM_ARRAY_TASK_{name}": value for name, value in task.items()})
-    Shard(number=2, count=4)
-    """
-    if text is None:
-        return _of_slurm(environment)
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard must be K/N with K from 1 to N, such as 3/8, got {text!r}.")
-    return Shard(int(match[1]), int(match[2]))
-
-
-def _of_slurm(environment: Mapping[str, str]) -> Shard:
-    name = "SLURM_ARRAY_TASK_"
-    if f"{name}ID" not in environment:
-        return WHOLE
-    try:
-        task, first, last, count = (int(environment[f"{name}{key}"]) for key in ("ID", "MIN", "MAX", "COUNT"))
-    except (KeyError, ValueError):
-        raise UsageError(f"{name}ID is set, but not {name}MIN, MAX and COUNT: give --shard K/N.") from None
-    tasks = range(first, last + 1, max(1, (last - first) // max(1, count - 1)))
-    if len(tasks) != count or task not in tasks:
-        raise UsageError(f"This Slurm job array numbers its {count} tasks unevenly: give --shard K/N.")
-    return Shard(tasks.index(task) + 1, count)

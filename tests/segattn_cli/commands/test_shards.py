@@ -123,7 +123,8 @@ def test_a_list_names_the_inputs(cli: Any, run: Path, photos: Path, tmp_path: Pa
     [
         (["--from", "nothing"], b"", "The list nothing cannot be read: No such file or directory."),
         (["--from", "-"], b"\n\n", "The list - names no file."),
-        (["--from", "-"], b"x" * 3_000_000, "- is no list of paths"),
+        (["--from", "-"], b"x" * 3_000_000, "- is no list of paths: one of its lines has more"),
+        (["--from", "-"], b"x\n" * 50_000 + b"\0", "- is no list of paths: it has both lines and NUL bytes."),
         (["-", "--from", "-"], b"", "Standard input can be one image, or one list"),
     ],
 )
@@ -164,7 +165,7 @@ def test_shards_that_are_not_one_whole_are_refused(cli: Any, run: Path, tmp_path
 
     assert "Of 2 shards, 2 is missing." in merge("1")
     assert "is shard 1/2, which another file is, too." in merge("1", "1", "2")
-    assert "its settings differs" in merge("1", "flipped")
+    assert "they differ in settings" in merge("1", "flipped")
     assert "is shard 2/3" in merge("1", "third")
     longer = load_evaluation(tmp_path / "2.npz")
     longer = replace(longer, matrices=longer.matrices.in_order([0, 0, 0]))
