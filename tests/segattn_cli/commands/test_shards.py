@@ -173,3 +173,12 @@ def test_shards_that_are_not_one_whole_are_refused(cli: Any, run: Path, tmp_path
     assert "they are not of one list of images" in merge("1", "longer")
     for options, words in ((["--save", "x.npz", "--limit", "1"], "leave out --limit"), ([], "give --save FILE")):
         assert words in cli(*EVAL, run, "--shard", "1/2", *options).err
+
+
+def test_scale_weights_count_by_the_images_of_a_shard(cli: Any, run: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.npz" for number in (1, 2)]
+    for number, (path, weights) in enumerate(zip(paths, ((0.2, 0.8), (0.5, 0.5)), strict=True), 1):
+        assert cli(*EVAL, run, "--shard", f"{number}/2", "--save", path).code == ExitCode.OK
+        save_evaluation(path, replace(load_evaluation(path), scale_weights=weights))
+    merged = json.loads(cli("merge", *paths, "--json", "-").out)
+    assert merged["scale_weights"] == pytest.approx([0.3, 0.7])  # of two images, and of one
