@@ -1,7 +1,8 @@
-"""``segattn read``: an op or an equation of the papers, as the code that runs it."""
+"""``segattn read``: an op, a network or an equation of the papers, as the code that runs it."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,16 +24,19 @@ def read(
         str,
         typer.Argument(
             metavar="NAME", show_default=False, autocompletion=completion.readable,
-            help="Op, equation such as danet-1, or paper. Without it, all are listed.",
+            help="Op, equation such as danet-1, paper, or network: preset, run, checkpoint or configuration file. "
+            "Without it, all are listed.",
         ),
     ] = "",
     as_json: PrintJson = False,
 ) -> None:
-    """Read an op, an equation or a paper as the code that runs it.
+    """Read an op, a network, an equation or a paper as the code that runs it.
 
     For an op, show its formula, and its forward and backward functions: lines
     with the same number belong together, as the line of backward differentiates
-    the line of forward. For an equation, show its lines of code and its tests.
+    the line of forward. For a network, show what it computes in order, with
+    shapes and cost, where the code of it is, and which equations it contains. For
+    an equation, show its lines of code and its tests.
 
     \b
     Examples:
@@ -40,7 +44,11 @@ def read(
       segattn read position_attention
       segattn read danet-3
       segattn read attention-to-scale
+      segattn read tiny-scenes
+      segattn read runs/first
     """
+    from segattn_cli.commands.read_network import read_network
+    from segattn_cli.config import PRESETS
     from segattn_cli.reading.equations import find_entries, papers
     from segattn_cli.reading.op_source import op_names, read_op
 
@@ -56,12 +64,17 @@ def read(
             print_json([_entry_facts(each) for each in entries])
         else:
             _print_entries(entries)
+    elif name in PRESETS or (name and os.path.exists(name)):
+        read_network(name, as_json)
     elif name:
         hint = did_you_mean(name, completion.readable(""))
         raise UsageError(f"There is nothing to read about {name!r}{hint}; `segattn read` lists all.")
     elif as_json:
         names = [each.name for paper in papers() for each in paper.entries if each.name]
-        print_json({"ops": list(op_names()), "papers": [paper.name for paper in papers()], "equations": names})
+        print_json({
+            "ops": list(op_names()), "papers": [paper.name for paper in papers()], "equations": names,
+            "networks": list(PRESETS),
+        })  # fmt: skip
     else:
         _print_list()
 
@@ -69,6 +82,7 @@ def read(
 def _print_list() -> None:
     from rich.table import Table
 
+    from segattn_cli.config import PRESETS, preset_summary
     from segattn_cli.reading.equations import papers
     from segattn_cli.reading.op_source import op_names, read_op
 
@@ -82,6 +96,9 @@ def _print_list() -> None:
         for each in paper.entries:
             if each.name:
                 table.add_row(each.name, plain(f"{each.formula}: {each.what}"))
+    table.add_row("", "")
+    for name in PRESETS:
+        table.add_row(name, plain(preset_summary(name)))
     console().print(table)
 
 

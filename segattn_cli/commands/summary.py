@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +11,7 @@ from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import CONFIGURATION, ConfiguredImageSize, JsonFile, Settings
 from segattn_cli.commands.shared.output_paths import require_parent
-from segattn_cli.commands.shared.terminal import complain, console, plain
-from segattn_cli.errors import DataError
+from segattn_cli.commands.shared.terminal import console, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,14 +63,15 @@ def summary(
       segattn summary tiny-scenes --set network.head=fcn --all
     """
     from reference.networks import build_network
+    from segattn_cli.commands.shared.networks import classes_of_data, described_network
     from segattn_cli.commands.shared.options import parse_size
     from segattn_cli.costs.cost import configured_step, inference
     from segattn_cli.costs.layers import grouped, layer_costs
 
     require_parent(json_file)
     height, width = (parse_size("--size", size) if size else None) or (0, 0)
-    config, known = _described(source, settings or ())
-    count = classes or known or _classes_of_data(config)
+    config, known = described_network(source, settings or ())
+    count = classes or known or classes_of_data(config, "; --classes changes that")
     network = build_network(config.network_config(count))
     if not height:
         height, width = config.augmentation.crop
@@ -86,36 +85,6 @@ def summary(
         _report(config, count, (height, width), batch, layers, *cost), json_file,
         lambda: _print(config, count, (height, width), batch, layers if every else grouped(layers), *cost),
     )
-
-
-def _described(source: str | None, settings: Sequence[str]) -> tuple[Config, int | None]:
-    """The configuration that ``source`` names, and for a checkpoint the number of its classes."""
-    from segattn_cli.config import PRESETS, config_from, load_config
-    from segattn_cli.runs import CONFIG, checkpoint_of, describe_checkpoint
-    from segattn_cli.runs.checkpoint import load_checkpoint
-
-    path = Path(source or "")
-    if source is None or source in PRESETS or not (path.is_dir() or path.suffix == ".safetensors"):
-        return load_config(source, settings), None
-    if path.is_dir() and (path / CONFIG).exists() and not any(path.glob("*.safetensors")):
-        return load_config(path / CONFIG, settings), None  # a run that has saved nothing yet
-    path = checkpoint_of(path)
-    metadata = load_checkpoint(path).metadata
-    config, classes, _ = describe_checkpoint(path, metadata)
-    return config_from(metadata["config"], settings) if settings else config, len(classes)
-
-
-def _classes_of_data(config: Config) -> int:
-    from segattn_cli.data.formats.class_lists import likely_count
-    from segattn_cli.training.setup import open_splits
-
-    try:
-        training, _ = open_splits(config)
-    except DataError as error:
-        count = likely_count(config.data.format)
-        complain(f"{error} The cost is for {count} classes; --classes changes that.")
-        return count
-    return len(training.classes)
 
 
 def _report(

@@ -55,11 +55,12 @@ def ops(incomplete: str) -> list[str]:
 
 
 def readable(incomplete: str) -> list[str]:
+    from segattn_cli.config import PRESETS
     from segattn_cli.reading.equations import papers
     from segattn_cli.reading.op_source import op_names
 
     equations = [each.name for paper in papers() for each in paper.entries if each.name]
-    return _starting(incomplete, [*op_names(), *(paper.name for paper in papers()), *equations])
+    return _starting(incomplete, [*op_names(), *(paper.name for paper in papers()), *equations, *PRESETS])
 
 
 def networks(incomplete: str) -> list[str]:

@@ -79,3 +79,36 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(cli):
     done = cli("read", "positon_attention")
     assert done.code == ExitCode.USAGE
     assert "did you mean position_attention?" in done.err
+
+
+def test_a_network_is_shown_with_its_layers_code_and_equations(cli, repository):
+    done = cli("read", "tiny-scenes")
+    assert done.code == 0
+    assert "tiny-scenes: 8 classes, one image of 96×128" in done.out
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["head.position.query", "linear", "32", "→", "4", "192×4", "132", "0.0"] in rows
+    assert ["head.position.classifier", "*"] in [row[:2] for row in rows]
+    place = next(row[1] for row in rows if row[:1] == ["PositionAttention"])
+    file, _, line = place.partition(":")
+    assert "self.query.forward" in (repository / file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+    assert [row[0] for row in rows if row and row[0].startswith(("danet-", "attention-to-scale-"))] == [
+        "danet-1:", "danet-2:", "danet-3:", "danet-4:", "attention-to-scale-1:", "attention-to-scale-2:",
+    ]  # fmt: skip
+
+
+def test_a_network_may_be_a_file_or_a_run(cli, run, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[network]\nhead = "channel"\n')
+    facts = json.loads(cli("read", path, "--json").out)
+    assert facts["equations"] == ["danet-3", "danet-4"]
+    assert facts["nodes"][0]["name"] == "backbone.conv1"
+    assert facts["nodes"][0]["function"] == "ConvNorm.forward"
+    widths = {node["name"]: node["shapes"] for node in json.loads(cli("read", run, "--json").out)["nodes"]}
+    assert widths["head.position.attended"] == {"scale 1": [192, 8], "scale 0.5": [48, 8]}
+
+
+def test_a_mistyped_network_is_refused_with_the_one_that_was_meant(cli):
+    done = cli("read", "tiny-scense")
+    assert done.code == ExitCode.USAGE
+    assert "did you mean tiny-scenes?" in done.err
+    assert "tiny-scenes" in cli("read").out
