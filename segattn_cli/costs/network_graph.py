@@ -99,8 +99,8 @@ def grouped(graph: Iterable[Node], group_of: Callable[[Node], str]) -> list[Node
     >>> from reference.networks import NetworkConfig, build_network
     >>> graph = network_graph(build_network(NetworkConfig(classes=5, backbone="resnet18", head="fcn")), 64, 96)
     >>> [(each.name, each.place.function, each.about) for each in grouped(graph, by_module)][1:4:2]
-    [('backbone.maxpool', 'ResNet._forward_stem', 'max pool 3×3, stride 2'),
-     ('backbone.layer2', 'ResNet.forward_layer2_to_3', '5 convolutions, 5 norms')]
+    [('backbone.maxpool', 'ResNet.forward_to_layer1', 'max pool 3×3, stride 2'),
+     ('backbone.layer2', 'ResidualBlock.forward', '5 convolutions, 5 norms')]
     """
     groups: dict[str, list[Node]] = {}
     graph = list(graph)
