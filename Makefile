@@ -12,7 +12,7 @@ TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-faults faults test-cuda test-gpu fuzz lint docs clean
+.PHONY: help install demo demo-network test test-all test-faults faults test-cuda test-gpu fuzz lint docs clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ demo: $(BIN)/segattn  ## train a small network, evaluate it, segment pictures: u
 	@echo "Look at:  $(RUN)/report.html       how training went"
 	@echo "          $(RUN)/explain.html      what attends to what"
 	@echo "          $(RUN)/predictions/      new pictures, segmented"
+
+demo-network: $(BIN)/segattn  ## train the network that --demo uses, and put it into the package
+	@rm -rf runs/demo-network
+	$(BIN)/segattn train --preset tiny-scenes --seed 2 --out runs/demo-network
+	cp runs/demo-network/best.safetensors segattn_cli/runs/demo.safetensors
 
 test: $(VENV)/.test  ## run the tests, a process for each core: 7 minutes on two
 	$(TESTS) --dist worksteal

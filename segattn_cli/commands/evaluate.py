@@ -15,19 +15,21 @@ from segattn_cli.commands.shared.options import (
     ConfiguredFormat,
     ConfiguredIntensity,
     Data,
+    Demo,
     Flip,
     JsonFile,
     Limit,
+    OptionalRun,
     Others,
     Precision,
     ReducedSize,
-    Run,
     Scales,
     ShardOption,
     Stride,
     Window,
     open_predictor,
     parse_intensity,
+    run_or_demo,
 )
 from segattn_cli.commands.shared.output_paths import require_parent
 from segattn_cli.commands.shared.progress import follow
@@ -53,7 +55,8 @@ WIDEST = 15
 
 
 def evaluate(
-    run: Run,
+    run: OptionalRun = None,
+    demo: Demo = False,
     others: Others = None,
     data: Data = None,
     format: ConfiguredFormat = None,
@@ -113,6 +116,7 @@ def evaluate(
     \b
     Examples:
       segattn eval runs/first
+      segattn eval --demo
       segattn eval runs/first --split test --scales 0.75,1,1.25 --flip
       segattn eval best.safetensors --data CamVid --json result.json
       segattn eval runs/first --boundary --save first.npz
@@ -127,6 +131,9 @@ def evaluate(
     from segattn_cli.ranks.communicator import require_one_backend, together
     from segattn_cli.rendering.charts import draw_confusion
 
+    run, more = run_or_demo(demo, run)
+    if more:
+        raise UsageError(f"--demo is the network: leave out {more[0]}, or --demo.")
     if save is not None and save.suffix != ENDING:
         raise UsageError(f"--save must name a file that ends in {ENDING}, such as first{ENDING}, got {save}.")
     if boundary_width != WIDTH and not boundary:

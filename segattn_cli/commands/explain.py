@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredIntensity, Force, Run, parse_intensity
+from segattn_cli.commands.shared.options import (
+    OUTPUT,
+    Backend,
+    ConfiguredIntensity,
+    Demo,
+    Force,
+    OptionalRun,
+    backend_for,
+    parse_intensity,
+    run_or_demo,
+)
 from segattn_cli.commands.shared.output_paths import require_empty, require_untouched, require_writable
 from segattn_cli.commands.shared.terminal import complain, remark_left_out, say
 from segattn_cli.errors import DataError, ExitCode, UsageError, printable
@@ -28,13 +38,15 @@ LARGE = 3_000_000
 
 
 def explain(
-    run: Run,
+    run: OptionalRun = None,
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="IMAGE", help="Images, folders, or patterns in quotes.", show_default=False
+            metavar="IMAGE", show_default=False,
+            help="Images, folders, or patterns in quotes. With --demo, the default is two drawn scenes.",
         ),
-    ],
+    ] = None,
+    demo: Demo = False,
     points: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,6 +89,7 @@ def explain(
 
     \b
     Examples:
+      segattn explain --demo
       segattn explain runs/first street.jpg
       segattn explain runs/first a.jpg b.jpg --out page.html --point 320,200
       segattn explain best.safetensors 'shots/*.png' --png maps --npz maps.npz
@@ -85,6 +98,9 @@ def explain(
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.runs import open_model
 
+    run, images = run_or_demo(demo, run, images or ())
+    if not images and not demo:
+        raise UsageError("Missing argument 'IMAGE': name images, folders or patterns after the network.")
     if out is None and png is None and npz is None:
         out = Path("explain.html")
     for path in (out, npz):
@@ -95,15 +111,16 @@ def explain(
     _require_apart({"--out": out, "--png": png, "--npz": npz})
     pinned = [_point(text) for text in points or ()]
     files, left_out = find_inputs(images, png or out or npz or Path(), sys.stdin.buffer)
-    inputs = list(files)
+    inputs = list(files) or _drawn_scenes()
+    names = _names_of(inputs) if files else [each.name for each in inputs]
     remark_left_out(left_out)
     read = [run, *(each.source for each in inputs if isinstance(each.source, Path))]
     require_untouched([path for path in (out, npz) if path is not None], read)
     _require_inside(pinned, inputs)
-    ops = get_backend(backend)
+    ops = get_backend(backend_for(demo, backend))
     model = open_model(run)
     grey = model.config.data.intensity if intensity is None else parse_intensity(intensity)
-    explanations, failed = _explain(model, ops, inputs, max_side, grey)
+    explanations, failed = _explain(model, ops, inputs, names, max_side, grey)
     for x, y in pinned:
         for each in explanations:
             height, width = each.own_size
@@ -119,6 +136,29 @@ def explain(
         _write_arrays(npz, explanations, pinned)
     if failed:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _names_of(inputs: list[InputFile]) -> Iterable[str]:
+    from segattn_cli.prediction.jobs import OutputNames
+
+    return OutputNames([str(each.source) if isinstance(each.source, Path) else "stdin" for each in inputs])
+
+
+def _drawn_scenes() -> list[InputFile]:
+    """Two scenes on which nothing was trained, by day and in the evening."""
+    import io
+
+    from PIL import Image
+
+    from segattn_cli.data import open_dataset
+    from segattn_cli.prediction.input_files import InputFile
+
+    scenes, inputs = open_dataset("scenes", split="test"), []
+    for number in range(2):
+        content = io.BytesIO()
+        Image.fromarray(scenes.load(number).image).save(content, "PNG")
+        inputs.append(InputFile(scenes.name_of(number), content.getvalue()))
+    return inputs
 
 
 def _require_inside(points: list[tuple[int, int]], inputs: list[InputFile]) -> None:
@@ -149,16 +189,15 @@ def _require_apart(paths: Mapping[str, Path | None]) -> None:
 
 
 def _explain(
-    model: Model, ops: Ops, inputs: list[InputFile], max_side: int | None, intensity: Intensity
+    model: Model, ops: Ops, inputs: list[InputFile], names: Iterable[str], max_side: int | None,
+    intensity: Intensity,
 ) -> tuple[list[Explanation], int]:
     """The explanations of the images that can be used, and the number of images that cannot."""
     from segattn_cli.commands.shared.progress import progress
     from segattn_cli.data.images import read_image
     from segattn_cli.explaining import explain as explain_image
-    from segattn_cli.prediction.jobs import OutputNames
 
     explanations: list[Explanation] = []
-    names = OutputNames([str(each.source) if isinstance(each.source, Path) else "stdin" for each in inputs])
     failed = 0
     with progress("images") as advance:
         for done, (each, name) in enumerate(zip(inputs, names, strict=True)):

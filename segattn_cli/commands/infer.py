@@ -18,20 +18,23 @@ from segattn_cli.commands.shared.options import (
     OUTPUT,
     Backend,
     ConfiguredIntensity,
+    Demo,
     Flip,
     Force,
     MaxPixels,
+    OptionalRun,
     Others,
     Precision,
     ReducedSize,
-    Run,
     Scales,
     ShardOption,
     Stride,
     Window,
+    backend_for,
     open_predictor,
     parse_intensity,
     parse_pixels,
+    run_or_demo,
 )
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.ranks import Ranks, on_ranks
@@ -58,7 +61,7 @@ VIDEO = "Videos and watched folders"
 
 
 def infer(
-    run: Run,
+    run: OptionalRun = None,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -67,6 +70,7 @@ def infer(
         ),
     ] = None,
     *,
+    demo: Demo = False,
     lists: Annotated[
         list[str] | None,
         typer.Option(
@@ -206,6 +210,7 @@ def infer(
     \b
     Examples:
       segattn infer runs/first street.jpg --out out --overlay
+      segattn infer --demo street.jpg --out out --overlay
       segattn infer runs/first photos 'more/**/*.png' --out out --resume
       segattn infer runs/first shots --out out --confidence --probabilities png
       segattn infer runs/city leftImg8bit/test --out out --submission cityscapes
@@ -230,6 +235,7 @@ def infer(
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
     from segattn_cli.ranks.communicator import from_first, require_one_backend, together
 
+    run, inputs = run_or_demo(demo, run, inputs or ())
     more = {
         "overlay": overlay, "scores": scores, "probabilities": probabilities, "confidence": confidence,
         "entropy": entropy, "attention": attention, "polygons": polygons,
@@ -253,11 +259,11 @@ def infer(
     benchmark = _submission(submission)
     rate = _rate("25" if fps is None else fps)
     if out is None:
-        out = (run if run.is_dir() else run.parent) / "predictions"
+        out = (Path() if demo else run if run.is_dir() else run.parent) / "predictions"
         remark(f"The results go into {out}.")
     with on_ranks(ranks) as comm:
         with together(comm):
-            files, left_out = find_inputs(inputs or [], out, sys.stdin.buffer, lists or [])
+            files, left_out = find_inputs(inputs, out, sys.stdin.buffer, lists or [])
             if shard is not None:
                 part = Shard.of_text(shard)
             else:  # one input is the task's own; and nobody knows yet what will be watched
@@ -270,13 +276,13 @@ def infer(
             if part != WHOLE:
                 count = part.size(len(images)) + part.size(len(videos))
                 remark(f"Shard {part.number} of {part.count}: {count} of {len(files)} inputs.")
-            if comm.size > 1 and (videos or video or watch or "-" in (*(inputs or ()), *(lists or ()))):
+            if comm.size > 1 and (videos or video or watch or "-" in (*inputs, *(lists or ()))):
                 raise UsageError("Several ranks take images in files: use one for videos, --watch and an input -.")
             if videos or video:
                 _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
             model, predictor = open_predictor(
-                run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-                size=size, others=others,
+                run, backend=backend_for(demo, backend), precision=precision, scales=scales, flip=flip,
+                window=window, stride=stride, size=size, others=others,
             )
             if benchmark is not None:
                 benchmark.require_classes(model.classes)

@@ -28,6 +28,19 @@ Run = Annotated[
         metavar="RUN", help="Folder of a run, or a checkpoint file (.safetensors).", show_default=False
     ),
 ]
+OptionalRun = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="RUN", show_default=False,
+        help="Folder of a run, or a checkpoint file (.safetensors). Leave it out with --demo.",
+    ),
+]
+Demo = Annotated[
+    bool,
+    typer.Option(
+        "--demo", help="Use the network that comes with segattn, trained on drawn scenes, in place of RUN."
+    ),
+]
 Others = Annotated[
     list[Path] | None,
     typer.Option(
@@ -170,6 +183,37 @@ JsonFile = Annotated[
     ),
 ]
 PrintJson = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON instead of text.")]
+
+
+def run_or_demo(demo: bool, run: Path | None, others: Sequence[str] = ()) -> tuple[Path, list[str]]:
+    """The network that a command is to use, and its other arguments.
+
+    With ``demo``, no run is named, so what stands first is one of the others. Raises :class:`UsageError` if there
+    is neither.
+
+    >>> run, others = run_or_demo(False, Path("runs/first"), ["a.png"])
+    >>> run.name, others
+    ('first', ['a.png'])
+    >>> run, others = run_or_demo(True, Path("a.png"), ["b.png"])
+    >>> run.name, others
+    ('demo.safetensors', ['a.png', 'b.png'])
+    """
+    from segattn_cli.runs.demo import DEMO
+
+    if demo:
+        return DEMO, [*([] if run is None else [str(run)]), *others]
+    if run is None:
+        raise UsageError("Missing argument 'RUN': name the folder of a run or a checkpoint, or give --demo.")
+    return run, list(others)
+
+
+def backend_for(demo: bool, backend: str) -> str:
+    """``backend``, but that the small network of ``demo`` does not wait for Numba to compile its loops.
+
+    >>> backend_for(True, "auto"), backend_for(False, "auto"), backend_for(True, "reference")
+    ('numpy', 'auto', 'reference')
+    """
+    return "numpy" if demo and backend == "auto" else backend
 
 
 def open_predictor(
