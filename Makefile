@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 FUZZ_SECONDS ?= 60
-FUZZ_CHANCE ?= 1
+FUZZ_CHANCE ?= 0
+FUZZ_OPTIONS ?=
 FAULT_SECONDS ?= 3600
 RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
@@ -80,7 +81,7 @@ test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU,
 
 fuzz: $(BIN)/segattn  ## hostile files of every kind that is read, FUZZ_SECONDS=60 together: needs Linux
 	$(INSTALL) '.[fuzz]'
-	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --chance $(FUZZ_CHANCE)
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --chance $(FUZZ_CHANCE) $(FUZZ_OPTIONS)
 
 lint: $(VENV)/.test  ## style, types and the directions of imports
 	$(BIN)/ruff check .

@@ -1,13 +1,16 @@
 """``python -m fuzz``: runs targets with atheris, which keeps the inputs that reach code that none reached before.
 
-Each target runs in a process of its own. It starts from its ``seeds()``, from ``fuzz/found/TARGET``, the inputs
-that were finds once, and from ``build/fuzz/TARGET``, where earlier runs kept inputs. A find is written there, too,
-as ``crash-…`` or ``timeout-…``; it ends the run, with the exit code 1. ``--input FILE`` judges it again.
+First the seeds of each target are judged, and ``fuzz/found/TARGET``, the inputs that were finds once: always the
+same inputs. Then new ones are made from these and from ``build/fuzz/TARGET``, where earlier runs kept inputs; each
+target runs in a process of its own. A find among them ends its target, and is kept there, too, as ``crash-…``,
+``oom-…`` or ``timeout-…``. Finds are described last. Any find is exit code 1; with ``--lenient``, only one among
+the inputs that are always the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import os
 import random
@@ -15,9 +18,11 @@ import re
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fuzz.judge import MEMORY
 from fuzz.targets import TARGETS
@@ -28,6 +33,17 @@ KEPT = Path("build/fuzz")
 MOST_MEGABYTES, LONGEST = 2048, 1 << 16
 #: Seconds after which an input hangs, whatever else the machine does. What is merely slow is found by CPU time.
 HANGS = 300
+#: Lines of an error, or of what libFuzzer printed where the process died without one.
+LINES = 30
+#: Where the process of a target describes its find: a file in the folder that this variable names.
+FOLDER, DESCRIPTION = "FUZZ_FOLDER", "find.txt"
+
+
+class Run(NamedTuple):
+    """How fuzzing one target ended."""
+
+    executions: int
+    find: str | None  # the error and the path of its input
 
 
 def main() -> int:
@@ -36,42 +52,72 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of all targets together")
     parser.add_argument("--chance", type=int, default=0, help="which mutations come; 0: others each time")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of the inputs that are kept")
-    parser.add_argument("--replay", action="store_true", help="judge the seeds and former finds; without atheris")
-    parser.add_argument("--input", type=Path, help="judge this input of one target; without atheris")
+    parser.add_argument("--replay", action="store_true", help="judge the seeds and former finds alone")
+    parser.add_argument("--input", type=Path, help="judge this input of one target alone")
+    parser.add_argument("--lenient", action="store_true", help="a find among new inputs is no failure")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     names = given.targets or list(TARGETS)
     if unknown := set(names) - set(TARGETS):
         parser.error(f"there is no target {', '.join(sorted(unknown))}")
-    if given.input or given.replay:
-        for name in names:
-            _replay(name, [given.input.read_bytes()] if given.input else None)
-        return 0
+    if given.here and given.replay:
+        return _replay(names[0])
     if given.here:
         _fuzz(names[0], given.seconds, given.chance, given.kept)
-    return _fuzz_each(names, given.seconds, given.chance, given.kept)
+    if given.input:
+        _judged(names[0])[1](given.input.read_bytes())
+        return 0
+    finds = [find for name in names if (find := _run(name, ["--replay"]).find)]
+    if not given.replay and not finds:
+        chance = given.chance or random.randrange(1, 1 << 31)
+        print(f"\n{'new inputs':16} {'':>10} --chance {chance}", flush=True)
+        return _fuzz_each(names, given.seconds, chance, given.kept, lenient=given.lenient)
+    _describe(finds)
+    return 1 if finds else 0
 
 
-def _fuzz_each(names: list[str], seconds: float, chance: int, kept: Path) -> int:
-    """Run targets, each in a process of its own."""
-    total, failed = 0, 0
-    for name in names:
-        options = ["--here", "--seconds", f"{max(1, int(seconds / len(names)))}", "--kept", str(kept)]
-        options += ["--chance", str(chance)]
-        with tempfile.TemporaryDirectory(prefix="segattn-fuzz-", dir=MEMORY) as folder:
-            ended = subprocess.run(
-                [sys.executable, "-m", "fuzz", name, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, errors="replace", check=False, env=os.environ | {"FUZZ_FOLDER": folder},
-            )  # fmt: skip
-        counted = re.search(r"stat::number_of_executed_units: (\d+)", ended.stdout)
-        executions = int(counted[1]) if counted else 0
-        print(f"{name:16} {executions:>10} executions", flush=True)
-        if ended.returncode:
-            print(ended.stdout[-8000:], flush=True)
-        total += executions
-        failed += ended.returncode != 0
-    print(f"{'together':16} {total:>10} executions, {failed} targets with a find")
-    return 1 if failed else 0
+def _fuzz_each(names: list[str], seconds: float, chance: int, kept: Path, *, lenient: bool) -> int:
+    """Make new inputs for each target, and describe the finds last."""
+    each = max(1, int(seconds / len(names)))
+    runs = [_run(name, ["--seconds", f"{each}", "--chance", f"{chance}", "--kept", f"{kept}"]) for name in names]
+    finds = [run.find for run in runs if run.find]
+    print(f"{'together':16} {sum(run.executions for run in runs):>10} executions, {len(finds)} targets with a find")
+    works = all(run.executions for run in runs)
+    if finds and lenient and works:
+        print("What follows was found by chance, and does not fail this run: mend it.")
+    _describe(finds)
+    return 0 if works and (lenient or not finds) else 1
+
+
+def _describe(finds: list[str]) -> None:
+    for find in finds:
+        print(f"\n{find}", flush=True)
+
+
+def _run(name: str, options: list[str]) -> Run:
+    """Run a target in a process of its own, of which nothing is shown but how much it did, and its find."""
+    with tempfile.TemporaryDirectory(prefix="segattn-fuzz-", dir=MEMORY) as folder:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fuzz", name, "--here", *options], stdout=subprocess.PIPE, check=False,
+            stderr=subprocess.STDOUT, text=True, errors="replace", env=os.environ | {FOLDER: folder},
+        )  # fmt: skip
+        description = Path(folder, DESCRIPTION)
+        find = description.read_text() if description.exists() else None
+    if ended.returncode and find is None:
+        find = _death(name, ended)
+    counted = re.search(r"(?:number_of_executed_units|judged): (\d+)", ended.stdout)
+    executions = int(counted[1]) if counted else 0
+    kind = "seeds and former finds" if "--replay" in options else "executions"
+    print(f"{name:16} {executions:>10} {kind}{', and a find: see below' if find else ''}", flush=True)
+    return Run(executions, find)
+
+
+def _death(name: str, ended: subprocess.CompletedProcess[str]) -> str:
+    """The find of a process that could not describe it: a hang, too much memory, an error in a library in C."""
+    lines = [line for line in ended.stdout.splitlines() if not re.match(r"#\d+\s|\s*NEW_|stat::", line)][-LINES:]
+    written = re.search(r"Test unit written to (\S+)", ended.stdout)
+    path = written[1] if written else "no input was written"
+    return "\n".join([*lines, f"{name}: the process ended with code {ended.returncode}: {path}"])
 
 
 def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
@@ -84,6 +130,12 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (folder / f"seed-{number:03}").write_bytes(seed)
+
+    def judged(data: bytes) -> None:
+        path = folder / f"crash-{hashlib.sha1(data).hexdigest()}"  # as libFuzzer calls it
+        with _described(name, f"--input {path}"):
+            judge(data)
+
     options = [
         f"-seed={chance}", f"-max_total_time={int(seconds)}", f"-timeout={HANGS}",
         f"-rss_limit_mb={MOST_MEGABYTES}",
@@ -95,21 +147,36 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
         custom["custom_mutator"] = lambda data, size, seed: (
             target.mutated(data, atheris.Mutate, size, random.Random(seed))[:size]
         )
-    atheris.Setup([sys.argv[0], *options, *folders], judge, **custom)
+    atheris.Setup([sys.argv[0], *options, *folders], judged, **custom)
     atheris.Fuzz()
 
 
-def _replay(name: str, inputs: list[bytes] | None) -> None:
+def _replay(name: str) -> int:
+    """Judge the inputs of a target that are always the same."""
     target, judge = _judged(name)
-    inputs = [*target.seeds(), *_found(name)] if inputs is None else inputs
-    for data in inputs:
-        judge(data)
-    print(f"{name:16} {len(inputs):>10} inputs", flush=True)
+    seeds, found = list(target.seeds()), sorted((FOUND / name).glob("*"))
+    for seed in seeds:
+        with _described(name, "--replay"):
+            judge(seed)
+    for path in found:
+        with _described(name, f"--input {path}"):
+            judge(path.read_bytes())
+    print(f"judged: {len(seeds) + len(found)}")
+    return 0
 
 
-def _found(name: str) -> Iterator[bytes]:
-    for path in sorted((FOUND / name).glob("*")):
-        yield path.read_bytes()
+@contextmanager
+def _described(name: str, arguments: str) -> Iterator[None]:
+    """Write an error that is raised inside, and how to raise it again, to where the process that began this one
+    reads it."""
+    try:
+        yield
+    except BaseException as error:
+        if FOLDER in os.environ:
+            lines = "".join(traceback.format_exception(error)).splitlines()[-LINES:]
+            lines += [f"{name}: {type(error).__name__}: {str(error)[:300]}", f"python -m fuzz {name} {arguments}"]
+            Path(os.environ[FOLDER], DESCRIPTION).write_text("\n".join(lines), errors="replace")
+        raise
 
 
 def _judged(name: str) -> tuple[Any, Any]:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,6 +18,7 @@ from segattn_cli.data.dataset import FileDataset
 from segattn_cli.errors import ConfigError, DataError, OutputError, UsageError
 from segattn_cli.files import is_no_file, write_atomically
 from segattn_cli.json_text import json_text
+from segattn_cli.npz import NpzError, npz_arrays
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
@@ -31,13 +28,12 @@ from segattn_cli.runs import EVALUATIONS
 #: Of the format of the file.
 VERSION = 1
 ENDING = ".npz"
-#: What reading a damaged file may raise.
-DAMAGES = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, NotImplementedError, RuntimeError,
-    SyntaxError, TokenError, zipfile.BadZipFile, zlib.error,
-)
+#: What a description of wrong types or a contradiction raises.
+WRONG = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError, UsageError)
 #: Bytes that the arrays unpack to at most, and pixels of an image, of which sums are exact.
 LARGEST, MOST_PIXELS = 1 << 30, 1 << 40
+#: Values of a mask of 8 bits, of which one is ignored.
+MOST_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def load_evaluation(path: Path) -> SavedEvaluation:
     if is_no_file(path):
         raise DataError(f"{path} is a folder, a pipe or a device: give a file.")
     try:
-        arrays = _read_arrays(path.read_bytes())
+        arrays = npz_arrays(path, kinds="iU", largest=LARGEST)
         text = str(arrays["description"])
         version = json.loads(text)["version"]
         if version != VERSION:
@@ -121,6 +117,8 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         if weights is not None and len(weights) != len(config.network.scales):
             raise ValueError("it has the weights of other scales than the network")
         names, image, cell, pixels = (arrays[key] for key in ("names", "image", "cell", "pixels"))
+        if names.size > path.stat().st_size:
+            raise ValueError("it names more images than it has bytes")
         _require_cells(len(classes), names, image, cell, pixels)
         return SavedEvaluation(
             description.checkpoint, config, classes, description.data, description.split, description.settings,
@@ -133,22 +131,13 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
     except MemoryError:
         raise DataError(f"{path} does not fit into memory.") from None
-    except (*DAMAGES, ConfigError, UsageError) as error:
+    except WRONG as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        reason = f"it {reason}" if isinstance(error, NpzError) else reason
         raise DataError(
             f"{path} is damaged, or no evaluation that segattn eval --save wrote ({reason}): give one, or the "
             "folder of a run."
         ) from None
-
-
-def _read_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays in an archive of NumPy's, without pickles."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-            raise ValueError(f"it would unpack to more than {LARGEST:,} bytes")
-    with warnings.catch_warnings(), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        warnings.simplefilter("ignore")  # NumPy warns of a header from Python 2
-        return dict(arrays)
 
 
 def _require_cells(
@@ -163,6 +152,8 @@ def _require_cells(
         raise ValueError("its arrays do not hold integers")
     if not classes:
         raise ValueError("it names no classes")
+    if classes > MOST_CLASSES:
+        raise ValueError(f"it names {classes:,} classes, and {MOST_CLASSES} are possible")
     if image.size and not (image.min() >= 0 and image.max() < len(names)):
         raise ValueError("it counts pixels of an image that it does not name")
     if pixels.size and not 0 < pixels.min() <= pixels.max() < MOST_PIXELS:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from segattn_cli.errors import CheckpointError
 from segattn_cli.files import is_no_file
+from segattn_cli.npz import DAMAGE, NpzError, npz_arrays
 from segattn_cli.runs.checkpoint import has_endless_header
 from segattn_cli.weights.tensors import FileError, Tensor, errors_of, stored_dtype
 from segattn_cli.weights.torch_save import read_legacy, read_zip
@@ -26,11 +22,6 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network",
 #: Largest size of an unpacked .npz file, as a multiple of its own: weights hardly compress.
 EXPANSION = 20
 LONGEST_NAME = 200  # letters
-#: Errors that the readers of the standard library and of NumPy raise for damaged files.
-DAMAGE = (
-    OSError, EOFError, ValueError, OverflowError, RuntimeError, NotImplementedError, SyntaxError, TokenError,
-    struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ def read_weights(path: Path | str) -> WeightsFile:
             file = _read(path)
         except FileNotFoundError:
             raise CheckpointError(f"There is no file {path}.") from None
-        except DAMAGE as error:
+        except (OSError, *DAMAGE) as error:
             raise FileError(f"is damaged, or cannot be read: {str(error)[:200] or 'it ends early'}") from None
         if not file.tensors:
             raise FileError("holds no tensors")
@@ -124,33 +115,11 @@ def _tensor(name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def _npz(path: Path) -> WeightsFile:
-    tensors = {}
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-            raise FileError("is compressed by a method that NumPy does not use")
-        if sum(entry.file_size for entry in entries) > EXPANSION * path.stat().st_size:
-            raise FileError(f"would unpack to more than {EXPANSION} times its size, which no weights do")
-        for entry in entries:
-            tensors[entry.filename.removesuffix(".npy")] = _npy(entry.filename, archive.read(entry))
-    return WeightsFile(path, "npz", tensors)
-
-
-def _npy(name: str, data: bytes) -> Tensor:
-    """An array in NumPy's format; arrays of objects, which are pickled, are refused."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of a header from Python 2
-        shape, fortran_order, dtype = read_header(file)
-    if dtype.kind not in "fiub":
-        raise FileError(f"holds {name} as {dtype}, which is no type of numbers")
-    content = data[file.tell() :]
-    if len(content) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
-        raise FileError(f"says that {name} has the shape {shape}, but it has {len(content)} bytes")
-    values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
-    return Tensor(values, dtype.name)
+    try:
+        arrays = npz_arrays(path, kinds="fiub", largest=EXPANSION * path.stat().st_size)
+    except NpzError as error:
+        raise FileError(str(error)) from None
+    return WeightsFile(path, "npz", {name: Tensor(values, values.dtype.name) for name, values in arrays.items()})
 
 
 def _state_dict(path: Path, kind: str, content: Any) -> WeightsFile:

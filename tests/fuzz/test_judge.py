@@ -26,13 +26,15 @@ FINDS = {
     "caught(open, '/nowhere/x', 'w')": "caused the opening for writing",
     "caught(os.symlink, FOLDER / 'a', '/nowhere/x')": "caused os.symlink",
     "numpy.ones(300 << 20, numpy.uint8)": "MB",
-    "compute(1.5)": "seconds",
+    "compute(2)": "seconds",
 }
 ALLOWED = [
     "attempt(fail, DataError('It is damaged.'))",
     "(FOLDER / 'a' / 'b').mkdir(parents=True), (FOLDER / 'a' / 'b' / 'c').write_bytes(b'x')",
     "shutil.rmtree(FOLDER / 'a')",
     "open('/etc/passwd').close()",
+    "once(compute, 2)",
+    "once(numpy.ones, 300 << 20, numpy.uint8)",
 ]
 PROGRAM = """
 import ctypes, json, os, pickle, shutil, subprocess, sys, time, warnings, numpy
@@ -55,7 +57,13 @@ def compute(seconds):
     while time.process_time() < start + seconds:
         pass
 
-judge.SECONDS = 1.0
+def once(function, *arguments):
+    if function not in done:
+        done.append(function)
+        function(*arguments)
+
+done = []
+judge.SECONDS = 0.5
 for body in json.loads(sys.argv[1]):
     try:
         Judge(lambda data: exec(body))(b"abc")

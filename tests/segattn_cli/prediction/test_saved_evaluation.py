@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +70,15 @@ def changed(path: Path, **changes: object) -> None:
         ({"pixels": np.array([7, 1], np.int64)}, "differ in length"),
         ({"pixels": np.array([7, -1, 2], np.int64)}, "pixels that no image has"),
         ({"pixels": np.array([7, 1 << 62, 2], np.int64)}, "pixels that no image has"),
-        ({"pixels": np.array([7.0, 1.0, 2.0])}, "do not hold integers"),
+        ({"pixels": np.array([7.0, 1.0, 2.0])}, "it holds pixels.npy as float64, a type that it should not have"),
+        ({"pixels": np.array(["7", "1", "2"])}, "do not hold integers"),
         ({"names": np.zeros(0, np.str_)}, "names no images"),
         ({"config": {"training": {"seed": -1}}}, "training.seed"),
         ({"classes": 3}, "is damaged"),
         ({"classes": [1, 2, 3]}, "should be a valid string"),
         ({"classes": []}, "names no classes"),
+        ({"classes": [str(number) for number in range(256)]}, "names 256 classes, and 255 are possible"),
+        ({"names": np.array([b"a", b"b"])}, "a type that it should not have"),
         ({"data": ["scenes"]}, "should be a valid string"),
         ({"settings": 1}, "should be an object"),
         ({"scale_weights": [0.5] * 7}, "weights of other scales than the network"),
@@ -144,6 +148,14 @@ def test_a_new_best_checkpoint_leaves_no_evaluation_of_the_old_one(tmp_path: Pat
     assert {each.name for each in folder.iterdir()} == {"a.npz", "b.npz"}
     keep_evaluation(folder / "c.npz", EVALUATION, only=True)
     assert {each.name for each in folder.iterdir()} == {"c.npz"}
+
+
+def test_more_images_than_any_file_of_its_size_describes(tmp_path: Path) -> None:
+    names = ["a"] * 100_000
+    matrices = ImageMatrices(3, names, MATRICES.image, MATRICES.cell, MATRICES.pixels)
+    save_evaluation(tmp_path / "x.npz", replace(EVALUATION, matrices=matrices))
+    with pytest.raises(DataError, match="names more images than it has bytes"):
+        load_evaluation(tmp_path / "x.npz")
 
 
 def test_an_archive_that_would_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

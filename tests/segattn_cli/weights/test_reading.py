@@ -172,7 +172,7 @@ def test_compressed_archives_and_zip_bombs_are_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2**24, np.float32))
     tracemalloc.start()
     try:
-        with pytest.raises(CheckpointError, match="20 times its size"):
+        with pytest.raises(CheckpointError, match="would unpack to more than"):
             read_weights(tmp_path / "bomb.npz")
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
@@ -286,7 +286,7 @@ def test_missing_files_folders_and_objects(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is a folder, a pipe or a device"):
         read_weights(tmp_path / "pipe")
     np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(CheckpointError, match="no type of numbers"):
+    with pytest.raises(CheckpointError, match="as object, a type that it should not have"):
         read_weights(tmp_path / "objects.npz")
 
 
@@ -295,5 +295,5 @@ def test_a_header_of_numpy_that_does_not_end(tmp_path: Path) -> None:
     header = b"{'descr': ('<f4', (L\n"
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("weight.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-    with pytest.raises(CheckpointError, match="is damaged, or cannot be read"):
+    with pytest.raises(CheckpointError, match="is damaged: "):
         read_weights(tmp_path / "x.npz")

@@ -1,0 +1,76 @@
+"""Fuzzing fails for what is always the same; what chance finds is shown, and fails unless that is lenient."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fuzz import __main__ as fuzz
+from fuzz.__main__ import Run
+from fuzz.targets import TARGETS
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch):
+    """Lets runs end as told: one target's replay, one target's new inputs."""
+
+    def told(replay: str | None = None, new: str | None = None, executions: int = 100) -> None:
+        def run(name: str, options: list[str]) -> Run:
+            ended = Run(7, replay) if "--replay" in options else Run(executions, new)
+            return ended if name == "lists" else Run(executions, None)
+
+        monkeypatch.setattr(fuzz, "_run", run)
+
+    return told
+
+
+def fuzzed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["fuzz", *arguments])
+    return fuzz.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ended", "code"),
+    [
+        ([], {}, 0),
+        ([], {"replay": "Error\nits input"}, 1),
+        ([], {"new": "Error\nits input"}, 1),
+        (["--lenient"], {}, 0),
+        (["--lenient"], {"replay": "Error\nits input"}, 1),
+        (["--lenient"], {"new": "Error\nits input"}, 0),
+        (["--lenient"], {"new": "Error\nits input", "executions": 0}, 1),  # it could not begin
+        (["--replay"], {"replay": "Error\nits input"}, 1),
+        (["--replay"], {"new": "Error\nits input"}, 0),
+    ],
+)
+def test_exit_codes_and_the_last_lines(monkeypatch, capsys, runs, arguments, ended, code) -> None:
+    runs(**ended)
+    assert fuzzed(monkeypatch, *arguments) == code
+    shown = capsys.readouterr().out
+    find = ended.get("replay") or (None if "--replay" in arguments else ended.get("new"))
+    assert shown.endswith(f"\n{find}\n") if find else "Error" not in shown
+
+
+def test_an_error_and_its_input_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(fuzz.FOLDER, str(tmp_path))
+    with pytest.raises(ZeroDivisionError), fuzz._described("lists", "--input x"):
+        1 / 0  # noqa: B018
+    lines = (tmp_path / fuzz.DESCRIPTION).read_text().splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-2:] == ["lists: ZeroDivisionError: division by zero", "python -m fuzz lists --input x"]
+
+
+def test_a_process_that_died_is_described_without_libfuzzers_lines() -> None:
+    output = "INFO: Loaded\n#2\tINITED cov: 1\n\tNEW_FUNC[1/2]: 0x0\nALARM: 301 seconds\nstat::peak: 3\n"
+    output += "Test unit written to build/fuzz/lists/timeout-5\n"
+    ended = subprocess.CompletedProcess([], 70, output, "")
+    assert fuzz._death("lists", ended).splitlines() == [
+        "INFO: Loaded", "ALARM: 301 seconds", "Test unit written to build/fuzz/lists/timeout-5",
+        "lists: the process ended with code 70: build/fuzz/lists/timeout-5",
+    ]  # fmt: skip
+
+
+def test_former_finds_belong_to_targets() -> None:
+    assert {folder.name for folder in fuzz.FOUND.iterdir()} <= set(TARGETS)
