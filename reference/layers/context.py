@@ -18,6 +18,8 @@ Array = Any
 DrawMask = Callable[[str, tuple[int, ...], float], Array]
 #: ``share(arrays)`` is the list of such arrays of every rank, in the order of the ranks.
 Share = Callable[[list[Array]], list[list[Array]]]
+#: ``finish(name, gradient)`` is called with a gradient when backward adds nothing more to it.
+Finish = Callable[[str, Array], None]
 #: ``observe(name, array)`` is called with every named tensor, in the order in which they are computed.
 Observe = Callable[[str, Array], None]
 
@@ -72,7 +74,8 @@ class Context:
     Without ``draw_mask``, dropout does nothing. After a forward pass with ``batch_statistics``, ``statistics``
     holds the mean and variance that each batch norm measured, by the norm's name; the trainer updates the running
     statistics with them. After a backward pass, ``gradients`` holds one array for each parameter that the result
-    depends on.
+    depends on, and ``additions`` how often something was added to each, in the order of the last addition. With the
+    ``additions`` of an earlier pass as ``expected``, ``finish`` is called with each gradient when it is whole.
     """
 
     ops: Any
@@ -82,9 +85,12 @@ class Context:
     draw_mask: DrawMask | None = None
     observe: Observe | None = None
     share: Share | None = None
+    finish: Finish | None = None
+    expected: Mapping[str, int] = field(default_factory=dict)
     scope: str = ""
     statistics: dict[str, BatchStatistics] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
+    additions: dict[str, int] = field(default_factory=dict)
     _saved: list[tuple[str, Any]] = field(default_factory=list, repr=False)
 
     def save(self, name: str, result: tuple[Array, Any]) -> Array:
@@ -161,3 +167,6 @@ class Context:
             self.observe(f"d {scoped_name(self.scope, name)}", gradient)
         before = self.gradients.get(name)
         self.gradients[name] = gradient if before is None else before + gradient
+        self.additions[name] = self.additions.pop(name, 0) + 1  # at the end
+        if self.finish is not None and self.additions[name] == self.expected.get(name):
+            self.finish(name, self.gradients[name])

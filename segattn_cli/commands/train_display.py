@@ -216,7 +216,10 @@ def ranks_of(event: StepDone) -> str:
     slowest = max(range(len(event.rank_seconds)), key=event.rank_seconds.__getitem__)
     mean = sum(event.rank_seconds) / len(event.rank_seconds)
     longer = event.rank_seconds[slowest] / mean - 1 if mean else 0.0
-    return f"{event.communication_share:.0%} communicating, rank {slowest} slowest (+{longer:.0%})"
+    return (
+        f"{event.communication_share:.0%} communicating, {event.hidden_communication_share:.0%} hidden, "
+        f"rank {slowest} slowest (+{longer:.0%})"
+    )
 
 
 def _loss_scale(scale: float, skipped: int) -> str:

@@ -21,18 +21,11 @@ Array = Any
 T = TypeVar("T")
 
 
-class Communicator(Protocol):
-    """One of ``size`` processes, the rank ``rank``, and its way to the others."""
+class Transport(Protocol):
+    """What moves arrays between ``size`` processes, of which this is the rank ``rank``."""
 
     rank: int
     size: int
-
-    @property
-    def seconds(self) -> float:
-        """The time that this rank has spent in the calls so far, in which it may have waited for others."""
-
-    def gather(self, value: T) -> list[T]:
-        """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies."""
 
     def empty(self, count: int, dtype: np.dtype) -> Array:
         """Memory for ``count`` numbers, where the arrays are that are exchanged: ``(count,)``."""
@@ -43,6 +36,28 @@ class Communicator(Protocol):
     def collect(self, block: Array) -> Array:
         """The ``block`` ``(n,)`` of every rank, ``(size, n)``."""
 
+
+class Communicator(Transport, Protocol):
+    """A transport, and what else ranks tell each other."""
+
+    @property
+    def seconds(self) -> float:
+        """The time for which this rank has waited in calls so far, for others or for what they sent."""
+
+    @property
+    def hidden_seconds(self) -> float:
+        """The time that communication took while this rank computed: see :meth:`later`."""
+
+    def gather(self, value: T) -> list[T]:
+        """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies."""
+
+    def later(self, function: Callable[[Transport], T]) -> Callable[[], T]:
+        """Begin ``function(transport)``, which waits for other ranks, while this rank goes on computing.
+
+        What is returned waits for the result. All ranks begin the same functions in the same order, and these are
+        done one after the other.
+        """
+
     def abort(self, code: int) -> NoReturn:
         """End the processes of all ranks at once, with the exit code ``code``."""
 
@@ -50,7 +65,7 @@ class Communicator(Protocol):
 class Alone:
     """The only rank."""
 
-    rank, size, seconds = 0, 1, 0.0
+    rank, size, seconds, hidden_seconds = 0, 1, 0.0, 0.0
 
     def gather(self, value: T) -> list[T]:
         return [value]
@@ -65,6 +80,10 @@ class Alone:
 
     def collect(self, block: Array) -> Array:
         return block[None]
+
+    def later(self, function: Callable[[Transport], T]) -> Callable[[], T]:
+        value = function(self)
+        return lambda: value
 
     def abort(self, code: int) -> NoReturn:
         raise SystemExit(code)

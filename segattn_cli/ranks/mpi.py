@@ -13,12 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from segattn_cli.errors import ExitCode
+from segattn_cli.ranks.communicator import Transport
 
 T = TypeVar("T")
 
@@ -30,19 +33,16 @@ EAGER, EAGER_WITH_ARRAYS = 0.001, 1.0
 PAUSE = 0.0005
 
 
-class Mpi:
-    """A :class:`~segattn_cli.ranks.communicator.Communicator` for arrays in the memory of the CPU."""
+class _Channel:
+    """Messages and arrays of ranks, in an order of their own: beside those of another channel of the same ranks."""
 
-    def __init__(self) -> None:
-        from mpi4py import MPI
-
-        self._mpi: Any = MPI
-        self._comm: Any = MPI.COMM_WORLD.Dup()
-        self.rank: int = self._comm.rank
-        self.size: int = self._comm.size
+    def __init__(self, mpi: Any, comm: Any) -> None:
+        self._mpi = mpi
+        self._comm = comm
+        self.rank: int = comm.rank
+        self.size: int = comm.size
         self.seconds = 0.0
-        self._heartbeat = Heartbeat(MPI.COMM_WORLD.Dup(), self.abort)
-        self._heartbeat.start()
+        self.is_urgent = True  # whether this rank has nothing else to do than to wait
 
     def gather(self, value: T) -> list[T]:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`. The own value is no copy."""
@@ -76,6 +76,52 @@ class Mpi:
         self._wait(self._comm.Iallgather(self._bytes(block), self._bytes(received)), EAGER_WITH_ARRAYS)
         return received
 
+    def _bytes(self, array: np.ndarray) -> list[Any]:
+        """The memory of an array: MPI moves bytes and adds nothing."""
+        return [array.reshape(-1).view(np.uint8), self._mpi.BYTE]
+
+    def _wait(self, request: Any, eager: float) -> None:
+        began = time.perf_counter()
+        while not request.Test():
+            is_eager = self.is_urgent and time.perf_counter() - began < eager
+            time.sleep(0 if is_eager else PAUSE)
+        self.seconds += time.perf_counter() - began
+
+
+class Mpi(_Channel):
+    """A :class:`~segattn_cli.ranks.communicator.Communicator` for arrays in the memory of the CPU."""
+
+    def __init__(self) -> None:
+        from mpi4py import MPI
+
+        super().__init__(MPI, MPI.COMM_WORLD.Dup())
+        self.hidden_seconds = 0.0
+        self._beside = _Channel(MPI, MPI.COMM_WORLD.Dup())
+        self._thread = ThreadPoolExecutor(1, "segattn-later")
+        self._heartbeat = Heartbeat(MPI.COMM_WORLD.Dup(), self.abort)
+        self._heartbeat.start()
+
+    def later(self, function: Callable[[Transport], T]) -> Callable[[], T]:
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`. A thread waits, on a channel of its own."""
+
+        def timed() -> tuple[T, float]:
+            began = time.perf_counter()
+            return function(self._beside), time.perf_counter() - began
+
+        future = self._thread.submit(copy_context().run, timed)  # NumPy's errstate is in the context
+
+        def wait() -> T:
+            began = time.perf_counter()
+            self._beside.is_urgent = True
+            result, seconds = future.result()
+            self._beside.is_urgent = False
+            waited = time.perf_counter() - began
+            self.seconds += waited
+            self.hidden_seconds += max(0.0, seconds - waited)
+            return result
+
+        return wait
+
     def abort(self, code: int) -> NoReturn:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
         for stream in (sys.stdout, sys.stderr):
@@ -87,17 +133,8 @@ class Mpi:
     def close(self) -> None:
         """Come to an orderly end together with all ranks, which call this, too."""
         self.gather(None)
+        self._thread.shutdown()
         self._heartbeat.end()
-
-    def _bytes(self, array: np.ndarray) -> list[Any]:
-        """The memory of an array: MPI moves bytes and adds nothing."""
-        return [array.reshape(-1).view(np.uint8), self._mpi.BYTE]
-
-    def _wait(self, request: Any, eager: float) -> None:
-        began = time.perf_counter()
-        while not request.Test():
-            time.sleep(0 if time.perf_counter() - began < eager else PAUSE)
-        self.seconds += time.perf_counter() - began
 
 
 class Heartbeat(threading.Thread):

@@ -2,12 +2,13 @@
 
 NCCL moves bytes and adds nothing: its sums follow the topology and the size of the message. What is no array, and
 whether the other ranks are alive, is the business of the communicator of the processes. Calls are queued on the
-current stream; nothing here waits for the card.
+current stream, or on one beside it; nothing here waits for the card.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import cupy
@@ -15,7 +16,7 @@ import numpy as np
 from cupy.cuda import nccl
 
 from backends.errors import BackendError
-from segattn_cli.ranks.communicator import Communicator, from_first, on_all, together
+from segattn_cli.ranks.communicator import Communicator, Transport, from_first, on_all, together
 
 T = TypeVar("T")
 
@@ -46,11 +47,17 @@ class Nccl:
                 )
         world = from_first(processes, nccl.get_unique_id)
         self._nccl = nccl.NcclCommunicator(self.size, world, self.rank)
+        self._beside = cupy.cuda.Stream(non_blocking=True)
 
     @property
     def seconds(self) -> float:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`; only that of the processes is known."""
         return self._processes.seconds
+
+    @property
+    def hidden_seconds(self) -> float:
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`; what the card does is not timed."""
+        return 0.0
 
     def gather(self, value: T) -> list[T]:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
@@ -79,6 +86,24 @@ class Nccl:
         stream = cupy.cuda.get_current_stream().ptr
         self._nccl.allGather(block.data.ptr, received.data.ptr, block.nbytes, nccl.NCCL_UINT8, stream)
         return received
+
+    def later(self, function: Callable[[Transport], T]) -> Callable[[], T]:
+        """See :class:`~segattn_cli.ranks.communicator.Communicator`.
+
+        The other stream begins when what is queued so far is done. Memory that belongs to one stream and is used on
+        the other is kept until the streams have met: ``function`` with its arrays until the result is taken, and
+        what the result is in until the next call of this.
+        """
+        self._beside.wait_event(cupy.cuda.get_current_stream().record())
+        with self._beside:
+            result = function(self)
+            done = self._beside.record()
+
+        def wait(function: Callable[[Transport], T] = function) -> T:
+            cupy.cuda.get_current_stream().wait_event(done)
+            return result
+
+        return wait
 
     def abort(self, code: int) -> NoReturn:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`."""

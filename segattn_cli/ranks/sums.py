@@ -11,15 +11,22 @@ of the values, the tree is that of a single rank.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from segattn_cli.ranks.communicator import Communicator
+from segattn_cli.ranks.communicator import Communicator, Transport
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Array = Any
 T = TypeVar("T")
+
+#: Bytes of arrays that are summed over the ranks together.
+BUCKET = 1 << 22
 
 
 class TreeSum(Generic[T]):
@@ -61,7 +68,7 @@ def tree_sum(values: Sequence[T]) -> T:
     return total.value()
 
 
-def sum_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[Array]:
+def sum_arrays(comm: Transport, arrays: Sequence[Array]) -> list[Array]:
     """The sum over the ranks of each of ``arrays``, in the order of a tree over the ranks, to the same bits on all.
 
     Each rank sums one part of the values: what it sends and receives is twice the size of the arrays, whatever the
@@ -77,7 +84,52 @@ def sum_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[Array]:
     return _joined(comm, arrays, add)
 
 
-def collect_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[list[Array]]:
+class BucketSum:
+    """The sums over the ranks of named arrays that come one after the other, while the next are computed.
+
+    A bucket that is full is summed as by :func:`sum_arrays`. All ranks must add arrays of the same names, shapes
+    and dtypes in the same order.
+    """
+
+    def __init__(self, comm: Communicator) -> None:
+        self._comm = comm
+        self._bucket: dict[str, Array] = {}
+        self._sent: list[tuple[list[str], Callable[[], list[Array]]]] = []
+        self._added: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._added
+
+    def add(self, name: str, array: Array) -> None:
+        self._bucket[name] = array
+        self._added.add(name)
+        if sum(each.nbytes for each in self._bucket.values()) >= BUCKET:
+            self._send()
+
+    def add_rest(self, like: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+        """Add zeros for all that is still missing, where this rank cannot compute it and others wait for it.
+
+        ``like`` has the shapes and dtypes in the order in which arrays are added.
+        """
+        for name, (shape, dtype) in like.items():
+            if name not in self:
+                zeros = self._comm.empty(math.prod(shape), dtype)
+                zeros[:] = 0
+                self.add(name, zeros.reshape(shape))
+
+    def sums(self) -> dict[str, Array]:
+        """Wait for the sums of all arrays that were added, by name."""
+        if self._bucket:
+            self._send()
+        return {name: array for names, wait in self._sent for name, array in zip(names, wait(), strict=True)}
+
+    def _send(self) -> None:
+        arrays, self._bucket = self._bucket, {}
+        values = list(arrays.values())
+        self._sent.append((list(arrays), self._comm.later(lambda transport: sum_arrays(transport, values))))
+
+
+def collect_arrays(comm: Transport, arrays: Sequence[Array]) -> list[list[Array]]:
     """For each rank its ``arrays``, whose shapes and dtypes must be the same on all ranks."""
     if comm.size == 1:
         return [list(arrays)]
@@ -85,7 +137,7 @@ def collect_arrays(comm: Communicator, arrays: Sequence[Array]) -> list[list[Arr
     return [[array[rank] for array in by_array] for rank in range(comm.size)]
 
 
-def _joined(comm: Communicator, arrays: Sequence[Array], function: Callable[[Array], Array]) -> list[Array]:
+def _joined(comm: Transport, arrays: Sequence[Array], function: Callable[[Array], Array]) -> list[Array]:
     """``function`` of the arrays of each dtype, as one flat array, taken apart again along its last axis.
 
     Zeros fill it up to a multiple of the number of ranks.

@@ -71,6 +71,7 @@ class StepDone:
     loss_scale: float | None = None  # of float16, when this step began
     skipped: int = 0  # steps so far whose gradients overflowed float16
     communication_share: Number = 0.0  # fraction of the time that the rank which waited least spent communicating
+    hidden_communication_share: Number = 0.0  # fraction in which it communicated while it computed
     rank_seconds: tuple[float, ...] = ()  # that each of several ranks took for its batches of this step
 
 

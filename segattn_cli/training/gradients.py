@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from backends.contract import Ops
 from backends.precision import cast_weights
-from reference.layers.context import BatchStatistics, Context, DrawMask, Observe
+from reference.layers.context import BatchStatistics, Context, DrawMask, Finish, Observe
 from reference.networks import Objective
 from segattn_cli.data import Batch, stream
 from segattn_cli.ranks.communicator import ALONE, Communicator, on_all
-from segattn_cli.ranks.sums import TreeSum, collect_arrays, sum_arrays
+from segattn_cli.ranks.sums import BucketSum, TreeSum, collect_arrays
 
 Array = Any
 
@@ -41,6 +42,14 @@ class _Pass(NamedTuple):
     scale_weights: Array | None  # (S,)
 
 
+class _Expected(NamedTuple):
+    """What the first pass shows of a gradient in all passes."""
+
+    additions: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 @dataclass(frozen=True)
 class Differentiator:
     """Takes the gradients of ``objective`` with the ops of a backend.
@@ -57,6 +66,8 @@ class Differentiator:
     batch_statistics: bool
     dtype: np.dtype | None = None
     synchronised: bool = False
+    #: Of each gradient, in the order in which they are whole.
+    _expected: dict[str, _Expected] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def gradients(
         self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, *, scale: Array | float = 1.0,
@@ -70,21 +81,40 @@ class Differentiator:
         A cross-entropy is a mean over the labelled pixels, so each batch is weighted by its fraction of them.
         Some see one batch at a time: batch norms; the scale classifier, whose mean is over images; and hard pixels,
         Dice and Lovász-softmax, whose loss of a batch is weighted by its labelled pixels, too.
+
+        From the second step on, the gradients are sent to the other ranks while the last batch is computed, each as
+        soon as it is whole. A rank that fails then sends zeros, for which the others may wait, before all end.
         """
         fractions = self.fractions(batches, comm)
-        total: TreeSum[dict[str, Array]] = TreeSum(_plus)
+        trees: defaultdict[str, TreeSum[Array]] = defaultdict(TreeSum)
+        sums = BucketSum(comm)
         passes: list[_Pass] = []
+        names: list[str] = []
+
+        def finish(name: str, gradient: Array) -> None:
+            trees[name].add(gradient)
+            sums.add(name, trees.pop(name).value())
 
         def differentiate() -> float:
             began = time.perf_counter()
-            for gradients, one in self._passes(params, batches, step, fractions, scale, comm):
-                total.add(gradients)
+            early = finish if self._expected and comm.size > 1 else None
+            for gradients, one in self._passes(params, batches, step, fractions, scale, comm, finish=early):
+                names[:] = gradients
+                for name in names:
+                    if name not in sums:
+                        trees[name].add(gradients.pop(name))
                 passes.append(one)
             return time.perf_counter() - began
 
-        seconds = on_all(comm, differentiate)
-        own = total.value()
-        gradients = dict(zip(own, sum_arrays(comm, list(own.values())), strict=True))
+        try:
+            seconds = on_all(comm, differentiate)
+        except Exception:
+            sums.add_rest({name: (each.shape, each.dtype) for name, each in self._expected.items()})
+            raise
+        for name, tree in trees.items():
+            sums.add(name, tree.value())
+        summed = sums.sums()
+        gradients = {name: summed[name] for name in names}
         own_statistics = [one.statistics for one in passes]
         passes = _of_all_ranks(comm, passes)
         loss: Any = 0.0
@@ -113,14 +143,17 @@ class Differentiator:
         observe: Observe, comm: Communicator = ALONE,
     ) -> None:
         """Compute the passes of :meth:`gradients` again, and show ``observe`` every named tensor."""
-        for _ in self._passes(params, batches, step, fractions, 1.0, comm, observe):
+        for _ in self._passes(params, batches, step, fractions, 1.0, comm, observe=observe):
             pass
 
     def _passes(
         self, params: Mapping[str, Array], batches: Sequence[Batch], step: int, fractions: Sequence[float],
-        scale: Array | float, comm: Communicator, observe: Observe | None = None,
+        scale: Array | float, comm: Communicator, observe: Observe | None = None, finish: Finish | None = None,
     ) -> Iterator[tuple[dict[str, Array], _Pass]]:
-        """The gradients of each batch of this rank, and its other results."""
+        """The gradients of each batch of this rank, and its other results.
+
+        ``finish`` is called with those of the last batch while it is computed.
+        """
         weights = params if self.dtype is None else cast_weights(params, self.dtype)
         share = (lambda arrays: on_all(comm, lambda: arrays)) if self.synchronised and comm.size > 1 else None
         first = comm.rank * len(batches)
@@ -128,17 +161,28 @@ class Differentiator:
             ctx = Context(
                 self.ops, weights, save_for_backward=True, batch_statistics=self.batch_statistics,
                 draw_mask=self._draw_mask(step, number), observe=observe, share=share,
+                finish=finish if number == first + len(batches) - 1 else None,
+                expected={name: each.additions for name, each in self._expected.items()},
             )
             images = self.ops.asarray(batch.images)
             if self.dtype is not None:
                 images = images.astype(self.dtype, copy=False)
             result = self.objective.forward(images, self.ops.asarray(batch.labels), ctx)
             gradients = self.objective.backward(ctx, fraction * scale)
+            self._expect(ctx)
             scale_weights = result.outputs.scale_weights
             if scale_weights is not None:
                 scale_weights = scale_weights.astype(np.float32, copy=False).mean((0, 1, 2))  # (S,)
             parts = {name: fraction * part for name, part in result.parts.items()}
             yield gradients, _Pass(fraction * result.total, parts, ctx.statistics, scale_weights)
+
+    def _expect(self, ctx: Context) -> None:
+        """Learn from the first pass what the others add to the gradients, and raise where one is different."""
+        if not self._expected:
+            for name, additions in ctx.additions.items():
+                self._expected[name] = _Expected(additions, ctx.gradients[name].shape, ctx.gradients[name].dtype)
+        if ctx.additions != {name: each.additions for name, each in self._expected.items()}:
+            raise RuntimeError("a backward pass added to other gradients than the first one, or more often")
 
     def _labelled(self, labels: np.ndarray) -> float:
         """The number of labelled pixels, each multiplied by the weight of its class."""
@@ -153,11 +197,6 @@ class Differentiator:
             return self.ops.asarray(rng.random(shape, np.float32) >= rate)
 
         return draw
-
-
-def _plus(left: dict[str, Array], right: dict[str, Array]) -> dict[str, Array]:
-    """The sum of two, which are taken apart meanwhile: so there are never three in memory."""
-    return {name: left.pop(name) + right.pop(name) for name in list(left)}
 
 
 def _of_all_ranks(comm: Communicator, own: Sequence[_Pass]) -> list[_Pass]:

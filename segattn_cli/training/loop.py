@@ -186,6 +186,7 @@ class _Session:
             seconds=seconds,
             wait_share=min(1.0, record.wait_seconds / seconds),
             communication_share=min(1.0, record.communication / seconds),
+            hidden_communication_share=min(1.0, record.hidden_communication / seconds),
             rank_seconds=tuple(record.rank_seconds) if self.run.comm.size > 1 else (),
             images_per_second=record.images / seconds,
             memory=peak_memory(),

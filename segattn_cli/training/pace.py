@@ -53,6 +53,7 @@ class Load(NamedTuple):
 
     waiting: float  # for data
     communicating: float  # and waiting for other ranks
+    hidden: float  # that communication took beside the computation
 
 
 class LoadMeter:
@@ -60,9 +61,10 @@ class LoadMeter:
 
     def __init__(self, comm: Communicator) -> None:
         self._comm = comm
-        self._before = comm.seconds
+        self._before = comm.seconds, comm.hidden_seconds
 
     def lap(self, batches: Sequence[Batch]) -> Load:
         """The seconds since the last lap."""
-        communicating, self._before = self._comm.seconds - self._before, self._comm.seconds
-        return Load(sum(batch.wait_seconds for batch in batches), communicating)
+        now = self._comm.seconds, self._comm.hidden_seconds
+        (seconds, hidden), self._before = self._before, now
+        return Load(sum(batch.wait_seconds for batch in batches), now[0] - seconds, now[1] - hidden)

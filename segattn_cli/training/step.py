@@ -32,6 +32,7 @@ class StepRecord(NamedTuple, Generic[Value]):
     scaler: dict[str, Value]  # what LossScale.state gives after the step
     rank_seconds: list[float]  # that each rank took for its batches, without the waiting for others
     communication: float  # seconds that went to it on the rank which waited least for others
+    hidden_communication: float  # seconds that it took there while gradients were computed
 
 
 def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
@@ -65,6 +66,7 @@ def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
 
     state.progress.step = step + 1
     loads = comm.gather(run.load.lap(batches))
+    least = min(loads, key=lambda load: load.communicating)
     return StepRecord(
         step=step + 1,
         images=comm.size * sum(len(batch.images) for batch in batches),
@@ -77,7 +79,8 @@ def take_step(run: TrainingRun, batches: Sequence[Batch]) -> StepRecord[Array]:
         scale_weights=None if gradients.scale_weights is None else tuple(gradients.scale_weights),
         scaler=run.scaler.state(),
         rank_seconds=[load.waiting + seconds for load, seconds in zip(loads, gradients.seconds, strict=True)],
-        communication=min(load.communicating for load in loads),
+        communication=least.communicating,
+        hidden_communication=least.hidden,
     )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from backends.errors import BackendError
-from segattn_cli.ranks.sums import collect_arrays, sum_arrays, tree_sum
+from segattn_cli.ranks import sums
+from segattn_cli.ranks.sums import BucketSum, collect_arrays, sum_arrays, tree_sum
 
 from ...backends.cupy.conftest import ops  # noqa: F401, a fixture
 from ...segattn_cli.ranks.thread_ranks import on_threads
@@ -50,6 +51,22 @@ def test_sums_have_the_bits_of_a_tree(ops, cards, ranks, dtype):  # noqa: F811
     for head, rest, number in on_cards(ranks, share):
         assert np.concatenate([head.reshape(-1), rest]).tobytes() == wanted.tobytes()
         assert (head.shape, number.shape, float(number)) == ((2, 5), (), sum(range(ranks)))
+
+
+def test_buckets_are_summed_beside_the_computation(ops, cards, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sums, "BUCKET", 100)
+    values = [np.random.default_rng(rank).normal(size=(4, 20)).astype(np.float32) for rank in range(3)]
+    cards(3)
+
+    def share(comm):
+        total = BucketSum(comm)
+        for name, value in zip("abcd", values[comm.rank], strict=True):
+            total.add(name, ops.asarray(value))
+        return {name: ops.to_numpy(array) for name, array in total.sums().items()}
+
+    for total in on_cards(3, share):
+        assert list(total) == list("abcd")
+        assert np.array_equal(np.stack(list(total.values())), tree_sum(values))
 
 
 def test_arrays_are_collected(ops, cards):  # noqa: F811

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segattn_cli.ranks import sums
 from segattn_cli.ranks.communicator import ALONE
-from segattn_cli.ranks.sums import TreeSum, collect_arrays, sum_arrays, tree_sum
+from segattn_cli.ranks.sums import BucketSum, TreeSum, collect_arrays, sum_arrays, tree_sum
 
 from .thread_ranks import on_threads
 
@@ -54,6 +55,48 @@ def test_the_bits_do_not_depend_on_the_ranks(ranks, count):
     for head, rest, first in on_threads(ranks, share):
         assert np.concatenate([head.reshape(-1), rest]).tobytes() == wanted.tobytes()
         assert (head.shape, first.shape, first.dtype) == ((1, 7), (), np.float64)
+
+
+@pytest.mark.parametrize("bucket", [1, 300, 1 << 20])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_buckets_are_sums_whatever_their_size_and_a_rank_that_fails_sends_the_rest(monkeypatch, ranks, bucket):
+    monkeypatch.setattr(sums, "BUCKET", bucket)
+    values = values_of(ranks, size=100)
+    parts = {"a": slice(0, 3), "b": slice(3, 90), "c": slice(90, 100)}
+    like = {name: (values[0][part].shape, values[0].dtype) for name, part in parts.items()}
+
+    def share(comm):
+        whole, cut = BucketSum(comm), BucketSum(comm)
+        for name, part in parts.items():
+            whole.add(name, values[comm.rank][part])
+        sums_of_whole = whole.sums()
+        for name, part in list(parts.items())[: 1 if comm.rank == 1 else 3]:
+            cut.add(name, values[comm.rank][part])
+        cut.add_rest(like)
+        return sums_of_whole, cut.sums()
+
+    for whole, cut in on_threads(ranks, share):
+        assert list(whole) == list(cut) == list(parts)
+        assert np.concatenate(list(whole.values())).tobytes() == level_by_level(values).tobytes()
+        assert np.array_equal(cut["a"], whole["a"])
+        assert np.array_equal(cut["c"], level_by_level([0 * v if r == 1 else v for r, v in enumerate(values)])[90:])
+
+
+def test_buckets_are_sent_when_they_are_full(monkeypatch):
+    monkeypatch.setattr(sums, "BUCKET", 100)
+    sent = []
+
+    class Noting(type(ALONE)):
+        def later(self, function):
+            sent.append(len(added))
+            return super().later(function)
+
+    total, added = BucketSum(Noting()), []
+    for name in "abcde":
+        added.append(name)
+        total.add(name, np.ones(10, np.float32))  # 40 bytes
+    assert list(total.sums()) == added
+    assert sent == [3, 5]
 
 
 def test_arrays_are_collected_by_rank_with_their_shapes_and_dtypes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 
 import numpy as np
@@ -25,8 +26,8 @@ TINY = (
 )  # fmt: skip
 #: Of a clock, of the process, or of the number of ranks; what else an event says is of the training.
 OWN = {
-    "seconds", "wait_share", "images_per_second", "memory", "seconds_left", "communication_share", "rank_seconds",
-    "ranks", "out",
+    "seconds", "wait_share", "images_per_second", "memory", "seconds_left", "communication_share",
+    "hidden_communication_share", "rank_seconds", "ranks", "out",
 }  # fmt: skip
 
 
@@ -72,7 +73,8 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_weights_and_events_are_those_of_one_rank(alone, tmp_path, ranks):
+def test_weights_and_events_are_those_of_one_rank(alone, tmp_path, ranks, monkeypatch):
+    monkeypatch.setattr("segattn_cli.ranks.sums.BUCKET", 1 << 16)
     out, events = alone
     of_ranks = trained(config_of(), tmp_path / "run", ranks)
     assert_same_weights(out, tmp_path / "run")
@@ -150,10 +152,10 @@ def test_a_full_disk_on_rank_0_ends_all(tmp_path, monkeypatch):
 def test_want_of_memory_on_one_rank_ends_all(tmp_path, monkeypatch):
     passes = Differentiator._passes
 
-    def hungry(self, params, batches, step, fractions, scale, comm, observe=None):
+    def hungry(self, params, batches, step, fractions, scale, comm, **options):
         if (step, comm.rank) == (1, 1):
             raise MemoryError("40 GB")
-        return passes(self, params, batches, step, fractions, scale, comm, observe)
+        return passes(self, params, batches, step, fractions, scale, comm, **options)
 
     monkeypatch.setattr(Differentiator, "_passes", hungry)
     for events in trained(config_of(), tmp_path / "run", 2):
@@ -161,13 +163,47 @@ def test_want_of_memory_on_one_rank_ends_all(tmp_path, monkeypatch):
         assert (type(events[-1]), str(events[-1])) == (MemoryError, "40 GB")
 
 
+@pytest.mark.parametrize("norms", ["running", "synchronised"])
+def test_an_error_in_the_middle_of_backward_ends_all_that_wait_for_gradients(tmp_path, monkeypatch, norms):
+    """Rank 1 fails when some of its gradients are on their way."""
+    from reference.layers import Context
+    from segattn_cli.ranks import sums
+
+    monkeypatch.setattr(sums, "BUCKET", 1)
+    accumulate, passes, failing = Context.accumulate, Differentiator._passes, threading.local()
+    add_rest, missing = sums.BucketSum.add_rest, []
+
+    def note(self, like):
+        missing.append(sum(name not in self for name in like))
+        add_rest(self, like)
+
+    def mark(self, params, batches, step, fractions, scale, comm, **options):
+        failing.now = (step, comm.rank) == (2, 1)
+        return passes(self, params, batches, step, fractions, scale, comm, **options)
+
+    def fail(self, name, gradient):
+        if failing.now and name == "backbone.conv2.weight" and name in self.additions and self.finish:
+            raise MemoryError("40 GB")
+        accumulate(self, name, gradient)
+
+    monkeypatch.setattr(Differentiator, "_passes", mark)
+    monkeypatch.setattr(Context, "accumulate", fail)
+    monkeypatch.setattr(sums.BucketSum, "add_rest", note)
+    config = config_of(f"training.batch_norm={norms}", "evaluation.every=9")
+    for events in trained(config, tmp_path / "run", 2):
+        assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2]
+        assert (type(events[-1]), str(events[-1])) == (MemoryError, "40 GB")
+    assert missing[0] != missing[1] or norms == "synchronised"
+    assert 0 < max(missing) < 20
+
+
 def test_a_loss_that_is_not_finite_on_one_rank_names_its_tensor_on_all(tmp_path, monkeypatch):
     passes = Differentiator._passes
 
-    def poisoned(self, params, batches, step, fractions, scale, comm, observe=None):
+    def poisoned(self, params, batches, step, fractions, scale, comm, **options):
         if (step, comm.rank) == (1, 1):
             batches = [batch._replace(images=np.full_like(batch.images, np.inf)) for batch in batches]
-        return passes(self, params, batches, step, fractions, scale, comm, observe)
+        return passes(self, params, batches, step, fractions, scale, comm, **options)
 
     monkeypatch.setattr(Differentiator, "_passes", poisoned)
     sentences = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,18 @@ DEADLINE = 300
 class ThreadRank:
     """A :class:`segattn_cli.ranks.communicator.Communicator`. What is sent is pickled, as between processes."""
 
-    def __init__(self, rank: int, size: int, barrier: threading.Barrier, slots: list[Any]) -> None:
-        self.rank, self.size, self.seconds = rank, size, 0.0
-        self._barrier, self._slots = barrier, slots
+    seconds = hidden_seconds = 0.0
+
+    def __init__(self, rank: int, channel: Channel, beside: Channel) -> None:
+        self.rank, self.size = rank, channel.barrier.parties
+        self._channel, self._of_later = channel, beside
+        self._thread = ThreadPoolExecutor(1)
 
     def gather(self, value):
-        self._slots[self.rank] = pickle.dumps(value)
-        self._barrier.wait(DEADLINE)
-        everyone = [pickle.loads(each) for each in self._slots]
-        self._barrier.wait(DEADLINE)
+        self._channel.slots[self.rank] = pickle.dumps(value)
+        self._channel.barrier.wait(DEADLINE)
+        everyone = [pickle.loads(each) for each in self._channel.slots]
+        self._channel.barrier.wait(DEADLINE)
         self.seconds += 1e-6
         return everyone
 
@@ -37,20 +42,39 @@ class ThreadRank:
     def collect(self, block):
         return np.stack(self.gather(block))
 
+    def later(self, function):
+        transport = ThreadRank(self.rank, self._of_later, self._of_later)
+        future = self._thread.submit(copy_context().run, function, transport)
+        return lambda: future.result(DEADLINE)
+
+    def close(self):
+        """Wait until all that was begun is done."""
+        self._thread.shutdown()
+
     def abort(self, code):
-        self._barrier.abort()
+        self._channel.barrier.abort()
         raise SystemExit(code)
+
+
+class Channel:
+    """Where threads meet, and what they leave there for each other."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = threading.Barrier(size)
+        self.slots: list[Any] = [None] * size
 
 
 def on_threads(size: int, function: Callable[[ThreadRank], Any]) -> list[Any]:
     """What ``function`` returns on each of ``size`` ranks: an exception where it raises one."""
-    barrier, slots, results = threading.Barrier(size), [None] * size, [None] * size
+    channel, beside, results = Channel(size), Channel(size), [None] * size
 
     def run(rank: int) -> None:
+        comm = ThreadRank(rank, channel, beside)
         try:
-            results[rank] = function(ThreadRank(rank, size, barrier, slots))
+            results[rank] = function(comm)
         except Exception as error:
             results[rank] = error
+        comm.close()
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
     for each in threads:
