@@ -21,6 +21,7 @@ extensions = [
     "repository_files",
     "command_reference",
     "op_pages",
+    "live_examples",
 ]
 
 # Markdown as on GitHub: anchors of headings, formulas between dollars, tables.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from segattn_cli.reading.op_source import op_names
+
 
 def listed(index: Path) -> set[str]:
     """The pages in the navigation, also those of the tables of contents of other pages."""
@@ -21,6 +23,13 @@ def test_every_page_is_in_the_navigation(repository):
     """A page that is not would be a warning of Sphinx, and these are errors."""
     docs = repository / "docs"
     assert listed(docs / "index.md") == set(docs.rglob("*.md")) - {docs / "index.md"}
+
+
+def test_the_page_of_every_op_has_all_parts(repository):
+    for op in op_names():
+        text = (repository / "docs" / "understand" / "ops" / f"{op}.md").read_text(encoding="utf-8")
+        parts = re.findall(r"```\{(op[\w-]*)\} (\w+)\n```", text)
+        assert parts == [("op", op), ("op-code", op), ("op-live", op), ("op-facts", op)]
 
 
 def test_the_readme_is_a_screenful(repository):
