@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Array = Any
 T = TypeVar("T")
+#: What a rank sends, where nothing better can be said.
+MESSAGE = "its message"
 
 
 class Transport(Protocol):
@@ -48,8 +50,11 @@ class Communicator(Transport, Protocol):
     def hidden_seconds(self) -> float:
         """The time that communication took while this rank computed: see :meth:`later`."""
 
-    def gather(self, value: T) -> list[T]:
-        """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies."""
+    def gather(self, value: T, what: str = MESSAGE) -> list[T]:
+        """The ``value`` of every rank, in the order of the ranks. Values are pickled: they are copies.
+
+        Where a rank does not come, it is said to have sent no ``what``.
+        """
 
     def later(self, function: Callable[[Transport], T]) -> Callable[[], T]:
         """Begin ``function(transport)``, which waits for other ranks, while this rank goes on computing.
@@ -67,7 +72,7 @@ class Alone:
 
     rank, size, seconds, hidden_seconds = 0, 1, 0.0, 0.0
 
-    def gather(self, value: T) -> list[T]:
+    def gather(self, value: T, what: str = MESSAGE) -> list[T]:
         return [value]
 
     def empty(self, count: int, dtype: np.dtype) -> Array:
@@ -115,7 +120,7 @@ def require_one_backend(comm: Communicator, ops: Ops) -> None:
             raise BackendError(f"The ranks found different backends ({found}): choose one by --backend.")
 
 
-def on_all(comm: Communicator, function: Callable[[], T]) -> list[T]:
+def on_all(comm: Communicator, function: Callable[[], T], what: str = MESSAGE) -> list[T]:
     """What ``function()`` returns on each rank; an error on some of them is raised on all of them.
 
     It is that of the first rank that has one. Such an error :func:`is_agreed`: all ranks end by it, in the same
@@ -133,7 +138,7 @@ def on_all(comm: Communicator, function: Callable[[], T]) -> list[T]:
         if is_agreed(raised):
             raise
         error = raised
-    outcomes = comm.gather((value, None if error is None else _sendable(error, comm)))
+    outcomes = comm.gather((value, None if error is None else _sendable(error, comm)), what)
     failed = [(rank, sent) for rank, (_, sent) in enumerate(outcomes) if sent is not None]
     if not failed:
         return [each for each, _ in outcomes]
@@ -145,7 +150,7 @@ def on_all(comm: Communicator, function: Callable[[], T]) -> list[T]:
 
 
 @contextmanager
-def together(comm: Communicator) -> Iterator[None]:
+def together(comm: Communicator, what: str = MESSAGE) -> Iterator[None]:
     """Leave the block when all ranks have come to its end, or raise the error of one on all: see :func:`on_all`."""
     error: Exception | None = None
     try:
@@ -157,12 +162,12 @@ def together(comm: Communicator) -> Iterator[None]:
         if error is not None:
             raise error
 
-    on_all(comm, outcome)
+    on_all(comm, outcome, what)
 
 
-def from_first(comm: Communicator, function: Callable[[], T]) -> T:
+def from_first(comm: Communicator, function: Callable[[], T], what: str = MESSAGE) -> T:
     """What ``function()`` returns on rank 0, which alone calls it; or its error, on all ranks."""
-    return on_all(comm, lambda: function() if comm.rank == 0 else None)[0]  # type: ignore[return-value]
+    return on_all(comm, lambda: function() if comm.rank == 0 else None, what)[0]  # type: ignore[return-value]
 
 
 def in_turns(comm: Communicator, count: int, function: Callable[[int], T]) -> Iterator[T]:
@@ -173,7 +178,7 @@ def in_turns(comm: Communicator, count: int, function: Callable[[int], T]) -> It
     """
     for start in range(0, count, comm.size):
         own = range(start, count)[comm.rank : comm.rank + 1]  # one, or none after the last
-        for value in on_all(comm, lambda own=own: [function(number) for number in own]):  # type: ignore[misc]
+        for value in on_all(comm, lambda own=own: [function(each) for each in own], "its image"):  # type: ignore[misc]
             yield from value
 
 

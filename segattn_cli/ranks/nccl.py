@@ -16,7 +16,7 @@ import numpy as np
 from cupy.cuda import nccl
 
 from backends.errors import BackendError
-from segattn_cli.ranks.communicator import Communicator, Transport, from_first, on_all, together
+from segattn_cli.ranks.communicator import MESSAGE, Communicator, Transport, from_first, on_all, together
 
 T = TypeVar("T")
 
@@ -59,10 +59,10 @@ class Nccl:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`; what the card does is not timed."""
         return 0.0
 
-    def gather(self, value: T) -> list[T]:
+    def gather(self, value: T, what: str = MESSAGE) -> list[T]:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`."""
         self._nccl.check_async_error()
-        return self._processes.gather(value)
+        return self._processes.gather(value, what)
 
     def empty(self, count: int, dtype: np.dtype) -> Any:
         """See :class:`~segattn_cli.ranks.communicator.Communicator`."""

@@ -31,7 +31,7 @@ def batches_from(run: TrainingRun, step: int) -> Generator[list[Batch], None, No
             for _ in range(done, run.steps_per_epoch):
                 if step == run.steps:
                     return
-                with together(comm):
+                with together(comm, "its next images"):
                     of_step = list(islice(batches, own))
                 yield of_step
                 step += 1

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,7 +108,7 @@ class Differentiator:
             return time.perf_counter() - began
 
         try:
-            seconds = on_all(comm, differentiate)
+            seconds = on_all(comm, differentiate, "the gradients of its batches")
         except Exception:
             sums.add_rest({name: (each.shape, each.dtype) for name, each in self._expected.items()})
             raise
@@ -134,7 +135,9 @@ class Differentiator:
         """What each of this rank's ``batches`` counts in the step: its fraction of the labelled pixels of all."""
         if len(batches) == comm.size == 1:
             return [1.0]
-        labelled = on_all(comm, lambda: [self._labelled(batch.labels) for batch in batches])
+        labelled = on_all(
+            comm, lambda: [self._labelled(batch.labels) for batch in batches], "the number of its labelled pixels"
+        )
         total = sum(each for rank in labelled for each in rank)
         return [each / total if total else 0.0 for each in labelled[comm.rank]]
 
@@ -155,7 +158,7 @@ class Differentiator:
         ``finish`` is called with those of the last batch while it is computed.
         """
         weights = params if self.dtype is None else cast_weights(params, self.dtype)
-        share = (lambda arrays: on_all(comm, lambda: arrays)) if self.synchronised and comm.size > 1 else None
+        share = partial(_shared, comm) if self.synchronised and comm.size > 1 else None
         first = comm.rank * len(batches)
         for number, (batch, fraction) in enumerate(zip(batches, fractions, strict=True), first):
             ctx = Context(
@@ -197,6 +200,10 @@ class Differentiator:
             return self.ops.asarray(rng.random(shape, np.float32) >= rate)
 
         return draw
+
+
+def _shared(comm: Communicator, arrays: list[Array]) -> list[list[Array]]:
+    return on_all(comm, lambda: arrays, "the statistics of a batch norm")
 
 
 def _of_all_ranks(comm: Communicator, own: Sequence[_Pass]) -> list[_Pass]:

@@ -37,7 +37,7 @@ def save_last(run: TrainingRun) -> CheckpointSaved:
         progress.journal = run.event_log.length()
         save_checkpoint(path, arrays, {**_metadata(run, "training"), "progress": asdict(progress)})
 
-    from_first(run.comm, save)
+    from_first(run.comm, save, "the end of its checkpoint")
     return CheckpointSaved(progress.step, path)
 
 

@@ -98,11 +98,15 @@ def open_run(config: Config, out: Path, resume: bool, comm: Communicator = ALONE
         ops = get_backend(config.training.backend, config.training.precision)
         require_divisible(config, comm.size)
         training, validation = open_splits(config)
-    warnings = from_first(comm, lambda: warnings_before_training(config, training, validation))
+    warnings = from_first(
+        comm, lambda: warnings_before_training(config, training, validation), "its review of the data"
+    )
     with together(comm):
         network = build_network(config.network_config(len(training.classes)))
         comm = communicator_of(comm, ops)
-    weights_of_classes = from_first(comm, lambda: class_weights(config.loss, training))
+    weights_of_classes = from_first(
+        comm, lambda: class_weights(config.loss, training), "the weights of the classes"
+    )
     with together(comm):
         objective = Objective(
             network, config.loss, terms=config.loss, class_weights=weights_of_classes,

@@ -124,7 +124,8 @@ def _connect() -> Mpi:
         ) from None
     from segattn_cli.ranks.mpi import Mpi
 
-    _connected = Mpi()
+    with _deadline(START):
+        _connected = Mpi()
     return _connected
 
 
@@ -146,6 +147,8 @@ def _disconnect() -> None:
     global _connected
     if _connected is not None:
         _connected.close()
+        with _deadline(START):
+            _connected.finalize()
         _connected = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from backends.errors import BackendError
@@ -88,6 +89,32 @@ def test_alone_an_error_is_raised_as_it_is():
         on_all(ALONE, lambda: failing(ALONE, 0))
     assert not hasattr(raised.value, "__notes__")
     assert on_all(ALONE, lambda: 3) == [3]
+
+
+#: Every kind of call that waits for other ranks, and what it waits for.
+CALLS = {
+    "on_all": (lambda comm: on_all(comm, lambda: 1, "its gradients"), "its gradients"),
+    "together": (lambda comm: enter(together(comm, "its next images")), "its next images"),
+    "from_first": (lambda comm: from_first(comm, lambda: 1, "its checkpoint"), "its checkpoint"),
+    "in_turns": (lambda comm: list(in_turns(comm, 2, str)), "its image"),
+    "gather": (lambda comm: comm.gather(1), "its message"),
+    "exchange": (lambda comm: comm.exchange(np.zeros((2, 3))), "its part of a sum of arrays"),
+    "collect": (lambda comm: comm.collect(np.zeros(3)), "its array"),
+    "later": (lambda comm: comm.later(lambda other: other.collect(np.zeros(3)))(), "its array"),
+}  # fmt: skip
+
+
+def enter(block):
+    with block:
+        pass
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_rank_that_does_not_come_is_named_with_what_it_did_not_send(call, late):
+    wait, what = CALLS[call]
+    error = on_threads(2, lambda comm: None if comm.rank == late else wait(comm), deadline=0.2)[1 - late]
+    assert str(error) == f"Rank {late} has not sent {what} within 0.2 s"
 
 
 class Named:

@@ -204,7 +204,56 @@ def test_a_rank_that_ends_without_the_others_ends_all_with_its_code(tmp_path):
 def test_a_rank_that_is_stopped_ends_all(tmp_path):
     done = run(2, tmp_path / "run", spoil="os.kill(os.getpid(), 19)")
     assert done.returncode == 12, done.stderr
-    assert done.stderr.count("segattn: Rank 1 has not answered for 30 s, so all ranks end") == 1
+    assert done.stderr.count("segattn: Rank 1 has not answered for 30 s, and rank 0 waits for ") == 1
+    assert "the gradients of its batches, so all ranks end; what was saved is complete" in done.stderr
+
+
+#: A rank in a call, of which there is one of each kind, and another that stops there, or computes for ever.
+WAITING = """
+import os, sys, time
+import numpy as np
+from segattn_cli.ranks import mpi
+call, how = sys.argv[1:]
+mpi.MISSING, mpi.DEADLINE = 8, {"stops": 3600, "computes": 4}[how]
+calls = {
+    "gather": lambda comm: comm.gather(1),
+    "exchange": lambda comm: comm.exchange(np.zeros((2, 1 << 20))),
+    "collect": lambda comm: comm.collect(np.zeros(1 << 20)),
+    "later": lambda comm: comm.later(lambda other: other.exchange(np.zeros((2, 1 << 20))))(),
+}
+comm = mpi.Mpi()
+calls[call](comm)
+if comm.rank == 1 and how == "stops":  # when it has come, and what it sends is not there yet
+    def stop(self, *_):
+        os.kill(os.getpid(), 19)
+    mpi._Channel._wait = stop
+if comm.rank == 1 and how != "stops":
+    time.sleep(300)
+calls[call](comm)
+"""  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["gather", "exchange", "collect", "later"])
+def test_a_rank_that_stops_in_the_middle_of_a_call_is_named(call):
+    done = waiting(call, "stops")
+    assert done.returncode == 12, done.stderr
+    what = {"gather": "its message", "collect": "its array"}.get(call, "its part of a sum of arrays")
+    assert done.stderr.count(f"segattn: Rank 1 has not answered for 8 s, and rank 0 waits for {what}, so") == 1
+
+
+@pytest.mark.parametrize("call", ["gather", pytest.param("later", marks=pytest.mark.slow)])
+def test_a_rank_that_lives_and_does_not_come_is_named_after_the_deadline(call):
+    done = waiting(call, "computes")
+    assert done.returncode == 12, done.stderr
+    what = {"gather": "its message", "later": "its part of a sum of arrays"}[call]
+    sentence = f"segattn: Rank 1 has not sent {what} within 4 s, so all ranks end; what was saved is complete"
+    assert done.stderr.count(sentence) == 1
+
+
+def waiting(call, how):
+    words = [MPIEXEC, "-n", "2", sys.executable, "-c", WAITING, call, how]
+    return subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=300)
 
 
 @pytest.mark.slow

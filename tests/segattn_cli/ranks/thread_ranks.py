@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from segattn_cli.ranks.attendance import Attendance
+from segattn_cli.ranks.communicator import MESSAGE
+
 #: Seconds after which a rank that waits for others fails: far more than any test takes.
 DEADLINE = 300
 
@@ -23,24 +26,32 @@ class ThreadRank:
     def __init__(self, rank: int, channel: Channel, beside: Channel) -> None:
         self.rank, self.size = rank, channel.barrier.parties
         self._channel, self._of_later = channel, beside
+        self._attendance = Attendance(rank, channel.counts)
         self._thread = ThreadPoolExecutor(1)
 
-    def gather(self, value):
+    def gather(self, value, what=MESSAGE):
         self._channel.slots[self.rank] = pickle.dumps(value)
-        self._channel.barrier.wait(DEADLINE)
+        with self._attendance.waiting(what):
+            self._meet()
         everyone = [pickle.loads(each) for each in self._channel.slots]
-        self._channel.barrier.wait(DEADLINE)
+        self._meet()
         self.seconds += 1e-6
         return everyone
+
+    def _meet(self):
+        try:
+            self._channel.barrier.wait(self._channel.deadline)
+        except threading.BrokenBarrierError:
+            raise RankLost(self._attendance.late(self._channel.deadline)) from None
 
     def empty(self, count, dtype):
         return np.empty(count, dtype)
 
     def exchange(self, blocks):
-        return np.stack([of_rank[self.rank] for of_rank in self.gather(blocks)])
+        return np.stack([of_rank[self.rank] for of_rank in self.gather(blocks, "its part of a sum of arrays")])
 
     def collect(self, block):
-        return np.stack(self.gather(block))
+        return np.stack(self.gather(block, "its array"))
 
     def later(self, function):
         transport = ThreadRank(self.rank, self._of_later, self._of_later)
@@ -59,14 +70,20 @@ class ThreadRank:
 class Channel:
     """Where threads meet, and what they leave there for each other."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, deadline: float) -> None:
         self.barrier = threading.Barrier(size)
         self.slots: list[Any] = [None] * size
+        self.counts = np.zeros(size, np.int64)
+        self.deadline = deadline
 
 
-def on_threads(size: int, function: Callable[[ThreadRank], Any]) -> list[Any]:
+class RankLost(Exception):
+    """A rank has not come."""
+
+
+def on_threads(size: int, function: Callable[[ThreadRank], Any], deadline: float = DEADLINE) -> list[Any]:
     """What ``function`` returns on each of ``size`` ranks: an exception where it raises one."""
-    channel, beside, results = Channel(size), Channel(size), [None] * size
+    channel, beside, results = Channel(size, deadline), Channel(size, deadline), [None] * size
 
     def run(rank: int) -> None:
         comm = ThreadRank(rank, channel, beside)
