@@ -22,6 +22,9 @@ extensions = [
     "command_reference",
     "op_pages",
     "live_examples",
+    "network_pages",
+    "train_step",
+    "explorer_page",
 ]
 
 # Markdown as on GitHub: anchors of headings, formulas between dollars, tables.
@@ -43,7 +46,7 @@ nitpick_ignore_regex = [("py:class", r".*")]
 html_theme = "furo"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_js_files = ["op_code.js"]
+html_js_files = ["op_code.js", "networks.js"]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

@@ -78,15 +78,20 @@ class Source(SphinxRole):
         if not (ROOT / path).exists():
             message = self.inliner.reporter.error(f"There is no file {path} in the repository.", line=self.lineno)
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        op = ROOT / "docs" / "understand" / "ops" / f"{Path(path).stem}.md"
-        if path.startswith("reference/ops/") and op.exists() and not line:
-            page = f"understand/ops/{Path(path).stem}"
-        else:
-            page = f"source/{path}"
-            linked_files(self.env).setdefault(self.env.docname, set()).add(path)
-        from_page = self.env.app.builder.get_target_uri(self.env.docname)
-        node["refuri"] = relative_uri(from_page, f"{page}.html") + (f"#L{line}" if line else "")
+        node["refuri"] = link_to_file(self.env, path, line)
         return [node], []
+
+
+def link_to_file(env: Any, path: str, line: object = "") -> str:
+    """The link from the page that is read to a file, or to one of its lines; of an op, to its page."""
+    op = ROOT / "docs" / "understand" / "ops" / f"{Path(path).stem}.md"
+    if path.startswith("reference/ops/") and op.exists() and not line:
+        page = f"understand/ops/{Path(path).stem}"
+    else:
+        page = f"source/{path}"
+        linked_files(env).setdefault(env.docname, set()).add(path)
+    from_page = env.app.builder.get_target_uri(env.docname)
+    return relative_uri(from_page, f"{page}.html") + (f"#L{line}" if line else "")
 
 
 def linked_files(env: Any) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from types import FrameType
@@ -51,13 +51,19 @@ class Place(NamedTuple):
         return self.function.rpartition(".")[0]
 
 
+class Call(NamedTuple):
+    """A call of an op, in words with its options."""
+
+    op: str
+    about: str
+
+
 @dataclass(frozen=True)
 class Node:
     """What one call of an op computes, at every scale; or what several do that belong together."""
 
     name: str
-    about: str  # in words, with the options
-    ops: tuple[str, ...]
+    calls: tuple[Call, ...]
     inputs: tuple[str, ...]  # names of other nodes
     shapes: Mapping[str, tuple[int, ...]]  # of the output for one image, by the scale; "" where all are one
     parameters: int  # trained values
@@ -68,6 +74,16 @@ class Node:
     @property
     def place(self) -> Place:
         return self.places[-1]
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """Each op that is called, once."""
+        return tuple(dict.fromkeys(call.op for call in self.calls))
+
+    @property
+    def about(self) -> str:
+        """In words; of many calls, how many there are of each kind."""
+        return ", ".join(call.about for call in self.calls) if len(self.calls) <= 2 else _counted(self.calls)
 
 
 def network_graph(network: Network, height: int, width: int) -> list[Node]:
@@ -85,7 +101,7 @@ def network_graph(network: Network, height: int, width: int) -> list[Node]:
     merged: dict[str, Node] = {}
     for call in _calls(network, height, width, auxiliaries=True):
         node = Node(
-            call.name, call.about, (call.op,), call.inputs, {call.scope: call.shape}, call.parameters,
+            call.name, (Call(call.op, call.about),), call.inputs, {call.scope: call.shape}, call.parameters,
             call.multiply_adds, call.name not in predicting, call.places,
         )  # fmt: skip
         before = merged.get(call.name)
@@ -123,7 +139,7 @@ def by_module(node: Node) -> str:
     return module_of(node.name)
 
 
-class _Call(NamedTuple):
+class _TracedCall(NamedTuple):
     name: str
     scope: str
     op: str
@@ -158,7 +174,7 @@ class _TracingOps:
     def __init__(self) -> None:
         self.meter = CostMeter()
         self.counting = CountingOps(self.meter)
-        self.calls: list[_Call] = []
+        self.calls: list[_TracedCall] = []
         self.scope = ""
         self._counted: set[str] = set()
 
@@ -187,7 +203,7 @@ class _TracingOps:
         shape = (*y.shape[:batch_axis], *y.shape[batch_axis + 1 :])
         about = _about(op, parameters[0].shape if parameters else (), options)
         places = _places()
-        self.calls.append(_Call(
+        self.calls.append(_TracedCall(
             f"{places[-1].layer} {op}", self.scope, op, about, tuple(inputs), shape,
             sum(trained[name] for name in fresh), multiply_adds, places,
         ))  # fmt: skip
@@ -201,7 +217,7 @@ class _Parameter:
         self.shape = array.shape
 
 
-def _calls(network: Network, height: int, width: int, *, auxiliaries: bool) -> list[_Call]:
+def _calls(network: Network, height: int, width: int, *, auxiliaries: bool) -> list[_TracedCall]:
     ops = _TracingOps()
     params = {
         name: _Parameter(name, ShapeArray(shape, np.float32, ops.meter)) for name, shape in network.shapes().items()
@@ -261,18 +277,16 @@ def _inputs_first(nodes: Mapping[str, Node]) -> list[Node]:
 
 
 def _at_another_scale(node: Node, again: Node) -> Node:
-    return Node(
-        node.name, node.about, node.ops, tuple(dict.fromkeys([*node.inputs, *again.inputs])),
-        {**node.shapes, **again.shapes}, node.parameters + again.parameters,
-        node.multiply_adds + again.multiply_adds, node.training_only, node.places,
+    return replace(
+        node, inputs=tuple(dict.fromkeys([*node.inputs, *again.inputs])), shapes={**node.shapes, **again.shapes},
+        parameters=node.parameters + again.parameters, multiply_adds=node.multiply_adds + again.multiply_adds,
     )  # fmt: skip
 
 
 def _one_of(name: str, nodes: list[Node], group: Mapping[str, str]) -> Node:
     inputs = dict.fromkeys(group.get(each, each) for node in nodes for each in node.inputs)
-    ops = tuple(op for node in nodes for op in node.ops)
     return Node(
-        name, _about_all(nodes), tuple(dict.fromkeys(ops)), tuple(each for each in inputs if each != name),
+        name, tuple(call for node in nodes for call in node.calls), tuple(each for each in inputs if each != name),
         nodes[-1].shapes, sum(node.parameters for node in nodes), sum(node.multiply_adds for node in nodes),
         all(node.training_only for node in nodes), reduce(_shared, (node.places for node in nodes)),
     )  # fmt: skip
@@ -294,10 +308,8 @@ def _about(op: str, weight: tuple[int, ...], options: Mapping[str, Any]) -> str:
     return WORDS.get(op, op) + (f", {options['form']} form" if "form" in options else "")
 
 
-def _about_all(nodes: Sequence[Node]) -> str:
-    if len(nodes) <= 2:
-        return ", ".join(node.about for node in nodes)
-    counts = Counter(op for node in nodes for op in node.ops)
+def _counted(calls: Sequence[Call]) -> str:
+    counts = Counter(call.op for call in calls)
     kinds = {
         "convolution": counts["conv2d"] + counts["conv2d_relu"],
         "norm": counts["batch_norm"] + counts["batch_norm_relu"],
