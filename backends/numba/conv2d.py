@@ -13,7 +13,13 @@ from reference.ops.conv2d import Conv2dCache, check_conv2d
 from reference.ops.conv2d_relu import Conv2dReluCache
 from reference.ops.relu import ReluCache
 
-ALGORITHMS = Algorithms(products, winograd, patches, channel_sum)
+
+def is_product(cache: Conv2dCache) -> bool:
+    """Whether all pixels are multiplied by the same matrix; patches of one pixel are best for some of them."""
+    return is_pointwise(cache) and cache.stride == 1
+
+
+ALGORITHMS = Algorithms(products, winograd, patches, channel_sum, is_product)
 
 
 def conv2d(
@@ -65,9 +71,8 @@ def conv2d_relu_backward(
 
 def _convolve(cache: Conv2dCache, size: tuple[int, int], finish: Finish) -> np.ndarray:
     x, weight, _, stride, padding, dilation = cache
-    if is_pointwise(cache):
-        pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
-        y = products.multiply(pixels, weight, finish=None if finish.is_trivial else finish)
+    if is_product(cache):
+        y = products.multiply(x.reshape(-1, x.shape[3]), weight, finish=None if finish.is_trivial else finish)
         return y.reshape(len(x), *size, -1)
     if winograd.pays(x.shape, weight.shape, stride, padding, dilation):
         return winograd.convolve(x, weight, finish, padding=padding, dilation=dilation)

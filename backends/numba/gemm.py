@@ -28,7 +28,9 @@ ROWS = 12 if _FEATURES.get("avx512f") else 6
 #: second (L2).
 DEPTH, COLUMNS = 256, 512
 #: From one copied row of the left matrix to the next. A power of 2 would put all of them into one place of a cache.
-_STEP = DEPTH + 16
+STEP = DEPTH + 16
+#: So many rows before they are packed, the processor is told to fetch them.
+_AHEAD = 8
 
 
 def panels_of(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int]:
@@ -65,6 +67,7 @@ def pack(b, panels):
     width = panels.shape[2]
     whole = columns // width
     step = b.strides[0] // b.itemsize
+    ahead = _AHEAD * step
     if b.strides[0] < b.strides[1]:  # a transposed view
         for p in range(whole):
             for j in range(width):
@@ -73,10 +76,13 @@ def pack(b, panels):
     elif width == ROWS:
         for k in range(depth):
             for p in range(whole):
+                _fetch_line(b, k * step + p * width + ahead)
                 _copy_rows_of_tile(b, k * step + p * width, panels, (p * depth + k) * width)
     else:
         for k in range(depth):
             for p in range(whole):
+                _fetch_line(b, k * step + p * width + ahead)
+                _fetch_line(b, k * step + p * width + ahead + width // 2)
                 _copy_two_vectors(b, k * step + p * width, panels, (p * depth + k) * width)
     if whole < len(panels):
         panels[whole] = 0
@@ -90,19 +96,26 @@ def multiply(a, panels, c, add):
     """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, the panels of ``b (K, N)`` and ``c (M, N)``."""
     rows, depth = a.shape
     width, step = panels.shape[2], a.strides[0] // a.itemsize
-    copies = np.zeros(ROWS * _STEP, a.dtype)
+    copies = np.zeros(ROWS * STEP, a.dtype)
     edge = np.empty((ROWS, width), a.dtype)
     group = COLUMNS // width
     for first in range(0, len(panels), group):
+        count = min(len(panels) - first, group)
         for start in range(0, depth, DEPTH):
             length = min(depth - start, DEPTH)
             for top in range(0, rows, ROWS):
                 for i in range(min(ROWS, rows - top)):
                     row = (top + i) * step + start
-                    copy_values(a, row, copies, i * _STEP, length)
-                for p in range(first, min(len(panels), first + group)):
-                    panel, more = (p * depth + start) * width, add or start > 0
-                    _multiply_tile(copies, 0, False, panels, panel, length, top, p * width, edge, c, more)
+                    copy_values(a, row, copies, i * STEP, length)
+                coming = max(0, min(ROWS, rows - top - ROWS))  # rows, fetched by turns while this tile is computed
+                for p in range(count):
+                    for i in range(p * coming // count, (p + 1) * coming // count):
+                        row = (top + ROWS + i) * step + start
+                        for k in range(0, length, width // 2):
+                            _fetch_line(a, row + k)
+                    left = (first + p) * width
+                    panel, more = left * depth + start * width, add or start > 0
+                    multiply_tile(copies, 0, False, panels, panel, length, top, left, edge, c, more)
 
 
 @inner
@@ -115,11 +128,11 @@ def multiply_transposed(columns, panels, c, add):
         for t in range(len(columns)):
             for p in range(len(panels)):
                 first, panel = (t * depth + start) * ROWS, (p * depth + start) * width
-                _multiply_tile(columns, first, True, panels, panel, length, t * ROWS, p * width, edge, c, more)
+                multiply_tile(columns, first, True, panels, panel, length, t * ROWS, p * width, edge, c, more)
 
 
 @inner
-def _multiply_tile(a, a_from, transposed, panels, panels_from, depth, top, left, edge, c, add):
+def multiply_tile(a, a_from, transposed, panels, panels_from, depth, top, left, edge, c, add):
     """The tile of ``c`` whose first value is in row ``top`` and column ``left``; ``edge`` is memory for a tile."""
     width, step = edge.shape[1], c.strides[0] // c.itemsize
     rows, columns = min(ROWS, c.shape[0] - top), min(width, c.shape[1] - left)
@@ -160,6 +173,31 @@ def copy_values(typingctx, x, from_, y, to, count):
     return types.none(x, types.intp, y, types.intp, types.intp), generate
 
 
+def _fetch_of(write):
+    """Tell the processor that a line of the cache will be read or written soon. The place may be beyond the end."""
+
+    def fetch(typingctx, x, place):
+        def generate(context, builder, signature, arguments):
+            (address,) = _pointers(context, builder, signature, arguments, (0, 1))
+            _generate_fetch(builder, address, write)
+            return context.get_dummy_value()
+
+        return types.none(x, types.intp), generate
+
+    return intrinsic(fetch)
+
+
+def _generate_fetch(builder, address, write):
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = builder.module.declare_intrinsic(
+        "llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+    )
+    builder.call(function, [builder.bitcast(address, byte), flag(write), flag(3), flag(1)])
+
+
+_fetch_line = _fetch_of(0)
+
+
 def _copy_of(count_of):
     """A copy of ``count_of(bytes of a value)`` values, without a loop."""
 
@@ -179,6 +217,21 @@ def _copy_of(count_of):
 
 
 _copy_two_vectors, _copy_rows_of_tile = _copy_of(lambda item: 2 * _VECTOR // item), _copy_of(lambda item: ROWS)
+_copy_half_vector = _copy_of(lambda item: _VECTOR // 2 // item)
+
+
+@inner
+def copy_loosely(x, from_, y, to, count, size):
+    """Copy ``count`` values of ``x``, which has ``size``, and perhaps some more, fewer than a vector has.
+
+    It is a few instructions for the small pieces of patches, where :func:`copy_values` calls a function.
+    """
+    lanes = width_of(x) // 4
+    if from_ + count + lanes <= size:
+        for k in range(0, count, lanes):
+            _copy_half_vector(x, from_ + k, y, to + k)
+    else:
+        copy_values(x, from_, y, to, count)
 
 
 def _tile(row_step, depth_step):
@@ -200,7 +253,7 @@ def _tile(row_step, depth_step):
     return intrinsic(tile)
 
 
-_tile_of_rows, _tile_of_columns = _tile(_STEP, 1), _tile(1, ROWS)
+_tile_of_rows, _tile_of_columns = _tile(STEP, 1), _tile(1, ROWS)
 
 
 def _generate_tile(builder, a, panel, c, c_step, depth, add, item, row_step, depth_step):
@@ -212,6 +265,13 @@ def _generate_tile(builder, a, panel, c, c_step, depth, add, item, row_step, dep
     def vector_at(pointer, place):
         return builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
 
+    outs = [
+        [vector_at(c, builder.add(builder.mul(c_step, index(i)), index(v * lanes))) for v in range(2)]
+        for i in range(ROWS)
+    ]
+    for row in outs:
+        for out in row:
+            _generate_fetch(builder, out, 1)
     before = builder.block
     loop, after = builder.append_basic_block("depth"), builder.append_basic_block("result")
     builder.branch(loop)
@@ -238,10 +298,6 @@ def _generate_tile(builder, a, panel, c, c_step, depth, add, item, row_step, dep
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
 
     builder.position_at_end(after)
-    outs = [
-        [vector_at(c, builder.add(builder.mul(c_step, index(i)), index(v * lanes))) for v in range(2)]
-        for i in range(ROWS)
-    ]
     pairs = [pair for row in zip(outs, totals, strict=True) for pair in zip(*row, strict=True)]
     with builder.if_else(add) as (adds, writes):
         with adds:

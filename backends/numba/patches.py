@@ -1,4 +1,7 @@
-"""Convolutions of any kind as products with patches, as :mod:`backends.numpy.patches` defines them."""
+"""Convolutions of any kind as products with patches, as :mod:`backends.numpy.patches` defines them.
+
+The product reads each patch from the image when it needs it, so that no matrix of patches is ever stored.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from backends.numba import gemm
-from backends.numba.compile import inner, kernel, scratch
+from backends.numba.compile import inner, kernel, scratch, workspace
 from backends.numba.finish import Finish, finish_pixel
-from backends.numba.products import add_transposed, packed
+from backends.numba.products import add_in_order, packed, parts_of_product
 from backends.numba.windows import carve
 from backends.numpy.windows import Windows
 
-#: Values in the patches of a block, and in those of a part of the batch for the gradient of the weights.
-_VALUES, _GRADIENT_VALUES = 1 << 18, 1 << 22
+#: Values in the patches of a block, and in their gradients under one row of taps.
+_VALUES, _GRADIENT_VALUES = 1 << 18, 1 << 16
 
 
 def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows) -> np.ndarray:
@@ -21,9 +24,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows
     length, outputs = int(np.prod(weight.shape[:3])), weight.shape[3]
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
-    memory = scratch(cut * windows.size[1] * length, x.dtype)
-    panels = packed(weight)
-    _convolve(x, panels, finish, windows.taps, _steps(windows), cut, memory, y)
+    _convolve(x, packed(weight), not finish.is_trivial, finish, windows.taps, _steps(windows), cut, y)
     return y
 
 
@@ -31,15 +32,17 @@ def input_gradient(
     dy: np.ndarray, weight: np.ndarray, x_shape: tuple[int, ...], windows: Windows
 ) -> np.ndarray:
     """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the sum of the gradients of all patches."""
-    length = int(np.prod(weight.shape[:3]))
+    taps, (channels, outputs) = windows.taps, weight.shape[2:]
+    length = taps[1] * channels  # of the pixels under a row of taps
     dx = np.empty(x_shape, dy.dtype)
     values = -(-windows.size[1] * length // windows.stride)  # for each row of the image
-    cut = _rows(x_shape[1], values, _VALUES)
-    reach = windows.dilation * (windows.taps[0] - 1)
-    most = min(windows.size[0], (cut + reach) // windows.stride + 1)  # rows of windows over a block
-    memory = scratch(most * windows.size[1] * length, dy.dtype)
-    panels = packed(weight.reshape(length, -1).T)
-    _input_gradient(dy, panels, windows.taps, _steps(windows), cut, memory, dx)
+    cut = _rows(x_shape[1], values, _GRADIENT_VALUES)
+    cut = min(x_shape[1], -(-cut // windows.stride) * windows.stride)
+    memory = scratch(-(-cut // windows.stride) * windows.size[1] * length, dy.dtype)
+    shape = taps[0], *gemm.panels_of((outputs, length), dy.dtype)
+    panels = workspace(int(np.prod(shape)), dy.dtype).reshape(shape)
+    _pack_rows_of_taps(np.asarray(weight).reshape(taps[0], length, outputs), panels)
+    _input_gradient(dy, panels, taps, _steps(windows), cut, memory, dx)
     return dx
 
 
@@ -48,16 +51,11 @@ def weight_gradient(
 ) -> np.ndarray:
     """From ``x (B, H, W, Ci)`` and ``dy (B, H', W', Co)``: ``dweight (kh, kw, Ci, Co)``."""
     length, outputs = int(np.prod(weight_shape[:3])), weight_shape[3]
-    dweight = np.zeros((length, outputs), x.dtype)
-    cut = _rows(windows.size[0], windows.size[1] * length, _GRADIENT_VALUES)
-    patches = np.empty((cut * windows.size[1], length), x.dtype)
-    for image in range(len(x)):
-        for first in range(0, windows.size[0], cut):
-            rows = dy[image, first : first + cut]
-            part = patches[: rows.size // outputs]
-            _copy_patches(x[image], windows.taps, _steps(windows), first, part.reshape(len(rows), -1, length))
-            add_transposed(part, rows.reshape(-1, outputs), dweight)
-    return dweight.reshape(weight_shape)
+    pixels = dy.reshape(-1, outputs)
+    height, sums, dweight = parts_of_product(length, pixels)
+    memory = scratch(gemm.DEPTH * (gemm.STEP + height + gemm.ROWS + gemm.COLUMNS), x.dtype)
+    _weight_gradient(x, pixels, windows.size, windows.taps, _steps(windows), height, memory, sums, dweight)
+    return add_in_order(sums, dweight).reshape(weight_shape)
 
 
 def _steps(windows: Windows) -> tuple[int, int, int]:
@@ -71,27 +69,44 @@ def _rows(height: int, values: int, most: int) -> int:
 
 
 @kernel
-def _convolve(x, panels, finish, taps, steps, cut, memory, y):
+def _convolve(x, panels, finishes, finish, taps, steps, cut, y):
     batch, height, width, outputs = y.shape
-    length = panels.shape[1]
-    blocks = -(-height // cut)
+    depth, panel_width = panels.shape[1:]
+    blocks, group = -(-height // cut), gemm.COLUMNS // panel_width
     for block in prange(batch * blocks):
         image, first = block // blocks, block % blocks * cut
-        part = y[image, first : first + cut]
-        patches, _ = carve(memory[get_thread_id()], 0, (len(part), width, length))
-        for row in range(len(part)):
-            _copy_row(x[image], taps, steps, first + row, patches[row])
+        picture, part = x[image], y[image, first : first + cut]
         pixels = part.reshape((len(part) * width, outputs))
-        gemm.multiply(patches.reshape((len(part) * width, length)), panels, pixels, False)
-        before = (image * height + first) * width
-        for pixel in range(len(pixels)):
-            finish_pixel(pixels[pixel], before + pixel, 0, finish, pixels[pixel])
+        copies = np.zeros(gemm.ROWS * gemm.STEP, x.dtype)
+        edge = np.empty((gemm.ROWS, panel_width), x.dtype)
+        for leftmost in range(0, len(panels), group):
+            for start in range(0, depth, gemm.DEPTH):
+                stop = min(depth, start + gemm.DEPTH)
+                row, column = first, 0
+                for top in range(0, len(pixels), gemm.ROWS):
+                    for i in range(min(gemm.ROWS, len(pixels) - top)):
+                        _copy_patch(picture, taps, steps, row, column, start, stop, copies, i * gemm.STEP)
+                        column += 1
+                        if column == width:
+                            row, column = row + 1, 0
+                    for p in range(leftmost, min(len(panels), leftmost + group)):
+                        left, place = p * panel_width, (p * depth + start) * panel_width
+                        gemm.multiply_tile(
+                            copies, 0, False, panels, place, stop - start, top, left, edge, pixels, start > 0
+                        )
+        if finishes:
+            before = (image * height + first) * width
+            for pixel in range(len(pixels)):
+                finish_pixel(pixels[pixel], before + pixel, 0, finish, pixels[pixel])
 
 
 @kernel
-def _copy_patches(image, taps, steps, first, patches):
-    for row in prange(len(patches)):
-        _copy_row(image, taps, steps, first + row, patches[row])
+def _pack_rows_of_taps(weight, panels):
+    """``panels (kh, panels, Co, width)`` of the transposed weights ``(kh, kw·Ci, Co)`` of each row of taps."""
+    taps, across, _, width = panels.shape
+    for block in prange(taps * across):
+        i, p = block // across, block % across
+        gemm.pack(weight[i].T[:, p * width : (p + 1) * width], panels[i, p : p + 1])
 
 
 @kernel
@@ -99,62 +114,99 @@ def _input_gradient(dy, panels, taps, steps, cut, memory, dx):
     stride, padding, dilation = steps
     batch, height, width, channels = dx.shape
     windows, columns, outputs = dy.shape[1:]
-    blocks = -(-height // cut)
+    blocks, length = -(-height // cut), taps[1] * channels
     for block in prange(batch * blocks):
         image, first = block // blocks, block % blocks * cut
         part = dx[image, first : first + cut]
         part[:] = 0
-        # The rows of windows over any of these rows; neighbouring blocks share some of them.
-        top = max(0, -((dilation * (taps[0] - 1) - first - padding) // stride))
-        bottom = min(windows, (first + len(part) - 1 + padding) // stride + 1)
-        if bottom <= top:
-            continue
-        pixels = (bottom - top) * columns
-        dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, taps[0] * taps[1] * channels))
-        gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels, dpatches, False)
-        by_tap = dpatches.reshape((bottom - top, columns, taps[0], taps[1], channels))
-        for window in range(top, bottom):
-            for i in range(taps[0]):
-                row = stride * window - padding + dilation * i - first
-                if not 0 <= row < len(part):
+        for i in range(taps[0]):
+            # The rows of windows whose taps i are over rows of this block.
+            top = max(0, -((dilation * i - padding - first) // stride))
+            bottom = min(windows, (first + len(part) - 1 + padding - dilation * i) // stride + 1)
+            if bottom <= top:
+                continue
+            pixels = (bottom - top) * columns
+            dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, length))
+            gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels[i], dpatches, False)
+            for pixel in range(pixels):
+                row = stride * (top + pixel // columns) - padding + dilation * i - first
+                left, given, line = stride * (pixel % columns) - padding, dpatches[pixel], part[row].reshape(-1)
+                if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
+                    piece = line[left * channels : left * channels + length]
+                    for k in range(length):
+                        piece[k] += given[k]
                     continue
-                for column in range(columns):
-                    left = stride * column - padding
-                    if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
-                        line = part[row].reshape(-1)[left * channels :]
-                        given = by_tap[window - top, column, i].reshape(-1)
-                        for k in range(len(given)):
-                            line[k] += given[k]
-                        continue
-                    for j in range(taps[1]):
-                        q = stride * column - padding + dilation * j
-                        if 0 <= q < width:
-                            pixel, given = part[row, q], by_tap[window - top, column, i, j]
-                            for c in range(channels):
-                                pixel[c] += given[c]
+                for j in range(taps[1]):
+                    q = left + dilation * j
+                    if 0 <= q < width:
+                        piece, values = line[q * channels : (q + 1) * channels], given[j * channels :]
+                        for c in range(channels):
+                            piece[c] += values[c]
+
+
+@kernel
+def _weight_gradient(x, dy, size, taps, steps, height, memory, sums, dweight):
+    """The transposed product of all patches with ``dy (pixels, Co)``, as in :mod:`backends.numba.products`."""
+    length, outputs = dweight.shape
+    parts, across = len(sums) + 1, -(-outputs // gemm.COLUMNS)
+    blocks, pixels, width = -(-length // height) * across, size[0] * size[1], gemm.width_of(dy)
+    for block in prange(blocks * parts):
+        part = block // blocks
+        top, left = block % blocks // across * height, block % across * gemm.COLUMNS
+        bottom, right = min(length, top + height), min(outputs, left + gemm.COLUMNS)
+        first, last = part * len(dy) // parts, (part + 1) * len(dy) // parts
+        out = dweight[top:bottom, left:right] if part == 0 else sums[part - 1, top:bottom, left:right]
+        for start in range(first, last, gemm.DEPTH):
+            stop = min(last, start + gemm.DEPTH)
+            buffer = memory[get_thread_id()]
+            patches, end = carve(buffer, 0, (stop - start, gemm.STEP))
+            tiles, end = gemm.carve_panels(buffer, end, stop - start, bottom - top, gemm.ROWS)
+            panels, _ = gemm.carve_panels(buffer, end, stop - start, right - left, width)
+            for k in range(stop - start):
+                image, place = (start + k) // pixels, (start + k) % pixels
+                row, column = place // size[1], place % size[1]
+                _copy_patch(x[image], taps, steps, row, column, top, bottom, patches, k * gemm.STEP)
+            gemm.pack(patches[:, : bottom - top], tiles)
+            gemm.pack(dy[start:stop, left:right], panels)
+            gemm.multiply_transposed(tiles, panels, out, start > first)
 
 
 @inner
-def _copy_row(image, taps, steps, row, patches):
-    """The patches ``(W', kh·kw·C)`` under a row of windows on ``image (H, W, C)``; 0 outside of it."""
+def _copy_patch(image, taps, steps, row, column, start, stop, copies, place):
+    """The values from ``start`` to ``stop`` of the patch under a window on ``image (H, W, C)``; 0 outside of it.
+
+    Some values after them, fewer than a vector has, may be overwritten, too.
+    """
     stride, padding, dilation = steps
     height, width, channels = image.shape
-    length = taps[1] * channels
-    for column in range(len(patches)):
-        patch, left = patches[column], stride * column - padding
+    top, left, length = stride * row - padding, stride * column - padding, taps[1] * channels
+    is_whole = dilation == 1 and 0 <= left <= width - taps[1]  # one piece of each row
+    if is_whole and 0 <= top <= height - taps[0] and start == 0 and stop == taps[0] * length:
         for i in range(taps[0]):
-            r = stride * row - padding + dilation * i
-            if dilation == 1 and 0 <= r < height and 0 <= left <= width - taps[1]:  # one piece of the row
-                piece, place = (r * width + left) * channels, column * patches.shape[1] + i * length
-                gemm.copy_values(image, piece, patches, place, length)
-                continue
+            first = ((top + i) * width + left) * channels
+            gemm.copy_loosely(image, first, copies, place + i * length, length, image.size)
+        return
+    for i in range(start // length, (stop - 1) // length + 1):
+        r, tap = top + dilation * i, i * taps[1]
+        is_inside = 0 <= r < height
+        if is_whole or not is_inside:
+            first = (r * width + left) * channels
+            _copy_piece(image, is_inside, first, tap * channels, length, start, stop, copies, place)
+        else:
             for j in range(taps[1]):
                 q = left + dilation * j
-                first = (i * taps[1] + j) * channels
-                if 0 <= r < height and 0 <= q < width:
-                    pixel = image[r, q]
-                    for c in range(channels):
-                        patch[first + c] = pixel[c]
-                else:
-                    for c in range(channels):
-                        patch[first + c] = 0
+                first, to, is_inside = (r * width + q) * channels, (tap + j) * channels, 0 <= q < width
+                _copy_piece(image, is_inside, first, to, channels, start, stop, copies, place)
+
+
+@inner
+def _copy_piece(image, is_inside, from_, to, length, start, stop, copies, place):
+    """The values between ``start`` and ``stop`` of a piece that starts at ``to`` in a patch, or zeros for them."""
+    first, last = max(start, to), min(stop, to + length)
+    if last <= first:
+        return
+    if is_inside:
+        gemm.copy_loosely(image, from_ + first - to, copies, place + first - start, last - first, image.size)
+    else:
+        flat = copies.reshape(-1)
+        flat[place + first - start : place + last - start] = 0

@@ -6,16 +6,15 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from backends.numba import gemm
-from backends.numba.compile import inner, kernel, scratch, workspace
+from backends.numba.compile import kernel, scratch, workspace
 from backends.numba.constants import Constant
 from backends.numba.finish import Finish, finish_pixel
-from backends.numba.windows import carve
 
 #: The fewest and most rows of a block, and the number of blocks where these allow it.
 _FEWEST_ROWS, _MOST_ROWS, _BLOCKS = 96, 480, 32
-#: Rows of a block of a transposed product. Where the result has fewer blocks than ``_PARTS``, sums over parts of
-#: the rows of x and y are taken by themselves.
-_TRANSPOSED_ROWS, _PARTS = 252, 16
+#: Most rows of a block of a transposed product. Where the result has fewer blocks than ``_PARTS``, sums over parts
+#: of the rows of x and y are taken by themselves.
+_TRANSPOSED_ROWS, _PARTS = 264, 32
 
 
 def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
@@ -51,18 +50,29 @@ def packed(weight: np.ndarray) -> np.ndarray:
 
 def multiply_transposed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """``xᵀ (K, M) · y (M, N)``: ``(K, N)``."""
-    product = np.zeros((x.shape[1], y.shape[1]), x.dtype)
-    add_transposed(x, y, product)
+    height, sums, product = parts_of_product(x.shape[1], y)
+    memory = scratch(gemm.DEPTH * (height + gemm.ROWS + gemm.COLUMNS), x.dtype)
+    _multiply_transposed(x, y, height, memory, sums, product)
+    return add_in_order(sums, product)
+
+
+def parts_of_product(rows: int, y: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """For a transposed product of so many ``rows`` with ``y (M, N)``: the rows of its blocks, and memory for it.
+
+    The first part of M is summed in the product, the others in ``sums (parts − 1, rows, N)``.
+    """
+    down = -(-rows // _TRANSPOSED_ROWS)
+    height = -(-rows // (down * gemm.ROWS)) * gemm.ROWS
+    blocks = -(-rows // height) * -(-y.shape[1] // gemm.COLUMNS)
+    parts = max(1, min(_PARTS // blocks, len(y) // gemm.DEPTH))
+    return height, np.empty((parts - 1, rows, y.shape[1]), y.dtype), np.empty((rows, y.shape[1]), y.dtype)
+
+
+def add_in_order(sums: np.ndarray, product: np.ndarray) -> np.ndarray:
+    """``product + sums[0] + sums[1] + …``, in this order and in place."""
+    if len(sums):
+        _add_in_order(sums, product)
     return product
-
-
-def add_transposed(x: np.ndarray, y: np.ndarray, product: np.ndarray) -> None:
-    """``product (K, N) += xᵀ (K, M) · y (M, N)``, in place."""
-    blocks = -(-product.shape[0] // _TRANSPOSED_ROWS) * -(-product.shape[1] // gemm.COLUMNS)
-    parts = max(1, min(_PARTS // blocks, len(x) // gemm.DEPTH))
-    sums = np.empty((parts - 1, *product.shape), x.dtype)
-    memory = scratch(gemm.DEPTH * (_TRANSPOSED_ROWS + gemm.ROWS + gemm.COLUMNS), x.dtype)
-    _add_transposed(x, y, _TRANSPOSED_ROWS, memory, sums, product)
 
 
 @kernel
@@ -94,9 +104,10 @@ def _multiply(x, panels, down, finishes, finish, y):
 
 
 @kernel
-def _add_transposed(x, y, height, memory, sums, product):
-    """Add to ``product`` by blocks of this height: the first part of x and y at once, others by way of ``sums``."""
+def _multiply_transposed(x, y, height, memory, sums, product):
+    """The product by blocks of this height, and by parts of the rows of x and y."""
     rows, columns = product.shape
+    width = gemm.width_of(product)
     parts, across = len(sums) + 1, -(-columns // gemm.COLUMNS)
     blocks = -(-rows // height) * across
     for block in prange(blocks * parts):
@@ -104,23 +115,22 @@ def _add_transposed(x, y, height, memory, sums, product):
         top, left = block % blocks // across * height, block % across * gemm.COLUMNS
         bottom, right = min(rows, top + height), min(columns, left + gemm.COLUMNS)
         first, last = part * len(x) // parts, (part + 1) * len(x) // parts
-        out = product if part == 0 else sums[part - 1]
-        _multiply_transposed(
-            x[first:last, top:bottom], y[first:last, left:right], memory[get_thread_id()], part == 0,
-            out[top:bottom, left:right],
-        )  # fmt: skip
-    for part in range(parts - 1):
-        product += sums[part]
+        out = product[top:bottom, left:right] if part == 0 else sums[part - 1, top:bottom, left:right]
+        for start in range(first, last, gemm.DEPTH):  # so many rows of x and y stay in a cache
+            stop = min(last, start + gemm.DEPTH)
+            buffer = memory[get_thread_id()]
+            tiles, end = gemm.carve_panels(buffer, 0, stop - start, bottom - top, gemm.ROWS)
+            panels, _ = gemm.carve_panels(buffer, end, stop - start, right - left, width)
+            gemm.pack(x[start:stop, top:bottom], tiles)
+            gemm.pack(y[start:stop, left:right], panels)
+            gemm.multiply_transposed(tiles, panels, out, start > first)
 
 
-@inner
-def _multiply_transposed(x, y, memory, add, out):
-    """``out = xᵀ·y``, or with ``add`` ``out += xᵀ·y``, for as many rows of x and y at a time as stay in a cache."""
-    width = gemm.width_of(out)
-    for start in range(0, len(x), gemm.DEPTH):
-        stop = min(len(x), start + gemm.DEPTH)
-        columns, end = carve(memory, 0, (-(-x.shape[1] // gemm.ROWS), stop - start, gemm.ROWS))
-        panels, _ = carve(memory, end, (-(-y.shape[1] // width), stop - start, width))
-        gemm.pack(x[start:stop], columns)
-        gemm.pack(y[start:stop], panels)
-        gemm.multiply_transposed(columns, panels, out, add or start > 0)
+@kernel
+def _add_in_order(sums, product):
+    for row in prange(len(product)):
+        total = product[row]
+        for part in range(len(sums)):
+            more = sums[part, row]
+            for column in range(len(total)):
+                total[column] += more[column]

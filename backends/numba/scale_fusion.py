@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import get_thread_id, prange
 
 from backends.contract import Cache
-from backends.numba.compile import kernel
-from backends.numba.exp import exp_up_to_zero
+from backends.numba.compile import kernel, scratch
+from backends.numba.softmax_cross_entropy import PIXELS, exponentiate
 from reference.ops.checks import check_arrays, check_gradient
-
-#: Pixels of a block.
-_PIXELS = 256
 
 
 class ScaleFusionCache(NamedTuple):
@@ -26,7 +23,8 @@ def scale_fusion(scores: np.ndarray, scale_logits: np.ndarray) -> tuple[np.ndarr
     check_arrays("scale_fusion", scores=(scores, "S B H W K"), scale_logits=(scale_logits, "B H W S"))
     weights = np.empty(scale_logits.shape, scores.dtype)
     y = np.empty(scores.shape[1:], scores.dtype)
-    _fuse(_by_pixels(scores), _pixels(scale_logits), _pixels(weights), _pixels(y))
+    memory = scratch((len(scores) + 2) * PIXELS, scores.dtype)
+    _fuse(_by_pixels(scores), _pixels(scale_logits), memory, _pixels(weights), _pixels(y))
     return y, ScaleFusionCache(scores, weights)
 
 
@@ -48,23 +46,20 @@ def _by_pixels(scores: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _fuse(scores, logits, weights, y):
+def _fuse(scores, logits, memory, weights, y):
     pixels, scales = logits.shape
-    for block in prange(-(-pixels // _PIXELS)):
-        for p in range(block * _PIXELS, min(pixels, (block + 1) * _PIXELS)):
-            largest = logits[p, 0]
-            for s in range(scales):
-                if logits[p, s] > largest or logits[p, s] != logits[p, s]:
-                    largest = logits[p, s]
-            total = logits.dtype.type(0)
-            for s in range(scales):
-                weights[p, s] = exp_up_to_zero(logits[p, s] - largest)
-                total += weights[p, s]
-            for s in range(scales):
-                weights[p, s] /= total
-            out = y[p]
-            out[:] = 0
-            for s in range(scales):
+    for block in prange(-(-pixels // PIXELS)):
+        first, last = block * PIXELS, min(pixels, (block + 1) * PIXELS)
+        buffer = memory[get_thread_id()]
+        _, total = exponentiate(logits[first:last], buffer)
+        for s in range(scales):
+            for p in range(last - first):
+                weights[first + p, s] = buffer[s * PIXELS + p] / total[p]
+        for p in range(first, last):
+            out, weight, score = y[p], weights[p, 0], scores[0, p]
+            for k in range(len(out)):
+                out[k] = weight * score[k]
+            for s in range(1, scales):
                 weight, score = weights[p, s], scores[s, p]
                 for k in range(len(out)):
                     out[k] += weight * score[k]
@@ -73,8 +68,8 @@ def _fuse(scores, logits, weights, y):
 @kernel
 def _differentiate(dy, scores, weights, dscores, dlogits):
     pixels, scales = weights.shape
-    for block in prange(-(-pixels // _PIXELS)):
-        for p in range(block * _PIXELS, min(pixels, (block + 1) * _PIXELS)):
+    for block in prange(-(-pixels // PIXELS)):
+        for p in range(block * PIXELS, min(pixels, (block + 1) * PIXELS)):
             mean, given = dy.dtype.type(0), dy[p]
             for s in range(scales):
                 # y = Σ weights · scores

@@ -23,6 +23,8 @@ class SoftmaxCrossEntropyCache(NamedTuple):
     targets: np.ndarray  # (pixels,), int64, the dtype for which kernels are compiled
     class_weights: np.ndarray  # (K,), divided by the sum of the weights of all pixels
     ignore_label: int
+    largest: np.ndarray  # (pixels,), the largest logit
+    total: np.ndarray  # (pixels,), the sum of exp(logits − largest)
 
 
 def softmax_cross_entropy(
@@ -35,22 +37,26 @@ def softmax_cross_entropy(
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
     losses = np.empty(-(-len(targets) // PIXELS))
-    _add_losses(pixels, targets, ignore_label, weights, scratch((classes + 2) * PIXELS, logits.dtype), losses)
-    return np.asarray(losses.sum(), logits.dtype), SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label)
+    largest, total = np.empty(len(targets), logits.dtype), np.empty(len(targets), logits.dtype)
+    memory = scratch((classes + 2) * PIXELS, logits.dtype)
+    _add_losses(pixels, targets, ignore_label, weights, memory, largest, total, losses)
+    cache = SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label, largest, total)
+    return np.asarray(losses.sum(), logits.dtype), cache
 
 
 def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray:
     """See :func:`reference.ops.softmax_cross_entropy_backward`."""
     if np.ndim(dloss) != 0:
         raise OpError(f"softmax_cross_entropy_backward: dloss has shape {np.shape(dloss)}, wants a scalar.")
-    logits, targets, weights, ignore_label = cache
+    logits, targets, weights, ignore_label, largest, total = cache
     classes = logits.shape[-1]
     dlogits = np.empty(logits.shape, logits.dtype)
     dweights = logits.dtype.type(dloss) * weights
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
-        logits.reshape(-1, classes), targets, ignore_label, dweights, memory, dlogits.reshape(-1, classes)
-    )
+        logits.reshape(-1, classes), targets, ignore_label, dweights, largest, total, memory,
+        dlogits.reshape(-1, classes),
+    )  # fmt: skip
     return dlogits
 
 
@@ -69,8 +75,11 @@ def fractions_of_classes(
     targets: np.ndarray, ignore_label: int, class_weights: np.ndarray | None, classes: int, dtype: np.dtype
 ) -> np.ndarray:
     """The weight of a pixel of each class ``(K,)``, divided by the sum over all pixels."""
-    weights = np.ones(classes, dtype) if class_weights is None else class_weights
-    fractions: np.ndarray = weights / ((class_counts(targets, ignore_label, classes) @ weights) or 1)
+    if class_weights is None:
+        counts = np.empty(-(-len(targets) // PIXELS))
+        _count_labelled(targets, ignore_label, counts)
+        return np.ones(classes, dtype) / (counts.sum() or 1)
+    fractions: np.ndarray = class_weights / ((class_counts(targets, ignore_label, classes) @ class_weights) or 1)
     return fractions
 
 
@@ -92,6 +101,15 @@ def _count_wrong(labels, ignore_label, classes, wrong):
 
 
 @kernel
+def _count_labelled(labels, ignore_label, counts):
+    for block in prange(len(counts)):
+        number = 0
+        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
+            number += label != ignore_label
+        counts[block] = number
+
+
+@kernel
 def _count(labels, ignore_label, counts):
     for block in prange(len(counts)):
         counts[block] = 0
@@ -101,12 +119,13 @@ def _count(labels, ignore_label, counts):
 
 
 @kernel
-def _add_losses(logits, labels, ignore_label, weights, memory, losses):
+def _add_losses(logits, labels, ignore_label, weights, memory, all_largest, all_total, losses):
     for block in prange(len(losses)):
         first = block * PIXELS
         part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        buffer = memory[get_thread_id()]
-        largest, total = exponentiate(part, buffer)
+        largest, total = exponentiate(part, memory[get_thread_id()])
+        all_largest[first : first + PIXELS] = largest
+        all_total[first : first + PIXELS] = total
         for p in range(len(targets)):
             total[p] = log_from_one(total[p])
         loss = 0.0
@@ -118,25 +137,28 @@ def _add_losses(logits, labels, ignore_label, weights, memory, losses):
 
 
 @kernel
-def _differentiate(logits, labels, ignore_label, dweights, memory, dlogits):
+def _differentiate(logits, labels, ignore_label, dweights, all_largest, all_total, memory, dlogits):
     classes = logits.shape[1]
     for block in prange(-(-len(logits) // PIXELS)):
         first = block * PIXELS
         part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+        largest, total = all_largest[first : first + PIXELS], all_total[first : first + PIXELS]
         buffer = memory[get_thread_id()]
-        dpixel, total = exponentiate(part, buffer)
+        dpixel = buffer[classes * PIXELS : (classes + 1) * PIXELS]
+        factor = buffer[(classes + 1) * PIXELS :]
         for p in range(len(targets)):
-            labelled = targets[p] != ignore_label
-            dpixel[p] = dweights[targets[p]] if labelled else 0
-            total[p] = dpixel[p] / total[p]
+            dpixel[p] = dweights[targets[p]] if targets[p] != ignore_label else 0
+            factor[p] = dpixel[p] / total[p]
         for k in range(classes):
             for p in range(len(targets)):
-                buffer[k * PIXELS + p] *= total[p]
+                buffer[k * PIXELS + p] = part[p, k]
+        for k in range(classes):
+            for p in range(len(targets)):
+                buffer[k * PIXELS + p] = exp_up_to_zero(buffer[k * PIXELS + p] - largest[p]) * factor[p]
         out = dlogits[first : first + PIXELS]
-        for k in range(classes):
-            for p in range(len(targets)):
-                out[p, k] = buffer[k * PIXELS + p]
         for p in range(len(targets)):
+            for k in range(classes):
+                out[p, k] = buffer[k * PIXELS + p]
             if targets[p] != ignore_label:
                 out[p, targets[p]] -= dpixel[p]
 

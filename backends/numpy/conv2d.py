@@ -18,15 +18,20 @@ from reference.ops.windows import output_size
 
 
 class Algorithms(NamedTuple):
-    """The modules that compute the three kinds of convolution, and the function for the gradient of the bias."""
+    """The modules that compute the three kinds of convolution, and functions beside them."""
 
     products: Any
     winograd: Any
     patches: Any
     channel_sum: Callable[[np.ndarray], np.ndarray]
+    is_product: Callable[[Conv2dCache], bool]  # of pixels and weights; others take Winograd's filtering or patches
 
 
-ALGORITHMS = Algorithms(products, winograd, patches, channel_sum)
+def is_pointwise(cache: Conv2dCache) -> bool:
+    return cache.weight.shape[:2] == (1, 1) and cache.padding == 0
+
+
+ALGORITHMS = Algorithms(products, winograd, patches, channel_sum, is_pointwise)
 
 
 def conv2d(
@@ -114,7 +119,7 @@ def differentiate(
     check_gradient("conv2d_backward", dy, (len(x), *windows.size, weight.shape[3]), x.dtype)
     dx = None
 
-    if is_pointwise(cache):
+    if algorithms.is_product(cache):
         dpixels = dy.reshape(-1, dy.shape[3])
         pixels = x[:, ::stride, ::stride].reshape(-1, x.shape[3])
         dweight = algorithms.products.multiply_transposed(pixels, dpixels)[None, None]
@@ -140,7 +145,3 @@ def windows_of(cache: Conv2dCache) -> Windows:
         "conv2d", x.shape[1:3], weight.shape[:2], stride=stride, padding=padding, dilation=dilation
     )
     return Windows(size, weight.shape[:2], stride, padding, dilation)
-
-
-def is_pointwise(cache: Conv2dCache) -> bool:
-    return cache.weight.shape[:2] == (1, 1) and cache.padding == 0
