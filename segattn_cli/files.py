@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from segattn_cli.errors import OutputError
+from segattn_cli.mounts import mount_without_shared_locks
 
 try:
     import fcntl
@@ -154,8 +155,11 @@ def _lock(descriptor: int) -> bool:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove from ``folder`` the unfinished files and folders of processes that have ended."""
-    if fcntl is None:
+    """Remove from ``folder`` the unfinished files and folders of processes that have ended.
+
+    None where the lock of a living process on another machine would not be seen.
+    """
+    if fcntl is None or mount_without_shared_locks(folder) is not None:
         return
     with suppress(OSError):
         for name in os.listdir(folder):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -29,9 +30,21 @@ Image.MAX_IMAGE_PIXELS = None  # `opened` has the bound
 LONGEST_SIDE = 1_000_000
 #: Bytes of the longest image that is read from a pipe, which may have no end.
 LONGEST_STREAM = 1 << 30
-# What is wrong with a file becomes a sentence below, or does no harm: Pillow warns and logs of it, too.
+# What is wrong with a file becomes a sentence below, or does no harm: Pillow warns and logs, libtiff prints.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.\w+")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def _silence_libtiff() -> None:
+    """Let Pillow's libtiff, which is found among what Pillow was linked with, print neither errors nor warnings."""
+    with suppress(OSError, AttributeError):  # Pillow without it, or Windows, where it cannot be found so
+        library = ctypes.CDLL(Image.core.__file__)
+        for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
+
+
+_silence_libtiff()
 
 _STRIP = 256  # rows
 _ORIENTATION, _EXTRA_SAMPLES, _SAMPLES_PER_PIXEL = 274, 338, 277

@@ -22,6 +22,7 @@ from segattn_cli.data.folds import open_folds
 from segattn_cli.data.review import review_before_training
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
 from segattn_cli.files import UNFINISHED, remove_stale, write_atomically
+from segattn_cli.mounts import mount_without_shared_locks
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.ranks.communicator import ALONE, Communicator, communicator_of, from_first, together
 from segattn_cli.runs.checkpoint import load_checkpoint
@@ -334,4 +335,9 @@ def warnings_of_folder(out: Path, event_log: EventLog, resume: bool) -> tuple[st
         warnings.append(f"{out} has no {runs.LAST} to go on from: the training begins at the first step{events}")
     if not event_log.is_locked:
         warnings.append(f"the file system of {out} has no locks: start no second training there meanwhile")
+    elif mount := mount_without_shared_locks(out):
+        warnings.append(
+            f"{out} is on {mount.source} ({mount.type}), whose locks hold on this machine only: start no training "
+            "there from another one meanwhile"
+        )
     return tuple(warnings)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -233,6 +234,22 @@ class TestBadFiles:
         writer = Thread(target=path.write_bytes, args=(b"no image",), daemon=True)
         writer.start()
         self.check(read_image, path, "no image at all")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Pillow's libtiff cannot be reached there")
+    @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "group4", "jpeg"])
+    def test_libtiff_prints_nothing(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], compression: str
+    ) -> None:
+        noise = Image.fromarray(RNG.integers(0, 256, (64, 64), np.uint8))
+        path = tmp_path / "x.tif"
+        noise.convert("1" if compression == "group4" else "L").save(path, compression=compression)
+        whole = path.read_bytes()
+        for at in range(8, len(whole), 9):
+            path.write_bytes(whole[:at] + b"\xff\x00\xff" + whole[at + 3 :])
+            with suppress(DataError):
+                read_image(path)
+        printed = capfd.readouterr()
+        assert (printed.out, printed.err) == ("", "")
 
     def test_a_pointer_of_git_lfs(self, read: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from backends import get_backend
+from segattn_cli import mounts
 from segattn_cli.config import config_from, load_config
 from segattn_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError, OutputError, UsageError
 from segattn_cli.prediction.evaluation import evaluate
@@ -241,6 +242,14 @@ def test_without_locks_it_says_so(tiny, tmp_path, monkeypatch):
     assert not any("locks" in each for each in next(train(tiny(), tmp_path / "first")).warnings)
     monkeypatch.setattr(fcntl, "flock", fail)
     assert any("has no locks" in each for each in next(train(tiny(), tmp_path / "second")).warnings)
+
+
+def test_where_locks_hold_on_one_machine_only_it_says_so(tiny, tmp_path, monkeypatch):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"40 27 0:50 / {tmp_path} rw,relatime - nfs server:/runs rw,vers=3,nolock\n")
+    monkeypatch.setattr(mounts, "MOUNTINFO", table)
+    (warning,) = (each for each in next(train(tiny(), tmp_path / "run")).warnings if "locks" in each)
+    assert "is on server:/runs (nfs), whose locks hold on this machine only" in warning
 
 
 def test_without_its_last_checkpoint_it_says_that_it_begins_anew(tiny, tmp_path):
