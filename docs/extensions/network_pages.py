@@ -11,7 +11,7 @@ from command_reference import table
 from diagram import Box, svg
 from docutils import nodes
 from docutils.parsers.rst import directives
-from repository_files import link_to_file
+from repository_files import ROOT, link_to_file
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -30,6 +30,8 @@ class NetworkDirective(SphinxDirective):
         classes = self.options.get("classes", 8)
         height, width = config.augmentation.crop
         graph = grouped(network_graph(build_network(config.network_config(classes)), height, width), by_layer)
+        for file in {place.file for node in graph for place in node.places}:
+            self.env.note_dependency(str(ROOT / file))
         image = Box(IMAGE, [[(IMAGE, "")]], (), [shape_text((height, width, 3))])
         drawing = svg([image, *(self.box(node) for node in graph)], f"{config.name}, drawn from the network")
         parameters = sum(node.parameters for node in graph)

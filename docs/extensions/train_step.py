@@ -117,6 +117,7 @@ def _of_shape(shape: tuple[int, ...], gradient: Any) -> np.ndarray | None:
 
 class TrainStep(SphinxDirective):
     def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(DEMO))
         model = open_model(DEMO)
         sample = Scenes("val", SceneOptions()).load(0)
         step = record_step(model, sample)

@@ -19,7 +19,7 @@ STEP = 1e-8
 def recorded(extension):
     """``recorded(change)``: the step on a small scene, in float64."""
     module = extension("train_step")
-    model, sample = open_model(DEMO), Scenes("val", SceneOptions(size=(32, 48))).load(0)
+    model, sample = open_model(DEMO), Scenes("val", SceneOptions(size=(24, 32))).load(0)
 
     def record(change=lambda name, y: y):
         return module.record_step(model, sample, np.float64, change)

@@ -75,3 +75,50 @@ def test_formulas_are_mathml(site: Path) -> None:
     text = (site / "understand" / "ops" / "scale_fusion.html").read_text(encoding="utf-8")
     assert text.count("<math") > 10
     assert "exp(h_is)" not in text, "the docstring's own text"
+
+
+def test_the_boxes_of_a_network_lead_to_its_code(site: Path, chromium: Any) -> None:
+    page = chromium.new_context(offline=True).new_page()
+    for name in ("danet", "attention_to_scale", "both"):
+        page.goto((site / "understand" / "networks" / f"{name}.html").as_uri())
+        links = page.locator("svg.network a").evaluate_all(
+            "(links) => links.map((a) => new URL(a.href.baseVal, location).href)"
+        )
+        assert len(links) > 20
+        for link in set(links):
+            path, _, anchor = link.removeprefix("file://").partition("#")
+            text = Path(path).read_text(encoding="utf-8")
+            assert not anchor or f'id="{anchor}"' in text or f'name="{anchor}"' in text, link
+
+
+def test_a_network_opens_on_a_phone_where_the_image_comes_in(site: Path, chromium: Any) -> None:
+    page = chromium.new_context(offline=True, viewport={"width": 400, "height": 900}).new_page()
+    page.goto((site / "understand" / "networks" / "danet.html").as_uri())
+    box = page.locator("svg.network .box").first.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 400
+    frame = page.locator("div.network")
+    assert frame.evaluate("(frame) => frame.scrollWidth > frame.clientWidth")
+
+
+def test_the_explorer_opens_from_its_page_and_computes(site: Path, chromium: Any) -> None:
+    page = chromium.new_context(offline=True).new_page()
+    page.goto((site / "understand" / "explorer.html").as_uri())
+    page.locator("a.explorer").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-ready]")
+    assert page.url.endswith("/explorer-demo.html")
+    assert page.evaluate("segattn.data.images.map((image) => image.name)") == ["test-00000", "test-00001"]
+    assert str(Path.home()) not in page.content()
+
+
+def test_every_tensor_of_the_step_has_two_pictures(site: Path, chromium: Any) -> None:
+    page = chromium.new_context(offline=True).new_page()
+    page.goto((site / "understand" / "train_step.html").as_uri())
+    rows = page.locator(".step-row").evaluate_all(
+        "(rows) => rows.map((row) => [row.querySelector('p').textContent, row.querySelectorAll('figure').length])"
+    )
+    assert len(rows) > 60
+    assert [name for name, figures in rows if figures != 2] == ["scale_classifier.pool 1×8"]
+    assert page.evaluate("[...document.images].every((image) => image.alt)")
