@@ -180,8 +180,10 @@ class _CuPy(_Module):
         original, numpys = getattr(real, name), getattr(np, name)
         if name.startswith("__") or isinstance(numpys, type) or not callable(numpys):
             return numpys
-        signature = inspect.signature(original)
         compute = on_device(numpys)
+        if isinstance(original, real.ufunc):  # exp, log: their signature cannot be inspected
+            return compute
+        signature = inspect.signature(original)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             signature.bind(*args, **kwargs)
