@@ -141,7 +141,7 @@ def explain(
 def _names_of(inputs: list[InputFile]) -> Iterable[str]:
     from segattn_cli.prediction.jobs import OutputNames
 
-    return OutputNames([str(each.source) if isinstance(each.source, Path) else "stdin" for each in inputs])
+    return OutputNames([each.path for each in inputs])
 
 
 def _drawn_scenes() -> list[InputFile]:

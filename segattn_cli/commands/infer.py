@@ -271,8 +271,8 @@ def infer(
             for option, given in (("--video", video), ("--polygons coco", polygons == "coco")):
                 if given and part != WHOLE:
                     raise UsageError(f"{option} makes one file of all images: leave it out, or give --shard 1/1.")
-            videos = files.where(lambda each: is_video(each.source))
-            images = files.where(lambda each: not is_video(each.source)) if videos else files
+            videos = files.where(is_video)
+            images = files.where(lambda each: not is_video(each)) if videos else files
             if part != WHOLE:
                 count = part.size(len(images)) + part.size(len(videos))
                 remark(f"Shard {part.number} of {part.count}: {count} of {len(files)} inputs.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -61,9 +62,10 @@ class VideoDone:
     broken: str | None  # why it ends before its source does
 
 
-def is_video(source: object) -> bool:
-    """Whether ``source`` is the path of a video, by its ending."""
-    return isinstance(source, Path) and source.suffix.lower() in SUFFIXES
+def is_video(each: InputFile) -> bool:
+    """Whether an input is a video in a file, by its ending."""
+    name = each.name.lower()
+    return each.data is None and name.endswith(SUFFIXES) and os.path.splitext(name)[1] in SUFFIXES
 
 
 def plan_clips(

@@ -6,7 +6,6 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,6 +14,7 @@ from segattn_cli.data.images import SUFFIXES, read_stream
 from segattn_cli.data.listing import LeftOut, walk_images
 from segattn_cli.errors import DataError, UsageError
 from segattn_cli.prediction.packed_names import PackedNames, repeated
+from segattn_cli.prediction.path_texts import absolute, normal
 
 STDIN = "-"
 #: Stands for standard input among paths, none of which is empty.
@@ -23,12 +23,21 @@ _STDIN_NAME = ""
 _PIECE, _LONGEST = 1 << 16, 1 << 20
 
 
-@dataclass(frozen=True)
-class InputFile:
+class InputFile(NamedTuple):
     """An image or a video that somebody asked for."""
 
-    name: str  # what messages call it
-    source: Path | bytes  # bytes: what stood on standard input
+    name: str  # what messages call it: the path of a file, as it was given
+    data: bytes | None = None  # of what is not in a file
+
+    @property
+    def source(self) -> Path | bytes:
+        """What it is read from."""
+        return Path(self.name) if self.data is None else self.data
+
+    @property
+    def path(self) -> str:
+        """The path of its file, or what stands for it where outputs are called like their input."""
+        return normal(self.name) if self.data is None else "stdin"
 
 
 class InputFiles:
@@ -43,7 +52,7 @@ class InputFiles:
 
     def __iter__(self) -> Iterator[InputFile]:
         for name in self._names:
-            yield InputFile(name, Path(name)) if name else InputFile("standard input", self._stdin)
+            yield InputFile(name) if name else InputFile("standard input", self._stdin)
 
     def where(self, wanted: Callable[[InputFile], bool]) -> InputFiles:
         """Those that are ``wanted``."""
@@ -149,7 +158,7 @@ def _each_once(names: PackedNames) -> PackedNames:
 
 
 def _place(name: str) -> str:
-    return os.path.abspath(name) if name else _STDIN_NAME
+    return absolute(name) if name else _STDIN_NAME
 
 
 def _expanded(argument: str, out: Path, left_out: list[LeftOut]) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from segattn_cli.errors import OutputError, UsageError
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.output_files import FileNaming
 from segattn_cli.prediction.packed_names import Many, PackedNames, repeated
+from segattn_cli.prediction.path_texts import absolute, inside, parent_and_name, stem
 from segattn_cli.prediction.shards import WHOLE, Shard
 
 #: What may stand between a name and ".png": outputs of one image must not be those of another.
@@ -47,27 +48,22 @@ class Plan:
         shard: Shard = WHOLE,
     ) -> None:
         self.inputs, self.out, self.places, self.resume, self.shard = inputs, out, places, resume, shard
-        self.names = OutputNames(PackedNames(map(_source, inputs)))
+        self.names = OutputNames(PackedNames(each.path for each in inputs))
 
     def __len__(self) -> int:
         return self.shard.size(len(self.inputs))
 
     def __iter__(self) -> Iterator[Job]:
         for each, name in self.shard.of(zip(self.inputs, self.names, strict=True)):
-            paths = self._outputs(each, name)
+            paths = {kind: self.out / place.file_name(name, each.name) for kind, place in self.places.items()}
             yield Job(each, name, paths, self.resume and all(path.exists() for path in paths.values()))
 
     def written(self, shard: Shard) -> Iterator[str]:
         """The paths of all outputs of a ``shard``."""
+        out, places = str(self.out), self.places.values()
         for each, name in shard.of(zip(self.inputs, self.names, strict=True)):
-            yield from map(str, self._outputs(each, name).values())
-
-    def _outputs(self, each: InputFile, name: str) -> dict[str, Path]:
-        return {kind: self.out / place.file_name(name, each.name) for kind, place in self.places.items()}
-
-
-def _source(each: InputFile) -> str:
-    return str(each.source) if isinstance(each.source, Path) else "stdin"
+            for place in places:
+                yield inside(out, place.file_name(name, each.name))
 
 
 def plan_outputs(
@@ -89,7 +85,7 @@ def plan_outputs(
     twice = repeated(lambda: plan.written(WHOLE))
     if twice:
         raise UsageError(f"Two inputs would both be written to {min(twice)}: give one of them.")
-    read = PackedNames(str(each.source) for each in inputs if isinstance(each.source, Path))
+    read = PackedNames(each.path for each in inputs if each.data is None)
     both = repeated(lambda: map(_real, chain(read, plan.written(shard))))
     for path in plan.written(shard) if both else ():
         if _real(path) in both:
@@ -127,11 +123,11 @@ class OutputNames:
         self._paths = paths
         self._levels = np.zeros(len(paths), np.uint16)
         # Some file systems do not tell Sun from sun.
-        twins = bool(repeated(lambda: (os.path.abspath(path).casefold() for path in paths)))
-        while clashing := repeated(lambda: (key for name in self for key in _keys(name, twins))):
+        self._twins = bool(repeated(lambda: (absolute(path).casefold() for path in paths)))
+        while clashing := self._clashing():
             moved = False
             for index, (path, name) in enumerate(zip(self._paths, self, strict=True)):
-                if not clashing.isdisjoint(_keys(name, twins)) and self._levels[index] + 1 < _level_count(path):
+                if not clashing.isdisjoint(self._keys(name)) and self._levels[index] + 1 < _level_count(path):
                     self._levels[index] += 1
                     moved = True
             if not moved:
@@ -140,11 +136,29 @@ class OutputNames:
     def __iter__(self) -> Iterator[str]:
         return map(_name_of, self._paths, self._levels.tolist())
 
+    def _clashing(self) -> set[str]:
+        """The keys that several names have in common.
 
-def _keys(name: str, twins: bool) -> tuple[str, ...]:
-    """What another name must not have in common with ``name``."""
-    folded = name if twins else name.casefold()
-    return tuple(f"{folded}{ending}" for ending in ENDINGS)
+        A name that ends with none of the :data:`ENDINGS` has in common with others at most what it is itself.
+        """
+        ending = False
+
+        def names() -> Iterator[str]:
+            nonlocal ending
+            for name in self:
+                folded = self._folded(name)
+                ending = ending or folded.endswith(ENDINGS[1:])
+                yield folded
+
+        clashing = repeated(names)
+        return repeated(lambda: (key for name in self for key in self._keys(name))) if ending else clashing
+
+    def _keys(self, name: str) -> list[str]:
+        """What another name must not have in common with ``name``."""
+        return [self._folded(name) + ending for ending in ENDINGS]
+
+    def _folded(self, name: str) -> str:
+        return name if self._twins else name.casefold()
 
 
 def _name_of(path: str, level: int) -> str:
@@ -154,7 +168,7 @@ def _name_of(path: str, level: int) -> str:
     ['sun', 'sun.jpg', 'a/sun', 'a/sun.jpg']
     """
     if level == 0:
-        return PurePath(path).stem
+        return stem(path)
     tail = PurePath(*PurePath(os.path.abspath(path)).parts[-1 - level // 2 :])
     return (tail if level % 2 else tail.with_suffix("")).as_posix()
 
@@ -167,8 +181,8 @@ def _real(path: str) -> str:
     """Where a file that is written to ``path`` gets to."""
     if os.path.islink(path):
         return os.path.realpath(path)
-    folder, name = os.path.split(path)
-    return os.path.join(_real_folder(folder), name)
+    folder, name = parent_and_name(path)
+    return inside(_real_folder(folder), name)
 
 
 @lru_cache(maxsize=256)

@@ -54,7 +54,7 @@ def watched_jobs(
         owners.update(dict.fromkeys(paths.values(), path))
         done = resume and path not in seen and all(each.exists() for each in paths.values())
         seen.add(path)
-        yield Job(InputFile(str(path), path), name, paths, done)
+        yield Job(InputFile(str(path)), name, paths, done)
 
 
 def watch(

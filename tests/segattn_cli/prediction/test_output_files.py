@@ -130,7 +130,7 @@ def test_scores_leave_the_device_only_for_outputs_that_hold_them(
     path = tmp_path / "street.png"
     Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8)).save(path)
     written = tmp_path / "out" / output.naming.file_name("street", "street.png")
-    job = Job(InputFile("street", path), "street", {"asked": written}, done=False)
+    job = Job(InputFile(str(path)), "street", {"asked": written}, done=False)
     (event,) = segment(predictor, [job], {"asked": output}, model, confidence=confidence)
     assert isinstance(event, ImageDone)
     assert written.exists()
