@@ -57,6 +57,8 @@ def variants(model: Model) -> Iterator[tuple[str, Model]]:
     yield "both removed", closed(model, "position", "channel")
     other = "paper" if model.network.config.channel_form == "released" else "released"
     yield f"channel map of the {other} form", changed(model, channel_form=other)
+    align = not model.network.config.align_corners
+    yield f"align_corners = {str(align).lower()}", changed(model, align_corners=align)
     yield "scales fused by their mean", changed(model, fusion="mean", scale_classifier="none")
     yield "scale 1 alone", changed(model, scales=(1.0,), scale_classifier="none")
 
