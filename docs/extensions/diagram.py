@@ -13,7 +13,7 @@ from html import escape
 from itertools import pairwise
 
 #: Pixels: width of a box, space beside and below it, height of a line, and width of the place of an edge.
-WIDTH, BESIDE, BELOW, LINE, EDGE = 182, 12, 30, 13, 14
+WIDTH, BESIDE, BELOW, LINE, EDGE = 166, 8, 30, 13, 10
 SWEEPS = 12
 
 

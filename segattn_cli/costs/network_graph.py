@@ -305,7 +305,7 @@ def _about(op: str, weight: tuple[int, ...], options: Mapping[str, Any]) -> str:
         return f"max pool {options['window']}×{options['window']}, stride {options['stride']}"
     if op == "linear":
         return f"linear {weight[0]} → {weight[1]}"
-    return WORDS.get(op, op) + (f", {options['form']} form" if "form" in options else "")
+    return WORDS.get(op, op) + (f" ({options['form']})" if "form" in options else "")
 
 
 def _counted(calls: Sequence[Call]) -> str:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from segattn_cli.commands.read_display import code_columns
+from segattn_cli.commands.shared.completion import readable
 from segattn_cli.errors import ExitCode
 from segattn_cli.reading.equations import papers
 from segattn_cli.reading.op_source import op_names, read_op
@@ -112,3 +113,4 @@ def test_a_mistyped_network_is_refused_with_the_one_that_was_meant(cli):
     assert done.code == ExitCode.USAGE
     assert "did you mean tiny-scenes?" in done.err
     assert "tiny-scenes" in cli("read").out
+    assert readable("tiny") == ["tiny-scenes"]
