@@ -50,7 +50,7 @@ class Ops(Protocol):
 
     def conv2d_relu(
         self, x: Array, weight: Array, bias: Array | None = None, residual: Array | None = None, *, stride: int = 1,
-        padding: int = 0, dilation: int = 1,
+        padding: int = 0, dilation: int = 1, overwrite_residual: bool = False,
     ) -> tuple[Array, Cache]: ...
     def conv2d_relu_backward(
         self, dy: Array, cache: Cache, *, needs_dx: bool = True

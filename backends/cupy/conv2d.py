@@ -142,6 +142,7 @@ def conv2d_relu(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
+    overwrite_residual: bool = False,
 ) -> tuple[cupy.ndarray, Conv2dReluCache]:
     """A convolution, a residual and ReLU."""
     x, weight, bias, residual = checked(

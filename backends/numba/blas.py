@@ -5,15 +5,30 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
+import scipy
 from numba import types
 from numba.extending import get_cython_function_address, register_jitable
 
 from backends.numpy.threads import blas_libraries
 
+
+def _import_table() -> None:
+    """Import SciPy's table of BLAS functions without the rest of scipy.linalg, which takes a tenth of a second."""
+    name = "scipy.linalg.cython_blas"
+    spec = PathFinder.find_spec("cython_blas", [f"{path}/linalg" for path in scipy.__path__])
+    if name not in sys.modules and spec is not None and spec.loader is not None:
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
+_import_table()
 for _name in ("sgemm", "dgemm"):
     llvmlite.binding.add_symbol(f"segattn_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
 blas_libraries.cache_clear()  # SciPy's has been loaded since

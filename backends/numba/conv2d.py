@@ -53,11 +53,15 @@ def conv2d_relu(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
+    overwrite_residual: bool = False,
 ) -> tuple[np.ndarray, Conv2dReluCache]:
     """See :func:`reference.ops.conv2d_relu`."""
     size = check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
-    y = _convolve(cache, size, Finish.of(weight, bias, residual, relu=True))
+    overwritten = None
+    if overwrite_residual and residual is not None and residual.flags.c_contiguous and residual.flags.writeable:
+        overwritten = residual
+    y = _convolve(cache, size, Finish.of(weight, bias, residual, relu=True), overwritten)
     return y, Conv2dReluCache(cache, ReluCache(y), residual is not None)
 
 
@@ -69,11 +73,17 @@ def conv2d_relu_backward(
     return *conv2d_backward(dtotal, cache.conv, needs_dx=needs_dx), dtotal if cache.has_residual else None
 
 
-def _convolve(cache: Conv2dCache, size: tuple[int, int], finish: Finish) -> np.ndarray:
+def _convolve(
+    cache: Conv2dCache, size: tuple[int, int], finish: Finish, overwritten: np.ndarray | None = None
+) -> np.ndarray:
+    """The output, in the memory of the residual ``overwritten`` where that is possible."""
     x, weight, _, stride, padding, dilation = cache
     if is_product(cache):
-        y = products.multiply(x.reshape(-1, x.shape[3]), weight, finish=None if finish.is_trivial else finish)
+        pixels, out = x.reshape(-1, x.shape[3]), None
+        if overwritten is not None:
+            out = overwritten.reshape(-1, weight.shape[3])
+        y = products.multiply(pixels, weight, finish=None if finish.is_trivial else finish, overwritten=out)
         return y.reshape(len(x), *size, -1)
     if winograd.pays(x.shape, weight.shape, stride, padding, dilation):
-        return winograd.convolve(x, weight, finish, padding=padding, dilation=dilation)
+        return winograd.convolve(x, weight, finish, padding=padding, dilation=dilation, overwritten=overwritten)
     return patches.convolve(x, weight, finish, windows_of(cache))

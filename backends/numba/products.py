@@ -15,22 +15,35 @@ _FEWEST_ROWS, _MOST_ROWS, _BLOCKS = 96, 480, 32
 #: Most rows of a block of a transposed product. Where the result has fewer blocks than ``_PARTS``, sums over parts
 #: of the rows of x and y are taken by themselves.
 _TRANSPOSED_ROWS, _PARTS = 264, 32
+#: With so many rows, packing the weights takes less than a hundredth of the time, and the panels are not stored.
+_MANY_ROWS = 1 << 14
 
 
-def multiply(x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None) -> np.ndarray:
-    """``x (M, K) · weight (…, N)`` and the epilogue: ``(M, N)``; for the weight, see :func:`packed`."""
+def multiply(
+    x: np.ndarray, weight: np.ndarray, *, finish: Finish | None = None, overwritten: np.ndarray | None = None
+) -> np.ndarray:
+    """``x (M, K) · weight (…, N)`` and the epilogue: ``(M, N)``; for the weight, see :func:`packed`.
+
+    If the residual of the epilogue is ``overwritten (M, N)``, the product is added to it in place.
+    """
     rows, columns = len(x), weight.shape[-1]
-    y = np.empty((rows, columns), x.dtype)
+    if finish is None:
+        finish = Finish.of(weight)
+    y, adds, finishes = overwritten, True, not finish.is_trivial
+    if y is None:
+        y, adds = np.empty((rows, columns), x.dtype), False
+    else:
+        finish = finish._replace(residual=y[:0])
     across = -(-columns // gemm.COLUMNS)
     down = max(1, min(_BLOCKS // across, rows // _FEWEST_ROWS), rows // _MOST_ROWS)
-    _multiply(x, packed(weight), down, finish is not None, finish or Finish.of(weight), y)
+    _multiply(x, packed(weight, keep=rows < _MANY_ROWS), down, adds, finishes, finish, y)
     return y
 
 
-def packed(weight: np.ndarray) -> np.ndarray:
+def packed(weight: np.ndarray, *, keep: bool = True) -> np.ndarray:
     """The panels of ``weight (…, N)``, whose other axes are the depth, or of a transposed view (K, N).
 
-    Those of a constant weight are stored; others are in memory that the next call overwrites.
+    Those of a constant weight are stored if ``keep``; others are in memory that the next call overwrites.
     """
     matrix = np.asarray(weight) if weight.ndim == 2 else np.asarray(weight).reshape(-1, weight.shape[-1])
     shape = gemm.panels_of(matrix.shape, matrix.dtype)
@@ -43,7 +56,7 @@ def packed(weight: np.ndarray) -> np.ndarray:
         return panels
 
     stored = None
-    if isinstance(weight, Constant):
+    if keep and isinstance(weight, Constant):
         stored = weight.derive("panels", size, lambda: pack(np.empty(size, matrix.dtype)))
     return pack(workspace(size, matrix.dtype)) if stored is None else stored
 
@@ -87,7 +100,7 @@ def _pack(weight, transposed, panels):
 
 
 @kernel
-def _multiply(x, panels, down, finishes, finish, y):
+def _multiply(x, panels, down, adds, finishes, finish, y):
     rows, columns = y.shape
     width = panels.shape[2]
     tiles, across = -(-rows // gemm.ROWS), -(-columns // gemm.COLUMNS)
@@ -97,7 +110,7 @@ def _multiply(x, panels, down, finishes, finish, y):
         top, bottom = row * tiles // down * gemm.ROWS, min(rows, (row + 1) * tiles // down * gemm.ROWS)
         right = min(columns, left + gemm.COLUMNS)
         part = y[top:bottom, left:right]
-        gemm.multiply(x[top:bottom], panels[left // width : -(-right // width)], part, False)
+        gemm.multiply(x[top:bottom], panels[left // width : -(-right // width)], part, adds)
         if finishes:
             for pixel in range(len(part)):
                 finish_pixel(part[pixel], top + pixel, left, finish, part[pixel])

@@ -39,18 +39,31 @@ def pays(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], stride: int, p
 
 
 def convolve(
-    x: np.ndarray, weight: np.ndarray, finish: Finish, *, padding: int, dilation: int
+    x: np.ndarray, weight: np.ndarray, finish: Finish, *, padding: int, dilation: int,
+    overwritten: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, with the epilogue."""
+    """Convolve ``x (B, H, W, Ci)`` with ``weight (3, 3, Ci, Co)``: ``(B, H', W', Co)``, with the epilogue.
+
+    The output may overwrite the residual of the epilogue, since each pixel is read before it is written.
+    """
+    grow = 2 * (padding - dilation)
+    y = overwritten
+    if y is None:
+        y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, weight.shape[3]), x.dtype)
     if isinstance(weight, Constant):
-        return _convolve_constant(x, weight, finish, padding, dilation)
-    return _convolve(x, weight, finish, padding, dilation, False)
+        _convolve_constant(x, weight, finish, padding, dilation, y)
+    else:
+        _convolve(x, weight, finish, padding, dilation, False, y)
+    return y
 
 
 def input_gradient(dy: np.ndarray, weight: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
     """From ``dy (B, H', W', Co)``: ``dx (B, H, W, Ci)``, the convolution of dy with the flipped taps."""
     finish = Finish.of(weight[0, 0].T)  # which changes nothing
-    return _convolve(dy, weight, finish, 2 * dilation - padding, dilation, True)
+    grow = 2 * (dilation - padding)
+    dx = np.empty((dy.shape[0], dy.shape[1] + grow, dy.shape[2] + grow, weight.shape[2]), dy.dtype)
+    _convolve(dy, weight, finish, 2 * dilation - padding, dilation, True, dx)
+    return dx
 
 
 def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: int) -> np.ndarray:
@@ -66,27 +79,21 @@ def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: in
 
 
 def _convolve(
-    x: np.ndarray, weight: np.ndarray, finish: Finish, padding: int, dilation: int, flipped: bool
-) -> np.ndarray:
-    grow = 2 * (padding - dilation)
-    channels, outputs = x.shape[3], weight.shape[2 if flipped else 3]
-    y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, outputs), x.dtype)
-    cut, combined = _cut(y, channels, dilation)
+    x: np.ndarray, weight: np.ndarray, finish: Finish, padding: int, dilation: int, flipped: bool, y: np.ndarray
+) -> None:
+    cut, combined = _cut(y, x.shape[3], dilation)
     shared = workspace(combined + 4 * weight.size, x.dtype)
     u = shared[combined:].reshape(36, *weight.shape[2:])
     _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u[:, None])
-    memory = _memory(y, channels, dilation)
+    memory = _memory(y, x.shape[3], dilation)
     _convolve_rows(x, u, flipped, finish, padding, dilation, cut, memory, shared[:combined], y)
-    return y
 
 
 def _convolve_constant(
-    x: np.ndarray, weight: Constant, finish: Finish, padding: int, dilation: int
-) -> np.ndarray:
+    x: np.ndarray, weight: Constant, finish: Finish, padding: int, dilation: int, y: np.ndarray
+) -> None:
     """With a constant weight, whose transform is stored in the panels of :mod:`backends.numba.gemm`."""
-    grow = 2 * (padding - dilation)
     channels, outputs = weight.shape[2:]
-    y = np.empty((x.shape[0], x.shape[1] + grow, x.shape[2] + grow, outputs), x.dtype)
     cut, combined = _cut(y, channels, dilation)
     shape = (36, *gemm.panels_of((channels, outputs), weight.dtype))
     size = int(np.prod(shape))
@@ -96,15 +103,16 @@ def _convolve_constant(
         _transform_weight(np.asarray(weight), False, scratch(18 * outputs, x.dtype), u)
         return u
 
-    u = None
-    if y.size < 16 * outputs * _MANY_TILES:
-        u = weight.derive("winograd", size, lambda: transform(np.empty(size, x.dtype)))
+    def new() -> np.ndarray:
+        return transform(np.empty(size, x.dtype))
+
+    has_many_tiles = y.size >= 16 * outputs * _MANY_TILES
+    u = new() if has_many_tiles else weight.derive("winograd", size, new)
     shared = workspace(combined + (size if u is None else 0), x.dtype)
     if u is None:
         u = transform(shared[combined:])
     memory = _memory(y, channels, dilation)
     _convolve_rows(x, u, False, finish, padding, dilation, cut, memory, shared[:combined], y)
-    return y
 
 
 def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:

@@ -89,6 +89,7 @@ def conv2d_relu(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
+    overwrite_residual: bool = False,
 ) -> tuple[np.ndarray, Conv2dReluCache]:
     """See :func:`reference.ops.conv2d_relu`.
 

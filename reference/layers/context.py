@@ -71,7 +71,10 @@ class Context:
     training on ranks         the second, with ``share=…``: norms by the statistics of all ranks
     ========================  ===============================================================================
 
-    Without ``draw_mask``, dropout does nothing. After a forward pass with ``batch_statistics``, ``statistics``
+    Without ``draw_mask``, dropout does nothing. With ``overwrite``, at inference that nobody observes, ops may
+    overwrite tensors that no layer reads again, and a network needs less memory.
+
+    After a forward pass with ``batch_statistics``, ``statistics``
     holds the mean and variance that each batch norm measured, by the norm's name; the trainer updates the running
     statistics with them. After a backward pass, ``gradients`` holds one array for each parameter that the result
     depends on, and ``additions`` how often something was added to each, in the order of the last addition. With the
@@ -87,6 +90,7 @@ class Context:
     share: Share | None = None
     finish: Finish | None = None
     expected: Mapping[str, int] = field(default_factory=dict)
+    overwrite: bool = False
     scope: str = ""
     statistics: dict[str, BatchStatistics] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)

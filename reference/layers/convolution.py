@@ -139,7 +139,9 @@ class ConvNorm(Layer):
         if not self.relu:
             return self.conv.forward(x, ctx)
         weight, bias = self.conv.weights(ctx)
-        return ctx.save(self.norm, ctx.ops.conv2d_relu(x, weight, bias, residual, **self.conv.geometry))
+        geometry = self.conv.geometry
+        y = ctx.ops.conv2d_relu(x, weight, bias, residual, **geometry, overwrite_residual=ctx.overwrite)
+        return ctx.save(self.norm, y)
 
     def fold(self, params: dict[str, Array], eps: float = 1e-5) -> None:
         """Replace the norm, in the dict ``params``, by a scaled weight and a bias of the convolution.

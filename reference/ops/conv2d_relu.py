@@ -25,6 +25,7 @@ def conv2d_relu(
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
+    overwrite_residual: bool = False,
 ) -> tuple[np.ndarray, Conv2dReluCache]:
     """``y = relu(conv2d(x) + residual)``: a layer of VGG, and at inference, where its norm is folded, of a ResNet.
 
@@ -33,6 +34,9 @@ def conv2d_relu(
 
     Shapes: those of :func:`conv2d`, and ``residual (B, H', W', Co)``. Caches what its parts cache. Raises
     :class:`OpError` for shapes or dtypes that do not fit.
+
+    With ``overwrite_residual``, nobody reads the residual afterwards, and a backend may compute y in its memory, as
+    ``numba`` does. Without, no op changes an input.
 
     >>> x, weight = np.array([-1.0, 1.0]).reshape(1, 1, 2, 1), np.full((1, 1, 1, 1), 3.0)
     >>> conv2d_relu(x, weight)[0].ravel(), conv2d_relu(x, weight, residual=x + 4)[0].ravel()

@@ -122,7 +122,7 @@ class BackendNetwork:
 
     def infer(self) -> None:
         self.scores = None
-        scores = self.network.predict(self.images, Context(self.ops, self.folded))
+        scores = self.network.predict(self.images, Context(self.ops, self.folded, overwrite=True))
         self.scores, _ = self.ops.resize_bilinear(scores, self.images.shape[1:3])
 
     def results(self) -> dict[str, np.ndarray]:

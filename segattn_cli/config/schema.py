@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from inspect import getdoc
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -315,6 +316,7 @@ class Key(NamedTuple):
         return self.path.rpartition(".")[2]
 
 
+@cache
 def keys() -> tuple[Key, ...]:
     """Every key, table after table.
 

@@ -99,7 +99,7 @@ class CountingOps:
 
     def conv2d_relu(
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, residual: ShapeArray | None = None,
-        *, stride: int = 1, padding: int = 0, dilation: int = 1,
+        *, stride: int = 1, padding: int = 0, dilation: int = 1, overwrite_residual: bool = False,
     ) -> tuple[ShapeArray, Any]:
         y, conv = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
         return y, (conv, y, residual is not None)

@@ -60,7 +60,7 @@ class OnnxOps:
 
     def conv2d_relu(
         self, x: TracedArray, weight: Parameter, bias: Parameter | None = None, residual: TracedArray | None = None,
-        *, stride: int = 1, padding: int = 0, dilation: int = 1,
+        *, stride: int = 1, padding: int = 0, dilation: int = 1, overwrite_residual: bool = False,
     ) -> Traced:
         y, _ = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
         return self.relu(y if residual is None else y + residual)

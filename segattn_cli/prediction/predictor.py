@@ -306,8 +306,9 @@ class _Passes:
         """The network's scores (1, h', w', K) for the normalised ``image`` (h, w, 3), in its own resolution."""
         images = self.ops.asarray(np.ascontiguousarray(image[None]))  # (1, h, w, 3)
         images = images.astype(self.dtype, copy=False)
+        ctx = Context(self.ops, self.params, overwrite=True)
         with np.errstate(all="ignore"):
-            scores, weights = self.network.predict_with_weights(images, Context(self.ops, self.params))
+            scores, weights = self.network.predict_with_weights(images, ctx)
             largest = float(abs(scores).max())
         if not math.isfinite(largest):
             raise NonFiniteError(

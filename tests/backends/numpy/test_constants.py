@@ -99,6 +99,27 @@ def test_any_number_of_threads_gives_the_same_bits(ops, name, threads):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_an_output_takes_the_memory_of_a_residual_that_may_be_overwritten(ops, name):
+    _, (x, weight, bias, residual), geometry = inputs_of(name)
+    constant, before = ops.constants({"weight": weight})["weight"], residual.copy()
+    wanted, _ = ops.conv2d_relu(x, constant, bias, residual, **geometry)
+    np.testing.assert_array_equal(residual, before)
+    y, _ = ops.conv2d_relu(x, constant, bias, residual, **geometry, overwrite_residual=True)
+    assert compare(wanted, y, "float32").passed
+    assert np.shares_memory(y, residual) == (name not in ("patches", "pointwise with stride"))
+
+
+def test_a_residual_that_cannot_be_written_is_not_overwritten(ops):
+    _, (x, weight, bias, residual), geometry = inputs_of("winograd")
+    wanted, _ = ops.conv2d_relu(x, weight, bias, residual, **geometry)
+    residual.flags.writeable = False
+    y, _ = ops.conv2d_relu(x, weight, bias, residual, **geometry, overwrite_residual=True)
+    np.testing.assert_array_equal(y, wanted)
+    y, _ = ops.conv2d_relu(x, weight, bias, residual.copy()[:, ::-1], **geometry, overwrite_residual=True)
+    assert not np.shares_memory(y, residual)
+
+
 @pytest.mark.parametrize("name", ["pointwise", "winograd"])
 def test_what_is_not_finite_stays_so(ops, name):
     _, (x, weight, bias, _), geometry = inputs_of(name)
@@ -117,6 +138,16 @@ def test_weights_that_do_not_fit_are_not_stored_and_give_the_same(ops, module, m
     np.testing.assert_array_equal(first, second)
     assert [list(constants[name].derived) for name in ("first", "second")] == [["winograd"], []]
     assert constants["first"].store.free == 1
+
+
+def test_where_there_are_many_pixels_panels_are_not_stored(ops, monkeypatch):
+    _, (x, weight, bias, residual), geometry = inputs_of("pointwise")
+    wanted, _ = ops.conv2d_relu(x, ops.constants({"weight": weight})["weight"], bias, residual, **geometry)
+    monkeypatch.setattr(sys.modules["backends.numba.products"], "_MANY_ROWS", x.size // x.shape[-1])
+    constant = ops.constants({"weight": weight})["weight"]
+    y, _ = ops.conv2d_relu(x, constant, bias, residual, **geometry)
+    np.testing.assert_array_equal(y, wanted)
+    assert not constant.derived
 
 
 def test_where_there_are_many_tiles_transforms_are_not_stored(ops, monkeypatch):

@@ -438,3 +438,14 @@ def test_without_out_the_results_go_beside_the_run(cli: Any, run: Path, photos: 
     assert done.code == ExitCode.OUTPUT
     (run / "predictions" / "b.png").unlink()
     (run / "predictions").rmdir()
+
+
+def test_an_image_is_segmented_without_what_it_does_not_need(run: Path, photos: Path, tmp_path: Path) -> None:
+    """The imports of these modules would take longer than the prediction."""
+    command = ["segattn", "infer", str(run), str(photos / "a.jpg"), "--out", str(tmp_path / "out")]
+    script = f"import sys; sys.argv = {command}\ntry:\n    from segattn_cli.app import main\n    main()\n"
+    script += "finally:\n    print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "segattn_cli.prediction.segment" in loaded
+    assert not loaded & {"av", "cupy", "matplotlib", "onnx", "scipy.linalg", "scipy.special", "torch"}
