@@ -254,9 +254,10 @@ def _without_scope(name: str, scopes: Sequence[str]) -> tuple[str, str]:
     ('scale 0.5', 'main.on_grid')
     """
     for scope in filter(None, scopes):
-        for part in (f"{scope}/", f" {scope}"):
-            if part in name:
-                return scope, name.replace(part, "")
+        if name.startswith(f"{scope}/"):
+            return scope, name.removeprefix(f"{scope}/")
+        if name.endswith(f" {scope}.on_grid"):
+            return scope, name.removesuffix(f" {scope}.on_grid") + ".on_grid"
     return "", name
 
 

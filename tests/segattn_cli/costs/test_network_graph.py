@@ -91,3 +91,13 @@ def test_each_scale_has_its_shapes():
     assert shapes["main.on_grid"] == {"scale 1": (8, 12, 5), "scale 0.5": (8, 12, 5)}
     assert shapes["AttentionToScale stack"] == {"": (2, 8, 12, 5)}
     assert shapes["scale_classifier"] == {"": (3, 3)}
+
+
+def test_scales_whose_names_begin_alike_are_told_apart():
+    network = build_network(NetworkConfig(classes=5, head="fcn", scales=(1.0, 1.5, 0.5, 0.55)))
+    graph = network_graph(network, 64, 96)
+    by_name = {node.name: node for node in graph}
+    assert set(by_name["main.on_grid"].shapes) == {"scale 1", "scale 1.5", "scale 0.5", "scale 0.55"}
+    assert [name for name in by_name if "scale 1" in name or ".5" in name] == []
+    total = sum(each.multiply_adds for each in layer_costs(network, 64, 96))
+    assert sum(node.multiply_adds for node in graph) == total
