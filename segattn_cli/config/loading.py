@@ -21,6 +21,7 @@ PRESETS = (
     "tiny-scenes",
     "fcn-resnet18-camvid",
     "danet-resnet18-camvid",
+    "danet-resnet18-camvid-gpu",
     "dual-scale-resnet18-camvid",
     "danet-resnet50-cityscapes",
     "danet-resnet101-cityscapes",
