@@ -91,6 +91,7 @@ class Differentiator:
         sums = BucketSum(comm)
         passes: list[_Pass] = []
         names: list[str] = []
+        is_early = bool(self._expected) and comm.size > 1
 
         def finish(name: str, gradient: Array) -> None:
             trees[name].add(gradient)
@@ -98,7 +99,7 @@ class Differentiator:
 
         def differentiate() -> float:
             began = time.perf_counter()
-            early = finish if self._expected and comm.size > 1 else None
+            early = finish if is_early else None
             for gradients, one in self._passes(params, batches, step, fractions, scale, comm, finish=early):
                 names[:] = gradients
                 for name in names:
@@ -110,7 +111,8 @@ class Differentiator:
         try:
             seconds = on_all(comm, differentiate, "the gradients of its batches")
         except Exception:
-            sums.add_rest({name: (each.shape, each.dtype) for name, each in self._expected.items()})
+            if is_early:
+                sums.add_rest({name: (each.shape, each.dtype) for name, each in self._expected.items()})
             raise
         for name, tree in trees.items():
             sums.add(name, tree.value())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -28,6 +28,7 @@ class ThreadRank:
         self._channel, self._of_later = channel, beside
         self._attendance = Attendance(rank, channel.counts)
         self._thread = ThreadPoolExecutor(1)
+        self._begun: list[Future[Any]] = []
 
     def gather(self, value, what=MESSAGE):
         self._channel.slots[self.rank] = pickle.dumps(value)
@@ -56,11 +57,14 @@ class ThreadRank:
     def later(self, function):
         transport = ThreadRank(self.rank, self._of_later, self._of_later)
         future = self._thread.submit(copy_context().run, function, transport)
+        self._begun.append(future)
         return lambda: future.result(DEADLINE)
 
     def close(self):
-        """Wait until all that was begun is done."""
+        """Wait until all that was begun is done. Raises the error of what nobody has waited for."""
         self._thread.shutdown()
+        for each in self._begun:
+            each.result()
 
     def abort(self, code):
         self._channel.barrier.abort()
@@ -91,7 +95,10 @@ def on_threads(size: int, function: Callable[[ThreadRank], Any], deadline: float
             results[rank] = function(comm)
         except Exception as error:
             results[rank] = error
-        comm.close()
+        try:
+            comm.close()
+        except Exception as error:
+            results[rank] = error
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
     for each in threads:
