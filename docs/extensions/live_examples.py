@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import javascript
+import live_script
+import op_examples
 from docutils import nodes
-from live_script import script
 from op_pages import OpDirective
 from sphinx.application import Sphinx
 
@@ -24,10 +26,12 @@ HINT = (
 
 class Live(OpDirective):
     def run(self) -> list[nodes.Node]:
+        for module in (javascript, live_script, op_examples):
+            self.env.note_dependency(module.__file__)
         html = (
             f'<p class="op-hint">{HINT}</p>\n'
             '<div class="live"><noscript>The live example needs JavaScript.</noscript></div>\n'
-            f"<script>\nconst liveExample = {script(self.op)};\n</script>\n"
+            f"<script>\nconst liveExample = {live_script.script(self.op)};\n</script>\n"
         )
         return [LiveExample("", html, format="html")]
 

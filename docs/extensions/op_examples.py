@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from types import FunctionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -109,13 +109,15 @@ def controls(op: OpSource) -> dict[str, Any]:
     ({'form': ['released', 'paper']}, {'training': [True, False], 'eps': 'number'})
     """
     found: dict[str, Any] = {}
-    for name, parameter in _parameters(op).items():
-        if parameter.annotation is bool:
+    # Not those of the signature: autodoc replaces them by their text.
+    hints = get_type_hints(getattr(reference.ops, op.name))
+    for name in _parameters(op):
+        if hints[name] is bool:
             found[name] = [True, False]
-        elif parameter.annotation is float:
+        elif hints[name] is float:
             found[name] = "number"
-        elif get_origin(parameter.annotation) is Literal:
-            found[name] = list(get_args(parameter.annotation))
+        elif get_origin(hints[name]) is Literal:
+            found[name] = list(get_args(hints[name]))
     return found
 
 
@@ -139,4 +141,4 @@ def differentiated(op: OpSource) -> list[str]:
 
 
 def _parameters(op: OpSource) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(getattr(reference.ops, op.name), eval_str=True).parameters
+    return inspect.signature(getattr(reference.ops, op.name)).parameters

@@ -83,7 +83,7 @@
 
   // Showing
 
-  const short = (value) => String(Number(value.toPrecision(5))).replace("-", "−").replace("Infinity", "∞");
+  const short = (value) => String(Number(value.toPrecision(5))).replaceAll("-", "−").replace("Infinity", "∞");
   const label = (name, shape, at) => (shape.length ? `${name}[${indices(shape, at).join(", ")}]` : name);
 
   function indices(shape, at) {
@@ -150,7 +150,7 @@
     const step = kind === "int" ? 1 : 0.1;
     const field = { problem: null };
     const read = () => {
-      const number = Number(input.value.trim().replace("−", "-").replace(",", ".") || NaN);
+      const number = Number(input.value.trim().replaceAll("−", "-").replace(",", ".") || NaN);
       const isRight = kind === "int" ? Number.isSafeInteger(number) : Number.isFinite(number);
       field.problem = isRight ? null : `${described} is “${input.value}”, which is not ${kind === "int" ? "an integer" : "a number"}.`;
       input.setAttribute("aria-invalid", String(!isRight));

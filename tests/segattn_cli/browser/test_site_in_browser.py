@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow  # the site is built, in ten seconds of a core, and each page is opened twice
+pytestmark = pytest.mark.slow  # the site is built, in ten seconds of a core, and each page is opened four times
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,56 @@ def site(repository, tmp_path_factory):
     return folder / "html"
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+#: What can have the focus in a page's own part. As no tabindex is above 0, Tab goes through it in this order.
+FOCUSABLE = """
+[...document.querySelectorAll('article :is(a[href], button, input, select, summary, [tabindex="0"])')]
+  .filter((each) => each.checkVisibility({ visibilityProperty: true }))
+"""
+#: What cannot have the focus, or does not show it.
+UNSEEN_FOCUS = f"""
+{FOCUSABLE}.filter((each) => {{
+  each.focus({{ focusVisible: true, preventScroll: true }});
+  const {{ outlineStyle, outlineWidth, boxShadow }} = getComputedStyle(each);
+  const isShown = (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none";
+  return document.activeElement !== each || !isShown;
+}}).map((each) => each.outerHTML)
+"""
+#: The smallest contrast (WCAG 2) between a text in a page's own part and what is behind it; 21 is black on white.
+CONTRAST = """
+() => {
+  const luminance = ([r, g, b]) => {
+    const linear = [r, g, b].map((c) => (c / 255 <= 0.04045 ? c / 3294.6 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = numbers(getComputedStyle(each).backgroundColor);
+      if (colour.length === 3) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const texts = "article :is(p, h1, h2, code, input, output, select, button, summary)";
+  const ratios = [...document.querySelectorAll(texts)]
+    .filter((each) => each.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
+    .map((each) => {
+      const lights = [numbers(getComputedStyle(each).color), behind(each)].map(luminance).sort((a, b) => b - a);
+      return (lights[0] + 0.05) / (lights[1] + 0.05);
+    });
+  return Math.min(21, ...ratios);
+}
+"""
+
+
+def pages(site: Path) -> list[Path]:
+    """All pages but those that have a file of the repository."""
+    return [page for page in sorted(site.rglob("*.html")) if "source" not in page.relative_to(site).parts]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
 def test_every_page_opens_from_the_disk(site: Path, chromium: Any, scheme: str, width: int) -> None:
-    pages = [page for page in sorted(site.rglob("*.html")) if "source" not in page.relative_to(site).parts]
-    assert len(pages) > 30
+    assert len(pages(site)) > 30
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     page = context.new_page()
     said: list[str] = []
@@ -36,12 +82,32 @@ def test_every_page_opens_from_the_disk(site: Path, chromium: Any, scheme: str, 
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    for each in pages:
+    for each in pages(site):
         page.goto(each.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, each
+        assert page.evaluate(UNSEEN_FOCUS) == [], each
+        assert page.evaluate("[...document.querySelectorAll('[tabindex]')].every((x) => x.tabIndex <= 0)"), each
+        assert page.evaluate(CONTRAST) >= 4.5, each
     assert said == []
     assert [url for url in asked if not url.startswith((site.as_uri(), "data:"))] == []
     context.close()
+
+
+@pytest.mark.parametrize(("width", "name"), [(1280, "position_attention"), (400, "batch_norm")])
+def test_tab_goes_through_the_lines_and_the_live_example(site: Path, chromium: Any, width: int, name: str) -> None:
+    page = chromium.new_context(viewport={"width": width, "height": 900}, offline=True).new_page()
+    page.goto((site / "understand" / "ops" / f"{name}.html").as_uri())
+    count = page.evaluate(
+        f"() => {{ window.wanted = {FOCUSABLE}; window.walked = []; wanted[0].focus();"
+        "document.addEventListener('focusin', ({ target }) => walked.push(wanted.indexOf(target)));"
+        "return wanted.length; }"
+    )
+    for _ in range(count + 20):  # Chromium stops at what scrolls, too
+        page.keyboard.press("Tab")
+    walked = [index for index in page.evaluate("walked") if index >= 0]
+    assert walked[: count - 1] == list(range(1, count))
+    kinds = page.evaluate("wanted.map((each) => each.className || each.getAttribute('aria-label'))")
+    assert kinds.index("op-step") < kinds.index({"position_attention": "query[0, 0, 0]", "batch_norm": "eps"}[name])
 
 
 def test_the_search_finds_a_page_without_a_server(site: Path, chromium: Any) -> None:
