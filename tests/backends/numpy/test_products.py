@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed: pip install '.[numba]'")
 
-from backends.numba import gemm, products
+import reference.ops as oracle
+from backends.numba import conv2d, conv2d_backward, gemm, products
 from backends.numba.finish import Finish
 from backends.numpy.threads import set_thread_count
 
@@ -54,6 +55,31 @@ def test_the_number_of_threads_changes_no_bit(draw):
     for each in results[1:]:
         for a, b in zip(each, results[0], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("taps", "stride"), [(1, 2), (3, 2), (7, 3)])
+def test_the_number_of_threads_changes_no_bit_of_products_with_patches(draw, taps, stride):
+    x, weight = draw((2, 61, 47, 40), "float32"), draw((taps, taps, 40, 33), "float32")
+    results = []
+    for threads in (1, 2, 3):
+        set_thread_count(threads)
+        y, cache = conv2d(x, weight, stride=stride, padding=taps // 2)
+        results.append((y, *conv2d_backward(y, cache)[:2]))
+    set_thread_count(None)
+    for each in results[1:]:
+        for a, b in zip(each, results[0], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("taps", "stride"), [(1, 2), (3, 2), (7, 3)])
+def test_products_with_patches_of_many_blocks_are_those_of_the_reference(draw, taps, stride):
+    x, weight = draw((2, 61, 47, 40), "float64"), draw((taps, taps, 40, 33), "float64")
+    options = {"stride": stride, "padding": taps // 2}
+    y, cache = conv2d(x, weight, **options)
+    exact, exact_cache = oracle.conv2d(x, weight, **options)
+    gradients, wanted = conv2d_backward(y, cache), oracle.conv2d_backward(exact, exact_cache)
+    for ours, theirs in ((y, exact), (gradients[0], wanted[0]), (gradients[1], wanted[1])):
+        assert_near(ours, theirs)
 
 
 def test_infinities_and_nan_stay_in_their_rows(draw):
