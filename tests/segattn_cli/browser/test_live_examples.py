@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -230,6 +231,20 @@ def test_every_value_on_the_way_is_shown(live):
     page.get_by_label("query[0, 0, 1]").fill("1")
     details = page.locator("details .live-array").filter(has=page.locator("code:text-is('energy')"))
     assert details.locator("output").all_inner_texts() == ["2", "4", "4", "0"]
+
+
+def test_the_script_is_the_same_after_autodoc(extensions, monkeypatch):
+    """Which replaces the defaults and the types in signatures by objects that print their text."""
+    wanted = extensions.live_script.script(read_op("batch_norm"))
+    signature = inspect.signature(reference.ops.batch_norm)
+    changed = [
+        each.replace(annotation=object(), default=each.default if each.default is each.empty else object())
+        for each in signature.parameters.values()
+    ]
+    signature = signature.replace(parameters=changed)
+    monkeypatch.setattr(reference.ops.batch_norm, "__signature__", signature, raising=False)
+    assert extensions.live_script.script(read_op("batch_norm")) == wanted
+    assert '{"training": [true, false], "eps": "number"}' in wanted
 
 
 def test_examples_in_docstrings(extensions):
