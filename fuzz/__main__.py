@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
+import importlib.util
 import os
 import random
 import re
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fuzz.judge import MEMORY
-from fuzz.targets import TARGETS
+from fuzz.targets import NEEDED, TARGETS
 
 FOUND = Path(__file__).parent / "found"
 KEPT = Path("build/fuzz")
@@ -67,6 +67,7 @@ def main() -> int:
     if given.input:
         _judged(names[0])[1](given.input.read_bytes())
         return 0
+    names = [name for name in names if _is_available(name)]
     finds = [find for name in names if (find := _run(name, ["--replay"]).find)]
     if not given.replay and not finds:
         chance = given.chance or random.randrange(1, 1 << 31)
@@ -74,6 +75,15 @@ def main() -> int:
         return _fuzz_each(names, given.seconds, chance, given.kept, lenient=given.lenient)
     _describe(finds)
     return 1 if finds else 0
+
+
+def _is_available(name: str) -> bool:
+    """Whether what a target needs is installed; says so where it is not."""
+    package, remedy = NEEDED.get(name, ("sys", ""))
+    if importlib.util.find_spec(package) is not None:
+        return True
+    print(f"{name:16} left out: {package} is not installed: {remedy}", flush=True)
+    return False
 
 
 def _fuzz_each(names: list[str], seconds: float, chance: int, kept: Path, *, lenient: bool) -> int:

@@ -14,4 +14,7 @@ TARGETS = {
     "annotations": ("segattn_cli.data.annotations", "segattn_cli.data.class_files"),
     "weights": ("segattn_cli.weights", "pickletools", "zipfile"),
     "downloads": ("segattn_cli.data.download", "http.client"),
+    "videos": ("segattn_cli.prediction.video",),
 }
+#: Packages that targets need beside the project's own, and how to install them.
+NEEDED = {"videos": ("av", "pip install 'segattn[video]'")}

@@ -22,7 +22,7 @@ from segattn_cli.commands.shared.options import (
     ListChoices,
     Settings,
 )
-from segattn_cli.commands.shared.output_paths import require_empty, require_parent
+from segattn_cli.commands.shared.output_paths import require_empty, require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, remark, say
 from segattn_cli.errors import ExitCode, SegattnError, UsageError
@@ -128,7 +128,7 @@ def ablate(
     if dry_run:
         ablate_display.show_plan(loaded, planned)
         return
-    require_parent(json_file, markdown, csv)
+    require_replaceable(json_file, markdown, csv)
     require_empty(folder, resume=resume)
     failures = _train(planned, jobs, folder, study)
     rows = _rows(loaded, planned, failures)

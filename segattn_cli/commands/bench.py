@@ -12,7 +12,7 @@ from segattn_cli.commands.bench_busy import bench_busy
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import COMPUTATION, OUTPUT, Backend, JsonFile, ListChoices
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, console, plain, remark
 from segattn_cli.errors import ExitCode, UsageError
@@ -121,7 +121,7 @@ def bench(
     if list_only:
         _print_choices()
         return
-    require_parent(json_file, plot)
+    require_replaceable(json_file, plot)
     if suite == BUSY:
         if only or precision or plot or compiled is not None or backend.startswith("cupy"):
             raise UsageError(

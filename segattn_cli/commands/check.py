@@ -11,7 +11,7 @@ import typer
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import Backend, JsonFile, ListChoices
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import console, plain
 from segattn_cli.errors import ExitCode
@@ -76,7 +76,7 @@ def check(
     if list_only:
         _print_choices()
         return
-    require_parent(json_file)
+    require_replaceable(json_file)
     ops = get_backend(backend)
     planned = plan(op or (), network or (), dtype or (), quick=quick, gpu=ops.name == "cupy")
     for each in planned.dtypes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,7 @@ from segattn_cli.commands.shared.options import (
     open_predictor,
     parse_intensity,
 )
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.errors import UsageError
 
@@ -100,8 +101,8 @@ def compare(
     from segattn_cli.prediction.run_comparison import GroupComparison, grouped, join_folds, require_comparable
     from segattn_cli.runs.names import labels
 
-    require_parent(json_file, markdown, csv)
-    paths = list({path.resolve(): path for path in runs}.values())
+    require_replaceable(json_file, markdown, csv)
+    paths = list({os.path.realpath(path): path for path in runs}.values())
     if len(paths) < 2:
         raise UsageError("A comparison needs two different runs or more: name another one.")
     if intensity is not None:

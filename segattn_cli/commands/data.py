@@ -23,7 +23,7 @@ from segattn_cli.commands.shared.options import (
     JsonFile,
     ValFraction,
 )
-from segattn_cli.commands.shared.output_paths import require_empty, require_parent
+from segattn_cli.commands.shared.output_paths import require_empty, require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import console, plain, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
@@ -144,7 +144,7 @@ def check(
     from segattn_cli.data.review import review, warnings_of
     from segattn_cli.training.class_weights import balance
 
-    require_parent(json_file)
+    require_replaceable(json_file)
     if suggest and (split or json_file):
         raise UsageError("--suggest prints a configuration for a whole data set: leave out --split and --json.")
     resolved = resolve_format(source, format)

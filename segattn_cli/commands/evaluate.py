@@ -31,7 +31,7 @@ from segattn_cli.commands.shared.options import (
     parse_intensity,
     run_or_demo,
 )
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.tables import fits, show_text_table
@@ -146,7 +146,7 @@ def evaluate(
         raise UsageError(f"--shard {part} evaluates some of the images: give --save FILE, for segattn merge.")
     with on_ranks(ranks) as comm:
         with together(comm):
-            require_parent(json_file, confusion, save)
+            require_replaceable(json_file, confusion, save)
             model, predictor = open_predictor(
                 run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
                 size=size, others=others,

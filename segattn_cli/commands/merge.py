@@ -10,7 +10,7 @@ import typer
 from segattn_cli.commands.evaluate import show_evaluation
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import OUTPUT, JsonFile
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.terminal import plain
 from segattn_cli.errors import UsageError
 
@@ -48,7 +48,7 @@ def merge(
     from segattn_cli.prediction.merge import merge_shards
     from segattn_cli.prediction.saved_evaluation import ENDING, load_evaluation, save_evaluation
 
-    require_parent(save, json_file)
+    require_replaceable(save, json_file)
     if save is not None and save.suffix != ENDING:
         raise UsageError(f"--save must name a file that ends in {ENDING}, such as whole{ENDING}, got {save}.")
     whole = merge_shards(files, [load_evaluation(path) for path in files])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,7 +69,7 @@ def report(
     from segattn_cli.reporting import RunReport, read_history, report_page
     from segattn_cli.runs import REPORT
 
-    folders = list({folder.resolve(): folder for folder in runs}.values())
+    folders = list({os.path.realpath(folder): folder for folder in runs}.values())
     histories = [read_history(folder) for folder in folders]
     if out is None and len(folders) == 1:
         out = folders[0] / REPORT

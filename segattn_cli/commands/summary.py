@@ -10,7 +10,7 @@ import typer
 from segattn_cli.commands.shared import completion
 from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import CONFIGURATION, ConfiguredImageSize, JsonFile, Settings
-from segattn_cli.commands.shared.output_paths import require_parent
+from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.terminal import console, plain
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def summary(
     from segattn_cli.costs.cost import configured_step, inference
     from segattn_cli.costs.layers import grouped, layer_costs
 
-    require_parent(json_file)
+    require_replaceable(json_file)
     height, width = (parse_size("--size", size) if size else None) or (0, 0)
     config, known = described_network(source, settings or ())
     count = classes or known or classes_of_data(config, "; --classes changes that")

@@ -114,10 +114,13 @@ def read_toml(path: Path) -> str:
         ConfigError: for a file that cannot be read, is too long, or is no text in UTF-8.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_opened_at_once) as file:
+            os.set_blocking(file.fileno(), True)
             data = file.read(LONGEST + 1)  # of a device there is no end
         if len(data) > LONGEST:
             raise ConfigError(f"{path} is no configuration: it is longer than {LONGEST:,} bytes.")
+        if not data and path.is_fifo():
+            raise ConfigError(f"{path} is a pipe, and nobody writes a configuration to it.")
         return data.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise
@@ -125,6 +128,11 @@ def read_toml(path: Path) -> str:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """A descriptor of ``path``. A pipe is not waited for until somebody opens it to write."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_toml(text: str, name: Path | str) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def open_data_of(
 
     Raises :class:`DataError` where it cannot be opened, :class:`CheckpointError` where it has other classes.
     """
+    if data == "":
+        raise DataError("The data set has an empty name: give a folder, or leave out --data.")
     config = model.config.data
     split = split or config.val_split
     count = config.scenes.train if split == config.train_split else config.scenes.val

@@ -162,11 +162,13 @@ def _place(name: str) -> str:
 
 
 def _expanded(argument: str, out: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    if not argument:
+        raise UsageError("An input has an empty name: give an image, a video or a folder.")
     path = Path(argument)
     if path.is_dir():
-        if out.resolve() == path.resolve():
+        if os.path.realpath(out) == os.path.realpath(path):
             raise UsageError(f"{path} is both an input and --out: choose another --out.")
-        yield from _images_in(path, out.resolve(), left_out)
+        yield from _images_in(path, os.path.realpath(out), left_out)
     elif any(sign in argument for sign in "*?[") and not path.exists():
         matching = [Path(each) for each in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(each)]
         if not matching:
@@ -176,9 +178,9 @@ def _expanded(argument: str, out: Path, left_out: list[LeftOut]) -> Iterator[Pat
         yield path
 
 
-def _images_in(folder: Path, out: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+def _images_in(folder: Path, out: str, left_out: list[LeftOut]) -> Iterator[Path]:
     empty = True
-    for each in walk_images(folder, lambda path: path.is_dir() and path.resolve() == out):
+    for each in walk_images(folder, lambda path: path.is_dir() and os.path.realpath(path) == out):
         if isinstance(each, LeftOut):
             left_out.append(each)
         else:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from backends import BackendError
+from segattn_cli.data import images
 from segattn_cli.data.images import read_image
 from segattn_cli.errors import DataError, OutputError
 from segattn_cli.rendering.overlays import LegendEntry, draw_legend
@@ -32,6 +33,8 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
 CUT_SHORT = 0.9
 #: Pixels a side in H.264, as x264 writes it.
 LARGEST = 16384
+#: Pixels around a frame that FFmpeg takes memory for, and more.
+PADDING = 1 << 20
 #: Seconds to which some containers round the times of frames. A frame so near to its beat at an even rate is on it.
 TICK = Fraction(1, 1000)
 #: Colours are written by, and marked as, ITU-R BT.709: the matrix, primaries, transfer and range called 1.
@@ -67,13 +70,16 @@ def open_video(path: Path) -> Iterator[Frames]:
         raise DataError(f"{path} does not exist.")
     try:
         # A name such as 12:30.mp4 would look like a protocol.
-        container = av.open(f"file:{path}", options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
+        options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"{path} is damaged or no video at all ({error.strerror}).") from None
     with container:
         stream = container.streams.best("video")
         if stream is None:
             raise DataError(f"{path} has no video stream, only sound.")
+        _require_size(path, stream.codec_context.width, stream.codec_context.height)
+        stream.codec_context.options = {"max_pixels": str(images.LARGEST + PADDING)}
         stream.thread_type = "AUTO"
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         seconds = _seconds(av, container, stream)
@@ -89,7 +95,9 @@ def _decoded(
     while True:
         try:
             frame = next(frames)
-            image = _upright(frame, stream.codec_context.sample_aspect_ratio)
+            width = _square_width(frame, stream.codec_context.sample_aspect_ratio)
+            _require_size(path, width, frame.height)
+            image = _upright(frame, width)
         except StopIteration:
             break
         except (av.FFmpegError, OSError) as error:
@@ -117,13 +125,25 @@ def _seconds(av: Any, container: Any, stream: Any) -> Fraction | None:
     return Fraction(container.duration, av.time_base) if alone and container.duration else None
 
 
-def _upright(frame: Any, aspect: Fraction | None) -> np.ndarray:
-    """The pixels (H, W, 3) of ``frame``, made square, turned and mirrored as its display matrix says.
+def _require_size(path: Path, width: int, height: int) -> None:
+    """Raise :class:`DataError` for frames of more pixels than an image may have."""
+    if width * height > images.LARGEST:
+        raise DataError(
+            f"{path} has frames of {width:,}×{height:,} pixels, and {images.LARGEST:,} are allowed: scale it down."
+        )
+
+
+def _square_width(frame: Any, aspect: Fraction | None) -> int:
+    """The width of ``frame`` in square pixels."""
+    return round((aspect if aspect and Fraction(1, 8) <= aspect <= 8 else 1) * frame.width)
+
+
+def _upright(frame: Any, width: int) -> np.ndarray:
+    """The pixels (H, W, 3) of ``frame``, stretched to ``width``, turned and mirrored as its display matrix says.
 
     The matrix, nine integers, takes a point (x, y) to (a x + c y, b x + d y).
     """
-    stretch = aspect if aspect and Fraction(1, 8) <= aspect <= 8 else 1
-    image = frame.to_ndarray(format="rgb24", width=round(stretch * frame.width))
+    image = frame.to_ndarray(format="rgb24", width=width)
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -28,7 +29,7 @@ def require_watchable(folder: Path, out: Path) -> None:
     """Raise an error where ``folder`` cannot be watched while results go to ``out``."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder} to watch.")
-    if folder.resolve().is_relative_to(out.resolve()):
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(out)):
         raise UsageError(
             f"{folder} is watched and lies in {out}: images might be replaced; choose another --out."
         )
@@ -71,12 +72,12 @@ def watch(
     before: dict[Path, Stamp] = {}
     left_before: set[LeftOut] = set()
     left_out: set[LeftOut] = set()
-    resolved = out.resolve()
+    resolved = os.path.realpath(out)
     while not should_stop():
         start = time.monotonic()
         entries: list[Path | LeftOut] = []
         with suppress(DataError):  # the folder is away for a while
-            entries += walk_images(folder, lambda path: path.is_dir() and path.resolve() == resolved)
+            entries += walk_images(folder, lambda path: path.is_dir() and os.path.realpath(path) == resolved)
         images = [each for each in entries if isinstance(each, Path)]
         now = {path: stamp for path in images if (stamp := _stamp(path)) is not None}
         left_now = {each for each in entries if isinstance(each, LeftOut)}

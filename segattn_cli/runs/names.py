@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +15,9 @@ def labels(folders: Sequence[Path]) -> list[str]:
     >>> labels([Path("/a/one/run"), Path("/a/two/run"), Path("/b/two/run")])
     ['a/one/run', 'a/two/run', 'b/two/run']
     """
-    parts = [folder.resolve().parts for folder in folders]
+    parts = [Path(os.path.realpath(folder)).parts for folder in folders]
     for count in range(1, max(map(len, parts))):
         names = ["/".join(each[-count:]) for each in parts]
         if len(set(names)) == len(names):
             return names
-    return [str(folder.resolve()) for folder in folders]
+    return [os.path.realpath(folder) for folder in folders]

@@ -1,4 +1,4 @@
-"""Standard streams, paths that cannot be used, full disks, and two processes in one folder."""
+"""Standard streams, full disks, and two processes in one folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from segattn_cli.errors import ExitCode
 
-from .file_faults import REFUSALS
 from .forks import Ended
 from .scenarios import (
     ARRAYS,
@@ -81,89 +80,6 @@ def test_encodings(name, encoding, processes, folder):
     ended = processes.run(filled(RESULTS[name], folder), folder, encoding=encoding)
     require_no_traceback(ended)
     assert ended.code == 0, said(ended)
-
-
-#: Commands with a path in each of their places: {p} is the path.
-PATHS = {
-    "train": [
-        ("train", "{p}", "--dry-run"), ("train", "--data", "{p}", "--dry-run"),
-        ("train", *TRAIN[3:], "--out", "{p}"), ("train", "--resume", "--out", "{p}"),
-        ("train", "--weights", "{p}", "--dry-run"),
-    ],
-    "eval": [
-        ("eval", "{p}", "--backend", "numpy"), ("eval", "{w}/run", "--backend", "numpy", "--data", "{p}"),
-        *(("eval", "{w}/run", "--backend", "numpy", option, "{p}") for option in ("--json", "--confusion")),
-        ("eval", "{w}/run", "--with", "{p}"),
-    ],
-    "infer": [
-        ("infer", "{p}", "{w}/images", "--backend", "numpy"),
-        ("infer", "{w}/run", "{p}", "--out", "{w}/o", "--backend", "numpy"),
-        ("infer", "{w}/run", "{w}/images/a.png", "--out", "{p}", "--backend", "numpy"),
-        ("infer", "{w}/run", "--watch", "{p}/x", "--out", "{w}/o", "--backend", "numpy"),
-    ],
-    "export": [
-        ("export", "{p}", "--out", "{w}/n.safetensors"),
-        ("export", "{w}/run", "--to", "state-dict", "--out", "{p}"),
-    ],
-    "explain": [
-        ("explain", "{p}", "{w}/images/a.png", "--out", "{w}/e.html", "--backend", "numpy"),
-        ("explain", "{w}/run", "{p}", "--out", "{w}/e.html", "--backend", "numpy"),
-        *(("explain", "{w}/run", "{w}/images/a.png", "--out", "{w}/e.html", "--force", option, "{p}", "--backend",
-           "numpy") for option in ("--png", "--npz")),
-        ("explain", "{w}/run", "{w}/images/a.png", "--out", "{p}", "--backend", "numpy"),
-    ],
-    "report": [("report", "{p}", "--backend", "numpy"), ("report", "{w}/run", "--curves-only", "--out", "{p}")],
-    "summary": [("summary", "{p}"), ("summary", "{w}/run", "--json", "{p}")],
-    "weights": [
-        ("weights", "show", "{p}"), ("weights", "import", "{p}", "--out", "{w}/m.safetensors"),
-        ("weights", "import", "{w}/run/best.safetensors", "--out", "{p}"),
-    ],
-    "data": [
-        ("data", "check", "{p}"), ("data", "check", "{w}/data", "--json", "{p}"),
-        ("data", "import", "{p}", "--out", "{w}/i"), ("data", "import", "{w}/export", "--out", "{p}"),
-        ("data", "import", "{w}/export", "--images", "{p}", "--out", "{w}/i"),
-        ("data", "import", "{w}/export", "--classes", "{p}", "--out", "{w}/i"),
-        ("data", "sample", "scenes", "--count", "1", "--out", "{p}"),
-    ],
-    "ablate": [("ablate", "{p}")],
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def odd_paths(folder: Path) -> Iterator[list[Path]]:
-    """Names that are too long, folders and files that may not be searched, read or written."""
-    closed, listed, still = (folder / name for name in ("closed", "unlisted", "still"))
-    for each in (closed, listed, still):
-        each.mkdir()
-        (each / "a.png").write_bytes((folder / "images" / "a.png").read_bytes())
-    closed.chmod(0o000)
-    listed.chmod(0o311)
-    still.chmod(0o555)
-    unreadable = folder / "unreadable"
-    unreadable.touch(mode=0o000)
-    yield [
-        folder / ("x" * 300), folder.joinpath(*["b" * 200] * 25), closed, closed / "a.png", listed,
-        still / "new", unreadable, unreadable / "below", Path("/dev/null/x"),
-    ]  # fmt: skip
-    for each in (closed, listed, still):
-        each.chmod(0o700)
-
-
-@pytest.mark.parametrize("name", PATHS)
-def test_paths_that_cannot_be_used(name, processes, folder, odd_paths):
-    problems = []
-    for path in odd_paths:
-        for arguments in PATHS[name]:
-            for made in ("o", "i", "e.html", "n.safetensors", "m.safetensors"):
-                each = folder / made
-                shutil.rmtree(each) if each.is_dir() else each.unlink(missing_ok=True)
-            given = [part.replace("{p}", str(path)) for part in filled(arguments, folder)]
-            ended = processes.run(given, folder, obeys_modes=True)
-            sentences = [line for line in ended.err.splitlines() if line.startswith("segattn: ")]
-            usage = ended.code == ExitCode.USAGE  # by Typer, in a box
-            if "Traceback" in ended.err or not (usage or (ended.code in REFUSALS and sentences)):
-                problems.append(f"{' '.join(given)[-150:]} → {ended.code}: {said(ended)}")
-    assert not problems, "\n".join(problems)
 
 
 def test_two_trainings_in_one_folder(processes, folder):

@@ -53,6 +53,13 @@ def test_exit_codes_and_the_last_lines(monkeypatch, capsys, runs, arguments, end
     assert shown.endswith(f"\n{find}\n") if find else "Error" not in shown
 
 
+def test_a_target_whose_package_is_absent_is_left_out(monkeypatch, capsys, runs) -> None:
+    runs(new="Error\nits input")
+    monkeypatch.setitem(fuzz.NEEDED, "lists", ("no_such_package", "pip install it"))
+    assert fuzzed(monkeypatch) == 0
+    assert "left out: no_such_package is not installed: pip install it" in capsys.readouterr().out
+
+
 def test_an_error_and_its_input_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(fuzz.FOLDER, str(tmp_path))
     with pytest.raises(ZeroDivisionError), fuzz._described("lists", "--input x"):

@@ -10,23 +10,25 @@ from segattn_cli.commands.shared.json import STDOUT
 from segattn_cli.errors import OutputError, UsageError
 
 
-def require_parent(*files: Path | None) -> None:
-    """Raise :class:`OutputError` where the folder of one of the ``files`` does not exist."""
+def require_replaceable(*files: Path | None) -> None:
+    """Raise :class:`OutputError` where one of the ``files`` can be neither made nor replaced."""
     for file in files:
-        if file is not None and file != STDOUT and not file.absolute().parent.is_dir():
+        if file is None or file == STDOUT:
+            continue
+        if file.is_dir():
+            raise OutputError(f"{file} is a folder: name a file.")
+        if not file.absolute().parent.is_dir():
             raise OutputError(f"There is no folder {file.parent} to write {file.name} to.")
+        folder = Path(os.path.realpath(file)).parent  # where a file is replaced, its folder is written to
+        if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):
+            raise OutputError(f"{folder} may not be written to: choose another path for {file.name}.")
 
 
 def require_writable(file: Path, *, force: bool) -> None:
     """Raise :class:`OutputError` where ``file`` exists and is not to be replaced, or cannot be written."""
-    if file.is_dir():
-        raise OutputError(f"{file} is a folder: name a file.")
-    if os.path.exists(file) and not force:
+    if os.path.exists(file) and not file.is_dir() and not force:
         raise OutputError(f"{file} exists already: replace it with --force, or choose another path.")
-    require_parent(file)
-    folder = Path(os.path.realpath(file)).parent  # where a file is replaced, its folder is written to
-    if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):
-        raise OutputError(f"{folder} may not be written to: choose another path for {file.name}.")
+    require_replaceable(file)
 
 
 def require_empty(

@@ -162,6 +162,7 @@ def test_patterns_folders_and_files_give_each_picture_once(
         (["nothing/*.png"], ExitCode.DATA, "No file matches nothing/*.png."),
         (["empty"], ExitCode.DATA, "The folder empty holds no image"),
         (["photos", "--out", "photos"], ExitCode.USAGE, "photos is both an input and --out"),
+        (["photos", ""], ExitCode.USAGE, "An input has an empty name"),
         (["photos/b.png", "--out", "photos", "--force"], ExitCode.USAGE, "photos/b.png is an input and would be"),
         (["photos", "--out", "photos/a.jpg"], ExitCode.OUTPUT, "photos/a.jpg is a file: give a folder"),
         (["photos", "--out", "photos/a.jpg/deep"], ExitCode.OUTPUT, "photos/a.jpg/deep cannot be written to"),

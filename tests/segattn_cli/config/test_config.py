@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import fields
 from importlib.resources import files
@@ -228,6 +229,19 @@ def test_a_file_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match="nested too deeply"):
         load_config(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_read_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match=r"pipe is a pipe, and nobody writes a configuration to it\."):
+        load_config(pipe)
+    reader, writer = os.pipe()  # as `segattn train <(…)` has it
+    os.write(writer, b"training.epochs = 7\n")
+    os.close(writer)
+    assert load_config(Path(f"/dev/fd/{reader}")).training.epochs == 7
+    os.close(reader)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="/dev/zero is POSIX's")

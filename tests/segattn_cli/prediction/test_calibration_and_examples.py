@@ -169,6 +169,8 @@ def test_the_data_are_the_run_s_own_at_full_size(model: Model, tmp_path: Path) -
     assert (dataset.name, dataset.split, len(dataset)) == ("scenes", "val", 3)
     with pytest.raises(DataError, match="does not exist"):
         open_data_of(model, str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="has an empty name"):
+        open_data_of(model, "")
     other = Model(model.network, model.params, model.config, ("a",), PALETTE[:1], {}, model.path)
     with pytest.raises(CheckpointError, match=r"other classes \(a\) than scenes has"):
         open_data_of(other)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from backends import get_backend
+from segattn_cli.data import images
 from segattn_cli.errors import DataError, OutputError
 from segattn_cli.prediction.annotate import FrameDone, VideoDone, annotate
 from segattn_cli.prediction.predictor import Predictor
@@ -333,6 +334,27 @@ def test_how_long_a_video_is() -> None:
     assert seconds(None, {"DURATION": "01:02:03.500000000"}, 2) == 3723.5
     assert seconds(None, {"DURATION": "soon"}, 1) == 9
     assert seconds(None, {}, 2) is None  # sound may be longer
+
+
+def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = write_video(tmp_path / "plain.mp4", [flat(5)])
+    wide = write_video(tmp_path / "wide.mp4", [flat(5)], aspect=Fraction(2))
+    monkeypatch.setattr(images, "LARGEST", 48 * 64)
+    with open_video(plain) as frames:
+        assert len(list(frames.each)) == 1
+    with open_video(wide) as frames, pytest.raises(DataError, match="frames of 128×48 pixels, and 3,072 are"):
+        list(frames.each)
+    monkeypatch.setattr(images, "LARGEST", 48 * 64 - 1)
+    with pytest.raises(DataError, match="has frames of 64×48 pixels, and 3,071 are allowed"), open_video(plain):
+        pass
+
+
+def test_a_title_that_is_no_text(tmp_path: Path) -> None:
+    content = write_video(tmp_path / "clip.mkv", [flat(5)]).read_bytes()
+    assert b"Lavf" in content
+    (tmp_path / "odd.mkv").write_bytes(content.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
+    with open_video(tmp_path / "odd.mkv") as frames:
+        assert len(list(frames.each)) == 1
 
 
 def test_a_playlist_is_no_video(tmp_path: Path) -> None:
