@@ -82,7 +82,7 @@ IMPORT = ("data", "import", "{w}/export", "--out", "{w}/out", "--val", "0")
 SAMPLE = ("data", "sample", "scenes", "--out", "{w}/out", "--count", "2", "--size", "24,32")
 CHECK = ("data", "check", "{w}/data", "--json", "{w}/check.json")
 COMPARE = ("compare", "{w}/run", "{w}/second", "--backend", "numpy", "--json", "{w}/compare.json")
-SHARD = ("eval", "{w}/run", "--backend", "numpy", "--shard")
+SHARD = ("eval", "{w}/run", "--backend", "numpy", "--split", "train", "--shard")
 MERGE = ("merge", "{w}/part-1.npz", "{w}/part-2.npz", "--save", "{w}/merged.npz", "--json", "{w}/merged.json")
 ABLATE = ("ablate", "{w}/study.toml", "--out", "{w}/study", "--markdown", "{w}/table.md", "--csv", "{w}/table.csv",
           "--json", "{w}/table.json")  # fmt: skip
@@ -125,7 +125,7 @@ SCENARIOS = {
         MERGE, ("merged.npz", "merged.json"), MERGE,
         before=(
             _with(SHARD, "1/2", "--save", "{w}/part-1.npz"), _with(SHARD, "2/2", "--save", "{w}/part-2.npz"),
-            ("eval", "{w}/second", "--backend", "numpy", "--save", "{w}/other.npz"),
+            ("eval", "{w}/second", "--backend", "numpy", "--split", "train", "--save", "{w}/other.npz"),
             ("merge", "{w}/other.npz", *MERGE[3:]),
         ),
     ),

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.faults
 #: The smallest set that has every way in which a file is written. `make faults` has all scenarios.
 TELLING = (
     "train", "infer to images", "infer over older results", "export of a state dict", "import of weights", "report",
-    "eval", "import of annotations", "sample", "check of data",
+    "eval", "merge", "import of annotations", "sample", "check of data",
 )  # fmt: skip
 
 

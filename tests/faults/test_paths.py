@@ -22,8 +22,8 @@ pytestmark = pytest.mark.faults
 
 NUMPY = ("--backend", "numpy")
 #: For each command, its parameters that are paths, and calls with a path in the place of each: what is read
-#: (``{in}``, and ``{image}``, which may be a pipe), a file that is written (``{file}``, and ``{named}`` before an
-#: ending), or a folder (``{folder}``).
+#: (``{in}``; ``{image}``, which may be a pipe; ``{name}``, which may be empty), a file that is written (``{file}``;
+#: ``{named}`` before an ending), or a folder (``{folder}``).
 CALLS: dict[str, dict[str, list[tuple[str, ...]]]] = {
     "train": {
         "file": [("train", "{in}", "--dry-run")],
@@ -80,29 +80,29 @@ CALLS: dict[str, dict[str, list[tuple[str, ...]]]] = {
         "save": [("merge", "{w}/whole.npz", "--save", each) for each in ("{file}", "{named}.npz")],
         "json_file": [("merge", "{w}/whole.npz", "--json", "{file}")],
     },
-    "read": {"name": [("read", "{in}")]},
+    "read": {"name": [("read", "{name}")]},
     "report": {
         "runs": [("report", "{in}", *NUMPY), ("report", "{w}/run", "{in}", *NUMPY)],
         "data": [("report", "{w}/run", *NUMPY, "--data", "{in}", "--out", "{w}/r.html")],
         "out": [("report", "{w}/run", "--curves-only", "--out", "{file}")],
     },
     "summary": {"source": [("summary", "{in}")], "json_file": [("summary", "{w}/run", "--json", "{file}")]},
-    "config": {"key": [("config", "{in}")]},
+    "config": {"key": [("config", "{name}")]},
     "check": {"json_file": [("check", *NUMPY, "--op", "relu", "--json", "{file}")]},
     "bench": {
         "json_file": [("bench", *NUMPY, "--suite", "ops", "--only", "relu", "--json", "{file}")],
         "plot": [("bench", *NUMPY, "--suite", "ops", "--only", "relu", "--plot", "{file}")],
     },
-    "presets show": {"name": [("presets", "show", "{in}")]},
+    "presets show": {"name": [("presets", "show", "{name}")]},
     "data download": {
-        "name": [("data", "download", "{in}", "--out", "{w}/i")],
+        "name": [("data", "download", "{name}", "--out", "{w}/i")],
         "out": [("data", "download", "camvid", "--out", "{folder}")],
     },
     "data import": {
         "source": [("data", "import", "{in}", "--out", "{w}/i")],
         "out": [("data", "import", "{w}/export", "--out", "{folder}")],
         "classes": [("data", "import", "{w}/export", "--classes", "{in}", "--out", "{w}/i")],
-        "images": [("data", "import", "{w}/export", "--images", "{in}", "--out", "{w}/i")],
+        "images": [("data", "import", "{w}/export", "--images", "{name}", "--out", "{w}/i")],
     },
     "data sample": {"out": [("data", "sample", "scenes", "--count", "1", "--out", "{folder}")]},
     "data check": {
@@ -161,27 +161,25 @@ def paths(folder: Path) -> Iterator[dict[str, list[str]]]:
     pipe, loop, text, unreadable = (odd / name for name in ("pipe", "loop", "text", "unreadable"))
     os.mkfifo(pipe)
     loop.symlink_to(loop)
-    text.write_text("text\n")
+    text.write_bytes(b"no text \xff\n")
     unreadable.touch(mode=0o000)
     closed.chmod(0o000)
     unlisted.chmod(0o311)
     still.chmod(0o555)
-    everywhere = [
-        odd / ("x" * 300), odd.joinpath(*["b" * 200] * 25), closed, closed / "a.png", unreadable / "below",
-        text / "below", loop / "below", "/dev/null/x",
-    ]  # fmt: skip
+    everywhere = [odd / ("x" * 300), closed, closed / "a.png", text / "below", loop / "below"]
     for ending in ("npz", "onnx", "safetensors"):
         (odd / f"folder.{ending}").mkdir()
     named = [
-        odd / ("x" * 300), odd.joinpath(*["b" * 200] * 25), closed / "a", text / "below", loop / "below",
-        "/dev/null/x", "/proc/x", still / "new", odd / "no" / "folder", odd / "folder",
+        odd / ("x" * 300), closed / "a", text / "below", loop / "below", "/proc/x", still / "new",
+        odd / "no" / "folder", odd / "folder",
     ]  # fmt: skip
-    read = [*everywhere, loop, unlisted, unreadable, empty, text, odd / "nothing", ""]
+    name = [*everywhere, loop, unlisted, unreadable, empty, text, odd / "nothing"]
     found = {
+        "name": name,
+        "image": [*name, ""],
+        "in": [*name, "", pipe],
+        "file": [*everywhere, unlisted, still / "new", "/", ".", empty, odd / "no" / "folder", "/proc/x"],
         "named": named,
-        "image": read,
-        "in": [*read, pipe],
-        "file": [*everywhere, unlisted, still / "new", "/", ".", "..", "", empty, odd / "no" / "folder", "/proc/x"],
         "folder": [*everywhere, loop, unlisted, still / "new", "/", pipe, text, "/dev/null", "/proc/x"],
     }
     yield {kind: [str(path) for path in each] for kind, each in found.items()}
