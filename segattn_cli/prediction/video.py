@@ -78,6 +78,8 @@ def open_video(path: Path) -> Iterator[Frames]:
         stream = container.streams.best("video")
         if stream is None:
             raise DataError(f"{path} has no video stream, only sound.")
+        if stream.codec_context is None:
+            raise DataError(f"{path} is coded in a way that FFmpeg does not know: convert it to H.264.")
         _require_size(path, stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(images.LARGEST + PADDING)}
         stream.thread_type = "AUTO"

@@ -349,6 +349,15 @@ def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_a_codec_that_is_unknown(tmp_path: Path) -> None:
+    content = write_video(tmp_path / "clip.mkv", [flat(5)]).read_bytes()
+    assert b"V_MPEG4/ISO/ASP" in content
+    path = tmp_path / "odd.mkv"
+    path.write_bytes(content.replace(b"V_MPEG4/ISO/ASP", b"V_NOSUCH/CODEC!"))
+    with pytest.raises(DataError, match="is coded in a way that FFmpeg does not know"), open_video(path):
+        pass
+
+
 def test_a_title_that_is_no_text(tmp_path: Path) -> None:
     content = write_video(tmp_path / "clip.mkv", [flat(5)]).read_bytes()
     assert b"Lavf" in content
