@@ -55,6 +55,8 @@ class Scenario:
     seal: str | None = None
     #: Whether problems of its inputs are its result, so that there is no sentence about them.
     reports: bool = False
+    #: Outputs that save work later, and may be missing where they could not be written.
+    spared: tuple[str, ...] = ()
 
 
 def _with(command: tuple[str, ...], *more: str) -> tuple[str, ...]:
@@ -120,7 +122,10 @@ SCENARIOS = {
     "import of annotations": Scenario(IMPORT, ("out",), IMPORT, removed=("out",), seal="classes.txt"),
     "sample": Scenario(SAMPLE, ("out",), _with(SAMPLE, "--force"), seal="classes.txt"),
     "check of data": Scenario(CHECK, ("check.json",), CHECK, before=(_with(CHECK, "--val", "0.5"),), reports=True),
-    "compare": Scenario(COMPARE, ("compare.json", "run/evaluations", "second/evaluations"), COMPARE),
+    "compare": Scenario(
+        COMPARE, ("compare.json", "run/evaluations", "second/evaluations"), COMPARE,
+        spared=("run/evaluations", "second/evaluations"),
+    ),
     "merge": Scenario(
         MERGE, ("merged.npz", "merged.json"), MERGE,
         before=(
