@@ -58,11 +58,15 @@ def conv2d_relu(
     """See :func:`reference.ops.conv2d_relu`."""
     size = check_conv2d("conv2d_relu", x, weight, bias, residual, stride=stride, padding=padding, dilation=dilation)
     cache = Conv2dCache(x, weight, bias is not None, stride, padding, dilation)
-    overwritten = None
-    if overwrite_residual and residual is not None and residual.flags.c_contiguous and residual.flags.writeable:
-        overwritten = residual
+    overwritten = residual if overwrite_residual and residual is not None and _is_free(residual, x) else None
     y = _convolve(cache, size, Finish.of(weight, bias, residual, relu=True), overwritten)
     return y, Conv2dReluCache(cache, ReluCache(y), residual is not None)
+
+
+def _is_free(residual: np.ndarray, x: np.ndarray) -> bool:
+    """Whether the output can take the memory of the residual. The input is still read when it is begun."""
+    flags = residual.flags
+    return flags.c_contiguous and flags.writeable and not np.may_share_memory(residual, x)
 
 
 def conv2d_relu_backward(

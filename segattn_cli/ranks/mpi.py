@@ -109,6 +109,7 @@ class Mpi(_Channel):
         super().__init__(MPI, self._end_lost)
         self._beside = _Channel(MPI, self._end_lost)
         self.deadline = self._beside.deadline = deadline_of(os.environ)
+        self._beside.is_urgent = False  # until this rank has computed what it can
         self.hidden_seconds = 0.0
         self._thread = ThreadPoolExecutor(1, "segattn-later")
         channels = [self.attendance, self._beside.attendance]

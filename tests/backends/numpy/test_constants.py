@@ -95,7 +95,9 @@ def test_any_number_of_threads_gives_the_same_bits(ops, name, threads):
     for count in (1, 2):
         threads(count)
         constant = ops.constants({"weight": weight})["weight"]
-        results.append(ops.conv2d_relu(x, constant, bias, residual, **geometry)[0])
+        kept, _ = ops.conv2d_relu(x, constant, bias, residual, **geometry)
+        overwritten, _ = ops.conv2d_relu(x, constant, bias, residual.copy(), **geometry, overwrite_residual=True)
+        results.append((kept, overwritten))
     np.testing.assert_array_equal(*results)
 
 
@@ -118,6 +120,14 @@ def test_a_residual_that_cannot_be_written_is_not_overwritten(ops):
     np.testing.assert_array_equal(y, wanted)
     y, _ = ops.conv2d_relu(x, weight, bias, residual.copy()[:, ::-1], **geometry, overwrite_residual=True)
     assert not np.shares_memory(y, residual)
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_an_input_that_is_its_own_residual_is_not_overwritten(ops, taps):
+    x, weight = draw(1, 20, 24, 600), draw(taps, taps, 600, 600, seed=1)
+    wanted, _ = ops.conv2d_relu(x, weight, None, x, padding=taps // 2)
+    y, _ = ops.conv2d_relu(x, weight, None, x, padding=taps // 2, overwrite_residual=True)
+    np.testing.assert_array_equal(y, wanted)
 
 
 @pytest.mark.parametrize("name", ["pointwise", "winograd"])
