@@ -90,10 +90,12 @@ class _Channel:
         return [array.reshape(-1).view(np.uint8), self._mpi.BYTE]
 
     def _wait(self, request: Any, what: str, eager: float) -> None:
-        began = time.perf_counter()
+        began = asked = time.perf_counter()
+        waited = 0.0  # without the time for which this process was stopped, as the others may have been, too
         with self.attendance.waiting(what):
             while not request.Test():
-                waited = time.perf_counter() - began
+                before, asked = asked, time.perf_counter()
+                waited += min(asked - before, BEAT)
                 if waited > self.deadline:
                     self._end(self.attendance.late(self.deadline))
                 time.sleep(0 if self.is_urgent and waited < eager else PAUSE)
