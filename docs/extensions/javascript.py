@@ -8,6 +8,7 @@ operators for arrays. What the translator does not know is an error while the si
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,12 +144,15 @@ class Code:
     def parameter(self, arg: ast.arg, default: ast.expr | None) -> str:
         return arg.arg if default is None else f"{arg.arg} = {self.expression(default)}"
 
+    def unknown(self, node: ast.stmt | ast.expr) -> NotTranslated:
+        return NotTranslated(f"{self.module}, line {node.lineno}: {ast.unparse(node)}")
+
     # Statements
 
     def statement(self, node: ast.stmt, indent: str) -> str:
         method = getattr(self, f"_{type(node).__name__}", None)
         if method is None:
-            raise NotTranslated(f"{self.module}, line {node.lineno}: {ast.unparse(node)}")
+            raise self.unknown(node)
         return "".join(f"{indent}{line}\n" for line in method(node))
 
     def block(self, head: str, body: list[ast.stmt]) -> list[str]:
@@ -205,6 +209,8 @@ class Code:
         return lines + (self.block("else", node.orelse) if node.orelse else [])
 
     def _For(self, node: ast.For) -> list[str]:
+        if node.orelse:
+            raise self.unknown(node)
         return self.block(f"for (const {self.pattern(node.target)} of {self.expression(node.iter)})", node.body)
 
     # Expressions
@@ -212,7 +218,7 @@ class Code:
     def expression(self, node: ast.expr) -> str:
         method = getattr(self, f"_{type(node).__name__}", None)
         if method is None:
-            raise NotTranslated(f"{self.module}, line {node.lineno}: {ast.unparse(node)}")
+            raise self.unknown(node)
         text: str = method(node)
         return text
 
@@ -224,6 +230,8 @@ class Code:
             return BUILTINS[node.id]
         if self.translation.knows(node.id, self.module):
             self.translation.need(node.id, self.module)
+        elif hasattr(builtins, node.id):
+            raise self.unknown(node)
         return node.id
 
     def _Attribute(self, node: ast.Attribute) -> str:
@@ -251,6 +259,8 @@ class Code:
 
     def operation(self, operator: ast.operator | ast.cmpop, left: ast.expr, right: ast.expr) -> str:
         if isinstance(operator, ast.Is | ast.IsNot):
+            if not (isinstance(right, ast.Constant) and right.value is None):
+                raise self.unknown(right)
             return f"{self.expression(left)} {'===' if isinstance(operator, ast.Is) else '!=='} null"
         if isinstance(operator, ast.In | ast.NotIn):
             text = f"{self.expression(left)} in {self.expression(right)}"
@@ -279,7 +289,7 @@ class Code:
     def _ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> str:
         (generator,) = node.generators
         if generator.ifs:
-            raise NotTranslated(f"{self.module}, line {node.lineno}: {ast.unparse(node)}")
+            raise self.unknown(node)
         pattern, values = self.pattern(generator.target), self.expression(generator.iter)
         return f"Array.from({values}, ({pattern}) => {self.expression(node.elt)})"
 

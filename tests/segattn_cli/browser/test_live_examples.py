@@ -253,7 +253,13 @@ def test_examples_in_docstrings(extensions):
         assert doctest.testmod(module).attempted > 0
 
 
-@pytest.mark.parametrize("line", ["y = x @ x if x > 0 else lambda: 0", "y = x % 2", "while x: pass", "del x"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "y = x @ x if x > 0 else lambda: 0", "y = x % 2", "while x: pass", "del x", "y = any(x)", "y = x is True",
+        "for y in x: pass\n    else: y = 0",
+    ],
+)  # fmt: skip
 def test_what_has_no_translation_is_an_error(line, extensions, tmp_path: Path):
     (tmp_path / "odd.py").write_text(f"def odd(x):\n    {line}\n    return y\n", encoding="utf-8")
     with pytest.raises(extensions.javascript.NotTranslated, match=r"^odd, line 2: "):
