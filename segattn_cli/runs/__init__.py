@@ -19,6 +19,7 @@ from segattn_cli.runs.run_folder import (
     arrays_under,
     checkpoint_of,
     describe_checkpoint,
+    is_run,
     open_model,
     require_shapes,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "arrays_under",
     "checkpoint_of",
     "describe_checkpoint",
+    "is_run",
     "open_model",
     "require_shapes",
 ]

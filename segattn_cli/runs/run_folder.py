@@ -88,6 +88,13 @@ def checkpoint_of(path: Path) -> Path:
     )
 
 
+def is_run(path: Path) -> bool:
+    """Whether ``path`` is the folder of a run or a checkpoint file, and nothing else such as a folder of images."""
+    if not path.is_dir():
+        return path.suffix == ".safetensors" and path.is_file()
+    return any((path / name).is_file() for name in (CONFIG, BEST, LAST))
+
+
 def describe_checkpoint(path: Path, metadata: Mapping[str, Any]) -> tuple[Config, tuple[str, ...], np.ndarray]:
     """Configuration, classes and palette of a checkpoint's metadata."""
     if metadata.get("kind") == BACKBONE:

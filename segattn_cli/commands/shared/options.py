@@ -189,7 +189,7 @@ def run_or_demo(demo: bool, run: Path | None, others: Sequence[str] = ()) -> tup
     """The network that a command is to use, and its other arguments.
 
     With ``demo``, no run is named, so what stands first is one of the others. Raises :class:`UsageError` if there
-    is neither.
+    is neither, or both.
 
     >>> run, others = run_or_demo(False, Path("runs/first"), ["a.png"])
     >>> run.name, others
@@ -198,9 +198,12 @@ def run_or_demo(demo: bool, run: Path | None, others: Sequence[str] = ()) -> tup
     >>> run.name, others
     ('demo.safetensors', ['a.png', 'b.png'])
     """
+    from segattn_cli.runs import is_run
     from segattn_cli.runs.demo import DEMO
 
     if demo:
+        if run is not None and is_run(run):
+            raise UsageError(f"--demo is the network: leave out {run}, or --demo.")
         return DEMO, [*([] if run is None else [str(run)]), *others]
     if run is None:
         raise UsageError("Missing argument 'RUN': name the folder of a run or a checkpoint, or give --demo.")

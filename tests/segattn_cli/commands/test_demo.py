@@ -19,12 +19,17 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+def shown(page):
+    """The names of the images on a page of explain."""
+    text = page.read_text(encoding="utf-8")
+    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    return [image["name"] for image in data["images"]]
+
+
 def test_explain_draws_its_own_images(cli, here):
     done = cli("explain", "--demo")
     assert (done.code, done.out.split(" MB")[0][:22]) == (ExitCode.OK, "explain.html  2 images")
-    text = (here / "explain.html").read_text(encoding="utf-8")
-    data = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
-    assert [image["name"] for image in data["images"]] == ["test-00000", "test-00001"]
+    assert shown(here / "explain.html") == ["test-00000", "test-00001"]
 
 
 def test_the_images_are_a_road_by_day_and_a_plaza_in_the_evening(cli, here):
@@ -37,7 +42,23 @@ def test_the_images_are_a_road_by_day_and_a_plaza_in_the_evening(cli, here):
 
 def test_images_may_be_given(cli, here, photos):
     assert cli("explain", "--demo", photos / "a.jpg", photos / "b.png").code == ExitCode.OK
-    assert "a.jpg" not in cli("explain", "--demo", photos / "a.jpg").out
+    assert shown(here / "explain.html") == ["a", "b"]
+
+
+@pytest.mark.parametrize("command", ["explain", "infer"])
+def test_a_run_is_no_image_beside_the_demo(command, cli, here, photos):
+    """Else its pictures would be segmented, by another network than the one that was named."""
+    run = here / "run"
+    run.mkdir()
+    (run / "curves.png").write_bytes((photos / "b.png").read_bytes())
+    (run / "best.safetensors").write_bytes(DEMO.read_bytes())
+    for named in (run, run / "best.safetensors"):
+        done = cli(command, named, photos / "a.jpg", "--demo")
+        assert (done.code, done.err) == (
+            ExitCode.USAGE, f"segattn: --demo is the network: leave out {named}, or --demo.\n",
+        )  # fmt: skip
+    assert not (here / "explain.html").exists()
+    assert not (here / "predictions").exists()
 
 
 def test_infer_writes_into_the_working_folder(cli, here, photos):
