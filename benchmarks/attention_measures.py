@@ -24,6 +24,7 @@ from reference.layers import Context
 from reference.networks import LossWeights, Objective, build_network
 from segattn_cli.data import Dataset
 from segattn_cli.data.normalise import normalise
+from segattn_cli.errors import UsageError
 from segattn_cli.explaining import explain
 from segattn_cli.prediction.evaluation import EvaluationResult, evaluate, open_data_of
 from segattn_cli.prediction.predictor import Predictor
@@ -32,6 +33,9 @@ from segattn_cli.runs.demo import DEMO
 
 #: Edges between heights of a car, as fractions of the height of the image.
 HEIGHTS = (0.0, 0.06, 0.12, 0.25, 1.0)
+#: Batches for the lengths of gradients, and images that these take.
+BATCHES, BATCH = 4, 8
+LEAST_IMAGES = BATCHES * BATCH
 #: Cars of fewer pixels are what another object leaves of one.
 LEAST_PIXELS = 12
 
@@ -61,6 +65,17 @@ def variants(model: Model) -> Iterator[tuple[str, Model]]:
     yield f"align_corners = {str(align).lower()}", changed(model, align_corners=align)
     yield "scales fused by their mean", changed(model, fusion="mean", scale_classifier="none")
     yield "scale 1 alone", changed(model, scales=(1.0,), scale_classifier="none")
+
+
+def require_measurable(model: Model, dataset: Dataset) -> None:
+    """Raise :class:`UsageError` for a network without what is measured, or too few images."""
+    config = model.network.config
+    if (config.head, config.fusion) != ("dual", "attention") or len(config.scales) < 2 or 1.0 not in config.scales:
+        raise UsageError(f"{model.path} has no dual head at several scales, 1 among them, with scale attention.")
+    if "car" not in model.classes:
+        raise UsageError(f"{model.path} has no class car, of whose sizes the weights are measured.")
+    if len(dataset) < LEAST_IMAGES:
+        raise UsageError(f"{dataset.name} has {len(dataset)} images; {LEAST_IMAGES} or more are measured.")
 
 
 def result_of(model: Model, dataset: Dataset) -> EvaluationResult:
@@ -115,7 +130,7 @@ def sharpness(model: Model, dataset: Dataset, images: int) -> Sharpness:
     return Sharpness(*map(float, np.mean(found, axis=0)))
 
 
-def loss_ratio(model: Model, dataset: Dataset, batches: int, size: int = 8) -> float:
+def loss_ratio(model: Model, dataset: Dataset, batches: int, size: int = BATCH) -> float:
     """How many times as long the backbone's gradient is with DANet's three losses as with one, at one scale."""
     network, ops = model.network, get_backend("numpy")
     lengths = np.zeros(2)
@@ -136,11 +151,14 @@ def loss_ratio(model: Model, dataset: Dataset, batches: int, size: int = 8) -> f
 def measure(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint with a dual head.")] = DEMO,
     split: Annotated[str, typer.Option(help="Split to measure on.")] = "test",
-    sharp_images: Annotated[int, typer.Option(help="Images for the sharpness of the maps.")] = 20,
+    sharp_images: Annotated[
+        int, typer.Option(min=1, max=LEAST_IMAGES, help="Images for the sharpness of the maps.")
+    ] = 20,
 ) -> None:
     """Print what each attention is worth, where the small scale has weight, and how sharp the maps are."""
     model = open_model(path)
     dataset = open_data_of(model, split=split)
+    require_measurable(model, dataset)
     print(f"{len(dataset)} images of {dataset.name}, split {split}\n")
     print("| network | mIoU | " + " | ".join(model.classes) + " |")
     print("| --- " * (2 + len(model.classes)) + "|")
@@ -164,7 +182,7 @@ def measure(
     trained = changed(model, scales=(1.0,), scale_classifier="none")
     untrained = replace(trained, params=trained.network.initialise(seed=0))
     for when, network in (("at the start", untrained), ("in the end", trained)):
-        ratio = loss_ratio(network, dataset, 4)
+        ratio = loss_ratio(network, dataset, BATCHES)
         print(f"With three losses, the gradient of the backbone is {ratio:.2f} times as long as with one, {when}.")
 
 

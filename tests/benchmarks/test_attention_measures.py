@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,12 +11,14 @@ from benchmarks.attention_measures import (
     changed,
     closed,
     loss_ratio,
+    require_measurable,
     result_of,
     sharpness,
     small_scale_weights,
     variants,
 )
 from segattn_cli.data.formats.scenes import SceneOptions, Scenes
+from segattn_cli.errors import UsageError
 from segattn_cli.runs import open_model
 from segattn_cli.runs.demo import DEMO
 
@@ -41,6 +45,20 @@ def test_without_its_attentions_the_network_mistakes_roads_for_plazas(model, sce
     assert iou["one"] > 0.8
     assert iou["none"] < 0.7
     assert model.params["head.position.gate"] != 0  # of the model itself nothing changed
+
+
+def test_what_has_nothing_to_measure_is_refused(model, scenes):
+    whole = Scenes("test", SceneOptions())
+    require_measurable(model, whole)
+    one_scale = changed(model, scales=(1.0,), scale_classifier="none")
+    streets = replace(model, classes=tuple("abcdefgh"))
+    for each, dataset, sentence in (
+        (one_scale, whole, "no dual head at several scales"),
+        (streets, whole, "no class car"),
+        (model, scenes, "has 4 images; 32 or more"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            require_measurable(each, dataset)
 
 
 def test_every_variant_differs_from_the_network_as_trained(model, scenes):
