@@ -40,9 +40,11 @@ def read_network(name: str, as_json: bool) -> None:
     for layer, place in _code(nodes).items():
         say(f"{layer}  {place}")
     print()
-    for entry in equations_of(nodes):
+    equations = equations_of(nodes)
+    for entry in equations:
         say(f"{entry.name}: {entry.formula}  ({entry.what})")
-    print()
+    if equations:
+        print()
     say(f"segattn read OP shows the code of an op: {', '.join(_ops_in_order(nodes))}")
 
 
