@@ -81,9 +81,9 @@ class Header(NamedTuple):
     orientation: int  # of EXIF or TIFF, 1 to 8; 1 is upright
 
 
-def read_header(path: Path) -> Header:
+def read_header(source: Path | bytes) -> Header:
     """Read the size and the orientation of an image without its pixels; raises :class:`DataError`."""
-    with opened(path, None) as file:
+    with opened(source) as file:
         stored, orientation = stored_size(file), orientation_of(file)
         return Header(stored[::-1] if orientation >= 5 else stored, stored, orientation)
 

@@ -40,6 +40,13 @@ def test_the_images_are_a_road_by_day_and_a_plaza_in_the_evening(cli, here):
         assert (label == kind).sum() > 20 * (label == other).sum()
 
 
+def test_a_point_outside_the_drawn_scenes_is_refused(cli, here):
+    done = cli("explain", "--demo", "--point", "128,0")
+    assert (done.code, done.err) == (
+        ExitCode.USAGE, "segattn: --point 128,0 is outside of every image (width×height: 128×96).\n",
+    )  # fmt: skip
+
+
 def test_images_may_be_given(cli, here, photos):
     assert cli("explain", "--demo", photos / "a.jpg", photos / "b.png").code == ExitCode.OK
     assert shown(here / "explain.html") == ["a", "b"]
