@@ -334,7 +334,8 @@ def infer(
                     annotating = annotate_clips(predictor, clips, model, opacity=opacity)
                     follow(annotating, "frames", _speed, show=tally.show)
         if coco is not None and label_maps:
-            from_first(comm, partial(polygon_files.write_coco, coco, label_maps, model.classes, polygons_tolerance))
+            write = partial(polygon_files.write_coco, coco, label_maps, model.classes, polygons_tolerance)
+            from_first(comm, write, "the end of its polygons")
             remark(f"{coco} has the polygons of {len(label_maps)} images.")
         tally.finish(model.path, predictor.ops.name, others or (), str(part))
 

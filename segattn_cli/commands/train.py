@@ -147,7 +147,7 @@ def train(
             overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
             config = load_config(source, [*(settings or ()), *overrides], preset=preset)
         if dry_run:
-            from_first(comm, lambda: _print_plan(config))
+            from_first(comm, lambda: _print_plan(config), "its plan")
             return
         folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         finished = _run(config, comm.gather(folder)[0], resume, comm)
@@ -180,7 +180,7 @@ def _run(config: Config, out: Path, resume: bool, comm: Communicator) -> RunFini
             remark(f"Saved. Continue with: segattn train --resume --out {out}")
             raise typer.Exit(ExitCode.INTERRUPTED)
         try:
-            from_first(comm, lambda: _write_report(config, out, best, should_stop))
+            from_first(comm, lambda: _write_report(config, out, best, should_stop), "the end of its report")
         except MemoryError:
             complain(f"There is not enough memory for {out}/report.html: segattn report {out} writes it.")
     assert isinstance(event, RunFinished)

@@ -165,8 +165,11 @@ def together(comm: Communicator, what: str = MESSAGE) -> Iterator[None]:
     on_all(comm, outcome, what)
 
 
-def from_first(comm: Communicator, function: Callable[[], T], what: str = MESSAGE) -> T:
-    """What ``function()`` returns on rank 0, which alone calls it; or its error, on all ranks."""
+def from_first(comm: Communicator, function: Callable[[], T], what: str) -> T:
+    """What ``function()`` returns on rank 0, which alone calls it; or its error, on all ranks.
+
+    ``what`` says what the others wait for, perhaps for long.
+    """
     return on_all(comm, lambda: function() if comm.rank == 0 else None, what)[0]  # type: ignore[return-value]
 
 

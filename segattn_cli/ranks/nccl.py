@@ -45,7 +45,7 @@ class Nccl:
                     f"{len(cards)} ranks have {len(set(cards))} GPUs: start as many ranks as there are GPUs, or "
                     "choose the backend numba."
                 )
-        world = from_first(processes, nccl.get_unique_id)
+        world = from_first(processes, nccl.get_unique_id, "what NCCL begins with")
         self._nccl = nccl.NcclCommunicator(self.size, world, self.rank)
         self._beside = cupy.cuda.Stream(non_blocking=True)
 

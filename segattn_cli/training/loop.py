@@ -307,7 +307,7 @@ class _Session:
                 return False
             return True
 
-        if not from_first(self.run.comm, is_drawn):
+        if not from_first(self.run.comm, is_drawn, f"the end of {name}"):
             yield FileOmitted(path, "there is not enough memory for it")
 
     def _draw_curves(self, path: Path) -> None:

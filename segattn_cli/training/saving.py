@@ -47,7 +47,9 @@ def save_best(run: TrainingRun) -> None:
     assert best is not None
     arrays = require_finite(run, {name: run.ops.to_numpy(array) for name, array in run.state.weights.items()})
     metadata = {**_metadata(run, "model"), "validated": asdict(best)}
-    from_first(run.comm, lambda: save_checkpoint(run.out / runs.BEST, arrays, metadata))
+    from_first(
+        run.comm, lambda: save_checkpoint(run.out / runs.BEST, arrays, metadata), "the end of its checkpoint"
+    )
 
 
 def save_best_evaluation(run: TrainingRun, predictor: Predictor, result: EvaluationResult) -> None:
@@ -55,7 +57,7 @@ def save_best_evaluation(run: TrainingRun, predictor: Predictor, result: Evaluat
     checkpoint = run.out / runs.BEST
     path = path_of(checkpoint, predictor, run.validation, result.images)
     evaluation = evaluation_of(checkpoint, run.config, predictor, result)
-    from_first(run.comm, lambda: keep_evaluation(path, evaluation, only=True))
+    from_first(run.comm, lambda: keep_evaluation(path, evaluation, only=True), "the end of its evaluation")
 
 
 def write_result(run: TrainingRun) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def write_result(run: TrainingRun) -> dict[str, Any]:
         "versions": versions(PACKAGES),
     }
     content = (json_text(result, indent=2) + "\n").encode()
-    from_first(run.comm, lambda: write_atomically(run.out / runs.RESULT, content))
+    from_first(run.comm, lambda: write_atomically(run.out / runs.RESULT, content), "the end of its result")
     return result
 
 

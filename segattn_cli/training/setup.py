@@ -72,7 +72,7 @@ class TrainingRun:
             if self.event_log is not None:  # which it is not on rank 0
                 self.event_log.write(event)
 
-        from_first(self.comm, write)
+        from_first(self.comm, write, "a line of its event log")
 
     def close(self) -> None:
         """Close the event log, which lets other trainings into the folder."""
@@ -166,7 +166,7 @@ def _state_of_first(
         state = own[0][0]
         return None if comm.size == 1 else (state.arrays(ops), state.progress)
 
-    sent = from_first(comm, shared)
+    sent = from_first(comm, shared, "the state to begin with")
     if own:
         return own[0]
     assert sent is not None

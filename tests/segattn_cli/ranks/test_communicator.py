@@ -25,7 +25,7 @@ def failing(comm, *ranks, error=DataError):
 
 def test_all_get_what_each_has():
     assert on_threads(3, lambda comm: on_all(comm, lambda: comm.rank**2)) == [[0, 1, 4]] * 3
-    assert on_threads(3, lambda comm: from_first(comm, lambda: comm.rank + 7)) == [7] * 3
+    assert on_threads(3, lambda comm: from_first(comm, lambda: comm.rank + 7, "its number")) == [7] * 3
 
 
 @pytest.mark.parametrize("ranks", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
