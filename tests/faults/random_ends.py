@@ -51,6 +51,7 @@ class Training:
         while True:
             is_run = (out / "config.toml").exists()
             command = ("train", "--resume", "--out", "{w}/out") if is_run else self.command
+            events = _size(out / "events.jsonl")
             stop = Stop(number, self.chance.uniform(0, 1.2) * self.seconds)
             ended = self.forks.run(
                 filled(command, self.work), self.work, stop=stop,
@@ -67,7 +68,7 @@ class Training:
             if finished and (out / "report.html").exists():
                 break
             expected = {-number} if number == signal.SIGKILL else {ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE}
-            if number == signal.SIGTERM and not is_run:  # before the training began
+            if number == signal.SIGTERM and _size(out / "events.jsonl") == events:  # before the training began
                 expected.add(-number)
             if ended.code not in expected:
                 yield f"{where}: {said(ended)}"
@@ -80,6 +81,10 @@ class Training:
             yield f"{where}: the training that went on ended otherwise: {names}"
         if unfinished(self.work):
             yield f"{where}: left {unfinished(self.work)}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def damages(out: Path, step: int) -> Iterator[str]:
