@@ -146,6 +146,12 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
         with _described(name, f"--input {path}"):
             judge(data)
 
+    def mutated(data: bytes, size: int, seed: int) -> bytes:
+        try:
+            return target.mutated(data, atheris.Mutate, size, random.Random(seed))[:size]
+        except Exception:  # a reader that is not judged has met what earlier mutations damaged
+            return atheris.Mutate(data, size)
+
     options = [
         f"-seed={chance}", f"-max_total_time={int(seconds)}", f"-timeout={HANGS}",
         f"-rss_limit_mb={MOST_MEGABYTES}",
@@ -154,9 +160,7 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
     folders = [str(each) for each in (folder, FOUND / name) if each.is_dir()]
     custom = {}
     if hasattr(target, "mutated"):
-        custom["custom_mutator"] = lambda data, size, seed: (
-            target.mutated(data, atheris.Mutate, size, random.Random(seed))[:size]
-        )
+        custom["custom_mutator"] = mutated
     atheris.Setup([sys.argv[0], *options, *folders], judged, **custom)
     atheris.Fuzz()
 

@@ -1,7 +1,8 @@
 """Reading the arrays of an ``.npz`` file, which may come from anywhere: a zip archive of files in NumPy's format.
 
 ``np.load`` trusts a header before it looks at what follows: a text of a hundred bytes can claim a billion empty
-strings, or a length that no integer of C holds. Here an array has exactly the bytes that its header claims.
+strings, or a length that no integer of C holds. Here an array has exactly the bytes that its header claims, and
+texts have characters of Unicode.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import warnings
 import zipfile
 import zlib
@@ -72,4 +74,6 @@ def _array(name: str, data: bytes, kinds: str) -> np.ndarray:
     content = data[file.tell() :]
     if not dtype.itemsize or len(content) != math.prod(shape) * dtype.itemsize:
         raise NpzError(f"says that {name[:100]} has the shape {shape}, but it has {len(content)} bytes")
+    if dtype.kind == "U" and np.frombuffer(content, f"{dtype.byteorder}u4").max(initial=0) > sys.maxunicode:
+        raise NpzError(f"holds {name[:100]}, a text of characters that do not exist")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")

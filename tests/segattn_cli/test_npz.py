@@ -47,6 +47,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, save) -> None:
         (npy("<i8", f"(0, {10**30})"), "is damaged"),
         (npy("<i8", "(2,)", bytes(15)), "but it has 15 bytes"),
         (npy("<i8", "(2,)", bytes(17)), "but it has 17 bytes"),
+        (npy("<U1", "(1,)", b"\x00\x00\x11\x00"), "characters that do not exist"),
+        (npy(">U1", "(1,)", b"\x00\x11\x00\x00"), "characters that do not exist"),
         (npy("|O", "(1,)", b"\x80\x04N."), "as object, a type that it should not have"),
         (npy("|S3", "(1,)", b"abc"), "a type that it should not have"),
         (npy("<f4", "(-1,)"), "has the shape"),
