@@ -89,7 +89,7 @@ def load_study(source: str | Path, overrides: Iterable[str] = (), *, seeds: int 
 
     >>> study = load_study("danet-scenes", ["training.epochs=3"])
     >>> list(study.rows), study.config("dual", seed=2).training.epochs
-    (['fcn', 'position', 'channel', 'dual'], 3)
+    (['fcn', 'position', 'channel', 'dual', 'dual-one-loss'], 3)
     """
     is_shipped = str(source) in STUDIES
     text = study_text(str(source)) if is_shipped else _read(Path(source))

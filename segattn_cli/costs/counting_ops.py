@@ -17,9 +17,9 @@ from backends.numpy import winograd
 from reference.ops.windows import output_size
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
-#: The most values that are worked on at a time: in the patches of a convolution, going forward and for the gradient
-#: of the weights; in the tiles of Winograd's filtering, with few channels and with many; in a query's gradient.
-PATCHES, GRADIENT_PATCHES, FEW_TILES, MANY_TILES, QUERY_GRADIENT = 1 << 18, 1 << 22, 1 << 21, 1 << 23, 1 << 23
+#: The most values that are worked on at a time: in the gradients of patches; in the tiles of Winograd's filtering, with
+#: few channels and with many; in a query's gradient.
+PATCHES, FEW_TILES, MANY_TILES, QUERY_GRADIENT = 1 << 16, 1 << 21, 1 << 23, 1 << 23
 #: Queries and keys of a tile of position attention.
 QUERIES, KEYS = 256, 512
 
@@ -93,7 +93,7 @@ class CountingOps:
     ) -> tuple[ShapeArray | None, ShapeArray, ShapeArray | None]:
         x, weight, bias, geometry = cache
         dx, dweight = self._like(x) if needs_dx else None, self._like(weight)
-        self._convolve(x, dy, weight, *geometry, most=GRADIENT_PATCHES)
+        self._convolve(x, dy, weight, *geometry)
         self.meter.backward += (1 + needs_dx) * dy.size * math.prod(weight.shape[:3])
         return dx, dweight, None if bias is None else self._like(bias)
 
@@ -204,7 +204,8 @@ class CountingOps:
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255,
         class_weights: ShapeArray | None = None,
     ) -> tuple[ShapeArray, Any]:
-        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64))
+        largest, total = self._new(labels.shape, logits.dtype), self._new(labels.shape, logits.dtype)
+        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64), largest, total)
 
     def softmax_cross_entropy_backward(self, dloss: Any, cache: Any) -> ShapeArray:
         return self._like(cache[0])
@@ -213,7 +214,7 @@ class CountingOps:
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255,
         class_weights: ShapeArray | None = None, gamma: float = 2.0,
     ) -> tuple[ShapeArray, Any]:
-        return self.softmax_cross_entropy(logits, labels)
+        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64))
 
     def softmax_focal_backward(self, dloss: Any, cache: Any) -> ShapeArray:
         return self.softmax_cross_entropy_backward(dloss, cache)
@@ -221,7 +222,7 @@ class CountingOps:
     def softmax_dice(
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255
     ) -> tuple[ShapeArray, Any]:
-        return self.softmax_cross_entropy(logits, labels)
+        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64))
 
     def softmax_dice_backward(self, dloss: Any, cache: Any) -> ShapeArray:
         return self.softmax_cross_entropy_backward(dloss, cache)
@@ -348,13 +349,13 @@ class CountingOps:
         return self._new(x.shape, x.dtype)
 
     def _convolve(
-        self, x: ShapeArray, y: ShapeArray, weight: ShapeArray, stride: int, padding: int, dilation: int,
-        most: int = 0,
+        self, x: ShapeArray, y: ShapeArray, weight: ShapeArray, stride: int, padding: int, dilation: int
     ) -> None:
-        """The workspace of a convolution from ``x`` to ``y``, or of its gradients, with up to ``most`` patches.
+        """The workspace of a convolution from ``x`` to ``y``, or of its gradients.
 
         A 1×1 window copies the pixels that it sees, where it skips others. Winograd's filtering F(4×4, 3×3) makes
-        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other windows are copied as patches.
+        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other products read patches
+        from the image and pack the weights.
         """
         taps, (channels, outputs) = math.prod(weight.shape[:2]), weight.shape[2:]
         batch, height, width, _ = y.shape
@@ -368,8 +369,7 @@ class CountingOps:
             row = 6 * (width + 6 * dilation) * max(channels, outputs)
             self._works_on(4 * weight.size + combined, row)
         else:
-            patches = height * width * taps * channels
-            self._works_on(min(patches, most), min(patches, PATCHES))
+            self._works_on(weight.size, min(height * width * taps * channels, PATCHES))
 
     def _works_on(self, shared: int, each: int) -> None:
         """Count workspaces in values of float32: one that threads share, and one of each thread."""

@@ -159,7 +159,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence(command: Callable, tmp_
     (tmp_path / "report.json").mkdir()
     done = command("--backend", "reference", "--op", "relu", "--json", tmp_path / "report.json")
     assert isinstance(done.exception, OutputError)
-    assert "relu" in done.stdout  # the result itself is not lost
+    assert done.stdout == ""  # before anything is checked
 
 
 def test_a_report_on_standard_output(command: Callable) -> None:

@@ -66,7 +66,8 @@ def test_saved_memory_by_hand() -> None:
     channels = 16 + 32 + 64 + 64 + 128 + 32
     after_dropout, scores, resized = 96 * 32, 96 * 5, 64 * 96 * 5
     labels = 2 * 64 * 96  # 64 bits
-    values = 2 * sum(maps) + 2 * channels + after_dropout + scores + resized + labels
+    softmax = 2 * 64 * 96  # the largest score of each pixel, and the sum of its exponentials
+    values = 2 * sum(maps) + 2 * channels + after_dropout + scores + resized + labels + softmax
     mask = 32  # a byte for each channel
     loss = 2  # the total and its one part
     assert training_step(Objective(network), 1, 64, 96).saved_bytes == 4 * (values + loss) + mask
