@@ -17,8 +17,8 @@ from backends.numpy import winograd
 from reference.ops.windows import output_size
 from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 
-#: The most values that are worked on at a time: in the gradients of patches; in the tiles of Winograd's filtering, with
-#: few channels and with many; in a query's gradient.
+#: The most values that are worked on at a time: in the gradients of patches; in the tiles of Winograd's filtering,
+#: with few channels and with many; in a query's gradient.
 PATCHES, FEW_TILES, MANY_TILES, QUERY_GRADIENT = 1 << 16, 1 << 21, 1 << 23, 1 << 23
 #: Queries and keys of a tile of position attention.
 QUERIES, KEYS = 256, 512
@@ -354,8 +354,8 @@ class CountingOps:
         """The workspace of a convolution from ``x`` to ``y``, or of its gradients.
 
         A 1×1 window copies the pixels that it sees, where it skips others. Winograd's filtering F(4×4, 3×3) makes
-        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other products read patches
-        from the image and pack the weights.
+        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other products read
+        patches from the image and pack the weights.
         """
         taps, (channels, outputs) = math.prod(weight.shape[:2]), weight.shape[2:]
         batch, height, width, _ = y.shape
