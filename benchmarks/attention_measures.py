@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
@@ -46,9 +46,9 @@ def closed(model: Model, *kinds: str) -> Model:
     return replace(model, params={**model.params, **gates})
 
 
-def changed(model: Model, **settings: object) -> Model:
+def changed(model: Model, **settings: Any) -> Model:
     """The model with other settings of its network, and those of its parameters that are left to use."""
-    config = replace(model.network.config, **settings)  # type: ignore[arg-type]
+    config = replace(model.network.config, **settings)
     network = build_network(config)
     return replace(model, network=network, params={name: model.params[name] for name in network.shapes()})
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,12 +146,6 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
         with _described(name, f"--input {path}"):
             judge(data)
 
-    def mutated(data: bytes, size: int, seed: int) -> bytes:
-        try:
-            return target.mutated(data, atheris.Mutate, size, random.Random(seed))[:size]
-        except Exception:  # a reader that is not judged has met what earlier mutations damaged
-            return atheris.Mutate(data, size)
-
     options = [
         f"-seed={chance}", f"-max_total_time={int(seconds)}", f"-timeout={HANGS}",
         f"-rss_limit_mb={MOST_MEGABYTES}",
@@ -160,9 +154,26 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
     folders = [str(each) for each in (folder, FOUND / name) if each.is_dir()]
     custom = {}
     if hasattr(target, "mutated"):
-        custom["custom_mutator"] = mutated
+        custom["custom_mutator"] = mutator(target.mutated, atheris.Mutate)
     atheris.Setup([sys.argv[0], *options, *folders], judged, **custom)
     atheris.Fuzz()
+
+
+def mutator(
+    mutated: Callable[..., bytes], mutate: Callable[[bytes, int], bytes]
+) -> Callable[[bytes, int, int], bytes]:
+    """``mutated`` of a target as libFuzzer calls it. An error that it raised would end the process, without a word.
+
+    Where its own readers, which are not judged, cannot read what earlier mutations damaged, any bytes change.
+    """
+
+    def once(data: bytes, size: int, seed: int) -> bytes:
+        try:
+            return mutated(data, mutate, size, random.Random(seed))[:size]
+        except Exception:
+            return mutate(data, size)
+
+    return once
 
 
 def _replay(name: str) -> int:

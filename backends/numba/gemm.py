@@ -173,18 +173,16 @@ def copy_values(typingctx, x, from_, y, to, count):
     return types.none(x, types.intp, y, types.intp, types.intp), generate
 
 
-def _fetch_of(write):
-    """Tell the processor that a line of the cache will be read or written soon. The place may be beyond the end."""
+@intrinsic
+def _fetch_line(typingctx, x, place):
+    """Tell the processor that a line of the cache will be read soon. The place may be beyond the end."""
 
-    def fetch(typingctx, x, place):
-        def generate(context, builder, signature, arguments):
-            (address,) = _pointers(context, builder, signature, arguments, (0, 1))
-            _generate_fetch(builder, address, write)
-            return context.get_dummy_value()
+    def generate(context, builder, signature, arguments):
+        (address,) = _pointers(context, builder, signature, arguments, (0, 1))
+        _generate_fetch(builder, address, 0)
+        return context.get_dummy_value()
 
-        return types.none(x, types.intp), generate
-
-    return intrinsic(fetch)
+    return types.none(x, types.intp), generate
 
 
 def _generate_fetch(builder, address, write):
@@ -193,9 +191,6 @@ def _generate_fetch(builder, address, write):
         "llvm.prefetch", (byte,), ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
     )
     builder.call(function, [builder.bitcast(address, byte), flag(write), flag(3), flag(1)])
-
-
-_fetch_line = _fetch_of(0)
 
 
 def _copy_of(count_of):

@@ -74,11 +74,11 @@ class Context:
     Without ``draw_mask``, dropout does nothing. With ``overwrite``, at inference that nobody observes, ops may
     overwrite tensors that no layer reads again, and a network needs less memory.
 
-    After a forward pass with ``batch_statistics``, ``statistics``
-    holds the mean and variance that each batch norm measured, by the norm's name; the trainer updates the running
-    statistics with them. After a backward pass, ``gradients`` holds one array for each parameter that the result
-    depends on, and ``additions`` how often something was added to each, in the order of the last addition. With the
-    ``additions`` of an earlier pass as ``expected``, ``finish`` is called with each gradient when it is whole.
+    After a forward pass with ``batch_statistics``, ``statistics`` holds the mean and variance that each batch norm
+    measured, by the norm's name; the trainer updates the running statistics with them. After a backward pass,
+    ``gradients`` holds one array for each parameter that the result depends on, and ``additions`` how often
+    something was added to each, in the order of the last addition. With the ``additions`` of an earlier pass as
+    ``expected``, ``finish`` is called with each gradient when it is whole.
     """
 
     ops: Any

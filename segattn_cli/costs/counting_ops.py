@@ -222,10 +222,10 @@ class CountingOps:
     def softmax_dice(
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255
     ) -> tuple[ShapeArray, Any]:
-        return self._new((), logits.dtype), (logits, self._new(labels.shape, np.int64))
+        return self.softmax_focal(logits, labels)
 
     def softmax_dice_backward(self, dloss: Any, cache: Any) -> ShapeArray:
-        return self.softmax_cross_entropy_backward(dloss, cache)
+        return self.softmax_focal_backward(dloss, cache)
 
     def lovasz_softmax(
         self, logits: ShapeArray, labels: ShapeArray, *, ignore_label: int = 255
@@ -353,16 +353,12 @@ class CountingOps:
     ) -> None:
         """The workspace of a convolution from ``x`` to ``y``, or of its gradients.
 
-        A 1×1 window copies the pixels that it sees, where it skips others. Winograd's filtering F(4×4, 3×3) makes
-        36 values of 9 taps, and of each tile of 4×4 pixels of either image. Other products read
-        patches from the image and pack the weights.
+        Winograd's filtering F(4×4, 3×3) makes 36 values of 9 taps, and of each tile of 4×4 pixels of either image.
+        Other products pack the weights, and read the patches of windows from the image.
         """
         taps, (channels, outputs) = math.prod(weight.shape[:2]), weight.shape[2:]
         batch, height, width, _ = y.shape
-        if taps == 1 and padding == 0:
-            if stride > 1:
-                self._drops(y.size // outputs * channels)
-        elif winograd.pays(x.shape, weight.shape, stride, padding, dilation, tile=4):
+        if winograd.pays(x.shape, weight.shape, stride, padding, dilation, tile=4):
             tiles = batch * math.prod(dilation * -(-side // (4 * dilation)) for side in (height, width))
             values = 36 * (channels + outputs)
             combined = min(tiles * values, min(max(FEW_TILES, 256 * values), MANY_TILES))

@@ -140,6 +140,8 @@ class Forks:
             "streams": dict(streams or {}), "encoding": encoding, "obeys_modes": obeys_modes,
             "beside": beside and [str(each) for each in beside],
         }  # fmt: skip
+        for name in ("stdout", "stderr"):  # not what an earlier command wrote, where this one writes elsewhere
+            Path(self._files[name]).write_bytes(b"")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(request)}\n")

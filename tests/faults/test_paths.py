@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import typing
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from segattn_cli.app import app
+from segattn_cli.config import keys
 from segattn_cli.errors import ExitCode
 
 from .file_faults import REFUSALS
@@ -27,7 +29,7 @@ NUMPY = ("--backend", "numpy")
 CALLS: dict[str, dict[str, list[tuple[str, ...]]]] = {
     "train": {
         "file": [("train", "{in}", "--dry-run")],
-        "data": [("train", "--data", "{in}", "--dry-run"), ("train", "--set", "data.path={in}", "--dry-run")],
+        "data": [("train", "--data", "{in}", "--dry-run"), ("train", "--set", "data.source={in}", "--dry-run")],
         "weights": [("train", "--weights", "{in}", "--dry-run")],
         "out": [("train", *TRAIN[3:], "--out", "{folder}"), ("train", "--resume", "--out", "{in}")],
     },
@@ -42,7 +44,7 @@ CALLS: dict[str, dict[str, list[tuple[str, ...]]]] = {
     "infer": {
         "run": [("infer", "{in}", "{w}/images", *NUMPY)],
         "inputs": [("infer", "{w}/run", "{image}", "--out", "{w}/o", *NUMPY)],
-        "lists": [("infer", "{w}/run", "--list", "{in}", "--out", "{w}/o", *NUMPY)],
+        "lists": [("infer", "{w}/run", "--from", "{image}", "--out", "{w}/o", *NUMPY)],
         "others": [("infer", "{w}/run", "{w}/images", "--out", "{w}/o", *NUMPY, "--with", "{in}")],
         "out": [("infer", "{w}/run", "{w}/images/a.png", "--out", "{folder}", *NUMPY)],
         "watch": [("infer", "{w}/run", "--watch", "{in}/x", "--out", "{w}/o", *NUMPY)],
@@ -138,6 +140,20 @@ def test_every_path_of_every_command_is_tried() -> None:
         if "Path" in str(type) and parameter not in CALLS.get(command, {})
     ]  # fmt: skip
     assert not missing
+
+
+@pytest.mark.parametrize("command", CALLS)
+def test_the_calls_have_options_and_keys_that_there_are(command: str) -> None:
+    """Else a command would refuse the call, and not the path in it."""
+    found = typer.main.get_command(app)
+    for name in command.split():
+        found = found.commands[name]
+    options = {option for parameter in found.params for option in parameter.opts}
+    for call in itertools.chain.from_iterable(CALLS[command].values()):
+        assert " ".join(call).startswith(command)
+        assert {part.partition("=")[0] for part in call if part.startswith("--")} <= options
+        settings = {part.partition("=")[0] for before, part in itertools.pairwise(call) if before == "--set"}
+        assert settings <= {key.path for key in keys()}
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_a_target_whose_package_is_absent_is_left_out(monkeypatch, capsys, runs)
 def test_an_error_and_its_input_are_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(fuzz.FOLDER, str(tmp_path))
     with pytest.raises(ZeroDivisionError), fuzz._described("lists", "--input x"):
-        1 / 0  # noqa: B018
+        raise ZeroDivisionError("division by zero")
     lines = (tmp_path / fuzz.DESCRIPTION).read_text().splitlines()
     assert lines[0].startswith("Traceback")
     assert lines[-2:] == ["lists: ZeroDivisionError: division by zero", "python -m fuzz lists --input x"]
@@ -77,6 +77,28 @@ def test_a_process_that_died_is_described_without_libfuzzers_lines() -> None:
         "INFO: Loaded", "ALARM: 301 seconds", "Test unit written to build/fuzz/lists/timeout-5",
         "lists: the process ended with code 70: build/fuzz/lists/timeout-5",
     ]  # fmt: skip
+
+
+def test_a_mutation_that_fails_is_another_one() -> None:
+    def mutated(data, mutate, size, rng):
+        return mutate(data, size) + data[:1] if data else data[0]
+
+    def mutate(data, size):
+        return b"new" + data
+
+    mutated = fuzz.mutator(mutated, mutate)
+    assert mutated(b"ab", 100, 0) == b"newaba"
+    assert mutated(b"ab", 3, 0) == b"new"
+    assert mutated(b"", 100, 0) == b"new"  # an IndexError
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_cannot_be_read_is_mutated_by_bytes(number: int) -> None:
+    from fuzz.targets import evaluations
+
+    damaged = sorted((fuzz.FOUND / "evaluations").iterdir())[number].read_bytes()[:-number or None]
+    mutated = fuzz.mutator(evaluations.mutated, lambda data, size: data[::-1])
+    assert all(mutated(damaged, 1 << 16, seed) for seed in range(20))
 
 
 def test_former_finds_belong_to_targets() -> None:
