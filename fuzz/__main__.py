@@ -37,6 +37,8 @@ HANGS = 300
 LINES = 30
 #: Where the process of a target describes its find: a file in the folder that this variable names.
 FOLDER, DESCRIPTION = "FUZZ_FOLDER", "find.txt"
+#: How libFuzzer says where the input is at which the process died.
+WRITTEN = re.compile(r"Test unit written to (\S+)")
 
 
 class Run(NamedTuple):
@@ -44,6 +46,7 @@ class Run(NamedTuple):
 
     executions: int
     find: str | None  # the error and the path of its input
+    works: bool = True  # whether it ended as told, or for an input: else it is the fuzzing that is broken
 
 
 def main() -> int:
@@ -92,7 +95,7 @@ def _fuzz_each(names: list[str], seconds: float, chance: int, kept: Path, *, len
     runs = [_run(name, ["--seconds", f"{each}", "--chance", f"{chance}", "--kept", f"{kept}"]) for name in names]
     finds = [run.find for run in runs if run.find]
     print(f"{'together':16} {sum(run.executions for run in runs):>10} executions, {len(finds)} targets with a find")
-    works = all(run.executions for run in runs)
+    works = all(run.works for run in runs)
     if finds and lenient and works:
         print("What follows was found by chance, and does not fail this run: mend it.")
     _describe(finds)
@@ -113,19 +116,22 @@ def _run(name: str, options: list[str]) -> Run:
         )  # fmt: skip
         description = Path(folder, DESCRIPTION)
         find = description.read_text() if description.exists() else None
+    works = True
     if ended.returncode and find is None:
         find = _death(name, ended)
-    counted = re.search(r"(?:number_of_executed_units|judged): (\d+)", ended.stdout)
-    executions = int(counted[1]) if counted else 0
+        works = ended.returncode < 0 or WRITTEN.search(ended.stdout) is not None
+    # The last is what a process that died had told of by then: its report at every new part of the code.
+    counted = re.findall(r"^(?:stat::number_of_executed_units: +|judged: |#)(\d+)", ended.stdout, re.MULTILINE)
+    executions = max(map(int, counted), default=0)
     kind = "seeds and former finds" if "--replay" in options else "executions"
     print(f"{name:16} {executions:>10} {kind}{', and a find: see below' if find else ''}", flush=True)
-    return Run(executions, find)
+    return Run(executions, find, works and executions > 0)
 
 
 def _death(name: str, ended: subprocess.CompletedProcess[str]) -> str:
     """The find of a process that could not describe it: a hang, too much memory, an error in a library in C."""
     lines = [line for line in ended.stdout.splitlines() if not re.match(r"#\d+\s|\s*NEW_|stat::", line)][-LINES:]
-    written = re.search(r"Test unit written to (\S+)", ended.stdout)
+    written = WRITTEN.search(ended.stdout)
     path = written[1] if written else "no input was written"
     return "\n".join([*lines, f"{name}: the process ended with code {ended.returncode}: {path}"])
 
@@ -154,7 +160,8 @@ def _fuzz(name: str, seconds: float, chance: int, kept: Path) -> None:
     folders = [str(each) for each in (folder, FOUND / name) if each.is_dir()]
     custom = {}
     if hasattr(target, "mutated"):
-        custom["custom_mutator"] = mutator(target.mutated, atheris.Mutate)
+        # atheris has its own Mutate only while it fuzzes: before, the name is of one that ends the process.
+        custom["custom_mutator"] = mutator(target.mutated, lambda data, size: atheris.Mutate(data, size))
     atheris.Setup([sys.argv[0], *options, *folders], judged, **custom)
     atheris.Fuzz()
 

@@ -14,11 +14,13 @@ import numpy as np
 
 from fuzz.judge import FOLDER, attempt
 from fuzz.mutations import ODD, Mutate
+from segattn_cli.data import images
 from segattn_cli.prediction.video import open_video
 
 PATH = FOLDER / "clip"
-#: Frames that are read of one input.
-FRAMES = 50
+#: Frames that are read of one input, and pixels of a frame, so that the bound on memory tells.
+FRAMES, PIXELS = 50, 2_000_000
+images.LARGEST = PIXELS
 #: Codecs by ending, and what their pixels are. Not every FFmpeg can write all of them.
 CODECS = {
     "mp4": {"mpeg4": "yuv420p", "libx264": "yuv420p", "mjpeg": "yuvj420p"},

@@ -16,10 +16,10 @@ from fuzz.targets import TARGETS
 def runs(monkeypatch: pytest.MonkeyPatch):
     """Lets runs end as told: one target's replay, one target's new inputs."""
 
-    def told(replay: str | None = None, new: str | None = None, executions: int = 100) -> None:
+    def told(replay: str | None = None, new: str | None = None, works: bool = True) -> None:
         def run(name: str, options: list[str]) -> Run:
-            ended = Run(7, replay) if "--replay" in options else Run(executions, new)
-            return ended if name == "lists" else Run(executions, None)
+            ended = Run(7, replay) if "--replay" in options else Run(100, new, works)
+            return ended if name == "lists" else Run(100, None)
 
         monkeypatch.setattr(fuzz, "_run", run)
 
@@ -40,7 +40,7 @@ def fuzzed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["--lenient"], {}, 0),
         (["--lenient"], {"replay": "Error\nits input"}, 1),
         (["--lenient"], {"new": "Error\nits input"}, 0),
-        (["--lenient"], {"new": "Error\nits input", "executions": 0}, 1),  # it could not begin
+        (["--lenient"], {"new": "Error\nits input", "works": False}, 1),
         (["--replay"], {"replay": "Error\nits input"}, 1),
         (["--replay"], {"new": "Error\nits input"}, 0),
     ],
@@ -77,6 +77,34 @@ def test_a_process_that_died_is_described_without_libfuzzers_lines() -> None:
         "INFO: Loaded", "ALARM: 301 seconds", "Test unit written to build/fuzz/lists/timeout-5",
         "lists: the process ended with code 70: build/fuzz/lists/timeout-5",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "expected"),
+    [
+        (0, "#15\tINITED\nstat::number_of_executed_units: 300\n", (300, True)),
+        (77, "#15\tINITED\nTest unit written to build/fuzz/lists/crash-5\n", (15, True)),
+        (-9, "#15\tINITED\n#256\tpulse\n", (256, True)),  # for want of memory, perhaps
+        (255, "#15\tINITED\n#19\tNEW\n", (19, False)),  # nothing died but the fuzzing itself
+        (1, "Traceback", (0, False)),
+        (0, "", (0, False)),
+    ],
+)
+def test_the_end_of_a_process_tells_whether_fuzzing_works(
+    monkeypatch: pytest.MonkeyPatch, code: int, output: str, expected: tuple[int, bool]
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], code, output))
+    ended = fuzz._run("lists", [])
+    assert (ended.executions, ended.works) == expected
+    assert (ended.find is None) == (code == 0)
+
+
+def test_new_inputs_are_made_by_mutations(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris is not installed: it makes new inputs")
+    ended = fuzz._run("lists", ["--seconds", "1", "--chance", "1", "--kept", f"{tmp_path}"])
+    assert ended.works
+    assert ended.find is None
+    assert ended.executions > 50
 
 
 def test_a_mutation_that_fails_is_another_one() -> None:
