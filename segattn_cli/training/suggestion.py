@@ -238,9 +238,10 @@ def _loss(facts: DataFacts) -> list[Choice]:
         Choice(
             "loss.class_weights", "log",
             f"{facts.classes[rarest]} has {_percent(fractions[rarest])} of the labelled pixels and "
-            f"{facts.classes[commonest]} {_percent(fractions[commonest])}: these weights, 1/ln(1.1 + "
+            f"{facts.classes[commonest]} {_percent(fractions[commonest])}: these weights, 1/ln(offset + "
             "fraction), let rare classes be learnt in a short training, too.",
-        )
+        ),
+        Choice("loss.class_weight_offset", 1.1, "The smaller the offset, the more a rare class weighs."),
     ]
 
 

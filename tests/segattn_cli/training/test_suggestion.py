@@ -47,7 +47,7 @@ def test_streets_from_a_car() -> None:
     assert config.augmentation.scale == (0.75, 1.5)
     assert (config.augmentation.flip_vertical, config.augmentation.rotation) == (0, 0)
     assert config.evaluation.scales == (1.0,)
-    assert config.loss.class_weights == "log"
+    assert (config.loss.class_weights, config.loss.class_weight_offset) == ("log", 1.1)
 
 
 def test_images_from_above_are_turned() -> None:
