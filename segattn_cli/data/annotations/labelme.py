@@ -10,7 +10,6 @@ Format: https://github.com/wkentaro/labelme
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -106,7 +105,7 @@ def _image_data(path: Path) -> bytes:
 def _decoded(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # also binascii.Error
         raise DataError(f"{name} is not in base64.") from None
 
 

@@ -96,6 +96,7 @@ class TestShapes:
             (shape(kind="circle"), "a circle of 4 points in place of two"),
             (shape(points=[[0, 0], [1, 1]], kind="mask"), "a mask in .* is empty"),
             (shape(points=[[0, 0], [1, 1]], kind="mask", mask="?"), "is not in base64"),
+            (shape(points=[[0, 0], [1, 1]], kind="mask", mask="Ä"), "is not in base64"),
             (shape(points=[[0, 0], [1, 1]], kind="mask", mask=png_of_size(9000, 9000)), "claims 9000×9000"),
             (shape(points=[[0, float("nan")]] * 3), r"at shapes\[0\].points\[0\]\[1\]"),
             ({"points": []}, r"at shapes\[0\].label"),
