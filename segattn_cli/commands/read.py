@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def read(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="NAME", show_default=False, autocompletion=completion.readable,
             help="Op, equation such as danet-1, paper, or network: preset, run, checkpoint or configuration file. "
             "Without it, all are listed.",
         ),
-    ] = "",
+    ] = None,
     as_json: PrintJson = False,
 ) -> None:
     """Read an op, a network, an equation or a paper as the code that runs it.
@@ -49,11 +49,13 @@ def read(
     """
     from segattn_cli.commands.read_network import read_network
     from segattn_cli.config import PRESETS
-    from segattn_cli.reading.equations import find_entries, papers
+    from segattn_cli.reading.equations import find_entries
     from segattn_cli.reading.op_source import op_names, read_op
 
-    entries = find_entries(name)
-    if name in op_names():
+    entries = find_entries(name or "")
+    if name is None:
+        _list_all(as_json)
+    elif name in op_names():
         op = read_op(name)
         if as_json:
             print_json(_op_facts(op))
@@ -64,28 +66,27 @@ def read(
             print_json([_entry_facts(each) for each in entries])
         else:
             _print_entries(entries)
-    elif name in PRESETS or (name and os.path.exists(name)):
+    elif name in PRESETS or os.path.exists(name):
         read_network(name, as_json)
-    elif name:
+    else:
         hint = did_you_mean(name, completion.readable(""))
         raise UsageError(f"There is nothing to read about {name!r}{hint}; `segattn read` lists all.")
-    elif as_json:
-        names = [each.name for paper in papers() for each in paper.entries if each.name]
-        print_json({
-            "ops": list(op_names()), "papers": [paper.name for paper in papers()], "equations": names,
-            "networks": list(PRESETS),
-        })  # fmt: skip
-    else:
-        _print_list()
 
 
-def _print_list() -> None:
+def _list_all(as_json: bool) -> None:
     from rich.table import Table
 
     from segattn_cli.config import PRESETS, preset_summary
     from segattn_cli.reading.equations import papers
     from segattn_cli.reading.op_source import op_names, read_op
 
+    if as_json:
+        names = [each.name for paper in papers() for each in paper.entries if each.name]
+        print_json({
+            "ops": list(op_names()), "papers": [paper.name for paper in papers()], "equations": names,
+            "networks": list(PRESETS),
+        })  # fmt: skip
+        return
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, style="bold")
     for name in op_names():

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from segattn_cli.reading.equations import Entry
 
 
+#: Columns below which a layer is a sentence in place of a row.
+NARROW = 72
+
+
 def read_network(name: str, as_json: bool) -> None:
     """Print the network that ``name`` describes, for an image of the size of the crops in training."""
     from reference.networks import build_network
@@ -34,7 +38,11 @@ def read_network(name: str, as_json: bool) -> None:
         return
     out = console()
     out.print(f"[bold]{plain(config.name)}[/]: {classes} classes, one image of {dimensions(size)}")
-    out.print(_table(nodes))
+    if out.width < NARROW:
+        for node in nodes:
+            say(_sentence(node))
+    else:
+        out.print(_table(nodes))
     if any(node.training_only for node in nodes):
         out.print("* only in training", style="dim")
     for layer, place in _code(nodes).items():
@@ -67,8 +75,6 @@ def _table(nodes: Sequence[Node]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from segattn_cli.rendering.style import dimensions
-
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("\nlayer", overflow="fold")
     table.add_column("\nwhat it computes", overflow="fold")
@@ -77,12 +83,34 @@ def _table(nodes: Sequence[Node]) -> Table:
     table.add_column("multiply-adds\nmillions", justify="right", no_wrap=True)
     for node in nodes:
         table.add_row(
-            plain(node.name) + (" *" if node.training_only else ""), plain(node.about),
-            "\n".join(dict.fromkeys(dimensions(shape) for shape in node.shapes.values())),
-            f"{node.parameters:,}" if node.parameters else "",
-            f"{node.multiply_adds / 1e6:,.1f}" if node.multiply_adds else "",
+            plain(_marked_name(node)), plain(node.about), "\n".join(_shapes(node)),
+            f"{node.parameters:,}" if node.parameters else "", _millions(node),
         )  # fmt: skip
     return table
+
+
+def _sentence(node: Node) -> str:
+    parts = [
+        f"{_marked_name(node)}: {node.about}", " and ".join(_shapes(node)),
+        f"{node.parameters:,} parameter{'s' * (node.parameters > 1)}" if node.parameters else "",
+        f"{_millions(node)} million multiply-adds" if node.multiply_adds else "",
+    ]  # fmt: skip
+    return ", ".join(filter(None, parts))
+
+
+def _marked_name(node: Node) -> str:
+    return node.name + (" *" if node.training_only else "")
+
+
+def _shapes(node: Node) -> list[str]:
+    """The shapes of the output at all scales."""
+    from segattn_cli.rendering.style import dimensions
+
+    return list(dict.fromkeys(dimensions(shape) for shape in node.shapes.values()))
+
+
+def _millions(node: Node) -> str:
+    return f"{node.multiply_adds / 1e6:,.1f}" if node.multiply_adds else ""
 
 
 def _code(nodes: Sequence[Node]) -> dict[str, str]:

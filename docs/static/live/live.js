@@ -69,16 +69,17 @@
 
   function compare(y, gradients) {
     let largest = null;
-    const kinks = [];
+    const [kinks, tooLarge] = [[], []];
     for (const [name, gradient] of gradients) {
       dataOf(gradient).forEach((analytic, at) => {
         const found = slopes(name, at, y, STEP);
         const difference = Math.abs(found.central - analytic);
-        if (isKink(found, name, at, y)) kinks.push({ name, at, analytic, ...found });
+        if (!Number.isFinite(difference)) tooLarge.push({ name, at });
+        else if (isKink(found, name, at, y)) kinks.push({ name, at, analytic, ...found });
         else if (largest === null || difference > largest.difference) largest = { name, at, difference };
       });
     }
-    return { largest, kinks };
+    return { largest, kinks, tooLarge };
   }
 
   // Showing
@@ -251,7 +252,7 @@
   }
 
   function compared(y, gradients) {
-    const { largest, kinks } = compare(y, gradients);
+    const { largest, kinks, tooLarge } = compare(y, gradients);
     const place = ({ name, at }) => label(name, values[name].shape, at);
     const sentences = [];
     if (largest) {
@@ -263,6 +264,10 @@
       sentences.push(`At ${place(kink)} there is no derivative: ${slopes}; the gradient is ${short(kink.analytic)}.`);
     }
     if (kinks.length > 2) sentences.push(`There is none at ${kinks.length - 2} more numbers.`);
+    if (tooLarge.length) {
+      const more = tooLarge.length > 1 ? ` and ${tooLarge.length - 1} more numbers` : "";
+      sentences.push(`No central difference at ${place(tooLarge[0])}${more}: too large for a step of 1e-5.`);
+    }
     return sentences.join(" ");
   }
 

@@ -206,6 +206,20 @@ def test_at_a_kink_there_is_no_derivative(live):
     assert page.locator(".live-status").inner_text().count("there is no derivative") == 2
 
 
+def test_a_number_that_no_step_changes_is_not_compared(live):
+    """Its central difference would be 0/0, beside which every other difference is lost."""
+    page = live("batch_norm")
+    page.get_by_label("x[0, 0, 0, 0]").fill("1e100")
+    text = page.locator(".live-status").inner_text()
+    assert text.startswith("Largest difference between the gradients and central differences")
+    assert text.endswith("No central difference at x[0, 0, 0, 0]: too large for a step of 1e-5.")
+    page = live("relu")
+    for number in range(3):
+        page.get_by_label(f"x[{number}]", exact=True).fill("1e100")
+    sentence = "No central difference at x[0] and 2 more numbers: too large for a step of 1e-5."
+    assert page.locator(".live-status").inner_text() == sentence
+
+
 def test_the_keyboard_is_enough(live):
     page = live("channel_attention")
     page.keyboard.press("Tab")  # the example

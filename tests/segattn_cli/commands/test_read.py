@@ -54,6 +54,21 @@ def test_backward_is_beside_forward_where_there_is_room():
     assert max(map(len, wide)) <= 160
 
 
+@pytest.mark.parametrize("width", [30, 44, 70, 150])
+@pytest.mark.parametrize("op", op_names())
+def test_code_that_is_too_long_goes_on_further_to_the_right(op, width):
+    lines = shown(op, width)
+    assert max(map(len, lines)) <= width
+    if width < 150:  # nothing is beside it
+        assert "".join("".join(lines).split()) == "".join("".join(shown(op, 1000)).split())
+
+
+def test_what_goes_on_is_further_to_the_right_than_its_line():
+    lines = shown("position_attention", 44)
+    at = lines.index("1     dvalue = attention.mT @ dy  # (B,")
+    assert lines[at + 1] == "          N, C)"
+
+
 def test_an_equation_is_shown_with_the_numbers_of_its_lines(cli, repository):
     out = cli("read", "danet-1").out
     source = (repository / "reference" / "ops" / "position_attention.py").read_text(encoding="utf-8").splitlines()
@@ -97,6 +112,17 @@ def test_a_network_is_shown_with_its_layers_code_and_equations(cli, repository):
     ]  # fmt: skip
 
 
+def test_a_network_is_sentences_where_no_table_fits(cli, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr("segattn_cli.commands.read_network.console", lambda: Console(width=40))
+    out = cli("read", "tiny-scenes").out
+    line = "head.position.query: linear 32 → 4, 192×4 and 48×4, 132 parameters, 0.0 million multiply-adds"
+    assert line in out.splitlines()
+    assert "head.position.gate: gate · attended + x, 192×32 and 48×32, 1 parameter" in out.splitlines()
+    assert any(line.startswith("head.position.classifier *: linear 32 → 8") for line in out.splitlines())
+
+
 def test_a_network_may_be_a_file_or_a_run(cli, run, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[network]\nhead = "channel"\n')
@@ -106,6 +132,12 @@ def test_a_network_may_be_a_file_or_a_run(cli, run, tmp_path):
     assert facts["nodes"][0]["function"] == "ConvNorm.forward"
     widths = {node["name"]: node["shapes"] for node in json.loads(cli("read", run, "--json").out)["nodes"]}
     assert widths["head.position.attended"] == {"scale 1": [192, 8], "scale 0.5": [48, 8]}
+
+
+def test_an_empty_name_is_refused(cli):
+    done = cli("read", "")
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    assert "There is nothing to read about ''" in done.err
 
 
 def test_a_mistyped_network_is_refused_with_the_one_that_was_meant(cli):
