@@ -7,13 +7,14 @@ FUZZ_SECONDS ?= 60
 FUZZ_CHANCE ?= 0
 FUZZ_OPTIONS ?=
 FAULT_SECONDS ?= 3600
-RECORD ?= benchmarks/records/gpu-$(shell date +%Y-%m-%d).json
+OUT ?= build/gpu
+SESSION ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 TESTS := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
-SANITIZED ?= "agrees and (float32 or float16) and (attention or norm or entropy or pool or fusion or conv)"
+GPU_SESSION := $(PYTHON) -m benchmarks.gpu_session --out $(OUT) $(SESSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-network test test-all test-faults faults test-cuda test-gpu fuzz lint docs clean
+.PHONY: help install demo demo-network test test-all test-faults faults test-cuda test-gpu gpu-session fuzz lint docs clean
 
 help:  ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,15 +70,10 @@ test-cuda: $(VENV)/.test-cuda  ## run and compile the CUDA kernels, without a GP
 	$(TESTS) --dist loadfile -m cuda_cpu --no-skips tests/cuda_cpu
 
 test-gpu:  ## test the CuPy backend, sanitize its kernels, time it: needs a GPU, installs nothing
-	$(PYTHON) -m pytest -m gpu tests/backends/cupy
-	@if command -v compute-sanitizer >/dev/null; then \
-	    for tool in memcheck racecheck synccheck; do \
-	        compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -m gpu -k $(SANITIZED) tests/backends/cupy/test_ops.py || exit 1; \
-	    done; \
-	else echo "compute-sanitizer is not installed: kernels were not sanitized"; fi
-	@if $(PYTHON) -c "import pydantic, torch" 2>/dev/null; then \
-	    $(PYTHON) -m segattn_cli.app bench --backend cupy --against torch --json $(RECORD); \
-	else echo "pydantic or torch is not installed: there is no record"; fi
+	$(GPU_SESSION) --seconds 3600 --only tests --only memcheck --only racecheck --only synccheck --only record
+
+gpu-session:  ## the same, and the whole tool on the GPU, in 9 minutes; a later call continues
+	$(GPU_SESSION)
 
 fuzz: $(BIN)/segattn  ## hostile files of every kind that is read, FUZZ_SECONDS=60 together: needs Linux
 	$(INSTALL) '.[fuzz]'

@@ -9,6 +9,9 @@ import reference.ops
 from backends import BackendError, get_backend
 from reference.networks import NetworkConfig, build_network
 from reference.ops.checks import HALVES
+
+pytest.importorskip("pydantic", reason="pydantic is not installed: pip install pydantic")
+
 from segattn_cli.prediction.predictor import Predictor
 
 pytestmark = pytest.mark.gpu
