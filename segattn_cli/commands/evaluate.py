@@ -12,6 +12,7 @@ from segattn_cli.commands.shared.options import (
     DATA,
     OUTPUT,
     Backend,
+    BatchOption,
     ConfiguredFormat,
     ConfiguredIntensity,
     Data,
@@ -77,6 +78,7 @@ def evaluate(
     intensity: ConfiguredIntensity = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
+    batch: BatchOption = 1,
     ranks: Ranks = None,
     json_file: JsonFile = None,
     confusion: Annotated[
@@ -149,7 +151,7 @@ def evaluate(
             require_replaceable(json_file, confusion, save)
             model, predictor = open_predictor(
                 run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
-                size=size, others=others,
+                size=size, others=others, batch=batch,
             )
             dataset = open_data_of(model, data, format, split, grey)
         require_one_backend(comm, predictor.ops)

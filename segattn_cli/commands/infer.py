@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from segattn_cli.commands.shared.options import (
     MANY,
     OUTPUT,
     Backend,
+    BatchOption,
     ConfiguredIntensity,
     Demo,
     Flip,
@@ -195,6 +197,7 @@ def infer(
     max_pixels: MaxPixels = None,
     backend: Backend = "auto",
     precision: Precision = "float32",
+    batch: BatchOption = 1,
     ranks: Ranks = None,
 ) -> None:
     """Segment images and videos.
@@ -223,6 +226,7 @@ def infer(
       cat street.jpg | segattn infer best.safetensors - --out out --scores
       find photos -print0 | segattn infer runs/first --from - --out out
       segattn infer runs/first photos --out out --shard 3/8 --resume --json
+      segattn infer runs/first photos --out out --batch 8 --backend cupy
     """
     from segattn_cli.commands.shared.progress import follow
     from segattn_cli.commands.shared.signals import asked_to_stop, interrupted_by_sigterm
@@ -253,6 +257,7 @@ def infer(
         (watch is None and not inputs and not lists,
          "Missing argument 'INPUT': name images, videos or folders, or give --from FILE or --watch DIR."),
         (shard is not None and watch is not None, "--shard divides inputs that are there: leave out --watch."),
+        (batch > 1 and watch is not None, "--watch segments each image as it comes: leave out --batch."),
     ):  # fmt: skip
         if mistake:
             raise UsageError(sentence)
@@ -282,7 +287,7 @@ def infer(
                 _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
             model, predictor = open_predictor(
                 run, backend=backend_for(demo, backend), precision=precision, scales=scales, flip=flip,
-                window=window, stride=stride, size=size, others=others,
+                window=window, stride=stride, size=size, others=others, batch=batch,
             )
             if benchmark is not None:
                 benchmark.require_classes(model.classes)
@@ -317,7 +322,7 @@ def infer(
                 coming = watched_jobs(
                     watch, out, namings, should_stop, resume=resume, leave_out=lambda each: tally.leave_out([each])
                 )
-                for event in segment_jobs(coming):
+                for event in segment_jobs(coming, in_advance=False):
                     show(event)
         else:
             with together(comm):  # before one of them writes
@@ -328,7 +333,7 @@ def infer(
                 clips = plan_clips(videos, out, shard=part, **how)
             with interrupted_by_sigterm():
                 if jobs:
-                    events = segment_jobs(jobs) if comm.size == 1 else _in_turns(comm, jobs, segment_jobs)
+                    events = segment_jobs(jobs) if comm.size == 1 else _in_turns(comm, jobs, segment_jobs, batch)
                     follow(events, "images", _file_name, show=show, each=True, total=len(jobs))
                 if clips:
                     annotating = annotate_clips(predictor, clips, model, opacity=opacity)
@@ -341,15 +346,14 @@ def infer(
 
 
 def _in_turns(
-    comm: Communicator, jobs: Plan, segment_jobs: Callable[[Sequence[Job]], Iterable[Segmented]]
+    comm: Communicator, jobs: Plan, segment_jobs: Callable[[Iterable[Job]], Iterator[Segmented]], batch: int
 ) -> Iterator[Segmented]:
     """The events of all ``jobs``, in their order, on all ranks, each of which does a part of them."""
     from segattn_cli.prediction.shards import Shard
     from segattn_cli.ranks.communicator import in_turns
 
-    own = Shard(comm.rank + 1, comm.size).of(jobs)
-    for events in in_turns(comm, len(jobs), lambda number: list(segment_jobs([next(own)]))):
-        yield from events
+    own = segment_jobs(Shard(comm.rank + 1, comm.size).of(jobs))
+    yield from in_turns(comm, len(jobs), lambda numbers: list(islice(own, len(numbers))), each=batch)
 
 
 def _file_name(event: ImageDone | InputSkipped | InputFailed) -> str:

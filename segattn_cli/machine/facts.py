@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from backends.cores import allowed_cores, cpu_quota, usable_cores
+from backends.cores import ROOT, allowed_cores, cpu_groups, cpu_quota, usable_cores
 
 
 def hardware() -> dict[str, Any]:
@@ -59,6 +59,21 @@ def gigabytes(entry: str) -> float | None:
     return round(int(sizes[entry].split()[0]) / 1e6, 1) if entry in sizes else None
 
 
+def available_bytes(root: Path = ROOT) -> int | None:
+    """The memory that this process could take without ending another, or itself; None where nobody says.
+
+    It is what the machine has left, or the limit of a control group (a container, a job of Slurm) leaves.
+    """
+    meminfo = dict(line.split(":", 1) for line in _read(root / "proc/meminfo").splitlines())
+    free = [int(meminfo["MemAvailable"].split()[0]) * 1024] if "MemAvailable" in meminfo else []
+    for folder in cpu_groups(root):
+        limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
+        if limit.isdigit() and used.isdigit():  # version 2 of control groups, in which one folder limits all
+            parts = dict(line.split() for line in _read(folder / "memory.stat").splitlines())
+            free.append(max(0, int(limit) - int(used) + int(parts.get("inactive_file", 0))))
+    return min(free, default=None)
+
+
 def blas_libraries() -> list[dict[str, Any]]:
     """The BLAS libraries in this process, NumPy's and those of other packages, ready for JSON."""
     return [
@@ -94,7 +109,7 @@ def _processor() -> tuple[str, list[str]]:
     return entries.get("model name") or platform.processor() or platform.machine(), entries.get("flags", "").split()
 
 
-def _read(path: str) -> str:
+def _read(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError:

@@ -15,14 +15,15 @@ import numpy as np
 
 from segattn_cli.errors import DataError, OutputError
 from segattn_cli.files import moved_into_place
+from segattn_cli.prediction.batches import batches_of
 from segattn_cli.prediction.input_files import InputFile
 from segattn_cli.prediction.jobs import plan_outputs
 from segattn_cli.prediction.output_files import FileNaming
 from segattn_cli.prediction.packed_names import Many
 from segattn_cli.prediction.predictor import Predictor
-from segattn_cli.prediction.segment import InputFailed, InputSkipped
+from segattn_cli.prediction.segment import InputFailed, InputSkipped, lacks_memory
 from segattn_cli.prediction.shards import WHOLE, Shard
-from segattn_cli.prediction.video import SUFFIXES, Frames, VideoWriter, frames_of, open_video
+from segattn_cli.prediction.video import SUFFIXES, Frame, Frames, VideoWriter, frames_of, open_video
 from segattn_cli.rendering.overlays import blend
 from segattn_cli.runs import Model
 
@@ -111,7 +112,7 @@ def annotate_clips(
         except DataError as error:
             yield InputFailed(clip.input, str(error))
         except MemoryError:
-            yield InputFailed(clip.input, f"{clip.input} needs more memory than there is: try a --window.")
+            yield lacks_memory(clip.input, predictor)
 
 
 def _opened(clip: Clip) -> AbstractContextManager[Frames]:
@@ -138,15 +139,15 @@ def annotate(
             raise DataError(f"{frames.name} has no frame.")
         size = (first.image.shape[0], first.image.shape[1])
         with VideoWriter(paths["video"], size, frames.rate, model) as writer:
+            each = _until_broken(chain([first], frames.each))
             try:
-                for frame in chain([first], frames.each):
-                    _require_size(done + 1, frame.image, size)
-                    image = np.ascontiguousarray(frame.image)
-                    label = predictor.label(image)
-                    writer.add(blend(image, label, model.palette, opacity), frame.time)
-                    counts += np.bincount(label.ravel(), minlength=len(counts))
-                    done += 1
-                    yield FrameDone(frames.name, done, frames.total, done / (time.perf_counter() - start))
+                for batch in batches_of(each, _size_of, lambda: predictor.images_at_once):
+                    for frame, label in _predicted(predictor, batch):
+                        _require_size(done + 1, frame.image, size)
+                        writer.add(blend(frame.image, label, model.palette, opacity), frame.time)
+                        counts += np.bincount(label.ravel(), minlength=len(counts))
+                        done += 1
+                        yield FrameDone(frames.name, done, frames.total, done / (time.perf_counter() - start))
             except DataError as error:
                 broken = str(error)
             writer.finish()
@@ -156,6 +157,31 @@ def annotate(
         shares={model.classes[k]: int(counts[k]) / int(counts.sum()) for k in order},
         seconds=time.perf_counter() - start, broken=broken,
     )
+
+
+def _until_broken(frames: Iterator[Frame]) -> Iterator[Frame | DataError]:
+    """The ``frames`` and, if they break off, the error: those before it may be a batch that is not full."""
+    try:
+        for frame in frames:
+            yield frame._replace(image=np.ascontiguousarray(frame.image))
+    except DataError as error:
+        yield error
+
+
+def _size_of(each: Frame | DataError) -> tuple[int, int] | None:
+    return None if isinstance(each, DataError) else (each.image.shape[0], each.image.shape[1])
+
+
+def _predicted(
+    predictor: Predictor, batch: Sequence[Frame | DataError]
+) -> Iterator[tuple[Frame, np.ndarray]]:
+    """The frames of a batch and their labels (H, W); raises the error in it after that."""
+    frames = [each for each in batch if isinstance(each, Frame)]
+    for frame, output in zip(frames, predictor.run([each.image for each in frames]), strict=True):
+        yield frame, predictor.maps(frame.image, output).label
+    for each in batch:
+        if isinstance(each, DataError):
+            raise each
 
 
 def _require_size(number: int, image: np.ndarray, size: tuple[int, int]) -> None:

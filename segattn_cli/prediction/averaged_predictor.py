@@ -40,6 +40,8 @@ class AveragedPredictor(Predictor):
         self.predictors = tuple(predictors)
         self.ops = predictors[0].ops
         self.precision = predictors[0].precision
+        self.batch = predictors[0].batch
+        self.is_on_cpu = predictors[0].is_on_cpu
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,9 +58,23 @@ class AveragedPredictor(Predictor):
         """Never: the labels follow from the probabilities of all networks at all pixels."""
         return False
 
-    def predict(self, image: np.ndarray) -> Prediction:
+    @property
+    def images_at_once(self) -> int:  # type: ignore[override]
+        """That of the predictor that takes most."""
+        return max(predictor.images_at_once for predictor in self.predictors)
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether that is so of any of the predictors."""
+        return any(predictor.is_short_of_memory for predictor in self.predictors)
+
+    def run(self, images: Sequence[np.ndarray]) -> list[Any]:
+        """For each image what each of the networks gives."""
+        return list(zip(*(predictor.run(images) for predictor in self.predictors), strict=True))
+
+    def predict(self, image: np.ndarray, output: Any = None) -> Prediction:
         """The mean probabilities at the size of ``image`` (H, W, 3) uint8, without scale weights."""
         total: Array = 0
-        for predictor in self.predictors:
-            total = total + predictor.probabilities_of(predictor.predict(image))  # (H, W, K)
+        for predictor, own in zip(self.predictors, output or [None] * len(self.predictors), strict=True):
+            total = total + predictor.probabilities_of(predictor.predict(image, own))  # (H, W, K)
         return Prediction(total / len(self.predictors), None, are_probabilities=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from segattn_cli.data import Dataset, Sample, SceneOptions, open_dataset
+from segattn_cli.data.ahead import ahead
 from segattn_cli.data.folds import has_own_val, open_folds
 from segattn_cli.data.images import Intensity
 from segattn_cli.errors import CheckpointError, DataError
+from segattn_cli.prediction.batches import batches_of, threads_beside
 from segattn_cli.prediction.boundary import BoundaryIoU
 from segattn_cli.prediction.calibration import Calibration
 from segattn_cli.prediction.examples import Example, Examples
@@ -27,6 +31,7 @@ from segattn_cli.prediction.image_matrices import (
     nonzero_cells,
 )
 from segattn_cli.prediction.metrics import ABSENT_CLASS_RULE, ConfusionMatrix
+from segattn_cli.prediction.passes import NetworkOutput, Size
 from segattn_cli.prediction.predictor import Predictor
 from segattn_cli.prediction.shards import WHOLE, Shard
 from segattn_cli.ranks.communicator import ALONE, Communicator, in_turns, together
@@ -162,7 +167,9 @@ def evaluate(
     set at its full size, and give the predictor a ``size`` where the network expects smaller images. With a
     ``boundary_width``, the result has the boundary IoU for that fraction of the diagonal.
 
-    The ranks of ``comm`` predict in turns, and all get the events and the result, which is that of a single rank.
+    Images of one size that follow each other are predicted together, as many as the predictor takes at once, while
+    threads load the next ones. The ranks of ``comm`` predict in turns, and all get the events and the result, which
+    is that of a single rank.
 
     Raises :class:`DataError` where not one pixel is labelled, :class:`NonFiniteError` where scores are not finite,
     and whatever reading a sample raises.
@@ -178,18 +185,15 @@ def evaluate(
         return BoundaryIoU(matrix.classes, width=boundary_width, ignore_label=matrix.ignore_label)
 
     boundary, calibration, ranking = new_boundary(), Calibration(), Examples(examples)
-    own: tuple[Sample, np.ndarray] | None = None  # the last image of this rank, and its prediction
+    own: dict[int, tuple[Sample, np.ndarray]] = {}  # images of this rank, and their predictions, until their events
 
-    def predict(number: int) -> _Counted:
-        nonlocal own
-        index = indices[number]
-        sample = dataset.load(index)
+    def count(number: int, sample: Sample, output: NetworkOutput | None) -> _Counted:
         with np.errstate(invalid="ignore"):  # scores that are not finite, which the calibration counts
-            label, confidence, _, weights = predictor.maps(sample.image, confidence=True)
-        own = sample, label
+            label, confidence, _, weights = predictor.maps(sample.image, output, confidence=True)
+        own[number] = sample, label
         of_image = ConfusionMatrix(matrix.classes, ignore_label=matrix.ignore_label)
         of_image.update(sample.label, label)
-        ranking.update(index, sample, label, of_image)
+        ranking.update(indices[number], sample, label, of_image)
         counted = _Counted(sample.name, nonzero_cells(of_image.counts), new_boundary(), Calibration(), weights)
         if counted.boundary is not None:
             counted.boundary.update(sample.label, label)
@@ -198,10 +202,25 @@ def evaluate(
         counted.calibration.update(confidence[labelled], (label == sample.label)[labelled])
         return counted
 
+    def load(number: int) -> tuple[int, Sample]:
+        return number, dataset.load(indices[number])
+
+    def count_own() -> Generator[_Counted, None, None]:
+        """Predict and count the images of this rank, while threads read the next ones."""
+        numbers, threads = range(comm.rank, total, comm.size), threads_beside(predictor)
+        most = predictor.images_at_once + threads
+        with closing(ahead(load, numbers, workers=threads, most=most)) as samples:
+            for batch in batches_of(samples, _size_of, lambda: predictor.images_at_once):
+                outputs = predictor.run([sample.image for _, sample in batch])
+                for (number, sample), output in zip(batch, outputs, strict=True):
+                    yield count(number, sample, output)
+
     names: list[str] = []
     cells: list[Cells] = []
     scale_weights: list[np.ndarray] = []
-    for index, counted in enumerate(in_turns(comm, total, predict)):
+    counting = count_own()
+    turns = in_turns(comm, total, lambda numbers: list(islice(counting, len(numbers))), each=predictor.batch)
+    for index, counted in enumerate(turns):
         names.append(counted.name)
         cells.append(counted.cells)
         if counted.scale_weights is not None:
@@ -210,8 +229,9 @@ def evaluate(
         calibration.add(counted.calibration)
         if boundary is not None and counted.boundary is not None:
             boundary.add(counted.boundary)
-        sample, label = own if own is not None and index % comm.size == comm.rank else (None, None)
+        sample, label = own.pop(index, (None, None))
         yield Evaluated(index + 1, total, matrix.miou, sample, label)
+    counting.close()
     with together(comm):
         if not matrix.pixels:
             raise DataError(f"Nothing to evaluate: no pixel of {dataset.name} ({dataset.split}) is labelled.")
@@ -234,6 +254,11 @@ def evaluate(
         available=len(dataset),
         seconds=time.perf_counter() - start,
     )
+
+
+def _size_of(numbered: tuple[int, Sample]) -> Size:
+    height, width, _ = numbered[1].image.shape
+    return height, width
 
 
 def metrics_of(matrix: ConfusionMatrix, classes: Sequence[str]) -> dict[str, Any]:

@@ -1,23 +1,22 @@
-"""From an image to scores and labels: scales, mirroring, windows; one image in memory at a time."""
+"""From images to scores and labels: batches, scales, mirroring, windows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from backends.contract import Array, Ops
 from backends.precision import array_dtype, cast_weights
-from reference.layers.context import Context
 from reference.networks import LARGEST_SCALE
 from segattn_cli.data.images import resize_image
 from segattn_cli.data.normalise import normalise
-from segattn_cli.errors import NonFiniteError, UsageError
+from segattn_cli.errors import UsageError
+from segattn_cli.prediction.passes import NetworkOutput, Passes, Size, joined
 from segattn_cli.runs import Model
-
-Size = tuple[int, int]
 
 #: One pass over the image as it is: the settings under which a :class:`Predictor` gives the network's own scores.
 SINGLE_PASS: dict[str, Any] = {
@@ -47,7 +46,7 @@ class Maps(NamedTuple):
 
 
 class Predictor:
-    """Applies a network to single images of any size.
+    """Applies a network to images of any size.
 
     ================  =============================================================================================
     a single pass     the network's scores, resized to the image's size; their argmax is the label
@@ -71,6 +70,8 @@ class Predictor:
         stride: (H, W) from one window to the next; two thirds of the window by default.
         precision: one of :data:`backends.registry.PRECISIONS`, the same as that of ``ops``; weights and maps have
             it, scores and probabilities are always float32.
+        batch: how many images of one size, or windows of an image, the network gets at once, at most. Results do
+            not depend on it: with the backend ``numba`` they are equal to the bit, with the others up to rounding.
 
     Raises:
         UsageError: for a scale, window or stride that is not positive, and for a stride that leaves gaps.
@@ -89,6 +90,7 @@ class Predictor:
         window: Size | None = None,
         stride: Size | None = None,
         precision: str = "float32",
+        batch: int = 1,
     ) -> None:
         _check(scales, window, stride)
         self.network = network
@@ -98,11 +100,16 @@ class Predictor:
             folded = {name: ops.asarray(value) for name, value in network.fold(params).items()}
         self.params = ops.constants(cast_weights(folded, self.dtype))
         self.ops = ops
+        self.is_on_cpu = isinstance(ops.asarray(np.zeros(1, np.float32)), np.ndarray)
         self.size = size
         self.scales = tuple(scales)
         self.flip = flip
         self.window = window
         self.stride = stride or (window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3)))
+        self.batch = batch
+        self.images_at_once = batch if window is None else 1  # fewer, once more did not fit into memory
+        self._passes = Passes(network, self.params, ops, self.dtype)
+        self._estimates: dict[tuple[int, Size], int] = {}
 
     @classmethod
     def of(cls, model: Model, ops: Ops, **changes: Any) -> Predictor:
@@ -146,18 +153,77 @@ class Predictor:
         """Whether rows of the result can be had one after the other: not of windows on an image of another size."""
         return self.window is None or (self.scales == (1.0,) and self.size is None)
 
-    def maps(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
+    def run(self, images: Sequence[np.ndarray]) -> list[NetworkOutput | None]:
+        """What the network gives for ``images`` (H, W, 3) uint8 of one size, :attr:`images_at_once` in a pass.
+
+        :meth:`maps` and :meth:`predict` go on from there. Where these have to pass an image through the network
+        themselves, it has None: a single one, one that windows move over, and those that do not fit into memory
+        together. After that, half as many are taken at once.
+        """
+        if len(images) == 1 or self.images_at_once == 1:
+            return [None] * len(images)
+        outputs: list[NetworkOutput | None] = []
+        while len(outputs) < len(images):
+            part = images[len(outputs) : len(outputs) + self.images_at_once]
+            try:
+                self._require_memory(len(part), (part[0].shape[0], part[0].shape[1]))
+                outputs += self._run(part)
+            except MemoryError:
+                outputs += [None] * len(part)
+                self.images_at_once = max(1, self.images_at_once // 2)
+        return outputs
+
+    @property
+    def is_short_of_memory(self) -> bool:
+        """Whether images are predicted in smaller batches than :attr:`batch`, which did not fit into memory."""
+        return self.window is None and self.images_at_once < self.batch
+
+    def _run(self, images: Sequence[np.ndarray]) -> list[NetworkOutput]:
+        outputs = []  # of each pass those of all images
+        for size in self._sizes((images[0].shape[0], images[0].shape[1])):
+            resized = _stacked([normalise(resize_image(image, size)) for image in images])  # (B, h, w, 3)
+            outputs.append(self._passes.outputs(resized))
+            if self.flip:
+                outputs.append(self._passes.outputs(resized[:, :, ::-1]))
+        return [joined(of_image) for of_image in zip(*outputs, strict=True)]
+
+    def _sizes(self, own: Size) -> list[Size]:
+        """The sizes to which an image of its ``own`` size is resized, one for each scale."""
+        height, width = self.size or own
+        return [(max(1, round(scale * height)), max(1, round(scale * width))) for scale in self.scales]
+
+    def _require_memory(self, images: int, own: Size) -> None:
+        """Raise MemoryError where the machine has too little for so many at once. A GPU reports this itself."""
+        from segattn_cli.costs.cost import inference
+        from segattn_cli.machine.facts import available_bytes
+
+        free = available_bytes() if self.is_on_cpu else None
+        if free is None:
+            return
+        if (images, own) not in self._estimates:
+            height, width = max(self._sizes(own))
+            self._estimates[images, own] = inference(self.network, images, height, width).pass_bytes
+        if self._estimates[images, own] > free:
+            raise MemoryError
+
+    def maps(
+        self, image: np.ndarray, output: NetworkOutput | None = None, *, confidence: bool = False,
+        entropy: bool = False,
+    ) -> Maps:
         """The labels of ``image`` (H, W, 3) uint8, and other maps that are asked for.
 
         If the predictor :attr:`has_bands`, the scores of some rows are in memory, and not those of the image: an
         image of 400 million pixels and 20 classes would need 32 GB.
+
+        Args:
+            output: what :meth:`run` gave for the image.
         """
         size = image.shape[:2]
         label = np.empty(size, np.uint8)
         confidences = np.empty(size, np.float32) if confidence else None
         entropies = np.empty(size, np.float32) if entropy else None
         weights = None
-        for rows, prediction in self._bands(image):
+        for rows, prediction in self._bands(image, output):
             label[rows] = self.label_of(prediction)
             if confidences is not None:
                 confidences[rows] = self.confidence_of(prediction)
@@ -166,71 +232,83 @@ class Predictor:
             weights = prediction.scale_weights
         return Maps(label, confidences, entropies, weights)
 
-    def _bands(self, image: np.ndarray) -> Iterator[tuple[slice, Prediction]]:
+    def _bands(self, image: np.ndarray, output: NetworkOutput | None) -> Iterator[tuple[slice, Prediction]]:
         """Rows of ``image`` from above to below and their prediction; the last one has the scale weights of all."""
         if not self.has_bands:
-            yield slice(None), self.predict(image)
-            return
-        passes = _Passes(self.network, self.params, self.ops, self.dtype)
-        bands = self._bands_of_passes if self.window is None else self._bands_of_windows
-        for rows, scores in bands(passes, image):
-            are_probabilities = self.window is not None or not self._is_single_pass
-            yield rows, Prediction(scores, passes.mean_scale_weights(), are_probabilities)
+            yield slice(None), self.predict(image, output)
+        elif self.window is None:
+            yield from self._bands_of_passes(image, output or self._run([image])[0])
+        else:
+            yield from self._bands_of_windows(image, self.window)
 
-    def _bands_of_passes(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
-        """Rows of ``image`` and their scores; each pass leaves its scores in the network's own resolution."""
+    def _bands_of_passes(self, image: np.ndarray, output: NetworkOutput) -> Iterator[tuple[slice, Prediction]]:
+        """Rows of ``image`` and their prediction, from scores in the network's own resolution."""
+        output.require_finite()
         own = image.shape[0], image.shape[1]
-        height, width = self.size or own
-        maps = []  # each (1, h, w, K), and whether it is mirrored
-        for scale in self.scales:
-            size = max(1, round(scale * height)), max(1, round(scale * width))
-            resized = normalise(resize_image(image, size))
-            maps.append((passes.maps(resized), False))
-            if self.flip:
-                maps.append((passes.maps(resized[:, ::-1]), True))
         band = max(1, _BAND_VALUES // (own[1] * self.network.config.classes))
         for first in range(0, own[0], band):
             rows = first, min(first + band, own[0])
-            if self._is_single_pass:
-                yield slice(*rows), passes.rows_of(maps[0][0], own, rows)
-                continue
-            total: Array = 0
-            for scores, mirrored in maps:
-                probabilities, _ = self.ops.softmax(passes.rows_of(scores, own, rows))
-                total = total + (probabilities[:, ::-1] if mirrored else probabilities)
-            yield slice(*rows), total / len(maps)
+            maps = (self._passes.rows_of(each, own, rows) for each in output.maps)
+            yield slice(*rows), self._averaged(maps, output)
+
+    def _averaged(self, maps: Iterator[Array], output: NetworkOutput) -> Prediction:
+        """The prediction from the scores (H, W, K) of all passes, each of which is dropped before the next one."""
+        if self._is_single_pass:
+            return Prediction(next(maps), output.scale_weights)
+        total: Array = 0
+        for number, scores in enumerate(maps):
+            probabilities, _ = self.ops.softmax(scores)
+            is_mirrored = self.flip and number % 2 == 1
+            total = total + (probabilities[:, ::-1] if is_mirrored else probabilities)
+        return Prediction(total / len(output.maps), output.scale_weights, are_probabilities=True)
 
     @property
     def _is_single_pass(self) -> bool:
         return self.scales == (1.0,) and not self.flip and self.window is None
 
-    def _bands_of_windows(self, passes: _Passes, image: np.ndarray) -> Iterator[tuple[slice, Array]]:
-        """Rows of ``image`` from above to below, each once no later window covers them, and their probabilities."""
-        assert self.window is not None
+    def _bands_of_windows(self, image: np.ndarray, window: Size) -> Iterator[tuple[slice, Prediction]]:
+        """Rows of ``image`` from above to below, each once no later window covers them, and their prediction."""
         assert self.stride is not None
         height, width = image.shape[:2]
-        rows, columns = self.window
+        rows, columns = window
         padded = max(height, rows), max(width, columns)
         versions = [image, image[:, ::-1]] if self.flip else [image]
         band = (rows, padded[1], self.network.config.classes)
         totals = [self.ops.asarray(np.zeros(band, np.float32)) for _ in versions]
         cover = np.zeros((*band[:2], 1), np.float32)
-        tops, lefts = (window_starts(*each) for each in zip(padded, self.window, self.stride, strict=True))
+        weights: list[np.ndarray] = []
+        tops, lefts = (window_starts(*each) for each in zip(padded, window, self.stride, strict=True))
+        places = list(product(lefts, range(len(versions))))
         for top, following in zip(tops, [*tops[1:], padded[0]], strict=True):
-            for left in lefts:
-                cover[:, left : left + columns] += 1
-                for version, total in zip(versions, totals, strict=True):
-                    content = normalise(version[top : top + rows, left : left + columns])
-                    missing = [(0, rows - content.shape[0]), (0, columns - content.shape[1]), (0, 0)]
-                    window = np.pad(content, missing)  # normalised, 0 is the mean
-                    total[:, left : left + columns] += passes.probabilities(window, self.window)
+            parts = (versions[version][top : top + rows, left : left + columns] for left, version in places)
+            windows = (_padded(normalise(part), window) for part in parts)
+            for (left, version), found in zip(places, self._of_windows(windows, window, weights), strict=True):
+                totals[version][:, left : left + columns] += found
+                if version == 0:
+                    cover[:, left : left + columns] += 1
             done = min(following, height) - top
             finished = [(total[:done] / self.ops.asarray(cover[:done]))[:, :width] for total in totals]
             mean = (finished[0] + finished[1][:, ::-1]) / 2 if self.flip else finished[0]
-            yield slice(top, top + done), mean
+            yield slice(top, top + done), Prediction(mean, _mean(weights), are_probabilities=True)
             for each in (*totals, cover):
                 each[: rows - done] = each[done:].copy()
                 each[rows - done :] = 0
+
+    def _of_windows(
+        self, windows: Iterable[np.ndarray], window: Size, weights: list[np.ndarray]
+    ) -> Iterator[Array]:
+        """The probabilities (H, W, K) of each of the normalised ``windows`` (H, W, 3).
+
+        :attr:`batch` of them are in one pass. The mean scale weights of each are appended to ``weights``.
+        """
+        coming = iter(windows)
+        while group := list(islice(coming, self.batch)):
+            for output in self._passes.outputs(_stacked(group)):
+                output.require_finite()
+                if output.scale_weights is not None:
+                    weights.append(output.scale_weights)
+                probabilities, _ = self.ops.softmax(self._passes.resized(output.maps[0], window)[0])
+                yield probabilities
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The score of every class at each pixel of ``image`` (H, W, 3) uint8: (H, W, K) float32.
@@ -250,96 +328,57 @@ class Predictor:
         """The largest probability at each pixel: (H, W) float32, from 1/K to 1. Only this map leaves the device."""
         return self.ops.to_numpy(self.probabilities_of(prediction).max(-1))
 
-    def predict(self, image: np.ndarray) -> Prediction:
-        """The scores at the size of ``image`` (H, W, 3) uint8, and the scale weights."""
+    def predict(self, image: np.ndarray, output: NetworkOutput | None = None) -> Prediction:
+        """The scores at the size of ``image`` (H, W, 3) uint8, and the scale weights.
+
+        Args:
+            output: what :meth:`run` gave for the image.
+        """
         own = image.shape[0], image.shape[1]
-        height, width = self.size or own
-        passes = _Passes(self.network, self.params, self.ops, self.dtype)
-        if self._is_single_pass:
-            resized = normalise(resize_image(image, (height, width)))  # (h, w, 3)
-            return Prediction(passes.scores(resized, own), passes.mean_scale_weights())
-
+        if self.window is None:
+            output = output or self._run([image])[0]
+            output.require_finite()
+            return self._averaged((self._passes.resized(each, own)[0] for each in output.maps), output)
         total: Array = 0
-        for scale in self.scales:
-            size = max(1, round(scale * height)), max(1, round(scale * width))
+        weights: list[np.ndarray] = []
+        for size in self._sizes(own):
             resized = normalise(resize_image(image, size))
-            total = total + self._probabilities(passes, resized, own)
+            total = total + self._probabilities(resized, own, self.window, weights)
             if self.flip:
-                total = total + self._probabilities(passes, resized[:, ::-1], own)[:, ::-1]
+                total = total + self._probabilities(resized[:, ::-1], own, self.window, weights)[:, ::-1]
         passed = len(self.scales) * (2 if self.flip else 1)
-        return Prediction(total / passed, passes.mean_scale_weights(), are_probabilities=True)
+        return Prediction(total / passed, _mean(weights), are_probabilities=True)
 
-    def _probabilities(self, passes: _Passes, image: np.ndarray, size: Size) -> Array:
-        """The probabilities (H, W, K) at ``size`` from one pass over the normalised ``image`` (h, w, 3)."""
-        if self.window is None or self.stride is None:
-            return passes.probabilities(image, size)
+    def _probabilities(self, image: np.ndarray, size: Size, window: Size, weights: list[np.ndarray]) -> Array:
+        """The probabilities (H, W, K) at ``size`` from windows over the normalised ``image`` (h, w, 3)."""
+        assert self.stride is not None
         height, width = image.shape[:2]
-        rows, columns = self.window
-        missing = max(0, rows - height), max(0, columns - width)
-        padded = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)))  # normalised, 0 is the mean
+        padded = _padded(image, (max(height, window[0]), max(width, window[1])))
         total = self.ops.asarray(np.zeros((*padded.shape[:2], self.network.config.classes), np.float32))
         cover = np.zeros((*padded.shape[:2], 1), np.float32)
-        for top in window_starts(padded.shape[0], rows, self.stride[0]):
-            for left in window_starts(padded.shape[1], columns, self.stride[1]):
-                here = np.s_[top : top + rows, left : left + columns]
-                total[here] += passes.probabilities(padded[here], self.window)
-                cover[here] += 1
+        starts = (window_starts(*each) for each in zip(padded.shape[:2], window, self.stride, strict=True))
+        places = [np.s_[y : y + window[0], x : x + window[1]] for y, x in product(*starts)]
+        windows = (padded[here] for here in places)
+        for here, found in zip(places, self._of_windows(windows, window, weights), strict=True):
+            total[here] += found
+            cover[here] += 1
         total /= self.ops.asarray(cover)
-        return passes.resized(total[None, :height, :width], size)[0]
+        return self._passes.resized(total[None, :height, :width], size)[0]
 
 
-class _Passes:
-    """Single passes over whole images, which collect the scale weights."""
+def _stacked(images: Sequence[np.ndarray]) -> np.ndarray:
+    """``images`` (h, w, 3) as one array (B, h, w, 3), without a copy of a single one."""
+    return images[0][None] if len(images) == 1 else np.stack(images)
 
-    def __init__(self, network: Any, params: Mapping[str, Array], ops: Ops, dtype: np.dtype) -> None:
-        self.network = network
-        self.params = params
-        self.ops = ops
-        self.dtype = dtype
-        self.scale_weights: list[np.ndarray] = []
 
-    def scores(self, image: np.ndarray, size: Size) -> Array:
-        """The network's scores (H, W, K) for the normalised ``image`` (h, w, 3), at ``size``."""
-        return self.resized(self.maps(image), size)[0]
+def _padded(image: np.ndarray, size: Size) -> np.ndarray:
+    """The normalised ``image`` (h, w, 3) with the mean colour, which is 0, below and right of it up to ``size``."""
+    return np.pad(image, ((0, size[0] - image.shape[0]), (0, size[1] - image.shape[1]), (0, 0)))
 
-    def maps(self, image: np.ndarray) -> Array:
-        """The network's scores (1, h', w', K) for the normalised ``image`` (h, w, 3), in its own resolution."""
-        images = self.ops.asarray(np.ascontiguousarray(image[None]))  # (1, h, w, 3)
-        images = images.astype(self.dtype, copy=False)
-        ctx = Context(self.ops, self.params, overwrite=True)
-        with np.errstate(all="ignore"):
-            scores, weights = self.network.predict_with_weights(images, ctx)
-            largest = float(abs(scores).max())
-        if not math.isfinite(largest):
-            raise NonFiniteError(
-                "The network's scores hold a NaN or an infinity, so they predict nothing: take an earlier "
-                "checkpoint."
-            )
-        if weights is not None:  # (1, h', w', S)
-            weights = weights.astype(np.float32, copy=False)
-            self.scale_weights.append(self.ops.to_numpy(weights).mean((0, 1, 2)))
-        return scores.astype(np.float32, copy=False)
 
-    def probabilities(self, image: np.ndarray, size: Size) -> Array:
-        """The softmax of the scores over the classes: (H, W, K)."""
-        probabilities, _ = self.ops.softmax(self.scores(image, size))
-        return probabilities
-
-    def resized(self, maps: Array, size: Size) -> Array:
-        """``maps`` (1, h, w, K) at ``size``."""
-        if maps.shape[1:3] == size:
-            return maps
-        resized, _ = self.ops.resize_bilinear(maps, size, align_corners=self.network.config.align_corners)
-        return resized
-
-    def rows_of(self, maps: Array, size: Size, rows: tuple[int, int]) -> Array:
-        """Some rows of what ``maps`` (1, h, w, K) are at ``size``: (rows, W, K)."""
-        align_corners = self.network.config.align_corners
-        return self.ops.resize_bilinear_rows(maps, size, rows, align_corners=align_corners)[0]
-
-    def mean_scale_weights(self) -> np.ndarray | None:
-        """The mean over all passes so far: (S,)."""
-        return np.mean(self.scale_weights, axis=0) if self.scale_weights else None
+def _mean(weights: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The mean scale weights (S,) of several passes, of a network that has them."""
+    return np.mean(weights, axis=0) if weights else None
 
 
 def entropy_of(probabilities: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -173,16 +173,22 @@ def from_first(comm: Communicator, function: Callable[[], T], what: str) -> T:
     return on_all(comm, lambda: function() if comm.rank == 0 else None, what)[0]  # type: ignore[return-value]
 
 
-def in_turns(comm: Communicator, count: int, function: Callable[[int], T]) -> Iterator[T]:
-    """``function(0)``, …, ``function(count − 1)`` in this order, on all ranks, which take turns to call it.
+def in_turns(
+    comm: Communicator, count: int, function: Callable[[range], Sequence[T]], *, each: int = 1
+) -> Iterator[T]:
+    """Values for the numbers 0, …, ``count − 1``, in this order, on all ranks, which take turns to compute them.
 
-    >>> list(in_turns(ALONE, 3, lambda number: number**2))
+    In its turn, a rank calls ``function(numbers)`` for up to ``each`` numbers, which returns as many values.
+
+    >>> list(in_turns(ALONE, 3, lambda numbers: [number**2 for number in numbers], each=2))
     [0, 1, 4]
     """
-    for start in range(0, count, comm.size):
-        own = range(start, count)[comm.rank : comm.rank + 1]  # one, or none after the last
-        for value in on_all(comm, lambda own=own: [function(each) for each in own], "its image"):  # type: ignore[misc]
-            yield from value
+    for start in range(0, count, comm.size * each):
+        end = min(start + comm.size * each, count)
+        own = range(start + comm.rank, end, comm.size)
+        of_ranks = on_all(comm, lambda own=own: function(own) if own else [], "its image")  # type: ignore[misc]
+        for number in range(end - start):
+            yield of_ranks[number % comm.size][number // comm.size]
 
 
 def is_agreed(error: BaseException) -> bool:

@@ -153,6 +153,13 @@ ReducedSize = Annotated[
         "original image. The word none turns resizing off.",
     ),
 ]
+BatchOption = Annotated[
+    int,
+    typer.Option(
+        "--batch", metavar="B", min=1, rich_help_panel=COMPUTATION,
+        help="Number of images of one size, or windows of an image, that the network predicts at once.",
+    ),
+]
 _IMAGE_SIZE = typer.Option("--size", metavar="H,W", help="Height and width of an image, such as 360,480.")
 ImageSize = Annotated[str, _IMAGE_SIZE]
 ConfiguredImageSize = Annotated[str | None, _IMAGE_SIZE]
@@ -230,6 +237,7 @@ def open_predictor(
     stride: str | None,
     size: str | None,
     others: Sequence[Path] | None = None,
+    batch: int = 1,
 ) -> tuple[Model, Predictor]:
     """The model of ``run``, and its predictor: that of its own validation, except for the options given.
 
@@ -242,7 +250,7 @@ def open_predictor(
 
     ops = get_backend(backend, precision)
     models = [open_model(each) for each in (run, *(others or ()))]
-    changes: dict[str, Any] = {"precision": precision}
+    changes: dict[str, Any] = {"precision": precision, "batch": batch}
     if scales is not None:
         changes["scales"] = parse_scales(scales)
     if flip is not None:

@@ -263,10 +263,10 @@ def test_a_picture_that_does_not_fit_into_memory_is_reported(
 ) -> None:
     maps = Predictor.maps
 
-    def too_large(self: Predictor, image: np.ndarray, **asked: bool) -> Any:
+    def too_large(self: Predictor, image: np.ndarray, *output: Any, **asked: bool) -> Any:
         if image.shape[1] == 41:
             raise MemoryError
-        return maps(self, image, **asked)
+        return maps(self, image, *output, **asked)
 
     monkeypatch.setattr(Predictor, "maps", too_large)
     done = cli("infer", run, photos, "--out", tmp_path / "out")

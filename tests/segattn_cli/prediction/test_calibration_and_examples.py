@@ -141,13 +141,12 @@ def test_large_pictures_are_kept_smaller(model: Model) -> None:
             return Sample(np.zeros((50, 2 * LONGEST, 3), np.uint8), np.zeros((50, 2 * LONGEST), np.uint8), "large")
 
     class Quick(Predictor):
-        def __init__(self) -> None:
-            self.ops = ops
-
-        def maps(self, image: np.ndarray, *, confidence: bool = False, entropy: bool = False) -> Maps:
+        def maps(
+            self, image: np.ndarray, output: Any = None, *, confidence: bool = False, entropy: bool = False
+        ) -> Maps:
             return Maps(np.zeros(image.shape[:2], np.uint8), np.ones(image.shape[:2], np.float32), None, None)
 
-    (example,) = evaluated(Quick(), Large(SCENES), limit=1, examples=4).best
+    (example,) = evaluated(Quick.of(model, ops), Large(SCENES), limit=1, examples=4).best
     assert example.image.shape == (25, LONGEST, 3)
     assert example.truth.shape == example.prediction.shape == (25, LONGEST)
     assert example.accuracy == 1

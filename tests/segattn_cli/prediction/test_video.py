@@ -112,6 +112,21 @@ def test_annotated_it_has_all_frames_size_and_rate(tmp_path: Path, predictor: Pr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip.mp4"]
 
 
+def test_frames_that_are_predicted_together(tmp_path: Path, model: Model) -> None:
+    noise = np.random.default_rng(6).integers(0, 256, (5, 48, 64, 3)).astype(np.uint8)
+    alone, together = (
+        list(annotate(
+            Predictor(model.network, model.params, get_backend("numba"), batch=batch), frames_from(list(noise)),
+            tmp_path / f"{batch}.mp4", model,
+        ))
+        for batch in (1, 2)
+    )  # fmt: skip
+    assert [step.done for step in together if isinstance(step, FrameDone)] == [1, 2, 3, 4, 5]
+    assert (alone[-1].shares, alone[-1].frames) == (together[-1].shares, 5)
+    for one, other in zip(read_back(alone[-1].path)[0], read_back(together[-1].path)[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("size", [(33, 47), (2, 2), (16, 400)])
 def test_odd_sizes(tmp_path: Path, predictor: Predictor, model: Model, size: tuple[int, int]) -> None:
     list(annotate(predictor, frames_from([flat(9, size), flat(200, size)]), tmp_path / "clip.mp4", model))
@@ -133,8 +148,10 @@ def test_pictures_are_frames_in_natural_order(tmp_path: Path) -> None:
     assert [path.name for path in sorted(map(Path, names), key=natural)] == ["٣", "7", "a", "a1", "a1b", "²3"]
 
 
-def test_frames_have_one_size(tmp_path: Path, predictor: Predictor, model: Model) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_frames_have_one_size(tmp_path: Path, model: Model, batch: int) -> None:
     """What was done before one that does not fit may have taken hours: it is kept."""
+    predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=batch)
     frames = frames_from([flat(1), flat(2), flat(3, (48, 66)), flat(4)])
     *_, done = annotate(predictor, frames, tmp_path / "clip.mp4", model)
     assert isinstance(done, VideoDone)
@@ -143,7 +160,10 @@ def test_frames_have_one_size(tmp_path: Path, predictor: Predictor, model: Model
     assert done.frames == len(read_back(done.path)[0]) == 2
 
 
-def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path: Path, predictor: Predictor, model: Model) -> None:
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_video_that_breaks_off_is_kept_up_to_there(tmp_path: Path, model: Model, batch: int) -> None:
+    predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=batch)
+
     def pictures() -> Iterator[Frame]:
         yield Frame(flat(1))
         yield Frame(flat(2))

@@ -73,15 +73,22 @@ def test_an_error_arrives_where_the_others_wait_inside(ranks):
         assert (type(error), str(error)) == (DataError, f"rank {ranks[0]}")
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_turns_are_taken_in_order(ranks):
+@pytest.mark.parametrize("ranks", [1, 2, 3, 9])
+@pytest.mark.parametrize("each", [1, 2, 5])
+def test_turns_are_taken_in_order(ranks, each):
     def take(comm):
         calls = []
-        return list(in_turns(comm, 4, lambda number: calls.append(number) or number**2)), calls
+
+        def squares(numbers):
+            calls.append(list(numbers))
+            return [number**2 for number in numbers]
+
+        return list(in_turns(comm, 7, squares, each=each)), calls
 
     for rank, (values, calls) in enumerate(on_threads(ranks, take)):
-        assert values == [0, 1, 4, 9]
-        assert calls == list(range(rank, 4, ranks))
+        assert values == [0, 1, 4, 9, 16, 25, 36]
+        own = list(range(rank, 7, ranks))
+        assert calls == [own[start : start + each] for start in range(0, len(own), each)]
 
 
 def test_alone_an_error_is_raised_as_it_is():
@@ -96,7 +103,7 @@ CALLS = {
     "on_all": (lambda comm: on_all(comm, lambda: 1, "its gradients"), "its gradients"),
     "together": (lambda comm: enter(together(comm, "its next images")), "its next images"),
     "from_first": (lambda comm: from_first(comm, lambda: 1, "its checkpoint"), "its checkpoint"),
-    "in_turns": (lambda comm: list(in_turns(comm, 2, str)), "its image"),
+    "in_turns": (lambda comm: list(in_turns(comm, 2, list)), "its image"),
     "gather": (lambda comm: comm.gather(1), "its message"),
     "exchange": (lambda comm: comm.exchange(np.zeros((2, 3))), "its part of a sum of arrays"),
     "collect": (lambda comm: comm.collect(np.zeros(3)), "its array"),

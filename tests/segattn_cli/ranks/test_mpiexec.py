@@ -308,7 +308,7 @@ def test_eval_and_infer_on_ranks_print_and_write_what_one_does(alone, tmp_path):
             for words in (
                 ["eval", str(alone), "--json", str(tmp_path / f"{ranks}.json"), "--backend", "numpy"],
                 ["infer", str(alone), *map(str, sorted(tmp_path.glob("?.png"))), "--backend", "numpy",
-                 "--out", str(tmp_path / f"out {ranks}"), "--json"],
+                 "--out", str(tmp_path / f"out {ranks}"), "--json", "--batch", "2"],
             )
         )  # fmt: skip
         metrics = json.loads((tmp_path / f"{ranks}.json").read_text())
