@@ -130,7 +130,7 @@ class Scene:
             yield f"a traceback, exit code {ended.code}"
             return
         sentences = [line for line in ended.err.splitlines() if line.startswith("segattn: ")]
-        if ended.code == self.undisturbed.code:
+        if ended.code == self.undisturbed.code or is_refused_by_typer(ended):
             return
         if ended.code not in REFUSALS:
             yield f"exit code {ended.code}"
@@ -189,6 +189,11 @@ class Scene:
             yield f"the command that follows has other results: {_different(found, self.undisturbed.after)}"
         if unfinished(self.folder):
             yield f"the command that follows leaves {unfinished(self.folder)}"
+
+
+def is_refused_by_typer(ended: Ended) -> bool:
+    """Whether an argument is refused in Typer's own words, which have a box: of a path, that it is not readable."""
+    return ended.code == ExitCode.USAGE and "Usage:" in ended.err
 
 
 def _different(found: dict[str, str], wanted: dict[str, str]) -> list[str]:

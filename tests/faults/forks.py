@@ -229,6 +229,8 @@ def _start(request: dict[str, Any], library: ctypes.CDLL) -> tuple[int, list[int
         code = 1
         try:
             code = _command(request, library, pipes)
+        except KeyboardInterrupt:  # before the command began
+            code = 128 + signal.SIGINT
         finally:
             os._exit(code)
     with suppress(PermissionError, ProcessLookupError):  # it has done so itself

@@ -46,7 +46,7 @@ class Training:
     def problems(self, number: int) -> Iterator[str]:
         """What does not hold of a training that the signal of this ``number`` ends again and again."""
         out = self.work / "out"
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)  # none is left of a training that ended before it began
         step = 0
         while True:
             is_run = (out / "config.toml").exists()

@@ -16,7 +16,7 @@ from segattn_cli.app import app
 from segattn_cli.config import keys
 from segattn_cli.errors import ExitCode
 
-from .file_faults import REFUSALS
+from .file_faults import REFUSALS, is_refused_by_typer
 from .forks import Ended
 from .scenarios import TRAIN, filled, said
 
@@ -208,7 +208,7 @@ def problem(ended: Ended) -> str | None:
     if "Traceback" in ended.err or "Exception ignored" in ended.err:
         return "a traceback"
     sentences = [line for line in ended.err.splitlines() if line.startswith("segattn: ")]
-    if ended.code == ExitCode.USAGE and (sentences or "Usage:" in ended.err):  # Typer's own has a box
+    if is_refused_by_typer(ended) or (ended.code == ExitCode.USAGE and sentences):
         return None
     if ended.code not in REFUSALS:
         return f"exit code {ended.code}"
