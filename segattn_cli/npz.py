@@ -25,6 +25,8 @@ DAMAGE = (
     EOFError, ValueError, TypeError, OverflowError, RuntimeError, NotImplementedError, SyntaxError, TokenError,
     struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
+#: How :class:`NpzError` begins for a damaged file.
+DAMAGED = "is damaged: "
 #: The compressions that NumPy uses. Others are read by decoders with errors of their own.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -58,7 +60,7 @@ def npz_arrays(path: Path, *, kinds: str, largest: int) -> dict[str, np.ndarray]
     except NpzError:
         raise
     except DAMAGE as error:
-        raise NpzError(f"is damaged: {str(error)[:200] or 'it ends early'}") from None
+        raise NpzError(f"{DAMAGED}{str(error)[:200] or 'it ends early'}") from None
 
 
 def _array(name: str, data: bytes, kinds: str) -> np.ndarray:

@@ -128,7 +128,7 @@ def ablate(
     if dry_run:
         ablate_display.show_plan(loaded, planned)
         return
-    require_replaceable(json_file, markdown, csv)
+    require_replaceable(json_file, markdown, csv, read=[Path(study)])
     require_empty(folder, resume=resume)
     failures = _train(planned, jobs, folder, study)
     rows = _rows(loaded, planned, failures)

@@ -101,7 +101,7 @@ def compare(
     from segattn_cli.prediction.run_comparison import GroupComparison, grouped, join_folds, require_comparable
     from segattn_cli.runs.names import labels
 
-    require_replaceable(json_file, markdown, csv)
+    require_replaceable(json_file, markdown, csv, read=runs)
     paths = list({os.path.realpath(path): path for path in runs}.values())
     if len(paths) < 2:
         raise UsageError("A comparison needs two different runs or more: name another one.")

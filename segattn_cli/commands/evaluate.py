@@ -148,7 +148,7 @@ def evaluate(
         raise UsageError(f"--shard {part} evaluates some of the images: give --save FILE, for segattn merge.")
     with on_ranks(ranks) as comm:
         with together(comm):
-            require_replaceable(json_file, confusion, save)
+            require_replaceable(json_file, confusion, save, read=[run, *(others or ())])
             model, predictor = open_predictor(
                 run, backend=backend, precision=precision, scales=scales, flip=flip, window=window, stride=stride,
                 size=size, others=others, batch=batch,
@@ -195,6 +195,9 @@ def show_evaluation(result: EvaluationResult, heading: str, scales: Sequence[flo
 
     out = console()
     out.print(heading)
+    if not result.is_labelled:
+        out.print("No pixel of this shard is labelled. segattn merge puts it together with the others.")
+        return
     _show_classes(result)
     drawn = result.miou_interval
     span = "" if drawn is None else f" ({drawn.low:.3f} to {drawn.high:.3f})"

@@ -93,7 +93,7 @@ def export(
         raise UsageError("--opset, --input, --labels and --check are for --to onnx.")
     if kind == "onnx" and layout != "auto":
         raise UsageError("--layout is for --to state-dict.")
-    require_writable(out, force=force)
+    require_writable(out, force=force, read=[run])
 
     from backends import get_backend
     from segattn_cli.runs import open_model

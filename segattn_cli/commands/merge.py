@@ -48,7 +48,7 @@ def merge(
     from segattn_cli.prediction.merge import merge_shards
     from segattn_cli.prediction.saved_evaluation import ENDING, load_evaluation, save_evaluation
 
-    require_replaceable(save, json_file)
+    require_replaceable(save, json_file, read=files)
     if save is not None and save.suffix != ENDING:
         raise UsageError(f"--save must name a file that ends in {ENDING}, such as whole{ENDING}, got {save}.")
     whole = merge_shards(files, [load_evaluation(path) for path in files])
@@ -70,12 +70,13 @@ def _result(whole: SavedEvaluation) -> EvaluationResult:
     import numpy as np
 
     from segattn_cli.prediction.calibration import Calibration
-    from segattn_cli.prediction.evaluation import EvaluationResult, metrics_of
+    from segattn_cli.prediction.evaluation import EvaluationResult, metrics_of, require_labels
     from segattn_cli.prediction.metrics import ConfusionMatrix
 
     classes, matrices = whole.classes, whole.matrices
     matrix = ConfusionMatrix(len(classes))
     np.add.at(matrix.counts.reshape(-1), matrices.cell, matrices.pixels)
+    require_labels(matrix, whole.data, whole.split)
     images = len(matrices.names)
     return EvaluationResult(
         data=whole.data, split=whole.split, classes=classes, palette=np.zeros((len(classes), 3), np.uint8),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segattn_cli.commands.shared.options import OUTPUT, Backend, ConfiguredFormat, Data, Force, Limit
-from segattn_cli.commands.shared.output_paths import require_untouched, require_writable
+from segattn_cli.commands.shared.output_paths import require_writable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import complain, say
 from segattn_cli.errors import CheckpointError, DataError, ExitCode, NonFiniteError
@@ -76,8 +76,7 @@ def report(
         require_writable(out, force=True)  # the run's own file, which the training writes, too
     else:
         out = out or Path(REPORT)
-        require_writable(out, force=force)
-        require_untouched([out], folders)
+        require_writable(out, force=force, read=folders)
     reports, not_finite = [], False
     for history in histories:
         if curves_only:

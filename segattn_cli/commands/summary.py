@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,7 +69,7 @@ def summary(
     from segattn_cli.costs.cost import configured_step, inference
     from segattn_cli.costs.layers import grouped, layer_costs
 
-    require_replaceable(json_file)
+    require_replaceable(json_file, read=[Path(source)] if source else [])
     height, width = (parse_size("--size", size) if size else None) or (0, 0)
     config, known = described_network(source, settings or ())
     count = classes or known or classes_of_data(config, "; --classes changes that")

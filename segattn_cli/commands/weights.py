@@ -98,7 +98,7 @@ def import_(
     _one_of("--classes", classes, ("keep", "reset"))
     _one_of("--fc", fully_connected, ("decimate", "reset"))
     _check_layout(layout)
-    require_writable(out, force=force)
+    require_writable(out, force=force, read=[file])
     imported = import_weights(
         file, kind=kind, layout=layout, names=names, reset_classes=classes == "reset",  # type: ignore[arg-type]
         decimate=fully_connected == "decimate", settings=settings or (),

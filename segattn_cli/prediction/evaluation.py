@@ -78,8 +78,13 @@ class EvaluationResult:
 
     @cached_property
     def miou_interval(self) -> Interval | None:
-        """The bootstrap interval of the mIoU over images; None for a single image."""
-        return interval(self.image_matrices.resampled.miou) if self.images > 1 else None
+        """The bootstrap interval of the mIoU over images; None for a single image, and without labels."""
+        return interval(self.image_matrices.resampled.miou) if self.images > 1 and self.is_labelled else None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether a pixel is labelled. In a shard, there may be none: then no metric is a number."""
+        return bool(self.confusion.any())
 
     def as_dict(self) -> dict[str, Any]:
         """The metrics in types of JSON, as ``segattn eval --json`` writes them."""
@@ -171,8 +176,8 @@ def evaluate(
     threads load the next ones. The ranks of ``comm`` predict in turns, and all get the events and the result, which
     is that of a single rank.
 
-    Raises :class:`DataError` where not one pixel is labelled, :class:`NonFiniteError` where scores are not finite,
-    and whatever reading a sample raises.
+    Raises :class:`DataError` where not one pixel of the whole is labelled, :class:`NonFiniteError` where scores are
+    not finite, and whatever reading a sample raises.
     """
     start = time.perf_counter()
     indices = list(shard.of(range(len(dataset) if limit is None else min(limit, len(dataset)))))
@@ -233,8 +238,8 @@ def evaluate(
         yield Evaluated(index + 1, total, matrix.miou, sample, label)
     counting.close()
     with together(comm):
-        if not matrix.pixels:
-            raise DataError(f"Nothing to evaluate: no pixel of {dataset.name} ({dataset.split}) is labelled.")
+        if shard == WHOLE:
+            require_labels(matrix, dataset.name, dataset.split)
     for rank, other in enumerate(comm.gather(ranking)):
         if rank != comm.rank:
             ranking.add(other)
@@ -259,6 +264,12 @@ def evaluate(
 def _size_of(numbered: tuple[int, Sample]) -> Size:
     height, width, _ = numbered[1].image.shape
     return height, width
+
+
+def require_labels(matrix: ConfusionMatrix, data: str, split: str) -> None:
+    """Raise :class:`DataError` where not one pixel has been counted."""
+    if not matrix.pixels:
+        raise DataError(f"Nothing to evaluate: no pixel of {data} ({split}) is labelled.")
 
 
 def metrics_of(matrix: ConfusionMatrix, classes: Sequence[str]) -> dict[str, Any]:

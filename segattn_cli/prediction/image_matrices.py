@@ -75,7 +75,8 @@ class ImageMatrices:
     @classmethod
     def of(cls, classes: int, names: Sequence[str], images: Sequence[Cells]) -> ImageMatrices:
         """From the cells of each image."""
-        image = np.repeat(np.arange(len(images), dtype=np.int32), [len(each.cell) for each in images])
+        lengths = np.array([len(each.cell) for each in images], np.intp)
+        image = np.repeat(np.arange(len(images), dtype=np.int32), lengths)
         nothing = Cells(np.zeros(0, np.int32), np.zeros(0, np.int64))
         cell, pixels = (np.concatenate(column) for column in zip(nothing, *images, strict=True))
         return cls(classes, names, image, cell, pixels)

@@ -138,7 +138,7 @@ def _listed(name: str, stdin: BinaryIO) -> Iterator[str]:
     except OSError as error:
         raise DataError(f"The list {name} cannot be read: {error.strerror}.") from None
     if empty:
-        raise DataError(f"The list {name} names no file.")
+        raise DataError(f"{'Standard input' if name == '-' else f'The list {name}'} names no file.")
 
 
 def _each_once(names: PackedNames) -> PackedNames:

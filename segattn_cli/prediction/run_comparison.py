@@ -229,8 +229,13 @@ def evaluate_once(
 
 
 def require_comparable(names: Sequence[str], evaluations: Sequence[SavedEvaluation]) -> None:
-    """Raise :class:`CheckpointError` for other classes than the first has, :class:`DataError` for other images."""
+    """Raise :class:`CheckpointError` for other classes than the first has.
+
+    Raises :class:`DataError` for other images, and for images without labels.
+    """
     first = evaluations[0]
+    if not first.matrices.pixels.size:
+        raise DataError(f"There is nothing to compare: {names[0]} has no labelled pixel ({_data_of(first)}).")
     for name, other in zip(names[1:], evaluations[1:], strict=True):
         if other.classes != first.classes:
             raise CheckpointError(

@@ -18,7 +18,7 @@ from segattn_cli.data.dataset import FileDataset
 from segattn_cli.errors import ConfigError, DataError, OutputError, UsageError
 from segattn_cli.files import is_no_file, write_atomically
 from segattn_cli.json_text import json_text
-from segattn_cli.npz import NpzError, npz_arrays
+from segattn_cli.npz import DAMAGED, NpzError, npz_arrays
 from segattn_cli.prediction.evaluation import EvaluationResult
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.predictor import Predictor
@@ -119,11 +119,13 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         names, image, cell, pixels = (arrays[key] for key in ("names", "image", "cell", "pixels"))
         if names.size > path.stat().st_size:
             raise ValueError("it names more images than it has bytes")
+        shard = Shard.of_text(description.shard)
+        if shard == WHOLE and not names.size:
+            raise ValueError("it names no images")
         _require_cells(len(classes), names, image, cell, pixels)
         return SavedEvaluation(
             description.checkpoint, config, classes, description.data, description.split, description.settings,
-            weights, ImageMatrices(len(classes), names.tolist(), image, cell, pixels),
-            Shard.of_text(description.shard),
+            weights, ImageMatrices(len(classes), names.tolist(), image, cell, pixels), shard,
         )
     except FileNotFoundError:
         raise DataError(f"There is no evaluation {path}.") from None
@@ -133,7 +135,9 @@ def load_evaluation(path: Path) -> SavedEvaluation:
         raise DataError(f"{path} does not fit into memory.") from None
     except WRONG as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        reason = f"it {reason}" if isinstance(error, NpzError) else reason
+        if isinstance(error, NpzError):
+            text = str(error)
+            reason = text.removeprefix(DAMAGED) if text.startswith(DAMAGED) else f"it {text}"
         raise DataError(
             f"{path} is damaged, or no evaluation that segattn eval --save wrote ({reason}): give one, or the "
             "folder of a run."
@@ -144,8 +148,8 @@ def _require_cells(
     classes: int, names: np.ndarray, image: np.ndarray, cell: np.ndarray, pixels: np.ndarray
 ) -> None:
     """Raise :class:`ValueError` where the arrays are not those of :class:`ImageMatrices`."""
-    if names.ndim != 1 or not names.size or names.dtype.kind != "U":
-        raise ValueError("it names no images")
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise ValueError("its names of images are no texts")
     if not image.shape == cell.shape == pixels.shape == (image.size,):
         raise ValueError("its arrays differ in length")
     if any(array.dtype.kind != "i" for array in (image, cell, pixels)):

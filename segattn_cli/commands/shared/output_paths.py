@@ -10,11 +10,13 @@ from segattn_cli.commands.shared.json import STDOUT
 from segattn_cli.errors import OutputError, UsageError
 
 
-def require_replaceable(*files: Path | None) -> None:
-    """Raise :class:`OutputError` where one of the ``files`` can be neither made nor replaced."""
-    for file in files:
-        if file is None or file == STDOUT:
-            continue
+def require_replaceable(*files: Path | None, read: Iterable[Path] = ()) -> None:
+    """Raise :class:`OutputError` where one of the ``files`` can be neither made nor replaced.
+
+    Raises :class:`UsageError` where one is named twice, or is what is ``read``: see :func:`require_untouched`.
+    """
+    named = [file for file in files if file is not None and file != STDOUT]
+    for file in named:
         if file.is_dir():
             raise OutputError(f"{file} is a folder: name a file.")
         if not file.absolute().parent.is_dir():
@@ -22,13 +24,20 @@ def require_replaceable(*files: Path | None) -> None:
         folder = Path(os.path.realpath(file)).parent  # where a file is replaced, its folder is written to
         if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):
             raise OutputError(f"{folder} may not be written to: choose another path for {file.name}.")
+    for number, file in enumerate(named):
+        if any(os.path.realpath(file) == os.path.realpath(other) for other in named[:number]):
+            raise UsageError(f"{file} is named for two outputs: choose another path for one of them.")
+    require_untouched(named, read)
 
 
-def require_writable(file: Path, *, force: bool) -> None:
-    """Raise :class:`OutputError` where ``file`` exists and is not to be replaced, or cannot be written."""
+def require_writable(file: Path, *, force: bool, read: Iterable[Path] = ()) -> None:
+    """Raise :class:`OutputError` where ``file`` exists and is not to be replaced, or cannot be written.
+
+    Raises :class:`UsageError` where it is what is ``read``: see :func:`require_untouched`.
+    """
     if os.path.exists(file) and not file.is_dir() and not force:
         raise OutputError(f"{file} exists already: replace it with --force, or choose another path.")
-    require_replaceable(file)
+    require_replaceable(file, read=read)
 
 
 def require_empty(

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from segattn_cli.data import Scenes
 from segattn_cli.errors import ExitCode
 from segattn_cli.prediction.saved_evaluation import load_evaluation, save_evaluation
 
@@ -122,7 +124,7 @@ def test_a_list_names_the_inputs(cli: Any, run: Path, photos: Path, tmp_path: Pa
     ("arguments", "stdin", "words"),
     [
         (["--from", "nothing"], b"", "The list nothing cannot be read: No such file or directory."),
-        (["--from", "-"], b"\n\n", "The list - names no file."),
+        (["--from", "-"], b"\n\n", "Standard input names no file."),
         (["--from", "-"], b"x" * 3_000_000, "- is no list of paths: one of its lines has more"),
         (["--from", "-"], b"x\n" * 50_000 + b"\0", "- is no list of paths: it has both lines and NUL bytes."),
         (["-", "--from", "-"], b"", "Standard input can be one image, or one list"),
@@ -182,3 +184,51 @@ def test_scale_weights_count_by_the_images_of_a_shard(cli: Any, run: Path, tmp_p
         save_evaluation(path, replace(load_evaluation(path), scale_weights=weights))
     merged = json.loads(cli("merge", *paths, "--json", "-").out)
     assert merged["scale_weights"] == pytest.approx([0.3, 0.7])  # of two images, and of one
+
+
+@pytest.fixture
+def unlabelled(tmp_path: Path) -> Path:
+    """Four images, of which the second and the fourth have no label."""
+    root, rng = tmp_path / "street", np.random.default_rng(0)
+    for folder in ("images/val", "masks/val"):
+        (root / folder).mkdir(parents=True)
+    for number in range(4):
+        image = Image.fromarray(rng.integers(0, 255, (24, 32, 3), np.uint8))
+        image.save(root / "images" / "val" / f"{number}.png")
+        mask = np.full((24, 32), 255 if number % 2 else number, np.uint8)
+        Image.fromarray(mask).save(root / "masks" / "val" / f"{number}.png")
+    (root / "classes.txt").write_text("\n".join(Scenes.classes) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_shard_without_labels_and_one_without_images_are_merged(
+    cli: Any, run: Path, unlabelled: Path, tmp_path: Path, count: int
+) -> None:
+    options = (*EVAL, run, "--data", unlabelled, "--split", "val")
+    whole = json.loads(cli(*options, "--json", "-").out)
+    paths = [tmp_path / f"{number}.npz" for number in range(1, count + 1)]
+    for number, path in enumerate(paths, 1):
+        done = cli(*options, "--shard", f"{number}/{count}", "--save", path)
+        assert done.code == ExitCode.OK, done.err
+        assert ("No pixel of this shard is labelled." in done.out) == (number not in (1, 3))
+    found = json.loads(cli("merge", *paths, "--json", "-").out)
+    assert (found["images"], found["confusion"]) == (4, whole["confusion"])
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(paths[1].read_bytes())
+    empty = cli("compare", paths[1], copy)
+    assert (empty.code, "has no labelled pixel" in empty.err) == (ExitCode.DATA, True)
+
+
+def test_what_no_shard_has_labelled_is_refused(cli: Any, run: Path, unlabelled: Path, tmp_path: Path) -> None:
+    for number in (0, 2):
+        (unlabelled / "masks" / "val" / f"{number}.png").write_bytes(
+            (unlabelled / "masks" / "val" / "1.png").read_bytes()
+        )
+    paths = [tmp_path / f"{number}.npz" for number in (1, 2)]
+    for number, path in enumerate(paths, 1):
+        done = cli(*EVAL, run, "--data", unlabelled, "--shard", f"{number}/2", "--save", path, "--json", "-")
+        assert json.loads(done.out)["miou"] is None
+    for done in (cli(*EVAL, run, "--data", unlabelled), cli("merge", *paths)):
+        assert done.code == ExitCode.DATA
+        assert "Nothing to evaluate: no pixel of street (val) is labelled." in done.err
