@@ -20,9 +20,12 @@ C_TYPES = {
     np.dtype(ml_dtypes.bfloat16): "__nv_bfloat16",
 }
 
+#: Bytes that a thread reads at once.
+ALIGNMENT = 16
+
 
 def checked(op: str, **arrays: tuple[Any, str]) -> list[Any]:
-    """Check the arrays as ``check_arrays`` does and return them contiguous, None for those left out.
+    """Check the arrays as ``check_arrays`` does and return them :func:`readable`, None for those left out.
 
     A vector beside float16 or bfloat16 maps is returned as float32. Shapes and dtypes that have passed are not
     checked again: a step has hundreds of calls with the same ones.
@@ -59,14 +62,24 @@ def _signature(array: Any) -> tuple[Any, ...]:
 def _ready(array: cupy.ndarray, axes: str, maps: np.dtype) -> cupy.ndarray:
     if is_vector(axes):
         array = array.astype(vector_dtype(maps), copy=False)
-    return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
+    return readable(array)
+
+
+def readable(array: cupy.ndarray) -> cupy.ndarray:
+    """``array``, or a copy that is contiguous and begins at a multiple of :data:`ALIGNMENT`, as CuPy's memory does.
+
+    Kernels and cuDNN read several values at once. A GPU that reads them elsewhere ends all work of the process.
+    """
+    if not array.flags.c_contiguous:
+        return cupy.ascontiguousarray(array)
+    return array if array.data.ptr % ALIGNMENT == 0 else array.copy()
 
 
 def checked_gradient(op: str, dy: Any, shape: tuple[int, ...], dtype: Any) -> cupy.ndarray:
-    """Check ``dy`` as ``check_gradient`` does and return it contiguous."""
+    """Check ``dy`` as ``check_gradient`` does and return it :func:`readable`."""
     check_gradient(op, dy, shape, dtype)
     _check_on_device(op, "dy", dy)
-    return dy if dy.flags.c_contiguous else cupy.ascontiguousarray(dy)
+    return readable(dy)
 
 
 def checked_labels(op: str, labels: Any, shape: tuple[int, ...]) -> cupy.ndarray:

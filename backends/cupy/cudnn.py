@@ -83,7 +83,7 @@ def _run(
 
 def _execute(plan: _Plan, pointers: dict[int, int]) -> None:
     workspace = cupy.cuda.alloc(plan.workspace)
-    plan.graph._execute_plan_at_index(pointers, workspace.ptr, plan.number, _handle(), None, None, None)
+    plan.graph.execute_plan_at_index(pointers, workspace.ptr, plan.number, _handle())
 
 
 def _build(
@@ -130,9 +130,9 @@ def _choose(graph: Any, pointers: dict[int, int]) -> _Plan:
     for index in range(graph.get_execution_plan_count()):
         try:
             graph.build_plan_at_index(index)
+            plans.append(_Plan(graph, index, graph.get_workspace_size_plan_at_index(index)))
         except Exception:  # cuDNN offers some algorithms that it cannot build
             continue
-        plans.append(_Plan(graph, index, graph.get_workspace_size_plan_at_index(index)))
         if len(plans) == _CANDIDATES:
             break
     if not plans:
@@ -154,16 +154,16 @@ def _milliseconds(plan: _Plan, pointers: dict[int, int]) -> float:
     return min(times[1:])
 
 
-def _handle() -> int:
+def _handle() -> Any:
     return _handle_of(cupy.cuda.get_device_id())
 
 
 @cache
-def _handle_of(device: int) -> int:
+def _handle_of(device: int) -> Any:
     """cuDNN's handle of a device, on the current stream, which is CuPy's default."""
     import cudnn
 
-    handle: int = cudnn.create_handle()
+    handle = cudnn.create_handle()
     cudnn.set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
     return handle
 

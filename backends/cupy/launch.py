@@ -26,7 +26,7 @@ def launch(file: str, kernel: str, grid: tuple[int, ...], block: tuple[int, ...]
     Arrays must be contiguous, since a kernel gets no strides. Integers are passed as ``int``, floats as ``double``,
     ``numpy.int64`` as ``long long``, None as a null pointer.
     """
-    start(_compile(file, kernel), grid, block, arguments)
+    start(_compile(file, kernel, cupy.cuda.get_device_id()), grid, block, arguments)
 
 
 def start(function: int, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
@@ -112,8 +112,8 @@ def _read(file: str) -> str:
 
 
 @cache
-def _compile(file: str, kernel: str) -> int:
-    """The handle of a kernel on the device of this process."""
+def _compile(file: str, kernel: str, device: int) -> int:
+    """The handle of a kernel on ``device``, which is the current one; on another one it is invalid."""
     module = cupy.RawModule(code=source(file), options=("-std=c++17",), name_expressions=(kernel,))
     _modules.append(module)
     handle: int = module.get_function(kernel).kernel.ptr

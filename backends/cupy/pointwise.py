@@ -8,7 +8,7 @@ import cupy
 import numpy as np
 
 from backends.cupy.channel_sum import channel_sum
-from backends.cupy.checks import checked, checked_gradient
+from backends.cupy.checks import checked, checked_gradient, readable
 from backends.cupy.launch import c_type, launch, vector_width
 from reference.ops.checks import OpError
 from reference.ops.dropout import check_mask
@@ -105,7 +105,7 @@ def _gated(x: cupy.ndarray | None, update: cupy.ndarray, gate: cupy.ndarray) -> 
 
 
 def _masked(x: cupy.ndarray, mask: cupy.ndarray, rate: float) -> cupy.ndarray:
-    mask = cupy.ascontiguousarray(cupy.broadcast_to(mask, x.shape))
+    mask = readable(cupy.broadcast_to(mask, x.shape))
     y = cupy.empty(x.shape, x.dtype)
     width, groups, *shape = _groups(x)
     launch("pointwise.cu", f"masked<{c_type(x)}, {width}>", *shape, x, mask, y, groups, 1.0 - rate)

@@ -189,6 +189,21 @@ def test_takes_strided_arrays(agree, cupy, case):
     agree(*CASES[case], "float32", every_second)
 
 
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [*((case, "float32") for case in CASES), *((case, "float16") for case in CASES if "position" in case)],
+)
+def test_takes_arrays_from_anywhere_in_memory(agree, cupy, case, dtype):
+    """Contiguous, but behind one value of a larger array: 16 bytes that are read at once must be copied first."""
+
+    def behind_one_value(x):
+        larger = cupy.zeros(x.size + 1, x.dtype)
+        larger[1:] = x.ravel()
+        return larger[1:].reshape(x.shape)
+
+    agree(*CASES[case], dtype, behind_one_value)
+
+
 def with_scratch(agree, monkeypatch, module, size, case, dtype):
     monkeypatch.setattr(sys.modules[f"backends.cupy.{module}"], "SCRATCH_BYTES", size)
     agree(*CASES[case], dtype)

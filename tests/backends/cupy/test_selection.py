@@ -93,3 +93,15 @@ def test_what_is_said_when_memory_runs_out(ops, cupy, monkeypatch):
         "the GPU could not allocate 350 MB more: segattn holds 5.9 GB, of the 6.0 GB that SEGATTN_GPU_MEMORY "
         "allows, and 2.0 GB of 8.0 GB are free"
     )
+
+
+def test_a_kernel_is_loaded_on_each_device(ops, cupy, monkeypatch):
+    """The handle of one device is invalid on another one."""
+    from backends.cupy import launch
+
+    handles = []
+    monkeypatch.setattr(launch, "start", lambda handle, *_: handles.append(handle))
+    for device in (0, 1, 0):
+        monkeypatch.setattr(cupy.cuda, "get_device_id", lambda number=device: number)
+        launch.launch("softmax.cu", "label_map<float>", (1,), (256,))
+    assert handles[0] == handles[2] != handles[1]
