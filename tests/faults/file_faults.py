@@ -166,7 +166,8 @@ class Scene:
         if ended.code == self.undisturbed.code and found != wanted:
             yield f"ended well with other results: {_different(found, wanted)}: {said(ended)}"
         kind = fault.call.name.split()[0]
-        if ended.code >= 0 and not (fault.what == What.FAIL and kind in REMOVING) and unfinished(self.folder):
+        may_stay = fault.what in (What.FAIL, What.FULL) and kind in REMOVING
+        if ended.code >= 0 and not may_stay and unfinished(self.folder):
             yield f"left unfinished: {unfinished(self.folder)}"
 
     def _has_reported(self, ended: Ended) -> bool:

@@ -68,7 +68,8 @@ class Training:
             if finished and (out / "report.html").exists():
                 break
             expected = {-number} if number == signal.SIGKILL else {ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE}
-            if number == signal.SIGTERM and _size(out / "events.jsonl") == events:  # before the training began
+            is_outside = _size(out / "events.jsonl") == events or (out / "report.html").exists()
+            if number == signal.SIGTERM and is_outside:  # before the training began, or after its end
                 expected.add(-number)
             if ended.code not in expected:
                 yield f"{where}: {said(ended)}"
