@@ -9,6 +9,7 @@ import numpy as np
 
 from backends.contract import Array, Ops
 from reference.layers.context import Context
+from segattn_cli.data.normalise import FACTOR, OFFSET, normalise
 from segattn_cli.errors import NonFiniteError
 
 Size = tuple[int, int]
@@ -38,10 +39,16 @@ class Passes:
         self.params = params
         self.ops = ops
         self.dtype = dtype
+        self.factor, self.offset = ops.asarray(FACTOR), ops.asarray(OFFSET)
 
     def outputs(self, images: np.ndarray) -> list[NetworkOutput]:
-        """Those of one pass over the normalised ``images`` (B, h, w, 3), for each of them."""
+        """Those of one pass over ``images`` (B, h, w, 3), for each of them: uint8, or normalised float32.
+
+        The backend normalises, so that a byte a value is copied to a GPU.
+        """
         batch = self.ops.asarray(np.ascontiguousarray(images))  # (B, h, w, 3)
+        if images.dtype == np.uint8:
+            batch = normalise(batch, self.factor, self.offset)
         batch = batch.astype(self.dtype, copy=False)
         ctx = Context(self.ops, self.params, overwrite=True)
         with np.errstate(all="ignore"):

@@ -181,7 +181,7 @@ class Predictor:
     def _run(self, images: Sequence[np.ndarray]) -> list[NetworkOutput]:
         outputs = []  # of each pass those of all images
         for size in self._sizes((images[0].shape[0], images[0].shape[1])):
-            resized = _stacked([normalise(resize_image(image, size)) for image in images])  # (B, h, w, 3)
+            resized = _stacked([resize_image(image, size) for image in images])  # (B, h, w, 3)
             outputs.append(self._passes.outputs(resized))
             if self.flip:
                 outputs.append(self._passes.outputs(resized[:, :, ::-1]))
