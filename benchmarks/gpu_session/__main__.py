@@ -5,7 +5,7 @@ Each step has a time limit, and the next one runs whatever became of it. The ste
 {steps}
 
 DIR receives at most eight small files: summary.md and summary.json (what ran, where, and what has not run),
-losses.csv, logs.txt, the record of `segattn bench`, images.json. The exit code is 0 if all that ran has passed.
+losses.csv, logs.txt, the record of `segattn bench`, images a second. The exit code is 0 if all that ran has passed.
 
 A later call continues: it leaves out what has passed in DIR/summary.json, or in the summary that --after names, and
 tries what failed last.
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None, steps: Sequence[Step] = STEPS) 
             parser.error(str(error))
     with _interrupted_by_signals(), tempfile.TemporaryDirectory(prefix="segattn-") as work:
         machine = examine(options.backend, options.commit, stand_in=options.stand_in)
-        log = Log(options.out / LOGS, {work: "WORK", PYTHON: "python", str(ROOT): "."})
+        hidden = {work: "WORK", str(options.out.resolve()): "OUT", PYTHON: "python", str(ROOT): "."}
+        log = Log(options.out / LOGS, hidden)
         session = Session(
             options.backend, options.stand_in, machine, TRIAL if options.trial else FULL,
             options.data and options.data.resolve(), options.out.resolve(), Path(work), Processes(log),

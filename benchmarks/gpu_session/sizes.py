@@ -25,7 +25,7 @@ class Sizes:
     tests: str = ""  # which tests, as -k of pytest
     sanitized: str = SANITIZED
     bench: tuple[str, ...] = ("--against", "torch")
-    pictures: tuple[str, ...] = ()  # options of benchmarks.many_pictures
+    pictures: tuple[str, ...] = ("--size", "360,480", "--size", "1024,2048")  # options of benchmarks.many_pictures
 
     def network(self, data: Path | None) -> list[str]:
         """Options of ``segattn train``: the network, and the data that it is trained on."""
@@ -69,5 +69,5 @@ TRIAL = Sizes(
     tests="test_agrees and relu",
     sanitized="test_agrees and relu and float32",
     bench=("--suite", "ops", "--only", "linear", "--against", "reference", "--no-memory", "--repeat", "1"),
-    pictures=("--trial",),
+    pictures=("--size", "32,40", "--batch", "2", "--images", "4", "--rounds", "1", "--workers", "0"),
 )

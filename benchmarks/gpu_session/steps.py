@@ -38,7 +38,8 @@ def tests(turn: Turn) -> Result:
     sizes = turn.session.sizes
     parallel = ["-n", str(min(cores(), 4))] if find_spec("xdist") and not turn.session.stand_in else []
     select = ["-k", sizes.tests] if sizes.tests else []
-    finished = turn.attempt(*_pytest(turn), *parallel, *select, "tests/backends/cupy")
+    lenient = "--continue-on-collection-errors"  # a file that cannot be imported is one failure
+    finished = turn.attempt(*_pytest(turn), *parallel, *select, lenient, "tests/backends/cupy")
     counted = results.read_tests(finished.output)
     facts: dict[str, Any] = {
         "passed": counted.passed, "failed": dict(counted.failed), "skipped": dict(counted.skipped),
@@ -262,6 +263,23 @@ def record(turn: Turn) -> Result:
     return Result(f"{len(ratios)} rows in {name}", facts)
 
 
+def pictures(turn: Turn, precision: str) -> Result:
+    """Images a second, from files to files, beside PyTorch."""
+    session = turn.session
+    file = session.out / f"images-{precision}.json"
+    finished = turn.attempt(
+        PYTHON, "-m", "benchmarks.many_pictures", session.sizes.preset, *session.sizes.pictures, "--backend",
+        session.backend, "--precision", precision, "--json", str(file),
+    )  # fmt: skip
+    rows = [line for line in finished.output.splitlines() if " images/s, " in line]
+    facts = {"rows": rows}
+    if finished.late:
+        turn.stop(facts)
+    if finished.code or not rows:
+        raise Failed(f"Exit code {finished.code}: {finished.last_line}", facts)
+    return Result("; ".join(rows), facts | {"file": file.name})
+
+
 def sanitize(turn: Turn, tool: str) -> Result:
     """Some of the tests under a tool of compute-sanitizer."""
     finished = turn.call(
@@ -349,6 +367,13 @@ STEPS = (
     Step("processes", "two processes on one card", 2, 120, two_processes, ("tool",)),
     Step("ranks", "two ranks with a card each", 2, 120, two_ranks, ("two cards", "mpi", "tool")),
     Step("record", "segattn bench against PyTorch", 3, 400, record, ("clock", "torch", "tool")),
+    *[
+        Step(
+            f"images-{each}", f"images a second of infer in {each}", 4, 240, partial(pictures, precision=each),
+            ("clock", "torch", "tool", *(() if each == "float32" else ("gpu",))),
+        )
+        for each in ("float16", "float32")
+    ],
     *[
         Step(each, f"compute-sanitizer's {each}", 5, 300, partial(sanitize, tool=each), (
             "card", "compute-sanitizer", "pytest",

@@ -431,6 +431,20 @@ def test_the_record_is_found_as_the_newest(tmp_path: Path, monkeypatch: pytest.M
     assert gpu_record.newest(turn.session.out) == turn.session.out / "h200-2026-12-01.json"
 
 
+def test_images_a_second_are_those_that_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    row = "360,480, 4 at once: 51.0 images/s, PyTorch 48.0; 1.06 of its time; 99.99 % of the labels equal"
+    called = give(monkeypatch, (0, f"note\n{row}\n"), (1, "segattn: No."))
+    turn = make_turn(tmp_path)
+    assert steps.pictures(turn, precision="float16").sentence == row
+    assert called[0][-1] == str(turn.session.out / "images-float16.json")
+    with pytest.raises(Failed, match=r"Exit code 1: segattn: No\."):
+        steps.pictures(turn, precision="float16")
+    give(monkeypatch, (130, f"{row}\n"), late=True)
+    with pytest.raises(Failed) as caught:
+        steps.pictures(turn, precision="float16")
+    assert caught.value.facts["rows"] == [row]
+
+
 def test_what_is_missing_is_said_in_one_line():
     none = examine("numba", None, stand_in=False)
     assert (none.device, none.cards) == ("the CPU", 0)
