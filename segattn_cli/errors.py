@@ -108,3 +108,12 @@ def printable(text: str) -> str:
     ('a?[31m.png', 'caf?.png')
     """
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts, in the singular for 1.
+
+    >>> counted(1, "image"), counted(2, "class"), counted(1200, "step")
+    ('1 image', '2 classes', '1,200 steps')
+    """
+    return f"{number:,} {noun if number == 1 else noun + ('es' if noun.endswith('s') else 's')}"

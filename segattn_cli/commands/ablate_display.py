@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from segattn_cli.commands.shared.tables import show_text_table
 from segattn_cli.commands.shared.terminal import console, plain, say
+from segattn_cli.errors import counted
 
 if TYPE_CHECKING:
     from segattn_cli.config.study import Study
@@ -32,7 +33,7 @@ def show_plan(study: Study, planned: Sequence[StudyRun]) -> None:
     from segattn_cli.runs import CONFIG
     from segattn_cli.training.study import is_finished
 
-    say(f"{study.name}: {len(study.rows)} rows, {len(planned)} runs")
+    say(f"{study.name}: {counted(len(study.rows), 'row')}, {counted(len(planned), 'run')}")
     for run in planned:
         started = (run.out / CONFIG).is_file()
         state = "finished" if is_finished(run) else "continues" if started else "missing"

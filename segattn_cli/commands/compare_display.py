@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from segattn_cli.commands.shared.tables import show_text_table
 from segattn_cli.commands.shared.terminal import console, plain
+from segattn_cli.errors import counted
 
 if TYPE_CHECKING:
     from segattn_cli.prediction.run_comparison import Group, GroupComparison
@@ -24,8 +25,8 @@ def show(groups: Sequence[Group], comparisons: Sequence[GroupComparison], images
     out = console()
     one = groups[0].evaluations[0]
     out.print(
-        f"[bold]{plain(one.data)}[/] ({plain(one.split)}, {len(one.matrices.names)} images); differences are to "
-        f"[bold]{plain(groups[0].name)}[/]"
+        f"[bold]{plain(one.data)}[/] ({plain(one.split)}, {counted(len(one.matrices.names), 'image')}); "
+        f"differences are to [bold]{plain(groups[0].name)}[/]"
     )
     for note in _settings_notes(groups):
         out.print(plain(note))
@@ -92,8 +93,9 @@ def markdown(groups: Sequence[Group], comparisons: Sequence[GroupComparison], im
     from segattn_cli.rendering.tables import markdown_table
 
     one = groups[0].evaluations[0]
+    images_of_one = counted(len(one.matrices.names), "image")
     parts = [
-        f"{one.data} ({one.split}, {len(one.matrices.names)} images); differences are to {groups[0].name}.",
+        f"{one.data} ({one.split}, {images_of_one}); differences are to {groups[0].name}.",
         *_settings_notes(groups),
     ]
     for title, headings, rows in _tables(groups, comparisons, images):

@@ -26,7 +26,7 @@ from segattn_cli.commands.shared.options import (
 from segattn_cli.commands.shared.output_paths import require_empty, require_replaceable
 from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.terminal import console, plain, say, show_next
-from segattn_cli.errors import DataError, ExitCode, UsageError
+from segattn_cli.errors import DataError, ExitCode, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def sample(
     require_empty(out, force=force)
     dataset = open_dataset("scenes", split=split, scenes=SceneOptions(count, wanted, seed))
     follow(write_folder(dataset, out), "images", str, each=True, total=count)
-    say(f"{out}: {count} images, {len(dataset.classes)} classes")
+    say(f"{out}: {counted(count, 'image')}, {len(dataset.classes)} classes")
 
 
 @app.command(cls=Command)
@@ -290,7 +290,7 @@ def _splits(reports: Sequence[SplitReport]) -> None:
     for report in reports:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
-            sizes[SHOWN_SIZES:] = [f"{len(sizes) - SHOWN_SIZES} more sizes"]
+            sizes[SHOWN_SIZES:] = [f"{counted(len(sizes) - SHOWN_SIZES, 'other size')}"]
         ignored = percent(report.ignored_fraction) if len(report.pixels) else ""
         rows.append([report.split, str(report.images), str(len(report.problems)), ignored, ", ".join(sizes)])
     show_text_table(("split", "images", "problems", "ignored", "sizes (height×width)"), rows)

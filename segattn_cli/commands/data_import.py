@@ -12,7 +12,7 @@ from segattn_cli.commands.shared.json import print_json
 from segattn_cli.commands.shared.options import DATA, OUTPUT, PrintJson
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.terminal import complain, say
-from segattn_cli.errors import ExitCode
+from segattn_cli.errors import ExitCode, counted
 
 if TYPE_CHECKING:
     from segattn_cli.data.annotations.model import Noted
@@ -126,7 +126,7 @@ def import_annotations(
         complain(sentence)
     more = len(plan.notes.refused) - SHOWN_REFUSALS
     if more > 0:
-        complain(f"{more} images more cannot be imported; --json names them all.")
+        complain(f"{counted(more, 'more image')} cannot be imported; --json names them all.")
     if plan.notes.refused:
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -135,7 +135,7 @@ def _print(source: Path, out: Path, plan: ImportPlan, totals: ImportTotals) -> N
     from segattn_cli.rendering.style import percent
 
     assert totals.classes is not None
-    say(f"{source} ({plan.format}): {totals.images.total()} images to {out}")
+    say(f"{source} ({plan.format}): {counted(totals.images.total(), 'image')} to {out}")
     drawn = ", of which val was drawn by name" if plan.drawn and totals.images["val"] else ""
     say(", ".join(f"{split} {count}" for split, count in sorted(totals.images.items())) + drawn)
     say("")

@@ -37,7 +37,7 @@ from segattn_cli.commands.shared.progress import follow
 from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.tables import fits, show_text_table
 from segattn_cli.commands.shared.terminal import console, plain
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +166,7 @@ def evaluate(
     report = {**_circumstances(model, predictor, dataset, part), **result.as_dict()}
     heading = (
         f"[bold]{plain(_checkpoints(report))}[/] on {plain(dataset.name)} ({plain(dataset.split)}, "
-        f"{result.images} images), by {predictor.ops.name} in {result.seconds:.1f} s"
+        f"{counted(result.images, 'image')}), by {predictor.ops.name} in {result.seconds:.1f} s"
     )
     show_and_write(report, json_file, lambda: show_evaluation(result, heading, model.config.network.scales))
     if confusion is not None:

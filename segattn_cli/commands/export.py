@@ -11,7 +11,7 @@ import typer
 from segattn_cli.commands.shared.options import OUTPUT, Backend, Force, Run
 from segattn_cli.commands.shared.output_paths import require_writable
 from segattn_cli.commands.shared.terminal import say
-from segattn_cli.errors import ExitCode, UsageError
+from segattn_cli.errors import ExitCode, UsageError, counted
 
 if TYPE_CHECKING:
     from segattn_cli.exporting.verify import ScoreDifference
@@ -124,7 +124,8 @@ def _write_state_dict(model: Model, out: Path, layout: str) -> None:
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"--layout must be one of auto, {', '.join(LAYOUTS)}, got {layout!r}.")
     chosen, arrays = write_state_dict(model, out, layout)
-    say(f"written   {out}, {megabytes(out.stat().st_size)}, {len(arrays)} tensors with the names of {chosen}")
+    tensors = counted(len(arrays), "tensor")
+    say(f"written   {out}, {megabytes(out.stat().st_size)}, {tensors} with the names of {chosen}")
 
 
 def _print_check(differences: Iterator[ScoreDifference]) -> None:

@@ -41,7 +41,7 @@ from segattn_cli.commands.shared.options import (
 from segattn_cli.commands.shared.output_paths import require_empty
 from segattn_cli.commands.shared.ranks import Ranks, on_ranks
 from segattn_cli.commands.shared.terminal import remark
-from segattn_cli.errors import OutputError, UsageError
+from segattn_cli.errors import OutputError, UsageError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -280,7 +280,7 @@ def infer(
             images = files.where(lambda each: not is_video(each)) if videos else files
             if part != WHOLE:
                 count = part.size(len(images)) + part.size(len(videos))
-                remark(f"Shard {part.number} of {part.count}: {count} of {len(files)} inputs.")
+                remark(f"Shard {part.number} of {part.count}: {count:,} of {counted(len(files), 'input')}.")
             if comm.size > 1 and (videos or video or watch or "-" in (*inputs, *(lists or ()))):
                 raise UsageError("Several ranks take images in files: use one for videos, --watch and an input -.")
             if videos or video:
@@ -341,7 +341,7 @@ def infer(
         if coco is not None and label_maps:
             write = partial(polygon_files.write_coco, coco, label_maps, model.classes, polygons_tolerance)
             from_first(comm, write, "the end of its polygons")
-            remark(f"{coco} has the polygons of {len(label_maps)} images.")
+            remark(f"{coco} has the polygons of {counted(len(label_maps), 'image')}.")
         tally.finish(model.path, predictor.ops.name, others or (), str(part))
 
 

@@ -12,7 +12,7 @@ from segattn_cli.commands.shared.json import show_and_write
 from segattn_cli.commands.shared.options import OUTPUT, JsonFile
 from segattn_cli.commands.shared.output_paths import require_replaceable
 from segattn_cli.commands.shared.terminal import plain
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from segattn_cli.prediction.evaluation import EvaluationResult
@@ -59,7 +59,7 @@ def merge(
     }  # fmt: skip
     heading = (
         f"[bold]{plain(whole.checkpoint)}[/] on {plain(whole.data)} ({plain(whole.split)}, "
-        f"{result.images} images), from {len(files)} shards"
+        f"{counted(result.images, 'image')}), from {counted(len(files), 'shard')}"
     )
     show_and_write(report, json_file, lambda: show_evaluation(result, heading, whole.config.network.scales))
     if save is not None:

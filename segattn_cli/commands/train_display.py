@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from segattn_cli.checking.compilation import Compiled
-from segattn_cli.errors import printable
+from segattn_cli.errors import counted, printable
 from segattn_cli.prediction.evaluation import Evaluated
 from segattn_cli.training import (
     Event,
@@ -134,8 +134,9 @@ def milestone(event: Event | Compiled) -> str:
         precision = "" if event.precision == "float32" else f" in {event.precision}"
         compiling = "compiling the loops of numba, once" if _compiles(event.backend) else ""
         line = (
-            f"{event.out}: {event.parameters:,} parameters on {event.training_images} images, {len(event.classes)} "
-            f"classes; {event.steps} steps {start}with {event.backend}{precision}{ranks}"
+            f"{event.out}: {event.parameters:,} parameters on {counted(event.training_images, 'image')}, "
+            f"{len(event.classes)} classes; {counted(event.steps, 'step')} {start}"
+            f"with {event.backend}{precision}{ranks}"
         )
         lines = [line, compiling, event.data, *(f"! {warning}" for warning in event.warnings)]
         return "\n".join(printable(each) for each in lines if each)

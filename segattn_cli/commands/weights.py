@@ -14,7 +14,7 @@ from segattn_cli.commands.shared.json import print_json
 from segattn_cli.commands.shared.options import OUTPUT, Force, PrintJson, Settings
 from segattn_cli.commands.shared.output_paths import require_writable
 from segattn_cli.commands.shared.terminal import complain, console, plain, say, show_next
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from segattn_cli.weights import Imported, WeightsFile
@@ -194,7 +194,7 @@ def _print_file(file: WeightsFile, described: dict[str, Any], everything: bool) 
     counts = Counter(tensor.dtype for tensor in file.tensors.values())
     dtypes = ", ".join(f"{count} {dtype}" for dtype, count in counts.items())
     size = megabytes(file.nbytes)
-    out.print(f"{plain(file.path)}: {file.kind}, {len(file.tensors)} tensors{where} ({dtypes}), {size}")
+    out.print(f"{plain(file.path)}: {file.kind}, {counted(len(file.tensors), 'tensor')}{where} ({dtypes}), {size}")
     if described["layout"]:
         parts = ", ".join(f"{key} {value}" for key, value in described["network"].items())
         out.print(plain(f"layout {described['layout']}: {parts}"))

@@ -30,7 +30,7 @@ import numpy as np
 
 from segattn_cli.data.masks import IGNORE_LABEL, Colour
 from segattn_cli.data.palettes import default_palette
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 from segattn_cli.files import is_no_file
 
 #: The files that name the classes of a folder, in the order in which they are looked for.
@@ -133,8 +133,8 @@ def class_list(source: str, entries: Iterable[Entry]) -> ClassList:
     names = tuple(entry.name for entry in entries if entry.name.lower() not in IGNORED_NAMES)
     if not 2 <= len(names) <= IGNORE_LABEL:
         raise DataError(
-            f"{source} names {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask. Write each on "
-            "a line of its own."
+            f"{source} names {counted(len(names), 'class')}: 2 to {IGNORE_LABEL} can be told apart in a mask. "
+            "Write each on a line of its own."
         )
     longest = max(names, key=len)
     if len(longest) > LONGEST_NAME:

@@ -16,7 +16,7 @@ from segattn_cli.data.dataset import Dataset, Sample
 from segattn_cli.data.mixing import classmix_part, cutmix_part, paste
 from segattn_cli.data.normalise import normalise
 from segattn_cli.data.random import stream
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 
 
 class Batch(NamedTuple):
@@ -65,8 +65,8 @@ class Loader:
     ) -> None:
         if len(dataset) < batch_size:
             raise DataError(
-                f"The split {dataset.split!r} of {dataset.name} has {len(dataset)} images, fewer than one batch "
-                f"of {batch_size}: make batches smaller or add images."
+                f"The split {dataset.split!r} of {dataset.name} has {counted(len(dataset), 'image')}, fewer than "
+                f"one batch of {batch_size}: make batches smaller or add images."
             )
         self.dataset = dataset
         self.augmentation = augmentation

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from segattn_cli.data.dataset import IGNORE_LABEL, Dataset, FileDataset
 from segattn_cli.data.inspect import SplitReport, inspect, summarise_problems, summarise_split
 from segattn_cli.data.listing import first_names, summarise_left_out
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 
 #: Number of masks of each split that a training reads before its first step.
 SAMPLE = 100
@@ -89,13 +89,13 @@ def warnings_of(report: SplitReport) -> list[str]:
     sentences += [f"{report.split}: {mistake}" for mistake in report.mistakes]
     if report.turned_alone:
         sentences.append(
-            f"{report.split}: {len(report.turned_alone)} images are turned by their EXIF orientation and their "
-            f"masks carry none ({first_names(report.turned_alone)}): a mask that was drawn on the image as it is "
+            f"{report.split}: the EXIF orientation turns {counted(len(report.turned_alone), 'image')}, whose masks "
+            f"carry none ({first_names(report.turned_alone)}): a mask that was drawn on the image as it is "
             "stored lies wrong. Compare some in an editor; remove the orientation where masks do not fit."
         )
     for note, names in (report.notes or {}).items():
         if "EXIF" not in note:
-            sentences.append(f"{report.split}: {len(names)} images ({first_names(names)}): {note}.")
+            sentences.append(f"{report.split}: {counted(len(names), 'image')} ({first_names(names)}): {note}.")
     return sentences
 
 
@@ -104,7 +104,7 @@ def left_out_of(reports: Sequence[SplitReport]) -> list[str]:
     clauses = {report.split: "; ".join(summarise_left_out(report.left_out)) for report in reports}
     if len(set(clauses.values())) == 1 < len(clauses):  # the splits lie in the same folders
         clauses = {"every split": next(iter(clauses.values()))}
-    return [f"{split}: left out are {clause}." for split, clause in clauses.items() if clause]
+    return [f"{split}: left out: {clause}." for split, clause in clauses.items() if clause]
 
 
 def review_before_training(training: Dataset, validation: Dataset) -> list[str]:

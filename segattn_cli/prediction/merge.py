@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 from segattn_cli.prediction.image_matrices import ImageMatrices
 from segattn_cli.prediction.saved_evaluation import SavedEvaluation
 from segattn_cli.prediction.shards import WHOLE
@@ -32,7 +32,8 @@ def merge_shards(paths: Sequence[Path], parts: Sequence[SavedEvaluation]) -> Sav
         by_number[part.shard.number] = part
     missing = [str(number) for number in range(1, count + 1) if number not in by_number]
     if missing:
-        raise DataError(f"Of {count} shards, {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+        are = "is" if len(missing) == 1 else "are"
+        raise DataError(f"Of {counted(count, 'shard')}, {', '.join(missing)} {are} missing.")
     shards = [by_number[number].matrices for number in range(1, count + 1)]
     sizes = [len(each.names) for each in shards]
     if sizes != [each.shard.size(sum(sizes)) for _, each in sorted(by_number.items())]:

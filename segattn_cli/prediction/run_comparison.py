@@ -15,7 +15,7 @@ import numpy as np
 
 from segattn_cli.config import differences
 from segattn_cli.data import Dataset
-from segattn_cli.errors import CheckpointError, DataError, OutputError
+from segattn_cli.errors import CheckpointError, DataError, OutputError, counted
 from segattn_cli.prediction.evaluation import Evaluated, evaluate
 from segattn_cli.prediction.image_matrices import CONFIDENCE, ImageMatrices, Interval, interval
 from segattn_cli.prediction.predictor import Predictor
@@ -256,7 +256,7 @@ def is_of_the_same_images(one: SavedEvaluation, other: SavedEvaluation) -> bool:
 
 
 def _data_of(evaluation: SavedEvaluation) -> str:
-    return f"{evaluation.data}, {evaluation.split}, {len(evaluation.matrices.names)} images"
+    return f"{evaluation.data}, {evaluation.split}, {counted(len(evaluation.matrices.names), 'image')}"
 
 
 def join_folds(

@@ -20,7 +20,7 @@ from segattn_cli.config import Config
 from segattn_cli.data import Dataset, SceneOptions, open_dataset
 from segattn_cli.data.folds import open_folds
 from segattn_cli.data.review import review_before_training
-from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError
+from segattn_cli.errors import CheckpointError, ConfigError, DataError, OutputError, counted
 from segattn_cli.files import UNFINISHED, remove_stale, write_atomically
 from segattn_cli.mounts import mount_without_shared_locks
 from segattn_cli.prediction.predictor import Predictor
@@ -226,8 +226,8 @@ def steps_per_epoch(config: Config, training: Dataset) -> int:
     images = config.training.batch_size * config.optimiser.accumulate
     if len(training) < images:
         raise DataError(
-            f"The split {training.split!r} of {training.name} has {len(training)} images, fewer than the {images} "
-            "of one step: lower training.batch_size or optimiser.accumulate, or add images."
+            f"The split {training.split!r} of {training.name} has {counted(len(training), 'image')}, fewer than "
+            f"the {images} of one step: lower training.batch_size or optimiser.accumulate, or add images."
         )
     return len(training) // images
 

@@ -22,7 +22,7 @@ from backends.cores import usable_cores
 from segattn_cli import runs
 from segattn_cli.config import Config, differences
 from segattn_cli.config.study import Study
-from segattn_cli.errors import ConfigError, ExitCode, OutputError
+from segattn_cli.errors import ConfigError, ExitCode, OutputError, counted
 from segattn_cli.runs.event_log import line_format
 from segattn_cli.runs.events import RunStarted, StepDone, Validated
 from segattn_cli.runs.history import read_history
@@ -234,7 +234,7 @@ def _note(line: bytes) -> str:
     except ValidationError:  # something else that was printed
         return ""
     if isinstance(event, RunStarted):
-        return f"from step {event.step} of {event.steps}" if event.step else f"{event.steps} steps"
+        return f"from step {event.step} of {event.steps}" if event.step else counted(event.steps, 'step')
     if isinstance(event, StepDone):
         return f"step {event.step} loss {event.loss:.3f}"
     if isinstance(event, Validated):

@@ -19,7 +19,7 @@ from segattn_cli.config.description import toml_value
 from segattn_cli.costs.cost import configured_step, inference
 from segattn_cli.data.inspect import SplitReport
 from segattn_cli.data.segments import Segments
-from segattn_cli.errors import DataError, printable
+from segattn_cli.errors import DataError, counted, printable
 
 #: Multiply-adds that one core does in a second of training. The records in benchmarks/ have 98 (numpy) to 154
 #: billion (numba), and a training of fcn-resnet18-camvid on another machine, with its validations, had 96.
@@ -90,8 +90,8 @@ class Suggestion:
         facts = self.facts
         (height, width), _ = next(iter(facts.train.sizes.items()))
         lines = _comment(
-            f"A start for {Path(facts.source).absolute().name}: {facts.images} images to train and to validate on, "
-            f"mostly {height}×{width} (height×width), {len(facts.classes)} classes."
+            f"A start for {Path(facts.source).absolute().name}: {counted(facts.images, 'image')} to train and "
+            f"to validate on, mostly {height}×{width} (height×width), {len(facts.classes)} classes."
         )
         lines += _comment(
             "Save this as a file such as mine.toml, and train with: segattn train mine.toml. The command segattn "
@@ -290,8 +290,9 @@ def _training(suggestion: Suggestion, cores: int) -> list[Choice]:
         ),
         Choice(
             "training.max_steps", steps,
-            f"About {steps / epoch:.3g} times all images, and about {minutes} minutes on {cores} cores, if each "
-            f"does {SPEED / 1e9:.0f} billion multiply-adds a second. segattn train shows the time that is left.",
+            f"About {steps / epoch:.3g} times all images, and about {counted(minutes, 'minute')} on "
+            f"{counted(cores, 'core')}, if each does {SPEED / 1e9:.0f} billion multiply-adds a second. "
+            "segattn train shows the time that is left.",
         ),
         Choice(
             "evaluation.every", every, f"Epochs between validations: about {VALIDATIONS} of them in all."

@@ -16,7 +16,7 @@ from reference.networks import NetworkConfig, build_network
 from segattn_cli.config import config_from
 from segattn_cli.data import IGNORE_LABEL, default_palette
 from segattn_cli.data.formats.class_lists import guess_classes, named_classes
-from segattn_cli.errors import UsageError
+from segattn_cli.errors import UsageError, counted
 from segattn_cli.runs import BACKBONE
 from segattn_cli.runs.checkpoint import KEY
 from segattn_cli.weights.layouts import naming_of
@@ -137,7 +137,7 @@ def _classes(file: WeightsFile, naming: Naming, names: str | None, reset: bool) 
     """The classes, and notes on what was assumed about them."""
     count = naming.settings["classes"]
     if not 2 <= count <= IGNORE_LABEL:
-        raise FileError(f"has {count} classes, and a mask can hold 2 to {IGNORE_LABEL}")
+        raise FileError(f"has {counted(count, 'class')}, and a mask can hold 2 to {IGNORE_LABEL}")
     if names is not None:
         named = named_classes(names)
         if len(named.names) != count and not reset:

@@ -14,7 +14,7 @@ from segattn_cli.data.annotations.model import Notes
 from segattn_cli.data.class_files import IGNORED_NAMES, read_entries
 from segattn_cli.data.masks import IGNORE_LABEL, Colour
 from segattn_cli.data.palettes import default_palette
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 
 #: What becomes of pixels outside of all outlines.
 Unlabelled = Literal["background", "ignore"]
@@ -100,7 +100,9 @@ def _check(names: tuple[str, ...]) -> None:
         if not name or not name.isprintable() or name != name.strip(" \t,;:") or name.startswith("#"):
             raise DataError(f"A class cannot be called {name!r}: classes.txt has a name a line. Rename the label.")
     if not 2 <= len(names) <= IGNORE_LABEL:
-        raise DataError(f"There are {len(names)} classes: 2 to {IGNORE_LABEL} can be told apart in a mask.")
+        raise DataError(
+            f"The labels name {counted(len(names), 'class')}: 2 to {IGNORE_LABEL} can be told apart in a mask."
+        )
 
 
 def _palette(colours: list[Colour | None]) -> np.ndarray:

@@ -23,7 +23,7 @@ from segattn_cli.data.annotations.model import AnnotatedImage, Annotations, Note
 from segattn_cli.data.annotations.regions import Ellipse, Outline, rectangle
 from segattn_cli.data.annotations.rle import Brush
 from segattn_cli.data.annotations.source import Source
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 
 #: What messages call the format.
 NAME = "Label Studio"
@@ -111,7 +111,7 @@ def _image(task: _Task, path: Path, notes: Notes) -> AnnotatedImage:
     images = [value for key, value in texts.items() if _IMAGE.search(_path(value))]
     images = [texts[key] for key in ("image", "img") if texts.get(key) in images] or images
     if len(images) != 1:
-        raise DataError(f"{place} has {len(images)} images in its data, not one.")
+        raise DataError(f"{place} has {counted(len(images), 'image')} in its data, not one.")
     written = _names(images[0])
     results = _results(task, place, notes)
     if results is None:

@@ -12,7 +12,7 @@ from segattn_cli.data.annotations.naming import complete_splits, find_splits, un
 from segattn_cli.data.annotations.resolving import ResolvedImage, resolve
 from segattn_cli.data.annotations.source import Source
 from segattn_cli.data.annotations.tools import TOOLS, resolve_tool
-from segattn_cli.errors import DataError
+from segattn_cli.errors import DataError, counted
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _without_unannotated(images: list[ResolvedImage], options: ImportOptions, no
 
 def _why_nothing(path: Path, images: list[ResolvedImage], notes: Notes) -> str:
     if notes.refused:
-        more = f" (and {len(notes.refused) - 1} images more)" if len(notes.refused) > 1 else ""
+        more = f" (and {counted(len(notes.refused) - 1, 'more image')})" if len(notes.refused) > 1 else ""
         return f"{path} has nothing to import: {notes.refused[0].removesuffix('.')}{more}."
     if images:
         return f"{path} has no outlines with labels, of which masks could be made."

@@ -94,7 +94,7 @@ def test_images_that_are_refused_are_named(cli: Any, source: Callable, tmp_path:
     result = cli("data", "import", folder, "--out", tmp_path / "out")
     assert result.code == ExitCode.PARTIAL
     assert result.err.count(".json cannot be used: Invalid JSON") == 20
-    assert "segattn: 5 images more cannot be imported; --json names them all." in result.err
+    assert "segattn: 5 more images cannot be imported; --json names them all." in result.err
     assert "train 4, val 1" in result.out
 
 

@@ -92,7 +92,7 @@ def test_turned_images_whose_masks_carry_no_tag(make: Callable[..., Path], cli: 
     exif = Image.Exif()
     exif[0x0112] = 3
     root = make(LABEL, LABEL, exif=exif.tobytes())
-    sentence = "4 images are turned by their EXIF orientation and their masks carry none (train0, train1, "
+    sentence = "the EXIF orientation turns 4 images, whose masks carry none (train0, train1, "
     assert said_by_training(root)[0].startswith(f"train: {sentence}")
     done = cli("data", "check", root)
     assert sentence in done.out

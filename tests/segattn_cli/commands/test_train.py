@@ -207,7 +207,7 @@ def test_half_precision_shows_the_scale_of_the_loss(capsys, tmp_path, skipped, w
     step = next(event for event in events if isinstance(event, StepDone))
     lines.show(replace(step, loss_scale=2.0**16, skipped=skipped))
     shown = capsys.readouterr().err
-    assert "1 steps with cupy in float16\n" in shown
+    assert "1 step with cupy in float16\n" in shown
     assert words in shown
     assert ("skipped" in shown) == bool(skipped)
     title = ("loss scale", "65,536" + (", 2 steps skipped" if skipped else ""))

@@ -109,7 +109,7 @@ def test_what_tools_write(
         ("classes.txt", "Straße\nWüste\n".encode("latin-1"), "is not text in UTF-8"),
         ("classes.txt", "sky\nroad\n".encode("utf-16-le"), r"is not text in UTF-8 \(byte 1 is 0x00\)"),
         ("classes.txt", "sky\x1b[31m\nroad\n", "control characters in the name 'sky"),
-        ("classes.txt", "sky, road, car\n", "names 1 classes: .* Write each on a line of its own"),
+        ("classes.txt", "sky, road, car\n", "names 1 class: .* Write each on a line of its own"),
         ("classes.txt", "0 sky\n0 road\n1 car\n", "names the value 0 twice"),
     ],
 )

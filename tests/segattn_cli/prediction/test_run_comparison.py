@@ -199,7 +199,7 @@ def test_folds_of_a_run_are_one_evaluation_of_all_images() -> None:
         ({"classes": ("sky", "road", "dog")}, CheckpointError, r"b has other classes \(sky, road, dog\) than a"),
         (
             {"matrices": ImageMatrices.of(3, ["image 0"], [nonzero_cells(counts(0.8, 3)[0])])}, DataError,
-            r"b was evaluated on other images or labels \(few, val, 1 images\) than a \(few, val, 40 images\)",
+            r"b was evaluated on other images or labels \(few, val, 1 image\) than a \(few, val, 40 images\)",
         ),
         (
             {"matrices": ImageMatrices.of(

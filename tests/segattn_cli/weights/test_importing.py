@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_refused(exported: Exported, tmp_path: Path) -> Non
         ("head.conv51.1.weight", np.ones(64, np.float32), "does not fit"),
         ("pretrained.layer4.2.conv1.weight", np.ones(3, np.float32), "is none of resnet18"),
         ("head.sa.query_conv.weight", np.ones(3, np.float32), "the names of danet, but not the shapes"),
-        ("head.conv8.1.weight", np.ones((1, 128, 1, 1), np.float32), "has 1 classes, and a mask can hold"),
+        ("head.conv8.1.weight", np.ones((1, 128, 1, 1), np.float32), "has 1 class, and a mask can hold"),
         ("head.conv51.0.weight", np.array(1, np.float32), "does not fit"),
         ("head.conv8.1.bias", np.ones((0, 3), np.float32), "a tensor without numbers, head.conv8.1.bias"),
         ("head.conv51.1.running_var", np.full(128, -1, np.float32), "a negative variance"),

@@ -101,5 +101,5 @@ def test_images_that_cannot_be_read_are_refused(save: Callable, import_from: Cal
 
 
 def test_nothing_left_is_an_error(save: Callable, import_from: Callable) -> None:
-    with pytest.raises(DataError, match=r"nothing to import: a.jpg in \S+ is 6×4, but .* \(and 1 images more\)"):
+    with pytest.raises(DataError, match=r"nothing to import: a.jpg in \S+ is 6×4, but .* \(and 1 more image\)"):
         import_from(save({"a.jpg": (WIDE, 1, (9, 9)), "b.jpg": (WIDE, 1, (9, 9))}))

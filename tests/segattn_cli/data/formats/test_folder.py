@@ -208,7 +208,7 @@ class TestClasses:
             ("", r"names 0 classes"),
             ("# nothing\n\n", r"names 0 classes"),
             ("\n".join(map(str, range(256))), r"names 256 classes: 2 to 255"),
-            ("sky", r"names 1 classes"),
+            ("sky", r"names 1 class"),
             ("a\nb\na", r"names the class 'a' twice"),
             ("a 1 2 300\nb", r"gives 'a' the colour \[1, 2, 300\]: values go from 0 to 255"),
         ],
