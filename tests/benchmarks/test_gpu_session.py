@@ -294,7 +294,7 @@ def test_errors_of_a_sanitizer_are_failures(tmp_path: Path, monkeypatch: pytest.
         steps.sanitize(make_turn(tmp_path), tool="memcheck")
     called = give(monkeypatch, (0, "93 passed in 1s\n========= ERROR SUMMARY: 0 errors\n"))
     assert steps.sanitize(make_turn(tmp_path), tool="memcheck").sentence == "93 tests without an error"
-    assert called[0][:3] == ["compute-sanitizer", "--tool", "memcheck"]
+    assert called[0][:5] == ["env", "SEGATTN_TESTS_WITHOUT_POOL=1", "compute-sanitizer", "--tool", "memcheck"]
 
 
 def write_check(tmp_path: Path, *passed: bool) -> None:
@@ -407,13 +407,24 @@ def test_arrays_are_compared(tmp_path: Path):
 
 def test_a_limit_of_the_memory_is_met_by_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sentence = "segattn: There is not enough memory (… 2.0 GB that SEGATTN_GPU_MEMORY allows): lower it."
-    called = give(monkeypatch, (11, f"step 1\n{sentence}\n"), (11, f"Traceback\n{sentence}\n"), (0, "done"))
-    assert steps.limit_memory(make_turn(tmp_path)).sentence == f"exit code 11: {sentence}"
+    absent = "segattn: There is no device cupy:99: this machine has cupy:0."
+    called = give(monkeypatch, (11, f"step 1\n{sentence}\n"), (6, absent))
+    assert steps.refuse(make_turn(tmp_path)).sentence == f"exit codes 11 and 6: {sentence} {absent}"
     assert called[0][3:6] == ["--gpu-memory", "2GB", "train"]
-    with pytest.raises(Failed, match="not one sentence"):
-        steps.limit_memory(make_turn(tmp_path))
+    give(monkeypatch, (11, f"Traceback\n{sentence}\n"), (11, sentence), (6, "segattn: No."), (0, "done"))
+    with pytest.raises(Failed, match="not one sentence about the limit"):
+        steps.refuse(make_turn(tmp_path))
+    with pytest.raises(Failed, match="not one sentence about the device"):
+        steps.refuse(make_turn(tmp_path))
     with pytest.raises(Failed, match="Exit code 0: done"):
-        steps.limit_memory(make_turn(tmp_path))
+        steps.refuse(make_turn(tmp_path))
+
+
+def test_the_doctor_describes_the_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    give(monkeypatch, (0, 'Note.\n{"gpu": {"device": "cupy:0, H200", "CUDA": "13.0"}}'), (0, '{"gpu": {}}'))
+    assert steps.doctor(make_turn(tmp_path)).sentence == "device: cupy:0, H200, CUDA: 13.0"
+    with pytest.raises(Failed, match="describes no GPU"):
+        steps.doctor(make_turn(tmp_path))
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -478,7 +489,7 @@ def test_what_is_read_from_no_summary_is_refused(tmp_path: Path, capsys: pytest.
     assert "is not the summary of a session" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--only", "no-such-step"])
-    assert "there is no step 'no-such-step': choose from tests, check-float32" in capsys.readouterr().err
+    assert "there is no step 'no-such-step': choose from doctor, tests, check-float32" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), "--data", str(tmp_path)])
     assert "there is no CamVid in" in capsys.readouterr().err
