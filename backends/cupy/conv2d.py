@@ -18,7 +18,8 @@ Strides, padding and dilation change only which pixels are gathered or collected
 pixels at a time as fit into :data:`SCRATCH_BYTES`.
 
 In float16, bfloat16 and TF32, which use the matrix units, cuDNN computes the convolutions that need more than one
-product, if its frontend is installed: its columns stay on the chip. In float32 the products above are faster.
+product, if its frontend is installed and it has an algorithm: its columns stay on the chip. In float32 the products
+above are faster.
 """
 
 from __future__ import annotations
@@ -103,11 +104,8 @@ def conv2d_backward(
         gemm(_rows(x).T, _rows(dy), _rows(dweight))
         if dx is not None:
             gemm(_rows(dy), _rows(weight).T, _rows(dx))
-    elif packed is not None:
-        dpacked = cudnn.weight_gradient(x, dy, cupy.empty(packed.shape, packed.dtype), *taps[2:])
-        _transpose(dpacked.reshape(outputs, -1), dweight.reshape(-1, outputs))
-        if dx is not None:
-            cudnn.input_gradient(dy, packed, dx, *taps[2:])
+    elif packed is not None and _gradients_by_cudnn(x, packed, dy, dx, dweight, taps):
+        pass  # both are there
     elif taps.stride == 1 and outputs <= inputs:
         by_output = cupy.ascontiguousarray(weight.transpose(0, 1, 3, 2)).reshape(-1, inputs)  # (kh·kw·Co, Ci)
         by_input = cupy.empty((inputs, len(by_output)), vector_dtype(x.dtype))  # (Ci, kh·kw·Co), the gradient
@@ -181,10 +179,7 @@ def _convolve(
     y = cupy.empty((len(x), *size, outputs), x.dtype)  # (B, H', W', Co)
     if _is_pointwise(taps):
         gemm(_rows(x), _rows(weight), _rows(y))
-    elif _uses_cudnn(x):
-        packed = cupy.empty((outputs, taps.kh, taps.kw, inputs), x.dtype)
-        _transpose(weight.reshape(-1, outputs), packed.reshape(outputs, -1))
-        cudnn.convolve(x, packed, y, *taps[2:])
+    elif _uses_cudnn(x) and (packed := _convolve_by_cudnn(x, weight, y, taps)) is not None:
         cache = cache._replace(packed=packed)
     elif taps.stride == 1 and outputs < inputs:
         by_input = cupy.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(inputs, -1)  # (Ci, kh·kw·Co)
@@ -210,6 +205,29 @@ def _output_size(
 def _uses_cudnn(x: cupy.ndarray) -> bool:
     on_matrix_units = x.dtype.name in HALVES or (tf32_allowed() and x.itemsize == 4)
     return on_matrix_units and cudnn.version() is not None
+
+
+def _convolve_by_cudnn(
+    x: cupy.ndarray, weight: cupy.ndarray, y: cupy.ndarray, taps: Taps
+) -> cupy.ndarray | None:
+    """Fill ``y``, and return the weight as cuDNN reads it; None if cuDNN has no algorithm."""
+    inputs, outputs = weight.shape[2:]
+    packed = cupy.empty((outputs, taps.kh, taps.kw, inputs), x.dtype)
+    _transpose(weight.reshape(-1, outputs), packed.reshape(outputs, -1))
+    return None if cudnn.convolve(x, packed, y, *taps[2:]) is None else packed
+
+
+def _gradients_by_cudnn(
+    x: cupy.ndarray, packed: cupy.ndarray, dy: cupy.ndarray, dx: cupy.ndarray | None, dweight: cupy.ndarray,
+    taps: Taps,
+) -> bool:
+    """Fill ``dweight``, and ``dx`` if there is one; False if cuDNN has no algorithm for one of them."""
+    dpacked = cudnn.weight_gradient(x, dy, cupy.empty(packed.shape, packed.dtype), *taps[2:])
+    if dpacked is None or (dx is not None and cudnn.input_gradient(dy, packed, dx, *taps[2:]) is None):
+        return False
+    outputs = len(packed)
+    _transpose(dpacked.reshape(outputs, -1), dweight.reshape(-1, outputs))
+    return True
 
 
 def _taps(cache: Conv2dCache) -> Taps:

@@ -1,12 +1,13 @@
 """Convolution by cuDNN, through its frontend (the extra ``cudnn``): the choice of an algorithm, and its calls.
 
 A graph is built once for each shape. Of the deterministic algorithms, the first by cuDNN's heuristic is used,
-unless it turns out to be slow: see :func:`_choose`. Maps are ``(B, H, W, C)``, weights are packed as ``(Co, kh, kw,
-Ci)``.
+unless it turns out to be slow: see :func:`_choose`. Where cuDNN has none, the functions return None. Maps are
+``(B, H, W, C)``, weights are packed as ``(Co, kh, kw, Ci)``.
 """
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -35,21 +36,21 @@ def version() -> str | None:
 
 def convolve(
     x: cupy.ndarray, weight: cupy.ndarray, y: cupy.ndarray, stride: int, padding: int, dilation: int
-) -> cupy.ndarray:
+) -> cupy.ndarray | None:
     """``y (B, H', W', Co)`` from ``x (B, H, W, Ci)`` and ``weight (Co, kh, kw, Ci)``."""
     return _run("convolve", x, weight, y, stride, padding, dilation)
 
 
 def input_gradient(
     dy: cupy.ndarray, weight: cupy.ndarray, dx: cupy.ndarray, stride: int, padding: int, dilation: int
-) -> cupy.ndarray:
+) -> cupy.ndarray | None:
     """``dx (B, H, W, Ci)`` from ``dy (B, H', W', Co)`` and ``weight (Co, kh, kw, Ci)``."""
     return _run("input gradient", dy, weight, dx, stride, padding, dilation)
 
 
 def weight_gradient(
     x: cupy.ndarray, dy: cupy.ndarray, dweight: cupy.ndarray, stride: int, padding: int, dilation: int
-) -> cupy.ndarray:
+) -> cupy.ndarray | None:
     """``dweight (Co, kh, kw, Ci)`` from ``x (B, H, W, Ci)`` and ``dy (B, H', W', Co)``."""
     return _run("weight gradient", x, dy, dweight, stride, padding, dilation)
 
@@ -62,23 +63,39 @@ class _Plan(NamedTuple):
     workspace: int  # bytes
 
 
-_plans: dict[tuple[Any, ...], _Plan] = {}
+_plans: dict[tuple[Any, ...], _Plan | None] = {}
 _FIRST, _SECOND, _OUT = 1, 2, 3  # the tensors of a graph
 
 
 def _run(
     kind: Kind, first: cupy.ndarray, second: cupy.ndarray, out: cupy.ndarray, stride: int, padding: int,
     dilation: int,
-) -> cupy.ndarray:
+) -> cupy.ndarray | None:
     shapes = first.shape, second.shape, out.shape
     key = (kind, first.dtype, shapes, stride, padding, dilation, cupy.cuda.get_device_id())
     pointers = {_FIRST: first.data.ptr, _SECOND: second.data.ptr, _OUT: out.data.ptr}
-    plan = _plans.get(key)
+    if key not in _plans:
+        geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+        try:
+            _plans[key] = _choose(_build(kind, first, second, out, geometry), pointers)
+        except MemoryError:
+            raise
+        except Exception as error:  # of several types: a shape, a GPU or a version that it does not support
+            _report(str(error).partition("\n")[0])
+            _plans[key] = None
+    plan = _plans[key]
     if plan is None:
-        graph = _build(kind, first, second, out, {"stride": stride, "padding": padding, "dilation": dilation})
-        plan = _plans[key] = _choose(graph, pointers)
+        return None
     _execute(plan, pointers)
     return out
+
+
+@cache
+def _report(reason: str) -> None:
+    """Say why cuDNN does not compute, once for each reason."""
+    logging.getLogger(__name__).warning(
+        "cuDNN cannot compute a convolution (%s), so matrix products do, which may take longer.", reason
+    )
 
 
 def _execute(plan: _Plan, pointers: dict[int, int]) -> None:
@@ -136,7 +153,7 @@ def _choose(graph: Any, pointers: dict[int, int]) -> _Plan:
         if len(plans) == _CANDIDATES:
             break
     if not plans:
-        raise RuntimeError("cuDNN has no algorithm for a convolution.")
+        raise RuntimeError("it has no algorithm")
     times = [_milliseconds(plan, pointers) for plan in plans]
     return next(plan for plan, time in zip(plans, times, strict=True) if time <= _MUCH_SLOWER * min(times))
 

@@ -43,6 +43,7 @@ def test_as_by_products(ops, cudnn, monkeypatch, shape, window, options, dtype):
     dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     theirs = run(ops, shape, window, options, dtype)
     assert cudnn._plans, "cuDNN had nothing to do"
+    assert None not in cudnn._plans.values(), "cuDNN has no algorithm"
     again = run(ops, shape, window, options, dtype)
     monkeypatch.setattr(cudnn, "version", lambda: None)
     ours = run(ops, shape, window, options, dtype)

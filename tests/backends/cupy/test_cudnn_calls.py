@@ -161,6 +161,35 @@ def test_a_convolution_is_planned_once_and_executed_by_its_number(cudnn: Any):
     assert graph.executed[timed:] == [({1: 0x100, 2: 0x200, 3: 0x400}, 2000, 2, "handle")]
 
 
+@pytest.mark.parametrize("fault", ["check_support", "build_plan_at_index"])
+def test_where_it_has_no_algorithm_it_says_so_once(
+    cudnn: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
+):
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("not supported\nmore")
+
+    monkeypatch.setattr(Graph, fault, refuse)
+    x, weight, y = Array(0x100, 1, 9, 9, 8), Array(0x200, 16, 3, 3, 8), Array(0x300, 1, 9, 9, 16)
+    for _ in range(2):
+        assert cudnn.convolve(x, weight, y, 1, 1, 1) is None
+    assert cudnn.weight_gradient(x, y, weight, 1, 1, 1) is None
+    reason = "not supported" if fault == "check_support" else "it has no algorithm"
+    assert caplog.messages == [
+        f"cuDNN cannot compute a convolution ({reason}), so matrix products do, which may take longer."
+    ]
+    assert len(made) == 2
+
+
+def test_want_of_memory_is_not_want_of_an_algorithm(cudnn: Any, monkeypatch: pytest.MonkeyPatch):
+    def exhaust(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Graph, "execute_plan_at_index", exhaust)
+    with pytest.raises(MemoryError):
+        cudnn.convolve(Array(0x100, 1, 9, 9, 8), Array(0x200, 16, 3, 3, 8), Array(0x300, 1, 9, 9, 16), 1, 1, 1)
+    assert not cudnn._plans
+
+
 def test_both_gradients_are_convolutions_of_their_own(cudnn: Any):
     x, weight, dy = Array(0x100, 1, 9, 9, 8), Array(0x200, 16, 3, 3, 8), Array(0x300, 1, 9, 9, 16)
     cudnn.input_gradient(dy, weight, x, 1, 1, 1)

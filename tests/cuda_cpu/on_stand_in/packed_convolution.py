@@ -48,14 +48,28 @@ def with_cudnn(monkeypatch, ops):  # noqa: F811
     monkeypatch.setattr(sys.modules["backends.cupy.conv2d"], "_uses_cudnn", lambda x: True)
 
 
+@pytest.mark.parametrize("lacking", ["convolve", "input_gradient", "weight_gradient"])
+@pytest.mark.parametrize("channels", [(3, 4), (40, 33)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_products_compute_what_cudnn_has_no_algorithm_for(
+    ops, with_cudnn, monkeypatch, lacking, channels, stride  # noqa: F811
+):
+    monkeypatch.setattr(cudnn, lacking, lambda *_: None)
+    agrees(ops, channels, "float32", stride)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("channels", [(3, 4), (40, 33), (33, 40)])
 def test_agrees(ops, with_cudnn, channels, dtype):  # noqa: F811
+    agrees(ops, channels, dtype, 2)
+
+
+def agrees(ops, channels, dtype, stride):  # noqa: F811
     rng = np.random.default_rng(0)
     x, weight, bias = (rng.normal(size=size) for size in ((1, 6, 5, channels[0]), (3, 3, *channels), channels[1:]))
     x, weight = (ops.to_numpy(ops.asarray(each, np.dtype(dtype))) for each in (x, weight))
     bias = bias.astype(np.float64 if dtype == "float64" else np.float32)
-    inputs, options = [x, weight, bias], {"stride": 2, "padding": 1}
+    inputs, options = [x, weight, bias], {"stride": stride, "padding": 1}
 
     def dy(shape):
         return rng.normal(size=shape).astype(dtype)
