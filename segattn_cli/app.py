@@ -177,7 +177,7 @@ def _way_out(error: Exception) -> str:
     training = "lower training.batch_size (optimiser.accumulate makes up for it) or augmentation.crop"
     if _of_the_gpu(error):
         training += ", compute in --precision float16"
-    return f"{training}, or predict with --window"
+    return f"{training}, or predict with --window or a lower --batch"
 
 
 def _of_the_gpu(error: Exception) -> bool:

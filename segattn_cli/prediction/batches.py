@@ -13,6 +13,8 @@ Size = tuple[int, int]
 
 #: Items of a batch, at most: what has no image must not wait for ever for the next one that has.
 LONGEST = 1024
+#: Pixels of an image that is read before its turn: of larger ones, one is in memory at a time.
+READ_EARLY = 1 << 24
 #: Threads that read and write for a GPU, at most: one reads about 100 large PNGs a second.
 MOST_THREADS = 16
 

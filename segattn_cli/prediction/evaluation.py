@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from segattn_cli.data.ahead import ahead
 from segattn_cli.data.folds import has_own_val, open_folds
 from segattn_cli.data.images import Intensity
 from segattn_cli.errors import CheckpointError, DataError
-from segattn_cli.prediction.batches import batches_of, threads_beside
+from segattn_cli.prediction.batches import READ_EARLY, batches_of, threads_beside
 from segattn_cli.prediction.boundary import BoundaryIoU
 from segattn_cli.prediction.calibration import Calibration
 from segattn_cli.prediction.examples import Example, Examples
@@ -211,11 +211,14 @@ def evaluate(
         return number, dataset.load(indices[number])
 
     def count_own() -> Generator[_Counted, None, None]:
-        """Predict and count the images of this rank, while threads read the next ones."""
-        numbers, threads = range(comm.rank, total, comm.size), threads_beside(predictor)
-        most = predictor.images_at_once + threads
-        with closing(ahead(load, numbers, workers=threads, most=most)) as samples:
-            for batch in batches_of(samples, _size_of, lambda: predictor.images_at_once):
+        """Predict and count the images of this rank; threads load the next ones, unless the first is large."""
+        numbers, threads = iter(range(comm.rank, total, comm.size)), threads_beside(predictor)
+        first = [load(number) for number in islice(numbers, 1)]
+        coming = (load(number) for number in numbers)
+        if first and first[0][1].label.size <= READ_EARLY:
+            coming = ahead(load, numbers, workers=threads, most=predictor.images_at_once + threads)
+        with closing(coming):
+            for batch in batches_of(chain(first, coming), _size_of, lambda: predictor.images_at_once):
                 outputs = predictor.run([sample.image for _, sample in batch])
                 for (number, sample), output in zip(batch, outputs, strict=True):
                     yield count(number, sample, output)

@@ -18,7 +18,7 @@ from segattn_cli.data.counting import count_values
 from segattn_cli.data.images import Decoded, Intensity, decode_image
 from segattn_cli.errors import DataError
 from segattn_cli.files import moved_into_place, remove_stale_once
-from segattn_cli.prediction.batches import batches_of, threads_beside
+from segattn_cli.prediction.batches import READ_EARLY, batches_of, threads_beside
 from segattn_cli.prediction.jobs import Job
 from segattn_cli.prediction.output_files import Output, Segmentation
 from segattn_cli.prediction.passes import NetworkOutput, Size
@@ -29,8 +29,6 @@ from segattn_cli.runs import Model
 OF_MAPS = {"label", "overlay", "polygons", "confidence", "entropy"}
 #: Those of them that threads write, which neither call the backend nor share a font.
 OF_THREADS = {"label", "confidence", "entropy"}
-#: Pixels of an image that is read before its turn: of larger ones, one is in memory at a time.
-READ_EARLY = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _with(command: tuple[str, ...], *more: str) -> tuple[str, ...]:
 
 TRAIN = ("train", "--out", "{w}/out", "--data", "{w}/data", "--val", "0.4", *TINY, "--max-steps", "3")
 INFER = ("infer", "{w}/run", "{w}/images", "--out", "{w}/out", "--backend", "numpy")
-PNGS = _with(INFER, "--overlay", "--confidence", "--probabilities", "png", "--polygons", "coco")
+PNGS = _with(INFER, "--overlay", "--confidence", "--probabilities", "png", "--polygons", "coco", "--batch", "2")
 ARRAYS = _with(INFER, "--scores", "--probabilities", "npy", "--attention")
 VIDEO = _with(INFER, "--video", "all.mp4")
 ONNX = ("export", "{w}/run", "--out", "{w}/net.onnx")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import pytest
 from PIL import Image
 
 from backends import get_backend
+from segattn_cli.costs.cost import inference
 from segattn_cli.data.formats.scenes import SceneOptions, Scenes
 from segattn_cli.errors import NonFiniteError
 from segattn_cli.prediction import batches, output_files
+from segattn_cli.prediction import segment as segment_module
 from segattn_cli.prediction.averaged_predictor import AveragedPredictor
 from segattn_cli.prediction.batches import batches_of, threads_beside
 from segattn_cli.prediction.evaluation import Evaluated, EvaluationResult, evaluate
@@ -88,7 +92,9 @@ def test_images_or_windows_share_passes(
     assert seen == sizes
 
 
-def test_networks_that_are_averaged(model_of: Callable[..., Model], model: Model) -> None:
+def test_networks_that_are_averaged(
+    model_of: Callable[..., Model], model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where windows move over the images of one of them."""
     ops = get_backend("numba")
     models = [model, model_of(head="fcn"), model]
@@ -102,9 +108,11 @@ def test_networks_that_are_averaged(model_of: Callable[..., Model], model: Model
 
     alone, together = averaged(1), averaged(4)
     assert (alone.images_at_once, together.images_at_once) == (1, 4)
+    seen = watch_batches(together.predictors[1], monkeypatch)
     for image, output in zip(IMAGES, together.run(IMAGES), strict=True):
         np.testing.assert_array_equal(together.predict(image, output).scores, alone.scores(image))
         np.testing.assert_array_equal(together.maps(image, output).label, alone.label(image))
+    assert seen == [4, 1]
 
 
 def test_an_image_whose_scores_are_not_finite_does_not_stop_those_before_it(
@@ -164,7 +172,8 @@ def test_a_machine_without_the_memory_is_not_asked_for_it(model: Model, monkeypa
     """The system would end the process where memory runs out, so it is counted before."""
     predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=4, scales=(0.5, 1.0))
     tried = watch_batches(predictor, monkeypatch)
-    monkeypatch.setattr("segattn_cli.machine.facts.available_bytes", lambda: 10**5)
+    smaller, larger = (inference(model.network, 4, *size).pass_bytes for size in ((12, 16), (24, 33)))
+    monkeypatch.setattr("segattn_cli.machine.facts.available_bytes", lambda: (smaller + larger) // 2)
     assert predictor.run(IMAGES[:4]) == [None] * 4
     assert tried == []
     assert predictor.images_at_once == 2
@@ -232,6 +241,57 @@ def test_events_and_files_are_those_of_single_images(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a.png", "b.png", "c.png", "d.png", "e.png", "large.png",
     ]
+
+
+def test_large_and_damaged_images_and_pipes_are_read_in_their_turn(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By this thread, and not while another image is in memory; all others are read before."""
+    monkeypatch.setattr("segattn_cli.prediction.segment.READ_EARLY", 1000)
+    decode, read = segment_module.decode_image, []
+
+    def watched(source: Any, name: str, **how: Any) -> Any:
+        decoded = decode(source, name, **how)
+        read.append((Path(name).stem, threading.current_thread() is threading.main_thread()))
+        return decoded
+
+    monkeypatch.setattr(segment_module, "decode_image", watched)
+    jobs = jobs_of(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    jobs.append(Job(InputFile(str(tmp_path / "pipe")), "pipe", {"label": tmp_path / "out" / "pipe.png"}, False))
+    data = (tmp_path / "a.png").read_bytes()
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(data))
+    writer.start()
+    predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=2)
+    *_, last = segment(predictor, jobs, {"label": output_files.label_map()}, model)
+    writer.join(60)
+    assert isinstance(last, ImageDone)
+    assert sorted(read) == [
+        ("a", False), ("b", False), ("c", False), ("d", False), ("e", False), ("large", True), ("pipe", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_interruption_leaves_whole_files_and_no_thread(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=2)
+    jobs = [job for job in jobs_of(tmp_path) if job.name in "abcd"]
+    run, calls = predictor.run, []
+
+    def interrupted(images: list[np.ndarray]) -> Any:
+        calls.append(len(images))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(images)
+
+    monkeypatch.setattr(predictor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(segment(predictor, jobs, {"label": output_files.label_map()}, model, threads=threads))
+    assert calls == [2, 2]
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["a.png", "b.png"]
+    assert np.asarray(Image.open(tmp_path / "out" / "b.png")).shape == (24, 33)
+    assert not any("segattn-ahead" in each.name for each in threading.enumerate())
 
 
 def test_an_output_that_cannot_be_written_ends_all_in_its_turn(model: Model, tmp_path: Path) -> None:
@@ -302,6 +362,29 @@ def test_an_evaluation_counts_the_same(model: Model, ranks: int, monkeypatch: py
         assert result.boundary.per_class == alone.boundary.per_class
         assert [each.name for each in result.worst] == [each.name for each in alone.worst]
         assert result.scale_weights == pytest.approx(alone.scale_weights, abs=1e-6)
+
+
+def test_large_images_of_a_data_set_are_loaded_one_after_the_other(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bool] = []
+
+    class Watched(Scenes):
+        def load(self, index: int) -> Any:
+            loaded.append(threading.current_thread() is threading.main_thread())
+            return super().load(index)
+
+    dataset = Watched("val", SceneOptions(count=4, size=(24, 32)))
+    predictor = Predictor(model.network, model.params, get_backend("numpy"), batch=2)
+    list(evaluate(predictor, dataset))
+    assert loaded == [True, False, False, False]
+    loaded.clear()
+    monkeypatch.setattr("segattn_cli.prediction.evaluation.READ_EARLY", 24 * 32 - 1)
+    events = evaluate(predictor, dataset)
+    next(events)
+    assert loaded == [True, True]  # a batch
+    assert len(list(events)) == 4
+    assert loaded == [True] * 4
 
 
 def test_a_gpu_leaves_the_cores_to_reading_and_writing(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
