@@ -80,4 +80,5 @@ def agrees(ops, channels, dtype, stride):  # noqa: F811
     exact = run(reference.ops, "conv2d", [each.astype(np.float64) for each in inputs], options,
                 lambda shape: dy(shape).astype(np.float64))  # fmt: skip
     for name, value in exact.items():
+        assert np.isfinite(got[name].astype(np.float64)).all(), name
         assert error_of(got[name], value) < {"float64": 1e-12, "float32": 1e-6}.get(dtype, 1e-2), name
