@@ -14,7 +14,7 @@ import typer
 
 from segattn_cli.commands.shared.options import COMPUTATION
 from segattn_cli.commands.shared.terminal import complain
-from segattn_cli.errors import ExitCode, UsageError
+from segattn_cli.errors import ExitCode, UsageError, counted
 
 if TYPE_CHECKING:
     from segattn_cli.ranks.communicator import Communicator
@@ -31,6 +31,8 @@ Ranks = Annotated[
     ),
 ]
 
+#: Ranks that ``--ranks`` starts at most for each core, which they share: more would stop the machine.
+RANKS_PER_CORE = 8
 #: Seconds for which a rank waits for the others to start. One that has ended before never comes.
 START = 300
 
@@ -154,8 +156,15 @@ def _disconnect() -> None:
 
 def _start(ranks: int) -> NoReturn:
     """Run this command under mpiexec, and end with its exit code."""
+    from backends.cores import allowed_cores
     from segattn_cli.ranks.launcher import run_under_mpiexec
 
+    cores = allowed_cores()
+    if ranks > RANKS_PER_CORE * cores:
+        raise UsageError(
+            f"--ranks {ranks} would start {ranks} processes on {counted(cores, 'core')}: start at most "
+            f"{RANKS_PER_CORE * cores} of them, or use several machines, under mpiexec or srun."
+        )
     code = run_under_mpiexec(ranks, [sys.executable, "-m", "segattn_cli", *sys.argv[1:]])
     if code is None:
         complain("A rank was killed, so all ranks ended; what was saved is complete: go on with --resume.")
