@@ -57,7 +57,7 @@ def tests(turn: Turn) -> Result:
     if finished.code:
         raise Failed(f"Exit code {finished.code}: {finished.last_line}", facts)
     if not counted.passed:
-        raise Failed("No test has run.", facts)
+        raise Failed(f"No test has run: {next(iter(counted.skipped), finished.last_line)}", facts)
     return Result(counted.sentence, facts)
 
 
@@ -305,7 +305,7 @@ def sanitize(turn: Turn, tool: str) -> Result:
     if finished.code or any(map(int, errors)):
         raise Failed(f"Exit code {finished.code}: {finished.last_line}", facts)
     if not counted.passed:
-        raise Failed("No test has run.", facts)
+        raise Failed(f"No test has run: {next(iter(counted.skipped), finished.last_line)}", facts)
     return Result(f"{counted.passed} tests without an error", facts)
 
 

@@ -280,11 +280,11 @@ def test_tests_that_failed_are_run_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_no_test_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    give(monkeypatch, (0, "300 skipped in 1s"))
-    with pytest.raises(Failed, match="No test has run"):
+    give(monkeypatch, (0, "== skipped ==\n300 tests: There is no driver.\n300 skipped in 1s"))
+    with pytest.raises(Failed, match=r"No test has run: There is no driver\."):
         steps.tests(make_turn(tmp_path))
     give(monkeypatch, (0, "300 deselected in 1s"))
-    with pytest.raises(Failed, match="No test has run"):
+    with pytest.raises(Failed, match="No test has run: 300 deselected"):
         steps.sanitize(make_turn(tmp_path), tool="memcheck")
 
 
