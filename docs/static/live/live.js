@@ -251,6 +251,8 @@
     return gradients.length ? compared(y, gradients) : "";
   }
 
+  const moreNumbers = (count) => `${count} more number${count === 1 ? "" : "s"}`;
+
   function compared(y, gradients) {
     const { largest, kinks, tooLarge } = compare(y, gradients);
     const place = ({ name, at }) => label(name, values[name].shape, at);
@@ -263,9 +265,9 @@
       const slopes = `the slope is ${short(kink.left)} on the left and ${short(kink.right)} on the right`;
       sentences.push(`At ${place(kink)} there is no derivative: ${slopes}; the gradient is ${short(kink.analytic)}.`);
     }
-    if (kinks.length > 2) sentences.push(`There is none at ${kinks.length - 2} more numbers.`);
+    if (kinks.length > 2) sentences.push(`There is none at ${moreNumbers(kinks.length - 2)}.`);
     if (tooLarge.length) {
-      const more = tooLarge.length > 1 ? ` and ${tooLarge.length - 1} more numbers` : "";
+      const more = tooLarge.length > 1 ? ` and ${moreNumbers(tooLarge.length - 1)}` : "";
       sentences.push(`No central difference at ${place(tooLarge[0])}${more}: too large for a step of 1e-5.`);
     }
     return sentences.join(" ");

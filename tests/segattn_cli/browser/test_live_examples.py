@@ -214,10 +214,10 @@ def test_a_number_that_no_step_changes_is_not_compared(live):
     assert text.startswith("Largest difference between the gradients and central differences")
     assert text.endswith("No central difference at x[0, 0, 0, 0]: too large for a step of 1e-5.")
     page = live("relu")
-    for number in range(3):
+    for number, more in enumerate(("", " and 1 more number", " and 2 more numbers")):
         page.get_by_label(f"x[{number}]", exact=True).fill("1e100")
-    sentence = "No central difference at x[0] and 2 more numbers: too large for a step of 1e-5."
-    assert page.locator(".live-status").inner_text() == sentence
+        sentence = f"No central difference at x[0]{more}: too large for a step of 1e-5."
+        assert page.locator(".live-status").inner_text().endswith(sentence)
 
 
 def test_the_keyboard_is_enough(live):
