@@ -147,7 +147,7 @@ def test_a_video_that_does_not_fit_into_memory(
 ) -> None:
     pytest.importorskip("av", reason="PyAV is not installed: pip install '.[video]'")
 
-    def too_large(self: Predictor, image: np.ndarray) -> Any:
+    def too_large(self: Predictor, image: np.ndarray, output: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr(Predictor, "maps", too_large)
