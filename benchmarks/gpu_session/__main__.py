@@ -169,11 +169,11 @@ def _side_by_side(
 
 def _can_run(step: Step, session: Session, written: Summary, deadline: float) -> bool:
     """Whether a step can run here and now; the summary says why not."""
-    reasons = [
-        reason
-        for need in step.needs
-        if (reason := lacks(need, session.machine, session.backend, stand_in=session.stand_in))
+    needs = [
+        lacks(need, session.machine, session.backend, stand_in=session.stand_in)
+        for need in ("backend", *step.needs)
     ]
+    reasons = list(dict.fromkeys(filter(None, needs)))
     left = deadline - time.monotonic()
     if not reasons and left < LEAST * step.seconds:
         reasons = [f"{max(left, 0):.0f} s of the session were left, and it may take {step.seconds} s"]

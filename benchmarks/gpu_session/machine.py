@@ -98,14 +98,14 @@ def _numbers(text: str) -> tuple[int, ...]:
 def lacks(need: str, machine: Machine, backend: str, *, stand_in: bool = False) -> str:
     """Why a step that needs ``need`` cannot run; "" if it can.
 
-    Needs are ``gpu`` (or its stand-in), ``card`` (no stand-in), ``clock`` (nor a stand-in, but maybe a CPU),
-    ``two cards``, ``tool``, ``mpi``, ``compute-sanitizer``, and names of modules.
+    Needs are ``backend`` (what it computes on), ``gpu`` (or its stand-in), ``card`` (no stand-in), ``clock`` (no
+    stand-in, but maybe a CPU), ``two cards``, ``tool``, ``mpi``, ``compute-sanitizer``, and names of modules.
     """
     if need in ("gpu", "card") and backend != "cupy":
         return f"it needs the backend cupy, and this is a session of {backend}"
-    if need in ("gpu", "card", "clock"):
+    if need in ("backend", "gpu", "card", "clock"):
         if stand_in:
-            return "" if need == "gpu" else "the stand-in has neither a clock nor a memory of its own"
+            return "" if need in ("backend", "gpu") else "the stand-in has neither a clock nor a memory of its own"
         return "" if machine.cards or backend != "cupy" else f"there is no GPU: {machine.reason}"
     if need == "two cards":
         return "" if backend != "cupy" or machine.cards > 1 else "there is one card, and each rank needs its own"

@@ -94,6 +94,12 @@ def test_the_next_step_runs_whatever_became_of_the_last(tmp_path: Path, quick: N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs.txt", "summary.json", "summary.md"]
 
 
+def test_without_a_gpu_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session_script, "examine", lambda *_, **__: Machine("none", reason="no driver"))
+    code, outcomes = run_session(tmp_path, [step("one", "")], "--backend", "cupy")
+    assert (code, outcomes["one"].status, outcomes["one"].sentence) == (1, "not run", "there is no GPU: no driver")
+
+
 def test_all_that_ran_has_passed(tmp_path: Path):
     assert run_session(tmp_path, [step("one", ""), step("lacking", "", needs=("gpu",))])[0] == 0
     assert run_session(tmp_path / "nothing", [step("lacking", "", needs=("gpu",))])[0] == 1
