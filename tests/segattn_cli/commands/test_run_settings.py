@@ -38,7 +38,8 @@ def test_every_setting_of_the_configuration_is_one_of_a_predictor() -> None:
     evaluation = {field.name for field in fields(config().evaluation)}
     assert evaluation - NOT_OF_A_PREDICTOR | {"size", "precision"} == set(SETTINGS)
     parameters = inspect.signature(Predictor.__init__).parameters.values()
-    assert {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} == set(SETTINGS) == set(SINGLE_PASS)
+    asked = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert asked - {"batch"} == set(SETTINGS) == set(SINGLE_PASS)  # no prediction depends on the batch
 
 
 class Recorded(list[dict[str, Any]]):
@@ -50,13 +51,13 @@ class Recorded(list[dict[str, Any]]):
 
         def remember(predictor: Predictor, *arguments: Any, **given: Any) -> None:
             init(predictor, *arguments, **given)
-            settings[id(predictor)] = SINGLE_PASS | given
+            settings[id(predictor)] = SINGLE_PASS | {key: value for key, value in given.items() if key != "batch"}
 
-        def maps(predictor: Predictor, image: np.ndarray, **asked: bool) -> Maps:
+        def maps(predictor: Predictor, image: np.ndarray, output: Any = None, **asked: bool) -> Maps:
             self.append(settings[id(predictor)])
             return Maps(np.zeros(image.shape[:2], np.uint8), np.ones(image.shape[:2], np.float32), None, None)
 
-        def predict(predictor: Predictor, image: np.ndarray) -> Prediction:
+        def predict(predictor: Predictor, image: np.ndarray, output: Any = None) -> Prediction:
             self.append(settings[id(predictor)])
             return Prediction(np.full((*image.shape[:2], len(CLASSES)), 1 / len(CLASSES), np.float32), None, True)
 
