@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, POINTER, c_ssize_t
+from ctypes import CFUNCTYPE, c_ssize_t
 from typing import Any, NamedTuple
 
 import llvmlite.binding
@@ -94,33 +94,20 @@ def record(step: Callable[[], None], rounds: int) -> list[Loop]:
 
 def _watch() -> tuple[list[int], list[float]]:
     """The blocks and the seconds of each loop from now on, in two lists that grow. Loaded loops are not seen."""
-    number, numbers = c_ssize_t, POINTER(c_ssize_t)
     blocks: list[int] = []
     seconds: list[float] = []
-    divide_type = CFUNCTYPE(number, number, number, numbers, numbers)
-    loop_type = CFUNCTYPE(None, *[number] * 8)
-    divide: Any = divide_type(llvmlite.binding.address_of_symbol("get_sched_size"))
+    loop_type = CFUNCTYPE(None, *[c_ssize_t] * 8)
     loop: Any = loop_type(llvmlite.binding.address_of_symbol("numba_parallel_for"))
 
-    @divide_type
-    def watched_divide(threads: int, rank: int, starts: Any, ends: Any) -> int:
-        count = 1
-        for axis in range(rank):
-            count *= ends[axis] - starts[axis] + 1
-        blocks.append(count)
-        result: int = divide(threads, rank, starts, ends)
-        return result
-
     @loop_type
-    def watched_loop(*arguments: int) -> None:
+    def watched(*arguments: int) -> None:
         start = time.perf_counter()
         loop(*arguments)
         seconds.append(time.perf_counter() - start)
+        blocks.append(c_ssize_t.from_address(arguments[4]).value)  # the first of what all threads share
 
-    for name, function in (("get_sched_size", watched_divide), ("numba_parallel_for", watched_loop)):
-        address = c_ssize_t.from_buffer(function).value
-        llvmlite.binding.add_symbol(name, address)
-    _watching.extend((watched_divide, watched_loop))
+    llvmlite.binding.add_symbol("numba_parallel_for", c_ssize_t.from_buffer(watched).value)
+    _watching.append(watched)
     return blocks, seconds
 
 

@@ -1,13 +1,13 @@
 """Compiled loops, their threads, and the memory that they work in.
 
-A kernel's ``prange`` gives blocks to threads (:mod:`backends.numba.pool`). The blocks depend on the shapes alone,
-and sums over blocks are taken in the order of the blocks, so a result does not depend on the number of threads.
+A kernel computes one block, and threads take the blocks (:mod:`backends.numba.pool`). Blocks depend on the shapes
+alone, and sums over them are taken in their order, so a result does not depend on the number of threads.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,6 +18,7 @@ from numba.extending import register_jitable
 
 import backends.numba.blas  # noqa: F401  loads the BLAS that is limited below
 from backends.numba import pool
+from backends.numba.loop import over_blocks
 from backends.numba.machine_code import stored
 from backends.numpy.threads import blas_libraries, thread_count
 
@@ -25,6 +26,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Sums may be reordered and fused with products, as in BLAS; infinities and NaN are respected.
 OPTIONS: dict[str, Any] = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+#: For functions that only compiled functions call.
+_INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 #: Bytes of the largest workspace that is reused by the next call.
 LARGEST_REUSED = 1 << 28
@@ -48,7 +51,7 @@ _own_threads = pool.install()
 
 def inner(function: Function) -> Function:
     """Compile a function that kernels call."""
-    return register_jitable(**OPTIONS)(function)
+    return register_jitable(**_INNER)(function)
 
 
 def inlined(function: Function) -> Function:
@@ -56,26 +59,35 @@ def inlined(function: Function) -> Function:
     return cast(Function, numba.njit(function, inline="always"))
 
 
-def kernel(function: Function) -> Function:
-    """Compile a function whose ``prange`` runs on ``thread_count()`` threads, with SciPy's BLAS on one in each.
+def kernel(function: Function) -> Callable[..., None]:
+    """Compile a function of the number of a block and of arrays and numbers, which returns nothing.
 
-    Arrays that are not in C order and writable are copied, so that the function is compiled once for each dtype.
+    Callers pass the number of all blocks instead. These are computed on ``thread_count()`` threads, with SciPy's
+    BLAS on one in each. Arrays that are not in C order and writable are copied, so that the function is compiled
+    once for each dtype.
     """
-    compiled = stored(function, parallel=True, no_cfunc_wrapper=True, **OPTIONS)
+    compiled = stored(over_blocks(function, numba.njit(function, **_INNER)), no_cfunc_wrapper=True)
 
     @wraps(function)
-    def call(*arguments: Any) -> Any:
-        threads = _threads()
-        numba.set_num_threads(threads)
-        if _own_threads:
-            pool.start(threads - 1)
+    def call(blocks: int, *arguments: Any) -> None:
         arrays = [_in_order(x) if isinstance(x, np.ndarray) else x for x in arguments]
         if all(library.get_num_threads() == 1 for library in _blas):
-            return compiled(*arrays)
-        with blas_libraries().limit(limits=1):
-            return compiled(*arrays)
+            run(compiled, blocks, arrays)
+        else:
+            with blas_libraries().limit(limits=1):
+                run(compiled, blocks, arrays)
 
-    return cast(Function, call)
+    return call
+
+
+def run(compiled: Any, blocks: int, arguments: Sequence[Any]) -> None:
+    """Run a compiled loop on threads."""
+    threads = _threads()
+    if _own_threads:
+        pool.start(threads - 1)
+    else:
+        numba.set_num_threads(threads)
+    compiled(blocks, min(blocks, 1 if threads == 1 else pool.PARTS * threads), threads, *arguments)
 
 
 def _in_order(x: np.ndarray) -> np.ndarray:

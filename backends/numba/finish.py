@@ -37,9 +37,8 @@ class Finish(NamedTuple):
 
 
 @inner
-def finish_pixel(z, pixel, first, finish, y):
+def finish_pixel(z, pixel, first, bias, residual, least, y):
     """``y (C,)`` from ``z (C,)``, the channels from ``first`` on of a pixel; both may be the same memory."""
-    bias, residual, least = finish
     part = bias[first : first + len(z)]
     if len(residual) > 0:
         more = residual[pixel, first : first + len(z)]

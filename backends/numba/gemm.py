@@ -115,7 +115,7 @@ def multiply(a, panels, c, add):
                             _fetch_line(a, row + k)
                     left = (first + p) * width
                     panel, more = left * depth + start * width, add or start > 0
-                    multiply_tile(copies, 0, False, panels, panel, length, top, left, edge, c, more)
+                    multiply_tile(copies, 0, panels, panel, length, top, left, edge, c, more)
 
 
 @inner
@@ -128,27 +128,36 @@ def multiply_transposed(columns, panels, c, add):
         for t in range(len(columns)):
             for p in range(len(panels)):
                 first, panel = (t * depth + start) * ROWS, (p * depth + start) * width
-                multiply_tile(columns, first, True, panels, panel, length, t * ROWS, p * width, edge, c, more)
+                address, step, is_whole = _place_of_tile(t * ROWS, p * width, edge, c)
+                _tile_of_columns(columns, first, panels, panel, address, step, length, more and is_whole)
+                if not is_whole:
+                    _copy_edge(edge, t * ROWS, p * width, c, more)
 
 
 @inner
-def multiply_tile(a, a_from, transposed, panels, panels_from, depth, top, left, edge, c, add):
+def multiply_tile(a, a_from, panels, panels_from, depth, top, left, edge, c, add):
     """The tile of ``c`` whose first value is in row ``top`` and column ``left``; ``edge`` is memory for a tile."""
+    address, step, is_whole = _place_of_tile(top, left, edge, c)
+    _tile_of_rows(a, a_from, panels, panels_from, address, step, depth, add and is_whole)
+    if not is_whole:
+        _copy_edge(edge, top, left, c, add)
+
+
+@inner
+def _place_of_tile(top, left, edge, c):
+    """Where a tile is written, the distance of its rows, and whether this is in ``c`` and not in ``edge``."""
     width, step = edge.shape[1], c.strides[0] // c.itemsize
-    rows, columns = min(ROWS, c.shape[0] - top), min(width, c.shape[1] - left)
-    if rows == ROWS and columns == width:
-        if transposed:
-            _tile_of_columns(a, a_from, panels, panels_from, c, top * step + left, step, depth, add)
-        else:
-            _tile_of_rows(a, a_from, panels, panels_from, c, top * step + left, step, depth, add)
-    else:
-        if transposed:
-            _tile_of_columns(a, a_from, panels, panels_from, edge, 0, width, depth, False)
-        else:
-            _tile_of_rows(a, a_from, panels, panels_from, edge, 0, width, depth, False)
-        for i in range(rows):
-            for j in range(columns):
-                c[top + i, left + j] = edge[i, j] + c[top + i, left + j] if add else edge[i, j]
+    if top + ROWS <= c.shape[0] and left + width <= c.shape[1]:
+        return _address(c, top * step + left), step, True
+    return _address(edge, 0), width, False
+
+
+@inner
+def _copy_edge(edge, top, left, c, add):
+    """Write the part of a tile that is in ``c``, or with ``add`` add it."""
+    for i in range(min(ROWS, c.shape[0] - top)):
+        for j in range(min(edge.shape[1], c.shape[1] - left)):
+            c[top + i, left + j] = edge[i, j] + c[top + i, left + j] if add else edge[i, j]
 
 
 # What has to be a few instructions of the processor is written in those of LLVM. A place in the memory of an array
@@ -171,6 +180,15 @@ def copy_values(typingctx, x, from_, y, to, count):
         return context.get_dummy_value()
 
     return types.none(x, types.intp, y, types.intp, types.intp), generate
+
+
+@intrinsic
+def _address(typingctx, x, place):
+    def generate(context, builder, signature, arguments):
+        (pointer,) = _pointers(context, builder, signature, arguments, (0, 1))
+        return builder.ptrtoint(pointer, cgutils.intp_t)
+
+    return types.intp(x, types.intp), generate
 
 
 @intrinsic
@@ -232,18 +250,19 @@ def copy_loosely(x, from_, y, to, count, size):
 def _tile(row_step, depth_step):
     """The product of a panel and of rows that are ``row_step`` apart in memory, and their values ``depth_step``."""
 
-    def tile(typingctx, a, a_from, panels, panels_from, c, c_from, c_step, depth, add):
-        """``c = a·panel``, or with ``add`` ``c += a·panel``; ``c_step`` is the distance of its rows in memory."""
+    def tile(typingctx, a, a_from, panels, panels_from, c, c_step, depth, add):
+        """``c = a·panel``, or with ``add`` ``c += a·panel``, at the address ``c``, for rows ``c_step`` apart."""
 
         def generate(context, builder, signature, arguments):
-            rows, panel, out = _pointers(context, builder, signature, arguments, (0, 1), (2, 3), (4, 5))
-            out_step, length, adds = arguments[6:]
+            rows, panel = _pointers(context, builder, signature, arguments, (0, 1), (2, 3))
+            address, out_step, length, adds = arguments[4:]
+            out = builder.inttoptr(address, panel.type)
             item = a.dtype.bitwidth // 8
             _generate_tile(builder, rows, panel, out, out_step, length, adds, item, row_step, depth_step)
             return context.get_dummy_value()
 
         index = types.intp
-        return types.none(a, index, panels, index, c, index, index, index, types.boolean), generate
+        return types.none(a, index, panels, index, index, index, index, types.boolean), generate
 
     return intrinsic(tile)
 

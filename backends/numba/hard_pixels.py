@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.numba.compile import kernel, scratch
 from backends.numba.softmax_cross_entropy import PIXELS, exponentiate, targets_of
@@ -24,17 +24,17 @@ def hard_pixels(
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     check_selection(op, labels, ignore_label, threshold, least)
     losses = np.empty(len(targets), logits.dtype)
-    _measure(pixels, targets, ignore_label, scratch((classes + 2) * PIXELS, logits.dtype), losses)
+    memory = scratch((classes + 2) * PIXELS, logits.dtype)
+    _measure(-(-len(targets) // PIXELS), pixels, targets, ignore_label, memory, losses)
     return select(losses, labels, ignore_label, threshold, least)
 
 
 @kernel
-def _measure(logits, labels, ignore_label, memory, losses):
-    for block in prange(-(-len(losses) // PIXELS)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        largest, total = exponentiate(part, memory[get_thread_id()])
-        for p in range(len(targets)):
-            losses[first + p] = -np.inf
-            if targets[p] != ignore_label:
-                losses[first + p] = math.log(total[p]) - (part[p, targets[p]] - largest[p])
+def _measure(block, logits, labels, ignore_label, memory, losses):
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    largest, total = exponentiate(part, memory[get_thread_id()])
+    for p in range(len(targets)):
+        losses[first + p] = -np.inf
+        if targets[p] != ignore_label:
+            losses[first + p] = math.log(total[p]) - (part[p, targets[p]] - largest[p])

@@ -1,9 +1,9 @@
 """How LLVM compiles a loop: once, with all that it calls, and so that no other loop can replace a part of it.
 
-Numba makes a library of each function, and three more of each ``prange``. A library has copies of all functions
-that it calls, and is optimised and translated into machine code by itself, so that the body of a loop is compiled
-four times. A process runs the copy that it loaded first. So the process that compiles a loop would run another one,
-with other roundings, than a process that loads what the first one stored.
+Numba makes a library of each function, which has copies of all functions that it calls, and is optimised and
+translated into machine code by itself, so that a function which several others call is compiled as often. A process
+runs the copy that it loaded first. So the process that compiles a loop would run another one, with other roundings,
+than a process that loads what the first one stored.
 
 A :class:`WholeLibrary` is optimised and translated when the address of one of its functions is needed, which is the
 case for functions that Python calls, and its copies of other functions are its own.
@@ -22,8 +22,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-#: How names begin: of a library with the body of a ``prange``, and of a variable with the constants of a function.
-_LOOP_BODY, _ENVIRONMENT = "__numba_parfor_gufunc", "_ZN08NumbaEnv"
+#: How the name of a variable with the constants of a function begins.
+_ENVIRONMENT = "_ZN08NumbaEnv"
 
 
 @contextmanager
@@ -56,7 +56,7 @@ class WholeLibrary(JITCodeLibrary):
         """The address of a function that Python calls; 0 for one that only compiled functions call."""
         self._ensure_finalized()
         if not self._translated:
-            if self.name.startswith(_LOOP_BODY) or name not in {each.name for each in self.get_defined_functions()}:
+            if name not in {each.name for each in self.get_defined_functions()}:
                 self._define_environments()
                 return 0
             self._translate()

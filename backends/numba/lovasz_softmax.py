@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba.compile import inner, kernel, scratch
@@ -29,11 +29,14 @@ def lovasz_softmax(logits: np.ndarray, labels: np.ndarray, *, ignore_label: int 
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     counts = class_counts(targets, ignore_label, classes)
     errors = np.empty((classes, len(targets)), logits.dtype)
-    _measure(pixels, targets, ignore_label, counts, scratch((classes + 2) * PIXELS, logits.dtype), errors)
+    memory = scratch((classes + 2) * PIXELS, logits.dtype)
+    _measure(-(-len(targets) // PIXELS), pixels, targets, ignore_label, counts, memory, errors)
     losses = np.empty(classes)
     keys = scratch(2 * len(targets), f"uint{bits}")
     order = scratch(2 * len(targets), np.int32)
-    _sort_classes(errors, errors.view(keys.dtype), targets, ignore_label, counts, keys, order, bits, losses)
+    _sort_classes(
+        classes, errors, errors.view(keys.dtype), targets, ignore_label, counts, keys, order, bits, losses
+    )
     return np.asarray(losses.sum(), logits.dtype), LovaszSoftmaxCache(logits, errors)
 
 
@@ -46,58 +49,57 @@ def lovasz_softmax_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarr
     dlogits = np.empty(logits.shape, logits.dtype)
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
-        logits.reshape(-1, classes), dprobability, logits.dtype.type(dloss), memory, dlogits.reshape(-1, classes)
-    )
+        -(-dprobability.shape[1] // PIXELS), logits.reshape(-1, classes), dprobability, logits.dtype.type(dloss),
+        memory, dlogits.reshape(-1, classes),
+    )  # fmt: skip
     return dlogits
 
 
 @kernel
-def _measure(logits, labels, ignore_label, counts, memory, errors):
+def _measure(block, logits, labels, ignore_label, counts, memory, errors):
     """The errors of each class that occurs; 0 for the others, and where pixels are ignored."""
     classes = logits.shape[1]
-    for block in prange(-(-len(logits) // PIXELS)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        buffer = memory[get_thread_id()]
-        _, total = exponentiate(part, buffer)
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    buffer = memory[get_thread_id()]
+    _, total = exponentiate(part, buffer)
+    for p in range(len(targets)):
+        total[p] = 1 / total[p] if targets[p] != ignore_label else 0
+    for k in range(classes):
         for p in range(len(targets)):
-            total[p] = 1 / total[p] if targets[p] != ignore_label else 0
-        for k in range(classes):
-            for p in range(len(targets)):
-                errors[k, first + p] = buffer[k * PIXELS + p] * total[p] if counts[k] else 0
-        for p in range(len(targets)):
-            if targets[p] != ignore_label:
-                wrong = 1 - errors[targets[p], first + p]
-                errors[targets[p], first + p] = 0 if wrong < 0 else wrong  # by rounding; NaN stays
+            errors[k, first + p] = buffer[k * PIXELS + p] * total[p] if counts[k] else 0
+    for p in range(len(targets)):
+        if targets[p] != ignore_label:
+            wrong = 1 - errors[targets[p], first + p]
+            errors[targets[p], first + p] = 0 if wrong < 0 else wrong  # by rounding; NaN stays
 
 
 @kernel
-def _sort_classes(errors, bits_of_errors, labels, ignore_label, counts, keys, order, bits, losses):
+def _sort_classes(c, errors, bits_of_errors, labels, ignore_label, counts, keys, order, bits, losses):
     """Replace the errors by their derivatives, the slopes of the Jaccard loss; write the loss of each class."""
     occurring = np.sum(counts > 0)
-    for c in prange(len(errors)):
-        losses[c] = 0
-        if counts[c] == 0:
-            continue
-        own_keys, own_order = keys[get_thread_id()], order[get_thread_id()]
-        n = 0
-        for pixel in range(len(labels)):
-            if labels[pixel] != ignore_label:
-                own_keys[n] = ~bits_of_errors[c, pixel]  # the largest first: not negative, floats sort as integers
-                own_order[n] = pixel
-                n += 1
-        ranked = _sort(own_keys[:n], own_order[:n], own_keys[n : 2 * n], own_order[n : 2 * n], bits)
-        gone = 0
-        loss = 0.0
-        for i in range(n):
-            pixel = ranked[i]
-            is_class = labels[pixel] == c
-            gone += is_class
-            union = counts[c] + i + 1 - gone
-            slope = 1 / union if is_class else (counts[c] - gone) / (union * max(union - 1.0, 1.0))
-            loss += slope * errors[c, pixel]
-            errors[c, pixel] = (-slope if is_class else slope) / occurring
-        losses[c] = loss / occurring
+    losses[c] = 0
+    if counts[c] == 0:
+        return
+    own_keys, own_order = keys[get_thread_id()], order[get_thread_id()]
+    n = 0
+    for pixel in range(len(labels)):
+        if labels[pixel] != ignore_label:
+            own_keys[n] = ~bits_of_errors[c, pixel]  # the largest first: not negative, floats sort as integers
+            own_order[n] = pixel
+            n += 1
+    ranked = _sort(own_keys[:n], own_order[:n], own_keys[n : 2 * n], own_order[n : 2 * n], bits)
+    gone = 0
+    loss = 0.0
+    for i in range(n):
+        pixel = ranked[i]
+        is_class = labels[pixel] == c
+        gone += is_class
+        union = counts[c] + i + 1 - gone
+        slope = 1 / union if is_class else (counts[c] - gone) / (union * max(union - 1.0, 1.0))
+        loss += slope * errors[c, pixel]
+        errors[c, pixel] = (-slope if is_class else slope) / occurring
+    losses[c] = loss / occurring
 
 
 @inner
@@ -126,21 +128,20 @@ def _sort(keys, order, other_keys, other_order, bits):
 
 
 @kernel
-def _differentiate(logits, dprobability, dloss, memory, dlogits):
+def _differentiate(block, logits, dprobability, dloss, memory, dlogits):
     classes = logits.shape[1]
-    for block in prange(-(-len(logits) // PIXELS)):
-        first = block * PIXELS
-        part = logits[first : first + PIXELS]
-        buffer = memory[get_thread_id()]
-        dot, total = exponentiate(part, buffer)
+    first = block * PIXELS
+    part = logits[first : first + PIXELS]
+    buffer = memory[get_thread_id()]
+    dot, total = exponentiate(part, buffer)
+    for p in range(len(part)):
+        dot[p] = 0
+        total[p] = 1 / total[p]
+    for k in range(classes):
         for p in range(len(part)):
-            dot[p] = 0
-            total[p] = 1 / total[p]
+            value = buffer[k * PIXELS + p] * total[p]
+            buffer[k * PIXELS + p] = value
+            dot[p] += value * dprobability[k, first + p]
+    for p in range(len(part)):
         for k in range(classes):
-            for p in range(len(part)):
-                value = buffer[k * PIXELS + p] * total[p]
-                buffer[k * PIXELS + p] = value
-                dot[p] += value * dprobability[k, first + p]
-        for p in range(len(part)):
-            for k in range(classes):
-                dlogits[first + p, k] = dloss * buffer[k * PIXELS + p] * (dprobability[k, first + p] - dot[p])
+            dlogits[first + p, k] = dloss * buffer[k * PIXELS + p] * (dprobability[k, first + p] - dot[p])

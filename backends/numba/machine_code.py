@@ -130,6 +130,8 @@ def _survive_damage(cache: Any, stamp: str) -> None:
     cache._cache_file = _CheckedFiles(
         cache_path=cache._cache_path, filename_base=cache._impl.filename_base, source_stamp=stamp
     )
+    # Numba would add the code of the function and what it refers to, which the stamp covers.
+    cache._index_key = lambda signature, codegen: (signature, codegen.magic_tuple())
 
     def load_or_compile(*arguments: Any) -> Any:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from backends.contract import Cache
 from backends.numba.compile import kernel
@@ -29,7 +28,7 @@ def max_pool2d(x: np.ndarray, *, window: int, stride: int, padding: int = 0) -> 
     size = output_size("max_pool2d", x.shape[1:3], (window, window), stride=stride, padding=padding)
     y = np.empty((len(x), *size, x.shape[3]), x.dtype)
     winner = np.empty(y.shape, np.uint8 if window < 16 else np.int32)
-    _pool(x, window, stride, padding, y, winner)
+    _pool(y.shape[0] * y.shape[1], x, window, stride, padding, y, winner)
     return y, MaxPool2dCache(winner, x.shape, x.dtype, window, stride, padding)
 
 
@@ -38,49 +37,47 @@ def max_pool2d_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     winner, x_shape, dtype, window, stride, padding = cache
     check_gradient("max_pool2d_backward", dy, winner.shape, dtype)
     dx = np.empty(x_shape, dtype)
-    _spread(dy, winner, window, stride, padding, dx)
+    _spread(dx.shape[0] * dx.shape[1], dy, winner, window, stride, padding, dx)
     return dx
 
 
 @kernel
-def _pool(x, window, stride, padding, y, winner):
-    batch, height, width, channels = y.shape
-    for out in prange(batch * height):
-        image, r = out // height, out % height
-        for q in range(width):
-            largest, won = y[image, r, q], winner[image, r, q]
-            largest[:] = -np.inf
-            won[:] = 0
-            for i in range(window):
-                for j in range(window):
-                    row, column = r * stride + i - padding, q * stride + j - padding
-                    if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
-                        continue
-                    tap = winner.dtype.type(i * window + j)
-                    pixel = x[image, row, column]
-                    for c in range(channels):
-                        better = pixel[c] > largest[c] or (pixel[c] != pixel[c] and largest[c] == largest[c])
-                        won[c] = tap if better else won[c]
-                        largest[c] = pixel[c] if better else largest[c]  # the first NaN stays
+def _pool(out, x, window, stride, padding, y, winner):
+    height, width, channels = y.shape[1:]
+    image, r = out // height, out % height
+    for q in range(width):
+        largest, won = y[image, r, q], winner[image, r, q]
+        largest[:] = -np.inf
+        won[:] = 0
+        for i in range(window):
+            for j in range(window):
+                row, column = r * stride + i - padding, q * stride + j - padding
+                if not (0 <= row < x.shape[1] and 0 <= column < x.shape[2]):
+                    continue
+                tap = winner.dtype.type(i * window + j)
+                pixel = x[image, row, column]
+                for c in range(channels):
+                    better = pixel[c] > largest[c] or (pixel[c] != pixel[c] and largest[c] == largest[c])
+                    won[c] = tap if better else won[c]
+                    largest[c] = pixel[c] if better else largest[c]  # the first NaN stays
 
 
 @kernel
-def _spread(dy, winner, window, stride, padding, dx):
-    batch, height, width, channels = dx.shape
+def _spread(out, dy, winner, window, stride, padding, dx):
+    height, width, channels = dx.shape[1:]
     zero = dx.dtype.type(0)
-    for out in prange(batch * height):
-        image, r = out // height, out % height
-        dx[image, r] = 0
-        # The rows of windows over this row of the image.
-        top = max(0, -((window - 1 - r - padding) // stride))
-        bottom = min(dy.shape[1], (r + padding) // stride + 1)
-        for row in range(top, bottom):
-            i = r + padding - row * stride
-            for q in range(dy.shape[2]):
-                for j in range(window):
-                    column = q * stride + j - padding
-                    if 0 <= column < width:
-                        tap = i * window + j
-                        won, given, pixel = winner[image, row, q], dy[image, row, q], dx[image, r, column]
-                        for c in range(channels):
-                            pixel[c] += given[c] if won[c] == tap else zero
+    image, r = out // height, out % height
+    dx[image, r] = 0
+    # The rows of windows over this row of the image.
+    top = max(0, -((window - 1 - r - padding) // stride))
+    bottom = min(dy.shape[1], (r + padding) // stride + 1)
+    for row in range(top, bottom):
+        i = r + padding - row * stride
+        for q in range(dy.shape[2]):
+            for j in range(window):
+                column = q * stride + j - padding
+                if 0 <= column < width:
+                    tap = i * window + j
+                    won, given, pixel = winner[image, row, q], dy[image, row, q], dx[image, r, column]
+                    for c in range(channels):
+                        pixel[c] += given[c] if won[c] == tap else zero

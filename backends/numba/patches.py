@@ -6,12 +6,12 @@ The product reads each patch from the image when it needs it, so that no matrix 
 from __future__ import annotations
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.numba import gemm
 from backends.numba.compile import inner, kernel, scratch, workspace
 from backends.numba.finish import Finish, finish_pixel
-from backends.numba.products import add_in_order, packed, parts_of_product
+from backends.numba.products import add_in_order, blocks_of_product, packed, parts_of_product
 from backends.numba.windows import carve
 from backends.numpy.windows import Windows
 
@@ -24,7 +24,10 @@ def convolve(x: np.ndarray, weight: np.ndarray, finish: Finish, windows: Windows
     length, outputs = int(np.prod(weight.shape[:3])), weight.shape[3]
     y = np.empty((len(x), *windows.size, outputs), x.dtype)
     cut = _rows(windows.size[0], windows.size[1] * length, _VALUES)
-    _convolve(x, packed(weight), not finish.is_trivial, finish, windows.taps, _steps(windows), cut, y)
+    blocks = len(x) * -(-windows.size[0] // cut)
+    _convolve(
+        blocks, x, packed(weight), not finish.is_trivial, *finish, windows.taps, _steps(windows), cut, y
+    )
     return y
 
 
@@ -41,8 +44,8 @@ def input_gradient(
     memory = scratch(-(-cut // windows.stride) * windows.size[1] * length, dy.dtype)
     shape = taps[0], *gemm.panels_of((outputs, length), dy.dtype)
     panels = workspace(int(np.prod(shape)), dy.dtype).reshape(shape)
-    _pack_rows_of_taps(np.asarray(weight).reshape(taps[0], length, outputs), panels)
-    _input_gradient(dy, panels, taps, _steps(windows), cut, memory, dx)
+    _pack_rows_of_taps(shape[0] * shape[1], np.asarray(weight).reshape(taps[0], length, outputs), panels)
+    _input_gradient(len(dx) * -(-x_shape[1] // cut), dy, panels, taps, _steps(windows), cut, memory, dx)
     return dx
 
 
@@ -54,7 +57,10 @@ def weight_gradient(
     pixels = dy.reshape(-1, outputs)
     height, sums, dweight = parts_of_product(length, pixels)
     memory = scratch(gemm.DEPTH * (gemm.STEP + height + gemm.ROWS + gemm.COLUMNS), x.dtype)
-    _weight_gradient(x, pixels, windows.size, windows.taps, _steps(windows), height, memory, sums, dweight)
+    blocks = blocks_of_product(height, dweight) * (len(sums) + 1)
+    _weight_gradient(
+        blocks, x, pixels, windows.size, windows.taps, _steps(windows), height, memory, sums, dweight
+    )
     return add_in_order(sums, dweight).reshape(weight_shape)
 
 
@@ -69,106 +75,102 @@ def _rows(height: int, values: int, most: int) -> int:
 
 
 @kernel
-def _convolve(x, panels, finishes, finish, taps, steps, cut, y):
-    batch, height, width, outputs = y.shape
+def _convolve(block, x, panels, finishes, bias, residual, least, taps, steps, cut, y):
+    height, width, outputs = y.shape[1:]
     depth, panel_width = panels.shape[1:]
     blocks, group = -(-height // cut), gemm.COLUMNS // panel_width
-    for block in prange(batch * blocks):
-        image, first = block // blocks, block % blocks * cut
-        picture, part = x[image], y[image, first : first + cut]
-        pixels = part.reshape((len(part) * width, outputs))
-        copies = np.zeros(gemm.ROWS * gemm.STEP, x.dtype)
-        edge = np.empty((gemm.ROWS, panel_width), x.dtype)
-        for leftmost in range(0, len(panels), group):
-            for start in range(0, depth, gemm.DEPTH):
-                stop = min(depth, start + gemm.DEPTH)
-                row, column = first, 0
-                for top in range(0, len(pixels), gemm.ROWS):
-                    for i in range(min(gemm.ROWS, len(pixels) - top)):
-                        _copy_patch(picture, taps, steps, row, column, start, stop, copies, i * gemm.STEP)
-                        column += 1
-                        if column == width:
-                            row, column = row + 1, 0
-                    for p in range(leftmost, min(len(panels), leftmost + group)):
-                        left, place = p * panel_width, (p * depth + start) * panel_width
-                        gemm.multiply_tile(
-                            copies, 0, False, panels, place, stop - start, top, left, edge, pixels, start > 0
-                        )
-        if finishes:
-            before = (image * height + first) * width
-            for pixel in range(len(pixels)):
-                finish_pixel(pixels[pixel], before + pixel, 0, finish, pixels[pixel])
+    image, first = block // blocks, block % blocks * cut
+    picture, part = x[image], y[image, first : first + cut]
+    pixels = part.reshape((len(part) * width, outputs))
+    copies = np.zeros(gemm.ROWS * gemm.STEP, x.dtype)
+    edge = np.empty((gemm.ROWS, panel_width), x.dtype)
+    for leftmost in range(0, len(panels), group):
+        for start in range(0, depth, gemm.DEPTH):
+            stop = min(depth, start + gemm.DEPTH)
+            row, column = first, 0
+            for top in range(0, len(pixels), gemm.ROWS):
+                for i in range(min(gemm.ROWS, len(pixels) - top)):
+                    _copy_patch(picture, taps, steps, row, column, start, stop, copies, i * gemm.STEP)
+                    column += 1
+                    if column == width:
+                        row, column = row + 1, 0
+                for p in range(leftmost, min(len(panels), leftmost + group)):
+                    left, place = p * panel_width, (p * depth + start) * panel_width
+                    gemm.multiply_tile(
+                        copies, 0, panels, place, stop - start, top, left, edge, pixels, start > 0
+                    )
+    if finishes:
+        before = (image * height + first) * width
+        for pixel in range(len(pixels)):
+            finish_pixel(pixels[pixel], before + pixel, 0, bias, residual, least, pixels[pixel])
 
 
 @kernel
-def _pack_rows_of_taps(weight, panels):
+def _pack_rows_of_taps(block, weight, panels):
     """``panels (kh, panels, Co, width)`` of the transposed weights ``(kh, kw·Ci, Co)`` of each row of taps."""
-    taps, across, _, width = panels.shape
-    for block in prange(taps * across):
-        i, p = block // across, block % across
-        gemm.pack(weight[i].T[:, p * width : (p + 1) * width], panels[i, p : p + 1])
+    across, width = panels.shape[1], panels.shape[3]
+    i, p = block // across, block % across
+    gemm.pack(weight[i].T[:, p * width : (p + 1) * width], panels[i, p : p + 1])
 
 
 @kernel
-def _input_gradient(dy, panels, taps, steps, cut, memory, dx):
+def _input_gradient(block, dy, panels, taps, steps, cut, memory, dx):
     stride, padding, dilation = steps
-    batch, height, width, channels = dx.shape
+    height, width, channels = dx.shape[1:]
     windows, columns, outputs = dy.shape[1:]
     blocks, length = -(-height // cut), taps[1] * channels
-    for block in prange(batch * blocks):
-        image, first = block // blocks, block % blocks * cut
-        part = dx[image, first : first + cut]
-        part[:] = 0
-        for i in range(taps[0]):
-            # The rows of windows whose taps i are over rows of this block.
-            top = max(0, -((dilation * i - padding - first) // stride))
-            bottom = min(windows, (first + len(part) - 1 + padding - dilation * i) // stride + 1)
-            if bottom <= top:
+    image, first = block // blocks, block % blocks * cut
+    part = dx[image, first : first + cut]
+    part[:] = 0
+    for i in range(taps[0]):
+        # The rows of windows whose taps i are over rows of this block.
+        top = max(0, -((dilation * i - padding - first) // stride))
+        bottom = min(windows, (first + len(part) - 1 + padding - dilation * i) // stride + 1)
+        if bottom <= top:
+            continue
+        pixels = (bottom - top) * columns
+        dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, length))
+        gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels[i], dpatches, False)
+        for pixel in range(pixels):
+            row = stride * (top + pixel // columns) - padding + dilation * i - first
+            left, given, line = stride * (pixel % columns) - padding, dpatches[pixel], part[row].reshape(-1)
+            if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
+                piece = line[left * channels : left * channels + length]
+                for k in range(length):
+                    piece[k] += given[k]
                 continue
-            pixels = (bottom - top) * columns
-            dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, length))
-            gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels[i], dpatches, False)
-            for pixel in range(pixels):
-                row = stride * (top + pixel // columns) - padding + dilation * i - first
-                left, given, line = stride * (pixel % columns) - padding, dpatches[pixel], part[row].reshape(-1)
-                if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
-                    piece = line[left * channels : left * channels + length]
-                    for k in range(length):
-                        piece[k] += given[k]
-                    continue
-                for j in range(taps[1]):
-                    q = left + dilation * j
-                    if 0 <= q < width:
-                        piece, values = line[q * channels : (q + 1) * channels], given[j * channels :]
-                        for c in range(channels):
-                            piece[c] += values[c]
+            for j in range(taps[1]):
+                q = left + dilation * j
+                if 0 <= q < width:
+                    piece, values = line[q * channels : (q + 1) * channels], given[j * channels :]
+                    for c in range(channels):
+                        piece[c] += values[c]
 
 
 @kernel
-def _weight_gradient(x, dy, size, taps, steps, height, memory, sums, dweight):
+def _weight_gradient(block, x, dy, size, taps, steps, height, memory, sums, dweight):
     """The transposed product of all patches with ``dy (pixels, Co)``, as in :mod:`backends.numba.products`."""
     length, outputs = dweight.shape
     parts, across = len(sums) + 1, -(-outputs // gemm.COLUMNS)
     blocks, pixels, width = -(-length // height) * across, size[0] * size[1], gemm.width_of(dy)
-    for block in prange(blocks * parts):
-        part = block // blocks
-        top, left = block % blocks // across * height, block % across * gemm.COLUMNS
-        bottom, right = min(length, top + height), min(outputs, left + gemm.COLUMNS)
-        first, last = part * len(dy) // parts, (part + 1) * len(dy) // parts
-        out = dweight[top:bottom, left:right] if part == 0 else sums[part - 1, top:bottom, left:right]
-        for start in range(first, last, gemm.DEPTH):
-            stop = min(last, start + gemm.DEPTH)
-            buffer = memory[get_thread_id()]
-            patches, end = carve(buffer, 0, (stop - start, gemm.STEP))
-            tiles, end = gemm.carve_panels(buffer, end, stop - start, bottom - top, gemm.ROWS)
-            panels, _ = gemm.carve_panels(buffer, end, stop - start, right - left, width)
-            for k in range(stop - start):
-                image, place = (start + k) // pixels, (start + k) % pixels
-                row, column = place // size[1], place % size[1]
-                _copy_patch(x[image], taps, steps, row, column, top, bottom, patches, k * gemm.STEP)
-            gemm.pack(patches[:, : bottom - top], tiles)
-            gemm.pack(dy[start:stop, left:right], panels)
-            gemm.multiply_transposed(tiles, panels, out, start > first)
+    part = block // blocks
+    top, left = block % blocks // across * height, block % across * gemm.COLUMNS
+    bottom, right = min(length, top + height), min(outputs, left + gemm.COLUMNS)
+    first, last = part * len(dy) // parts, (part + 1) * len(dy) // parts
+    out = dweight[top:bottom, left:right] if part == 0 else sums[part - 1, top:bottom, left:right]
+    for start in range(first, last, gemm.DEPTH):
+        stop = min(last, start + gemm.DEPTH)
+        buffer = memory[get_thread_id()]
+        patches, end = carve(buffer, 0, (stop - start, gemm.STEP))
+        tiles, end = gemm.carve_panels(buffer, end, stop - start, bottom - top, gemm.ROWS)
+        panels, _ = gemm.carve_panels(buffer, end, stop - start, right - left, width)
+        for k in range(stop - start):
+            image, place = (start + k) // pixels, (start + k) % pixels
+            row, column = place // size[1], place % size[1]
+            _copy_patch(x[image], taps, steps, row, column, top, bottom, patches, k * gemm.STEP)
+        gemm.pack(patches[:, : bottom - top], tiles)
+        gemm.pack(dy[start:stop, left:right], panels)
+        gemm.multiply_transposed(tiles, panels, out, start > first)
 
 
 @inner

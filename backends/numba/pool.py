@@ -1,4 +1,4 @@
-"""The threads under ``prange``: parts of a loop are handed out one by one, and nobody waits for a sleeping thread.
+"""The threads under compiled loops: parts are handed out one by one, and nobody waits for a sleeping thread.
 
 Numba's own layers give each thread an equal part of a loop, which ends when every thread has said so. If another
 program holds one of the cores, all threads wait for the one that it keeps from running. Those of libgomp spin
@@ -35,13 +35,13 @@ from backends.numba.machine_code import stored
 #: How often a thread looks for work, or for the end of a loop, before it sleeps.
 _SPINS = 4000
 #: Parts of a loop for each thread.
-_PARTS = 8
+PARTS = 8
 
 _LINE = 128  # bytes that processors load together; numbers that several threads write have lines of their own
 _BUSY, _OPEN, _ROUND, _NEXT, _INSIDE, _SLEEPING, _WAITING, _JOB, _KEY, _MUTEX, _MORE, _DONE, _STOP, _END = (
     _LINE * place for place in range(14)
 )
-_FUNCTION, _ARGUMENTS, _DIMENSIONS, _STEPS, _DATA, _RANK, _COUNT, _THREADS = (_JOB + 8 * each for each in range(8))
+_FUNCTION, _PARTS_OF_LOOP, _STEPS, _DATA, _THREADS = (_JOB + 8 * each for each in range(5))
 
 _page_memory = np.zeros(_END + _LINE, np.uint8)
 _page_address = -(-_page_memory.ctypes.data // _LINE) * _LINE
@@ -163,27 +163,22 @@ def _call(typing, function, arguments, dimensions, steps, data):
 
 
 @register_jitable
-def _run(next_part, function, arguments, dimensions, steps, data, rank, count):
+def _run(next_part, function, parts, steps, data):
     """Run parts of a loop until none is left; ``next_part`` is the address of the number of the next one."""
-    own = _memory(count)
-    size = _memory(rank + 1)
-    _set(size, 1)
-    for k in range(1, rank + 1):
-        _set(size + 8 * k, _read(dimensions + 8 * k))
-    parts = _read(dimensions)
+    number, count = _memory(1), _memory(1)
+    _set(count, 1)
     part = _add(next_part, 1)
     while part < parts:
-        for k in range(count):
-            _set(own + 8 * k, _read(arguments + 8 * k) + part * _read(steps + 8 * k))
-        _call(function, own, size, steps, data)
+        _set(number, part)
+        _call(function, number, count, steps, data)
         part = _add(next_part, 1)
 
 
 @register_jitable
 def _run_job(page):
     _run(
-        page + _NEXT, _read(page + _FUNCTION), _read(page + _ARGUMENTS), _read(page + _DIMENSIONS),
-        _read(page + _STEPS), _read(page + _DATA), _read(page + _RANK), _read(page + _COUNT),
+        page + _NEXT, _read(page + _FUNCTION), _read(page + _PARTS_OF_LOOP), _read(page + _STEPS),
+        _read(page + _DATA),
     )  # fmt: skip
 
 
@@ -217,20 +212,20 @@ def _help(number):
 
 @stored
 def _parallel_for(function, arguments, dimensions, steps, data, rank, count, threads):
-    """Run a loop: what Numba calls for each. One at a time has helpers; another, or one inside it, has none."""
+    """Run a loop, as a layer of Numba does. One at a time has helpers; another, or one inside it, has none.
+
+    The arguments are those of :mod:`backends.numba.loop`: one, the number of a part, which starts at 0.
+    """
     page = _page()
     if threads == 1 or _exchange(page + _BUSY, 1):
         next_part = _memory(1)
         _set(next_part, 0)
-        _run(next_part, function, arguments, dimensions, steps, data, rank, count)
+        _run(next_part, function, _read(dimensions), steps, data)
         return
     _write(page + _FUNCTION, function)
-    _write(page + _ARGUMENTS, arguments)
-    _write(page + _DIMENSIONS, dimensions)
+    _write(page + _PARTS_OF_LOOP, _read(dimensions))
     _write(page + _STEPS, steps)
     _write(page + _DATA, data)
-    _write(page + _RANK, rank)
-    _write(page + _COUNT, count)
     _write(page + _THREADS, threads)
     _write(page + _NEXT, 0)
     _write(page + _OPEN, 1)
@@ -261,12 +256,6 @@ def _thread_number():
     return _get_number(_read(_page() + _KEY))
 
 
-@stored
-def _parts(threads, rank, starts, ends):
-    """Into how many parts a loop is divided; some are empty if it is short."""
-    return 1 if threads == 1 else _PARTS * threads
-
-
 # How Python starts them.
 
 _helpers: list[threading.Thread] = []
@@ -286,7 +275,6 @@ def install() -> bool:
     for name, function, signature in (
         ("numba_parallel_for", _parallel_for, types.void(*[number] * 8)),
         ("get_thread_id", _thread_number, number()),
-        ("get_sched_size", _parts, number(*[number] * 4)),
     ):
         llvmlite.binding.add_symbol(name, _address(function, signature))
     _help.compile(types.void(number))

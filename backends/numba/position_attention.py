@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba import blas, gemm
@@ -32,7 +32,8 @@ def position_attention(
         for shape in ((query.shape[2], _QUERIES), (_KEYS, _QUERIES), (_KEYS, value.shape[2]))
     )
     memory = scratch((_KEYS + 2) * _QUERIES + panels, value.dtype)
-    _attend(query, key, value, _QUERIES, _KEYS, memory, y, maximum[:, :, 0], total[:, :, 0])
+    blocks = len(query) * -(-query.shape[1] // _QUERIES)
+    _attend(blocks, query, key, value, _QUERIES, _KEYS, memory, y, maximum[:, :, 0], total[:, :, 0])
     return y, PositionAttentionCache(query, key, value, y, maximum, total)
 
 
@@ -45,51 +46,55 @@ def position_attention_backward(
     dquery, dkey, dvalue = (np.zeros(x.shape, x.dtype) for x in (query, key, value))
     _, pixels, inner_channels = query.shape
     keys = min(_BACKWARD_KEYS, pixels)
-    together = max(1, min(-(-pixels // keys), _PARTS // query[0].size))
-    rows = np.empty((2, pixels), query.dtype)
+    blocks = -(-pixels // keys)
+    together = max(1, min(blocks, _PARTS // query[0].size))
+    means, factors = np.empty((2, pixels), query.dtype)
     parts = np.empty((together, pixels, inner_channels), query.dtype)
     memory = scratch(_BACKWARD_QUERIES * 2 * _BACKWARD_KEYS, value.dtype)
     for image in range(len(query)):
-        _differentiate(
-            dy[image], query[image], key[image], value[image], y[image], maximum[image, :, 0], total[image, :, 0],
-            _BACKWARD_QUERIES, keys, memory, rows, parts, dquery[image], dkey[image], dvalue[image],
-        )  # fmt: skip
+        _scale(pixels, dy[image], y[image], total[image, :, 0], means, factors)
+        for group in range(0, blocks, together):
+            members = min(together, blocks - group)
+            _differentiate(
+                members, dy[image], query[image], key[image], value[image], maximum[image, :, 0], means, factors,
+                _BACKWARD_QUERIES, keys, group * keys, memory, parts, dkey[image], dvalue[image],
+            )  # fmt: skip
+            _add_parts(pixels, parts, members, dquery[image])
     return dquery, dkey, dvalue
 
 
 @kernel
-def _attend(query, key, value, queries, keys, memory, y, maximum, total):
-    batch, pixels, channels = y.shape
+def _attend(block, query, key, value, queries, keys, memory, y, maximum, total):
+    pixels, channels = y.shape[1:]
     blocks = -(-pixels // queries)
-    for block in prange(batch * blocks):
-        image, first = block // blocks, block % blocks * queries
-        last = min(first + queries, pixels)
-        out, largest, sums = y[image, first:last], maximum[image, first:last], total[image, first:last]
-        out[:] = 0
-        largest[:] = -np.inf
-        sums[:] = 0
-        buffer, width = memory[get_thread_id()], gemm.width_of(y)
-        transposed, end_of_queries = gemm.carve_panels(buffer, 0, query.shape[2], last - first, width)
-        gemm.pack(query[image, first:last].T, transposed)
-        for start in range(0, pixels, keys):
-            stop = min(start + keys, pixels)
-            weights, end = carve(buffer, end_of_queries, (stop - start, last - first))
-            columns, end = gemm.carve_panels(buffer, end, stop - start, last - first, gemm.ROWS)
-            values, end = gemm.carve_panels(buffer, end, stop - start, channels, width)
-            rescale, end = carve(buffer, end, (last - first,))
-            part, end = carve(buffer, end, (last - first,))
-            gemm.multiply(key[image, start:stop], transposed, weights, False)  # so far energies
-            _exponentiate(weights, largest, sums, rescale, part)
-            for row in range(last - first):
-                if rescale[row] != 1:
-                    for c in range(channels):
-                        out[row, c] *= rescale[row]
-            gemm.pack(weights, columns)
-            gemm.pack(value[image, start:stop], values)
-            gemm.multiply_transposed(columns, values, out, True)
+    image, first = block // blocks, block % blocks * queries
+    last = min(first + queries, pixels)
+    out, largest, sums = y[image, first:last], maximum[image, first:last], total[image, first:last]
+    out[:] = 0
+    largest[:] = -np.inf
+    sums[:] = 0
+    buffer, width = memory[get_thread_id()], gemm.width_of(y)
+    transposed, end_of_queries = gemm.carve_panels(buffer, 0, query.shape[2], last - first, width)
+    gemm.pack(query[image, first:last].T, transposed)
+    for start in range(0, pixels, keys):
+        stop = min(start + keys, pixels)
+        weights, end = carve(buffer, end_of_queries, (stop - start, last - first))
+        columns, end = gemm.carve_panels(buffer, end, stop - start, last - first, gemm.ROWS)
+        values, end = gemm.carve_panels(buffer, end, stop - start, channels, width)
+        rescale, end = carve(buffer, end, (last - first,))
+        part, end = carve(buffer, end, (last - first,))
+        gemm.multiply(key[image, start:stop], transposed, weights, False)  # so far energies
+        _exponentiate(weights, largest, sums, rescale, part)
         for row in range(last - first):
-            for c in range(channels):
-                out[row, c] /= sums[row]
+            if rescale[row] != 1:
+                for c in range(channels):
+                    out[row, c] *= rescale[row]
+        gemm.pack(weights, columns)
+        gemm.pack(value[image, start:stop], values)
+        gemm.multiply_transposed(columns, values, out, True)
+    for row in range(last - first):
+        for c in range(channels):
+            out[row, c] /= sums[row]
 
 
 @inner
@@ -100,8 +105,9 @@ def _exponentiate(energy, largest, sums, rescale, part):
     of a tile is a ``part`` of its own, since float32 loses digits in long sums.
     """
     keys, queries = energy.shape
-    rescale[:] = largest
-    part[:] = 0
+    for q in range(queries):
+        rescale[q] = largest[q]
+        part[q] = 0
     for k in range(keys):
         energies = energy[k]
         for q in range(queries):
@@ -118,45 +124,46 @@ def _exponentiate(energy, largest, sums, rescale, part):
 
 
 @kernel
+def _scale(q, dy, y, total, means, factors):
+    mean = dy.dtype.type(0)
+    for c in range(dy.shape[1]):
+        mean += dy[q, c] * y[q, c]
+    means[q] = mean  # of dattention under the attention, since y = attention @ value
+    factors[q] = dy.dtype.type(1) / total[q]
+
+
+@kernel
 def _differentiate(
-    dy, query, key, value, y, maximum, total, queries, keys, memory, rows, parts, dquery, dkey, dvalue
+    member, dy, query, key, value, maximum, means, factors, queries, keys, first_key, memory, parts, dkey, dvalue
 ):
-    pixels, channels = y.shape
-    means, factors = rows[0], rows[1]
-    for q in prange(pixels):
-        mean = dy.dtype.type(0)
-        for c in range(channels):
-            mean += dy[q, c] * y[q, c]
-        means[q] = mean  # of dattention under the attention, since y = attention @ value
-        factors[q] = dy.dtype.type(1) / total[q]
-    blocks = -(-pixels // keys)
-    for group in range(0, blocks, len(parts)):
-        members = min(len(parts), blocks - group)
-        for member in prange(members):
-            start = (group + member) * keys
-            stop = min(start + keys, pixels)
-            for first in range(0, pixels, queries):
-                last = min(first + queries, pixels)
-                weights, end = carve(memory[get_thread_id()], 0, (stop - start, last - first))
-                denergy, end = carve(memory[get_thread_id()], end, (stop - start, last - first))
-                blas.multiply(key[start:stop], query[first:last].T, weights, False)  # so far energies
-                # attention = exp(energy − maximum) / total
-                for k in range(stop - start):
-                    row, largest, factor = weights[k], maximum[first:last], factors[first:last]
-                    for q in range(last - first):
-                        row[q] = exp_up_to_zero(row[q] - largest[q]) * factor[q]
-                # y = attention @ value
-                blas.multiply(weights, dy[first:last], dvalue[start:stop], True)
-                blas.multiply(value[start:stop], dy[first:last].T, denergy, False)  # so far dattention
-                # attention = softmax(energy)
-                for k in range(stop - start):
-                    row, drow, mean = weights[k], denergy[k], means[first:last]
-                    for q in range(last - first):
-                        drow[q] = row[q] * (drow[q] - mean[q])
-                # energy = query @ keyᵀ
-                blas.multiply(denergy.T, key[start:stop], parts[member, first:last], False)
-                blas.multiply(denergy, query[first:last], dkey[start:stop], True)
-        for q in prange(pixels):
-            for member in range(members):
-                for d in range(dquery.shape[1]):
-                    dquery[q, d] += parts[member, q, d]
+    pixels = len(dy)
+    start = first_key + member * keys
+    stop = min(start + keys, pixels)
+    for first in range(0, pixels, queries):
+        last = min(first + queries, pixels)
+        weights, end = carve(memory[get_thread_id()], 0, (stop - start, last - first))
+        denergy, end = carve(memory[get_thread_id()], end, (stop - start, last - first))
+        blas.multiply(key[start:stop], query[first:last].T, weights, False)  # so far energies
+        # attention = exp(energy − maximum) / total
+        for k in range(stop - start):
+            row, largest, factor = weights[k], maximum[first:last], factors[first:last]
+            for q in range(last - first):
+                row[q] = exp_up_to_zero(row[q] - largest[q]) * factor[q]
+        # y = attention @ value
+        blas.multiply(weights, dy[first:last], dvalue[start:stop], True)
+        blas.multiply(value[start:stop], dy[first:last].T, denergy, False)  # so far dattention
+        # attention = softmax(energy)
+        for k in range(stop - start):
+            row, drow, mean = weights[k], denergy[k], means[first:last]
+            for q in range(last - first):
+                drow[q] = row[q] * (drow[q] - mean[q])
+        # energy = query @ keyᵀ
+        blas.multiply(denergy.T, key[start:stop], parts[member, first:last], False)
+        blas.multiply(denergy, query[first:last], dkey[start:stop], True)
+
+
+@kernel
+def _add_parts(q, parts, members, dquery):
+    for member in range(members):
+        for d in range(dquery.shape[1]):
+            dquery[q, d] += parts[member, q, d]

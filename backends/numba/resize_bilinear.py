@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba.compile import kernel, scratch
@@ -27,7 +27,7 @@ def resize_bilinear(
     check_resize_bilinear(x, size)
     rows, columns = _neighbours(x, size, align_corners)
     y = np.empty((len(x), *size, x.shape[3]), x.dtype)
-    _interpolate(x, rows, columns, y)
+    _interpolate(len(x) * size[0], x, rows, columns, y)
     return y, ResizeBilinearCache(rows, columns, x.shape, x.dtype)
 
 
@@ -41,7 +41,7 @@ def resize_bilinear_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     last = np.searchsorted(rows[0], np.arange(height), side="right")
     dx = np.empty(x_shape, dtype)
     memory = scratch(len(columns[0]) * channels, dtype)
-    _collect(dy.reshape(batch, len(rows[0]), -1), rows, first, last, columns, memory, dx)
+    _collect(batch * height, dy.reshape(batch, len(rows[0]), -1), rows, first, last, columns, memory, dx)
     return dx
 
 
@@ -53,7 +53,8 @@ def resize_bilinear_rows(
     check_rows(size, rows)
     every_row, columns = _neighbours(x, size, align_corners)
     y = np.empty((len(x), rows[1] - rows[0], size[1], x.shape[3]), x.dtype)
-    _interpolate(x, tuple(each[slice(*rows)] for each in every_row), columns, y)
+    part = tuple(each[slice(*rows)] for each in every_row)
+    _interpolate(len(x) * len(part[0]), x, part, columns, y)
     return y
 
 
@@ -71,45 +72,43 @@ def _neighbours(
 
 
 @kernel
-def _interpolate(x, rows, columns, y):
+def _interpolate(out, x, rows, columns, y):
     row_before, row_after, row_fraction = rows
     before, after, fraction = columns
-    batch, height, width, channels = y.shape
+    height, width, channels = y.shape[1:]
     one = y.dtype.type(1)
-    for out in prange(batch * height):
-        image, r = out // height, out % height
-        upper, lower, down = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
-        for q in range(width):
-            right = fraction[q]
-            weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
-            x_00, x_01, x_10, x_11 = upper[before[q]], upper[after[q]], lower[before[q]], lower[after[q]]
-            pixel = y[image, r, q]
-            for c in range(channels):
-                pixel[c] = weights[0] * x_00[c] + weights[1] * x_01[c] + weights[2] * x_10[c] + weights[3] * x_11[c]
+    image, r = out // height, out % height
+    upper, lower, down = x[image, row_before[r]], x[image, row_after[r]], row_fraction[r]
+    for q in range(width):
+        right = fraction[q]
+        weights = (one - down) * (one - right), (one - down) * right, down * (one - right), down * right
+        x_00, x_01, x_10, x_11 = upper[before[q]], upper[after[q]], lower[before[q]], lower[after[q]]
+        pixel = y[image, r, q]
+        for c in range(channels):
+            pixel[c] = weights[0] * x_00[c] + weights[1] * x_01[c] + weights[2] * x_10[c] + weights[3] * x_11[c]
 
 
 @kernel
-def _collect(dy, rows, first, last, columns, memory, dx):
+def _collect(out, dy, rows, first, last, columns, memory, dx):
     row_before, row_after, row_fraction = rows
     before, after, fraction = columns
-    batch, height, _, channels = dx.shape
+    height, channels = dx.shape[1], dx.shape[3]
     zero, one = dx.dtype.type(0), dx.dtype.type(1)
-    for out in prange(batch * height):
-        image, r = out // height, out % height
-        # The sum of the rows of dy for this row, in the columns of dy.
-        dmixed = memory[get_thread_id()][: dy.shape[2]]
-        dmixed[:] = 0
-        for row in range(first[r], last[r]):
-            upper, lower = row_before[row] == r, row_after[row] == r
-            weight = (one - row_fraction[row] if upper else zero) + (row_fraction[row] if lower else zero)
-            given = dy[image, row]
-            for k in range(len(dmixed)):
-                dmixed[k] += weight * given[k]
-        dx[image, r] = 0
-        for q in range(len(before)):
-            left, right, weight = dx[image, r, before[q]], dx[image, r, after[q]], fraction[q]
-            given = dmixed[q * channels : (q + 1) * channels]
-            for c in range(channels):
-                left[c] += (one - weight) * given[c]
-            for c in range(channels):
-                right[c] += weight * given[c]
+    image, r = out // height, out % height
+    # The sum of the rows of dy for this row, in the columns of dy.
+    dmixed = memory[get_thread_id()][: dy.shape[2]]
+    dmixed[:] = 0
+    for row in range(first[r], last[r]):
+        upper, lower = row_before[row] == r, row_after[row] == r
+        weight = (one - row_fraction[row] if upper else zero) + (row_fraction[row] if lower else zero)
+        given = dy[image, row]
+        for k in range(len(dmixed)):
+            dmixed[k] += weight * given[k]
+    dx[image, r] = 0
+    for q in range(len(before)):
+        left, right, weight = dx[image, r, before[q]], dx[image, r, after[q]], fraction[q]
+        given = dmixed[q * channels : (q + 1) * channels]
+        for c in range(channels):
+            left[c] += (one - weight) * given[c]
+        for c in range(channels):
+            right[c] += weight * given[c]

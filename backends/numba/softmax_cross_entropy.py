@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba.compile import inner, kernel, scratch
@@ -35,11 +35,11 @@ def softmax_cross_entropy(
     check_arrays(op, logits=(logits, "... K"), class_weights=(class_weights, "K"))
     classes = logits.shape[-1]
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
-    weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
+    weights = fractions_of_classes(targets, ignore_label, class_weights, classes)
     losses = np.empty(-(-len(targets) // PIXELS))
     largest, total = np.empty(len(targets), logits.dtype), np.empty(len(targets), logits.dtype)
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
-    _add_losses(pixels, targets, ignore_label, weights, memory, largest, total, losses)
+    _add_losses(len(losses), pixels, targets, ignore_label, weights, memory, largest, total, losses)
     cache = SoftmaxCrossEntropyCache(logits, targets, weights, ignore_label, largest, total)
     return np.asarray(losses.sum(), logits.dtype), cache
 
@@ -54,8 +54,8 @@ def softmax_cross_entropy_backward(dloss: np.ndarray | float, cache: Cache) -> n
     dweights = logits.dtype.type(dloss) * weights
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
-        logits.reshape(-1, classes), targets, ignore_label, dweights, largest, total, memory,
-        dlogits.reshape(-1, classes),
+        -(-len(targets) // PIXELS), logits.reshape(-1, classes), targets, ignore_label, dweights, largest, total,
+        memory, dlogits.reshape(-1, classes),
     )  # fmt: skip
     return dlogits
 
@@ -65,102 +65,99 @@ def targets_of(op: str, labels: np.ndarray, logits_shape: tuple[int, ...], ignor
     check_label_shape(op, labels, logits_shape[:-1])
     targets = labels.reshape(-1).astype(np.int64)
     wrong = np.empty(-(-len(targets) // PIXELS), np.int64)
-    _count_wrong(targets, ignore_label, logits_shape[-1], wrong)
+    _count_wrong(len(wrong), targets, ignore_label, logits_shape[-1], wrong)
     if wrong.any():
         check_labels(op, labels, logits_shape, ignore_label)
     return targets
 
 
 def fractions_of_classes(
-    targets: np.ndarray, ignore_label: int, class_weights: np.ndarray | None, classes: int, dtype: np.dtype
+    targets: np.ndarray, ignore_label: int, class_weights: np.ndarray | None, classes: int
 ) -> np.ndarray:
-    """The weight of a pixel of each class ``(K,)``, divided by the sum over all pixels."""
+    """The weight of a pixel of each class ``(K,)``, float64, divided by the sum over all pixels."""
     if class_weights is None:
         counts = np.empty(-(-len(targets) // PIXELS))
-        _count_labelled(targets, ignore_label, counts)
-        return np.ones(classes, dtype) / (counts.sum() or 1)
-    fractions: np.ndarray = class_weights / ((class_counts(targets, ignore_label, classes) @ class_weights) or 1)
+        _count_labelled(len(counts), targets, ignore_label, counts)
+        return np.full(classes, 1 / (counts.sum() or 1.0))
+    total = np.float64(class_counts(targets, ignore_label, classes) @ class_weights)
+    fractions: np.ndarray = class_weights / (total or np.float64(1))
     return fractions
 
 
 def class_counts(targets: np.ndarray, ignore_label: int, classes: int) -> np.ndarray:
     """How many of the labels ``(pixels,)`` each class has, ``(K,)``."""
     counts = np.empty((-(-len(targets) // PIXELS), classes), np.int32)
-    _count(targets, ignore_label, counts)
+    _count(len(counts), targets, ignore_label, counts)
     total: np.ndarray = counts.sum(axis=0)
     return total
 
 
 @kernel
-def _count_wrong(labels, ignore_label, classes, wrong):
-    for block in prange(len(wrong)):
-        number = 0
-        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
-            number += label != ignore_label and not 0 <= label < classes
-        wrong[block] = number
+def _count_wrong(block, labels, ignore_label, classes, wrong):
+    number = 0
+    for label in labels[block * PIXELS : (block + 1) * PIXELS]:
+        number += label != ignore_label and not 0 <= label < classes
+    wrong[block] = number
 
 
 @kernel
-def _count_labelled(labels, ignore_label, counts):
-    for block in prange(len(counts)):
-        number = 0
-        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
-            number += label != ignore_label
-        counts[block] = number
+def _count_labelled(block, labels, ignore_label, counts):
+    number = 0
+    for label in labels[block * PIXELS : (block + 1) * PIXELS]:
+        number += label != ignore_label
+    counts[block] = number
 
 
 @kernel
-def _count(labels, ignore_label, counts):
-    for block in prange(len(counts)):
-        counts[block] = 0
-        for label in labels[block * PIXELS : (block + 1) * PIXELS]:
-            if label != ignore_label:
-                counts[block, label] += 1
+def _count(block, labels, ignore_label, counts):
+    counts[block] = 0
+    for label in labels[block * PIXELS : (block + 1) * PIXELS]:
+        if label != ignore_label:
+            counts[block, label] += 1
 
 
 @kernel
-def _add_losses(logits, labels, ignore_label, weights, memory, all_largest, all_total, losses):
-    for block in prange(len(losses)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        largest, total = exponentiate(part, memory[get_thread_id()])
-        all_largest[first : first + PIXELS] = largest
-        all_total[first : first + PIXELS] = total
-        for p in range(len(targets)):
-            total[p] = log_from_one(total[p])
-        loss = 0.0
-        for p in range(len(targets)):
-            if targets[p] != ignore_label:
-                lost = total[p] - (part[p, targets[p]] - largest[p])
-                loss += weights[targets[p]] * lost
-        losses[block] = loss
+def _add_losses(block, logits, labels, ignore_label, weights, memory, all_largest, all_total, losses):
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    largest, total = exponentiate(part, memory[get_thread_id()])
+    out_largest, out_total = all_largest[first : first + PIXELS], all_total[first : first + PIXELS]
+    for p in range(len(targets)):
+        out_largest[p], out_total[p] = largest[p], total[p]
+    for p in range(len(targets)):
+        total[p] = log_from_one(total[p])
+    loss = 0.0
+    for p in range(len(targets)):
+        if targets[p] != ignore_label:
+            lost = total[p] - (part[p, targets[p]] - largest[p])
+            loss += weights[targets[p]] * lost
+    losses[block] = loss
 
 
 @kernel
-def _differentiate(logits, labels, ignore_label, dweights, all_largest, all_total, memory, dlogits):
+def _differentiate(block, logits, labels, ignore_label, dweights, all_largest, all_total, memory, dlogits):
     classes = logits.shape[1]
-    for block in prange(-(-len(logits) // PIXELS)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        largest, total = all_largest[first : first + PIXELS], all_total[first : first + PIXELS]
-        buffer = memory[get_thread_id()]
-        dpixel = buffer[classes * PIXELS : (classes + 1) * PIXELS]
-        factor = buffer[(classes + 1) * PIXELS :]
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    largest, total = all_largest[first : first + PIXELS], all_total[first : first + PIXELS]
+    buffer = memory[get_thread_id()]
+    dpixel = buffer[classes * PIXELS : (classes + 1) * PIXELS]
+    factor = buffer[(classes + 1) * PIXELS :]
+    for p in range(len(targets)):
+        dpixel[p] = dweights[targets[p]] if targets[p] != ignore_label else 0
+        factor[p] = dpixel[p] / total[p]
+    for k in range(classes):
         for p in range(len(targets)):
-            dpixel[p] = dweights[targets[p]] if targets[p] != ignore_label else 0
-            factor[p] = dpixel[p] / total[p]
-        for k in range(classes):
-            for p in range(len(targets)):
-                buffer[k * PIXELS + p] = part[p, k]
-        for k in range(classes):
-            for p in range(len(targets)):
-                buffer[k * PIXELS + p] = exp_up_to_zero(buffer[k * PIXELS + p] - largest[p]) * factor[p]
-        out = dlogits[first : first + PIXELS]
+            buffer[k * PIXELS + p] = part[p, k]
+    for k in range(classes):
         for p in range(len(targets)):
-            for k in range(classes):
-                out[p, k] = buffer[k * PIXELS + p]
-            if targets[p] != ignore_label:
-                out[p, targets[p]] -= dpixel[p]
+            buffer[k * PIXELS + p] = exp_up_to_zero(buffer[k * PIXELS + p] - largest[p]) * factor[p]
+    out = dlogits[first : first + PIXELS]
+    for p in range(len(targets)):
+        for k in range(classes):
+            out[p, k] = buffer[k * PIXELS + p]
+        if targets[p] != ignore_label:
+            out[p, targets[p]] -= dpixel[p]
 
 
 @inner
@@ -172,7 +169,8 @@ def exponentiate(logits, memory):
             memory[k * PIXELS + p] = logits[p, k]
     largest = memory[classes * PIXELS : classes * PIXELS + pixels]
     total = memory[(classes + 1) * PIXELS : (classes + 1) * PIXELS + pixels]
-    largest[:] = memory[:pixels]
+    for p in range(pixels):
+        largest[p] = memory[p]
     for k in range(1, classes):
         for p in range(pixels):
             value = memory[k * PIXELS + p]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba.compile import kernel, scratch
@@ -32,7 +32,7 @@ def softmax_dice(logits: np.ndarray, labels: np.ndarray, *, ignore_label: int = 
     classes = logits.shape[-1]
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
     sums = np.empty((-(-len(targets) // (_BLOCKS * PIXELS)), 3, classes))
-    _add(pixels, targets, ignore_label, scratch((classes + 2) * PIXELS, logits.dtype), sums)
+    _add(len(sums), pixels, targets, ignore_label, scratch((classes + 2) * PIXELS, logits.dtype), sums)
     overlap, count, squares = sums.sum(axis=0)
     loss, dice, scale = dice_of(overlap, count, squares, logits.dtype)
     return loss, SoftmaxDiceCache(logits, targets, dice, scale, ignore_label)
@@ -48,65 +48,63 @@ def softmax_dice_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarray
     dlogits = np.empty(logits.shape, logits.dtype)
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
-        logits.reshape(-1, classes), targets, ignore_label, scale * dice, scale, memory,
+        -(-len(targets) // PIXELS), logits.reshape(-1, classes), targets, ignore_label, scale * dice, scale, memory,
         dlogits.reshape(-1, classes),
     )  # fmt: skip
     return dlogits
 
 
 @kernel
-def _add(logits, labels, ignore_label, memory, sums):
+def _add(chunk, logits, labels, ignore_label, memory, sums):
     """Σ p g, Σ g and Σ p² of each class over the labelled pixels of some blocks."""
     classes = logits.shape[1]
-    for chunk in prange(len(sums)):
-        overlap, count, squares = sums[chunk]
-        overlap[:] = 0
-        count[:] = 0
-        squares[:] = 0
-        begin = chunk * _BLOCKS * PIXELS
-        for first in range(begin, min(len(logits), begin + _BLOCKS * PIXELS), PIXELS):
-            part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-            buffer = memory[get_thread_id()]
-            _, total = exponentiate(part, buffer)
-            for p in range(len(targets)):
-                total[p] = 1 / total[p] if targets[p] != ignore_label else 0
-            for k in range(classes):
-                square = logits.dtype.type(0)
-                for p in range(len(targets)):
-                    value = buffer[k * PIXELS + p] * total[p]
-                    buffer[k * PIXELS + p] = value
-                    square += value * value
-                squares[k] += square
-            for p in range(len(targets)):
-                if targets[p] != ignore_label:
-                    overlap[targets[p]] += buffer[targets[p] * PIXELS + p]
-                    count[targets[p]] += 1
-
-
-@kernel
-def _differentiate(logits, labels, ignore_label, factors, scale, memory, dlogits):
-    classes = logits.shape[1]
-    for block in prange(-(-len(logits) // PIXELS)):
-        first = block * PIXELS
+    overlap, count, squares = sums[chunk]
+    overlap[:] = 0
+    count[:] = 0
+    squares[:] = 0
+    begin = chunk * _BLOCKS * PIXELS
+    for first in range(begin, min(len(logits), begin + _BLOCKS * PIXELS), PIXELS):
         part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
         buffer = memory[get_thread_id()]
-        dot, total = exponentiate(part, buffer)
+        _, total = exponentiate(part, buffer)
         for p in range(len(targets)):
-            dot[p] = 0
             total[p] = 1 / total[p] if targets[p] != ignore_label else 0
         for k in range(classes):
-            factor = factors[k]
+            square = logits.dtype.type(0)
             for p in range(len(targets)):
                 value = buffer[k * PIXELS + p] * total[p]
                 buffer[k * PIXELS + p] = value
-                dot[p] += value * factor * value
+                square += value * value
+            squares[k] += square
         for p in range(len(targets)):
             if targets[p] != ignore_label:
-                dot[p] -= scale[targets[p]] * buffer[targets[p] * PIXELS + p]
+                overlap[targets[p]] += buffer[targets[p] * PIXELS + p]
+                count[targets[p]] += 1
+
+
+@kernel
+def _differentiate(block, logits, labels, ignore_label, factors, scale, memory, dlogits):
+    classes = logits.shape[1]
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    buffer = memory[get_thread_id()]
+    dot, total = exponentiate(part, buffer)
+    for p in range(len(targets)):
+        dot[p] = 0
+        total[p] = 1 / total[p] if targets[p] != ignore_label else 0
+    for k in range(classes):
+        factor = factors[k]
         for p in range(len(targets)):
-            for k in range(classes):
-                value = buffer[k * PIXELS + p]
-                dlogits[first + p, k] = value * (factors[k] * value - dot[p])
-            if targets[p] != ignore_label:
-                target = targets[p]
-                dlogits[first + p, target] -= scale[target] * buffer[target * PIXELS + p]
+            value = buffer[k * PIXELS + p] * total[p]
+            buffer[k * PIXELS + p] = value
+            dot[p] += value * factor * value
+    for p in range(len(targets)):
+        if targets[p] != ignore_label:
+            dot[p] -= scale[targets[p]] * buffer[targets[p] * PIXELS + p]
+    for p in range(len(targets)):
+        for k in range(classes):
+            value = buffer[k * PIXELS + p]
+            dlogits[first + p, k] = value * (factors[k] * value - dot[p])
+        if targets[p] != ignore_label:
+            target = targets[p]
+            dlogits[first + p, target] -= scale[target] * buffer[target * PIXELS + p]

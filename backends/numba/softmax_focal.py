@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.contract import Cache
 from backends.numba.compile import inlined, kernel, scratch
@@ -33,10 +33,10 @@ def softmax_focal(
     check_gamma(gamma)
     classes = logits.shape[-1]
     pixels, targets = logits.reshape(-1, classes), targets_of(op, labels, logits.shape, ignore_label)
-    weights = fractions_of_classes(targets, ignore_label, class_weights, classes, logits.dtype)
+    weights = fractions_of_classes(targets, ignore_label, class_weights, classes)
     losses = np.empty(-(-len(targets) // PIXELS))
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
-    _add_losses(pixels, targets, ignore_label, weights, float(gamma), memory, losses)
+    _add_losses(len(losses), pixels, targets, ignore_label, weights, float(gamma), memory, losses)
     cache = SoftmaxFocalCache(logits, targets, weights, ignore_label, float(gamma))
     return np.asarray(losses.sum(), logits.dtype), cache
 
@@ -50,51 +50,49 @@ def softmax_focal_backward(dloss: np.ndarray | float, cache: Cache) -> np.ndarra
     dlogits = np.empty(logits.shape, logits.dtype)
     memory = scratch((classes + 2) * PIXELS, logits.dtype)
     _differentiate(
-        logits.reshape(-1, classes), targets, ignore_label, logits.dtype.type(dloss) * weights, gamma, memory,
-        dlogits.reshape(-1, classes),
+        -(-len(targets) // PIXELS), logits.reshape(-1, classes), targets, ignore_label,
+        logits.dtype.type(dloss) * weights, gamma, memory, dlogits.reshape(-1, classes),
     )  # fmt: skip
     return dlogits
 
 
 @kernel
-def _add_losses(logits, labels, ignore_label, weights, gamma, memory, losses):
-    for block in prange(len(losses)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        largest, total = exponentiate(part, memory[get_thread_id()])
-        loss = 0.0
-        for p in range(len(targets)):
-            if targets[p] != ignore_label:
-                lost = math.log(total[p]) - (part[p, targets[p]] - largest[p])
-                loss += weights[targets[p]] * _focus(lost, gamma) * lost
-        losses[block] = loss
+def _add_losses(block, logits, labels, ignore_label, weights, gamma, memory, losses):
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    largest, total = exponentiate(part, memory[get_thread_id()])
+    loss = 0.0
+    for p in range(len(targets)):
+        if targets[p] != ignore_label:
+            lost = math.log(total[p]) - (part[p, targets[p]] - largest[p])
+            loss += weights[targets[p]] * _focus(lost, gamma) * lost
+    losses[block] = loss
 
 
 @kernel
-def _differentiate(logits, labels, ignore_label, dweights, gamma, memory, dlogits):
+def _differentiate(block, logits, labels, ignore_label, dweights, gamma, memory, dlogits):
     classes = logits.shape[1]
-    for block in prange(-(-len(logits) // PIXELS)):
-        first = block * PIXELS
-        part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
-        buffer = memory[get_thread_id()]
-        dpixel, total = exponentiate(part, buffer)
+    first = block * PIXELS
+    part, targets = logits[first : first + PIXELS], labels[first : first + PIXELS]
+    buffer = memory[get_thread_id()]
+    dpixel, total = exponentiate(part, buffer)
+    for p in range(len(targets)):
+        if targets[p] == ignore_label:
+            dpixel[p] = 0
+        else:
+            lost = math.log(total[p]) - (part[p, targets[p]] - dpixel[p])
+            dpixel[p] = dweights[targets[p]] * _focus(lost, gamma) * (1 + gamma * _slope(lost))
+        total[p] = dpixel[p] / total[p]
+    for k in range(classes):
         for p in range(len(targets)):
-            if targets[p] == ignore_label:
-                dpixel[p] = 0
-            else:
-                lost = math.log(total[p]) - (part[p, targets[p]] - dpixel[p])
-                dpixel[p] = dweights[targets[p]] * _focus(lost, gamma) * (1 + gamma * _slope(lost))
-            total[p] = dpixel[p] / total[p]
-        for k in range(classes):
-            for p in range(len(targets)):
-                buffer[k * PIXELS + p] *= total[p]
-        out = dlogits[first : first + PIXELS]
-        for k in range(classes):
-            for p in range(len(targets)):
-                out[p, k] = buffer[k * PIXELS + p]
+            buffer[k * PIXELS + p] *= total[p]
+    out = dlogits[first : first + PIXELS]
+    for k in range(classes):
         for p in range(len(targets)):
-            if targets[p] != ignore_label:
-                out[p, targets[p]] -= dpixel[p]
+            out[p, k] = buffer[k * PIXELS + p]
+    for p in range(len(targets)):
+        if targets[p] != ignore_label:
+            out[p, targets[p]] -= dpixel[p]
 
 
 @inlined

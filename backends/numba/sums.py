@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from backends.numba.blocks import block_count, block_of
 from backends.numba.compile import kernel
@@ -16,17 +15,16 @@ def channel_sum(x: np.ndarray) -> np.ndarray:
     """
     pixels = x.reshape(-1, x.shape[-1])
     sums = np.empty((block_count(pixels), pixels.shape[1]))
-    _add_blocks(pixels, sums)
+    _add_blocks(len(sums), pixels, sums)
     return sums.sum(axis=0).astype(x.dtype)
 
 
 @kernel
-def _add_blocks(x, sums):
-    for block in prange(len(sums)):
-        first, last = block_of(x, block)
-        total = sums[block]
-        total[:] = 0
-        for p in range(first, last):
-            pixel = x[p]
-            for c in range(len(pixel)):
-                total[c] += pixel[c]
+def _add_blocks(block, x, sums):
+    first, last = block_of(x, block)
+    total = sums[block]
+    total[:] = 0
+    for p in range(first, last):
+        pixel = x[p]
+        for c in range(len(pixel)):
+            total[c] += pixel[c]

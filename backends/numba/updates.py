@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import prange
 
 from backends.numba.compile import inner, kernel
 from reference import updates
@@ -36,7 +36,7 @@ def sgd_update(
         return
     for w, v, gradient, rate, decay in zip(params, momenta, gradients, rates, decays, strict=True):
         number = w.dtype.type
-        move = _sgd if w.size <= _VALUES else _sgd_on_threads
+        move = _sgd if w.size <= _VALUES else partial(_sgd_on_threads, -(-w.size // _VALUES))
         move(
             w.reshape(-1), v.reshape(-1), gradient.astype(w.dtype, copy=False).reshape(-1), number(scale),
             number(decay), number(momentum), number(rate),
@@ -71,7 +71,7 @@ def adamw_update(
     mean_correction, square_correction = 1 - first ** float(steps), 1 - second ** float(steps)
     for w, m, v, gradient, rate, decay in zip(params, means, squares, gradients, rates, decays, strict=True):
         number = w.dtype.type
-        move = _adamw if w.size <= _VALUES else _adamw_on_threads
+        move = _adamw if w.size <= _VALUES else partial(_adamw_on_threads, -(-w.size // _VALUES))
         move(
             w.reshape(-1), m.reshape(-1), v.reshape(-1), gradient.astype(w.dtype, copy=False).reshape(-1),
             number(scale), number(1 - rate * decay), number(first), number(1 - first), number(second),
@@ -91,10 +91,9 @@ def _sgd(w, v, gradient, scale, decay, momentum, rate):
 
 
 @kernel
-def _sgd_on_threads(w, v, gradient, scale, decay, momentum, rate):
-    for block in prange(-(-len(w) // _VALUES)):
-        part = slice(block * _VALUES, (block + 1) * _VALUES)
-        _sgd(w[part], v[part], gradient[part], scale, decay, momentum, rate)
+def _sgd_on_threads(block, w, v, gradient, scale, decay, momentum, rate):
+    part = slice(block * _VALUES, (block + 1) * _VALUES)
+    _sgd(w[part], v[part], gradient[part], scale, decay, momentum, rate)
 
 
 @inner
@@ -107,10 +106,9 @@ def _adamw(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rat
 
 
 @kernel
-def _adamw_on_threads(w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
-    for block in prange(-(-len(w) // _VALUES)):
-        part = slice(block * _VALUES, (block + 1) * _VALUES)
-        _adamw(
-            w[part], m[part], v[part], gradient[part], scale, kept, m_kept, m_given, v_kept, v_given, rate, root,
-            epsilon,
-        )  # fmt: skip
+def _adamw_on_threads(block, w, m, v, gradient, scale, kept, m_kept, m_given, v_kept, v_given, rate, root, epsilon):
+    part = slice(block * _VALUES, (block + 1) * _VALUES)
+    _adamw(
+        w[part], m[part], v[part], gradient[part], scale, kept, m_kept, m_given, v_kept, v_given, rate, root,
+        epsilon,
+    )  # fmt: skip

@@ -17,8 +17,11 @@ the outputs, and columns likewise.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
-from numba import get_thread_id, prange
+from numba import get_thread_id
 
 from backends.numba import blas, gemm
 from backends.numba.compile import inlined, inner, kernel, scratch, workspace
@@ -72,9 +75,13 @@ def weight_gradient(x: np.ndarray, dy: np.ndarray, *, padding: int, dilation: in
     cut, combined = _cut(dy, channels, dilation)
     shared = workspace(combined + 36 * channels * outputs, x.dtype)
     du = shared[combined:].reshape(36, channels, outputs)
-    dweight = np.empty((3, 3, channels, outputs), x.dtype)
     memory = _memory(dy, channels, dilation)
-    _differentiate_weight(x, dy, padding, dilation, cut, memory, shared[:combined], du, dweight)
+    for first, rows, columns, v, dm in _parts(dy, channels, dilation, cut, shared):
+        _combine_inputs(rows, x, first, padding, dilation, columns, memory, v, dy.shape[1])
+        _combine_output_gradients(rows, dy, first, dilation, columns, memory, dm)
+        _multiply_transposed(36, v, dm, du, first > 0)
+    dweight = np.empty((3, 3, channels, outputs), x.dtype)
+    _combine_weight_gradients(channels, du, memory, dweight)
     return dweight
 
 
@@ -84,9 +91,12 @@ def _convolve(
     cut, combined = _cut(y, x.shape[3], dilation)
     shared = workspace(combined + 4 * weight.size, x.dtype)
     u = shared[combined:].reshape(36, *weight.shape[2:])
-    _transform_weight(weight, flipped, scratch(18 * weight.shape[3], x.dtype), u[:, None])
+    _transform_weight(weight.shape[2], weight, flipped, scratch(18 * weight.shape[3], x.dtype), u[:, None])
     memory = _memory(y, x.shape[3], dilation)
-    _convolve_rows(x, u, flipped, finish, padding, dilation, cut, memory, shared[:combined], y)
+    for first, rows, columns, v, m in _parts(y, x.shape[3], dilation, cut, shared):
+        _combine_inputs(rows, x, first, padding, dilation, columns, memory, v, y.shape[1])
+        _multiply(36, v, u, flipped, m)
+        _combine_products(rows, m, first, dilation, columns, memory, *finish, y)
 
 
 def _convolve_constant(
@@ -100,7 +110,7 @@ def _convolve_constant(
 
     def transform(memory: np.ndarray) -> np.ndarray:
         u = memory.reshape(shape)
-        _transform_weight(np.asarray(weight), False, scratch(18 * outputs, x.dtype), u)
+        _transform_weight(channels, np.asarray(weight), False, scratch(18 * outputs, x.dtype), u)
         return u
 
     def new() -> np.ndarray:
@@ -112,7 +122,10 @@ def _convolve_constant(
     if u is None:
         u = transform(shared[combined:])
     memory = _memory(y, channels, dilation)
-    _convolve_rows(x, u, False, finish, padding, dilation, cut, memory, shared[:combined], y)
+    for first, rows, columns, v, m in _parts(y, channels, dilation, cut, shared):
+        _combine_inputs(rows, x, first, padding, dilation, columns, memory, v, y.shape[1])
+        _multiply_panels(36, v, u, m)
+        _combine_products(rows, m, first, dilation, columns, memory, *finish, y)
 
 
 def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:
@@ -123,6 +136,22 @@ def _cut(y: np.ndarray, channels: int, dilation: int) -> tuple[int, int]:
     parts = -(-len(y) * bands * values // most)
     cut = -(-len(y) * bands // parts)
     return cut, cut * values
+
+
+def _parts(
+    y: np.ndarray, channels: int, dilation: int, cut: int, shared: np.ndarray
+) -> Iterator[tuple[int, int, int, np.ndarray, np.ndarray]]:
+    """For each ``cut`` bands: the first, the rows and columns of tiles, and memory for their combined values."""
+    bands = len(y) * -(-y.shape[1] // (4 * dilation))
+    columns = -(-y.shape[2] // (4 * dilation)) * dilation
+    for first in range(0, bands, cut):
+        rows = min(cut, bands - first) * dilation
+        inputs, outputs = ((36, rows * columns, width) for width in (channels, y.shape[3]))
+        end = math.prod(inputs)
+        yield (
+            first, rows, columns, shared[:end].reshape(inputs),
+            shared[end : end + math.prod(outputs)].reshape(outputs),
+        )  # fmt: skip
 
 
 def _memory(y: np.ndarray, channels: int, dilation: int) -> np.ndarray:
@@ -206,100 +235,83 @@ def _tap_gradients(du_0, du_1, du_2, du_3, du_4, du_5):
 
 
 @kernel
-def _convolve_rows(x, u, flipped, finish, padding, d, cut, memory, shared, y):
-    batch, height, width, outputs = y.shape
-    channels = x.shape[3]
-    bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
-    for first in range(0, batch * bands, cut):
-        rows = min(cut, batch * bands - first) * d  # of tiles
-        v, end = carve(shared, 0, (36, rows * columns, channels))
-        m, end = carve(shared, end, (36, rows * columns, outputs))
-        for t in prange(rows):
-            image, top = _place(first, t, bands, d)
-            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
-        for n in prange(36):
-            if u.ndim == 4:  # in panels
-                gemm.multiply(v[n], u[n], m[n], False)
-            elif flipped:
-                blas.multiply(v[n], u[n].T, m[n], False)
-            else:
-                blas.multiply(v[n], u[n], m[n], False)
-        for t in prange(rows):
-            image, top = _place(first, t, bands, d)
-            before = (image * height + top) * width
-            _combine_products(m, t, finish, before, d, columns, memory[get_thread_id()], y[image, top:])
+def _multiply(n, v, u, flipped, m):
+    if flipped:
+        blas.multiply(v[n], u[n].T, m[n], False)
+    else:
+        blas.multiply(v[n], u[n], m[n], False)
 
 
 @kernel
-def _differentiate_weight(x, dy, padding, d, cut, memory, shared, du, dweight):
-    batch, height, width, outputs = dy.shape
-    channels = x.shape[3]
-    bands, columns = -(-height // (4 * d)), -(-width // (4 * d)) * d
-    for first in range(0, batch * bands, cut):
-        rows = min(cut, batch * bands - first) * d  # of tiles
-        v, end = carve(shared, 0, (36, rows * columns, channels))
-        dm, end = carve(shared, end, (36, rows * columns, outputs))
-        for t in prange(rows):
-            image, top = _place(first, t, bands, d)
-            _combine_inputs(x[image], top - padding, padding, d, columns, memory[get_thread_id()], v, t)
-            _combine_output_gradients(dy[image], top, d, columns, memory[get_thread_id()], dm, t)
-        for n in prange(36):
-            blas.multiply(v[n].T, dm[n], du[n], first > 0)
-    for c in prange(channels):
-        half, _ = carve(memory[get_thread_id()], 0, (3, 6, outputs))
-        for b in range(6):
-            du_0, du_1, du_2 = du[b, c], du[6 + b, c], du[12 + b, c]
-            du_3, du_4, du_5 = du[18 + b, c], du[24 + b, c], du[30 + b, c]
-            for k in range(outputs):
-                half[0, b, k], half[1, b, k], half[2, b, k] = _tap_gradients(
-                    du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k]
-                )
-        for i in range(3):
-            du_0, du_1, du_2 = half[i, 0], half[i, 1], half[i, 2]
-            du_3, du_4, du_5 = half[i, 3], half[i, 4], half[i, 5]
-            dg_0, dg_1, dg_2 = dweight[i, 0, c], dweight[i, 1, c], dweight[i, 2, c]
-            for k in range(outputs):
-                dg_0[k], dg_1[k], dg_2[k] = _tap_gradients(du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k])
+def _multiply_panels(n, v, u, m):
+    gemm.multiply(v[n], u[n], m[n], False)
 
 
 @kernel
-def _transform_weight(weight, flipped, memory, u):
+def _multiply_transposed(n, v, dm, du, add):
+    blas.multiply(v[n].T, dm[n], du[n], add)
+
+
+@kernel
+def _combine_weight_gradients(c, du, memory, dweight):
+    """``dweight (3, 3, Ci, Co)`` from ``du (36, Ci, Co)``."""
+    outputs = du.shape[2]
+    half, _ = carve(memory[get_thread_id()], 0, (3, 6, outputs))
+    for b in range(6):
+        du_0, du_1, du_2 = du[b, c], du[6 + b, c], du[12 + b, c]
+        du_3, du_4, du_5 = du[18 + b, c], du[24 + b, c], du[30 + b, c]
+        for k in range(outputs):
+            half[0, b, k], half[1, b, k], half[2, b, k] = _tap_gradients(
+                du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k]
+            )
+    for i in range(3):
+        du_0, du_1, du_2 = half[i, 0], half[i, 1], half[i, 2]
+        du_3, du_4, du_5 = half[i, 3], half[i, 4], half[i, 5]
+        dg_0, dg_1, dg_2 = dweight[i, 0, c], dweight[i, 1, c], dweight[i, 2, c]
+        for k in range(outputs):
+            dg_0[k], dg_1[k], dg_2[k] = _tap_gradients(du_0[k], du_1[k], du_2[k], du_3[k], du_4[k], du_5[k])
+
+
+@kernel
+def _transform_weight(c, weight, flipped, memory, u):
     """``u (36, panels, Ci, width)`` of the taps, or of the taps in reversed order; one panel may have all of Co."""
     outputs, panels, width = weight.shape[3], u.shape[1], u.shape[3]
     first, last = (2, 0) if flipped else (0, 2)
     zero = weight.dtype.type(0)
-    for c in prange(weight.shape[2]):
-        half, _ = carve(memory[get_thread_id()], 0, (6, 3, outputs))
-        for j in range(3):
-            g_0, g_1, g_2 = weight[first, j, c], weight[1, j, c], weight[last, j, c]
-            u_0, u_1, u_2, u_3, u_4, u_5 = half[0, j], half[1, j], half[2, j], half[3, j], half[4, j], half[5, j]
-            for k in range(outputs):
+    half, _ = carve(memory[get_thread_id()], 0, (6, 3, outputs))
+    for j in range(3):
+        g_0, g_1, g_2 = weight[first, j, c], weight[1, j, c], weight[last, j, c]
+        u_0, u_1, u_2, u_3, u_4, u_5 = half[0, j], half[1, j], half[2, j], half[3, j], half[4, j], half[5, j]
+        for k in range(outputs):
+            u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
+    for a in range(6):
+        for panel in range(panels):
+            here = slice(panel * width, min(outputs, (panel + 1) * width))
+            g_0, g_1, g_2 = half[a, first, here], half[a, 1, here], half[a, last, here]
+            u_0, u_1, u_2 = u[6 * a, panel, c], u[6 * a + 1, panel, c], u[6 * a + 2, panel, c]
+            u_3, u_4, u_5 = u[6 * a + 3, panel, c], u[6 * a + 4, panel, c], u[6 * a + 5, panel, c]
+            for k in range(len(g_0)):
                 u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
-        for a in range(6):
-            for panel in range(panels):
-                here = slice(panel * width, min(outputs, (panel + 1) * width))
-                g_0, g_1, g_2 = half[a, first, here], half[a, 1, here], half[a, last, here]
-                u_0, u_1, u_2 = u[6 * a, panel, c], u[6 * a + 1, panel, c], u[6 * a + 2, panel, c]
-                u_3, u_4, u_5 = u[6 * a + 3, panel, c], u[6 * a + 4, panel, c], u[6 * a + 5, panel, c]
-                for k in range(len(g_0)):
-                    u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = _taps(g_0[k], g_1[k], g_2[k])
-                for k in range(len(g_0), width):
-                    u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = zero, zero, zero, zero, zero, zero
+            for k in range(len(g_0), width):
+                u_0[k], u_1[k], u_2[k], u_3[k], u_4[k], u_5[k] = zero, zero, zero, zero, zero, zero
 
 
 @inner
-def _place(first, t, bands, d):
+def _place(first, t, height, d):
     """The image of the tile row t after the band ``first`` of the batch, and its first row in that image."""
-    band = first + t // d
+    bands, band = -(-height // (4 * d)), first + t // d
     return band // bands, 4 * d * (band % bands) + t % d
 
 
-@inner
-def _combine_inputs(image, top, padding, d, columns, memory, v, t):
-    """``v (36, tiles, C)`` for the tile row t, from six rows of the padded image, d apart."""
+@kernel
+def _combine_inputs(t, x, first, padding, d, columns, memory, v, output_height):
+    """``v (36, tiles, C)`` for a tile row, from six rows of the padded image, d apart."""
+    number, top = _place(first, t, output_height, d)
+    image, top = x[number], top - padding
     height, width, channels = image.shape
-    row, end = carve(memory, 0, (6, 4 * columns + 2 * d, channels))
-    zeros, _ = carve(memory, end, (channels,))
+    buffer = memory[get_thread_id()]
+    row, end = carve(buffer, 0, (6, 4 * columns + 2 * d, channels))
+    zeros, _ = carve(buffer, end, (channels,))
     zeros[:] = 0
     inside = min(width, row.shape[1] - padding)
     row[:, :padding] = 0
@@ -328,11 +340,13 @@ def _combine_inputs(image, top, padding, d, columns, memory, v, t):
                 )
 
 
-@inner
-def _combine_products(m, t, finish, before, d, columns, memory, y):
-    """The outputs ``y (H, W, C)`` of the tile row t, from ``m (36, tiles, C)``; ``before`` are earlier pixels."""
-    height, width, channels = y.shape
-    z, _ = carve(memory, 0, (6, 4, channels))
+@kernel
+def _combine_products(t, m, first, d, columns, memory, bias, residual, least, y):
+    """The outputs ``y (B, H, W, C)`` of a tile row, from ``m (36, tiles, C)``."""
+    image, top = _place(first, t, y.shape[1], d)
+    before, out = (image * y.shape[1] + top) * y.shape[2], y[image, top:]
+    height, width, channels = out.shape
+    z, _ = carve(memory[get_thread_id()], 0, (6, 4, channels))
     for s in range(columns):
         q, tile = 4 * d * (s // d) + s % d, t * columns + s
         for a in range(6):
@@ -349,22 +363,25 @@ def _combine_products(m, t, finish, before, d, columns, memory, y):
                 m_0[c], m_1[c], m_2[c], m_3[c] = y_0, y_1, y_2, y_3
             for r in range(min(4, -(-height // d))):
                 pixel = before + r * d * width + q + column * d
-                finish_pixel(z[r, column], pixel, 0, finish, y[r * d, q + column * d])
+                finish_pixel(z[r, column], pixel, 0, bias, residual, least, out[r * d, q + column * d])
 
 
-@inner
-def _combine_output_gradients(dy, top, d, columns, memory, dm, t):
-    """``dm (36, tiles, C)`` for the tile row t, from four rows of ``dy (H, W, C)``, d apart; 0 beyond its edges."""
-    height, width, channels = dy.shape
-    row, end = carve(memory, 0, (6, 4 * columns, channels))
-    zeros, _ = carve(memory, end, (channels,))
+@kernel
+def _combine_output_gradients(t, dy, first, d, columns, memory, dm):
+    """``dm (36, tiles, C)`` for a tile row, from four rows of ``dy (B, H, W, C)``, d apart; 0 beyond its edges."""
+    image, top = _place(first, t, dy.shape[1], d)
+    given = dy[image]
+    height, width, channels = given.shape
+    buffer = memory[get_thread_id()]
+    row, end = carve(buffer, 0, (6, 4 * columns, channels))
+    zeros, _ = carve(buffer, end, (channels,))
     zeros[:] = 0
     row[:, width:] = 0
     for q in range(width):
-        dy_0 = dy[top, q] if top < height else zeros
-        dy_1 = dy[top + d, q] if top + d < height else zeros
-        dy_2 = dy[top + 2 * d, q] if top + 2 * d < height else zeros
-        dy_3 = dy[top + 3 * d, q] if top + 3 * d < height else zeros
+        dy_0 = given[top, q] if top < height else zeros
+        dy_1 = given[top + d, q] if top + d < height else zeros
+        dy_2 = given[top + 2 * d, q] if top + 2 * d < height else zeros
+        dy_3 = given[top + 3 * d, q] if top + 3 * d < height else zeros
         dm_0, dm_1, dm_2, dm_3, dm_4, dm_5 = row[0, q], row[1, q], row[2, q], row[3, q], row[4, q], row[5, q]
         for c in range(channels):
             dm_0[c], dm_1[c], dm_2[c], dm_3[c], dm_4[c], dm_5[c] = _output_gradients(

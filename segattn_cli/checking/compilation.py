@@ -17,10 +17,11 @@ import numpy as np
 from backends import get_backend
 from segattn_cli.checking.cases import cases
 
-#: What networks and the default training compute: first what takes longest to compile.
+#: What networks and the default training compute: first what takes longest to compile. An op that shares loops with
+#: another one comes later than that, since of two processes that need a loop at the same time, one waits.
 COMMON = (
-    "conv2d", "position_attention", "softmax_cross_entropy", "scale_fusion", "batch_norm_relu", "resize_bilinear",
-    "linear", "conv2d_relu", "channel_attention", "batch_norm", "gated_residual", "relu", "sgd_update",
+    "conv2d", "position_attention", "softmax_cross_entropy", "conv2d_relu", "batch_norm_relu", "scale_fusion",
+    "resize_bilinear", "gated_residual", "sgd_update", "relu", "linear", "channel_attention", "batch_norm",
 )  # fmt: skip
 #: What some networks, losses and optimisers compute besides.
 RARE = ("lovasz_softmax", "softmax_dice", "softmax_focal", "max_pool2d", "hard_pixels", "adamw_update")
