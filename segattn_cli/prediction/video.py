@@ -6,7 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -185,7 +185,10 @@ class VideoWriter:
         self.ticks = math.ceil(1 / (TICK * self.rate)) if codec == "libx264" else 1  # in the time of a frame
         self.start: Fraction | None = None  # the time of the first frame
         self.last = -1  # the tick of the last one
-        self.container = self.av.open(f"file:{path}", "w", options={"movflags": "faststart"})
+        # Errors of a file that FFmpeg opens itself can pass in silence; Python's file raises all of them.
+        self.file = path.open("wb")
+        options = {"movflags": "faststart"}
+        self.container = self.av.open(self.file, "w", format="mp4", options=options, io_open=self._reopened)
         self.stream = self.container.add_stream(codec, rate=self.rate)
         self.stream.width, self.stream.height = width + width % 2, height + height % 2  # 4:2:0
         self.stream.pix_fmt = "yuv420p"
@@ -198,7 +201,9 @@ class VideoWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.container.close()
+        for opened in (self.container, self.file):
+            with suppress(self.av.FFmpegError, OSError):  # what is not finished by now is of no use
+                opened.close()
 
     def add(self, image: np.ndarray, when: Fraction | None) -> None:
         whole = np.concatenate([image, self.legend])
@@ -212,6 +217,14 @@ class VideoWriter:
 
     def finish(self) -> None:
         self._encode(None)
+        with self._refusing():
+            self.container.close()
+            self.file.close()
+
+    def _reopened(self, *_: object) -> Any:
+        """What is written so far, as FFmpeg reads it to move the index of the frames in front of them."""
+        self.file.flush()
+        return self.path.open("rb")
 
     def _tick(self, when: Fraction | None) -> int:
         """Where a frame stands on the clock."""
@@ -223,8 +236,13 @@ class VideoWriter:
         return max(self.last + 1, round(beats) * self.ticks if on_beat else round(beats * self.ticks))
 
     def _encode(self, frame: Any) -> None:
-        try:
+        with self._refusing():
             self.container.mux(self.stream.encode(frame))
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
         except (self.av.FFmpegError, OSError) as error:
             raise OutputError(f"{self.path.name} cannot be written ({error.strerror}).") from None
 

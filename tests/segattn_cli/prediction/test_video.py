@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import resource
 import struct
 from collections.abc import Callable, Iterator
@@ -432,4 +434,28 @@ def test_a_disk_that_is_full(tmp_path: Path, predictor: Predictor, model: Model)
             list(annotate(predictor, frames_from(list(noise)), tmp_path / "out" / "clip.mp4", model))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_failing_seek_is_no_silent_damage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, predictor: Predictor, model: Model, number: int
+) -> None:
+    seeks = []
+
+    class Device(io.BufferedWriter):
+        def seek(self, *to: int) -> int:
+            seeks.append(to)
+            if len(seeks) == number:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().seek(*to)
+
+    opened = Path.open
+
+    def open_path(path: Path, mode: str = "r", **options: object) -> object:
+        return Device(io.FileIO(path, "w")) if mode == "wb" else opened(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", open_path)
+    with pytest.raises(OutputError, match="cannot be written"):
+        list(annotate(predictor, frames_from([flat(9)] * 3), tmp_path / "out" / "clip.mp4", model))
     assert list((tmp_path / "out").iterdir()) == []
