@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -185,8 +185,7 @@ class VideoWriter:
         self.ticks = math.ceil(1 / (TICK * self.rate)) if codec == "libx264" else 1  # in the time of a frame
         self.start: Fraction | None = None  # the time of the first frame
         self.last = -1  # the tick of the last one
-        # Errors of a file that FFmpeg opens itself can pass in silence; Python's file raises all of them.
-        self.file = path.open("wb")
+        self.file = _Output(path)
         options = {"movflags": "faststart"}
         self.container = self.av.open(self.file, "w", format="mp4", options=options, io_open=self._reopened)
         self.stream = self.container.add_stream(codec, rate=self.rate)
@@ -245,6 +244,42 @@ class VideoWriter:
             yield
         except (self.av.FFmpegError, OSError) as error:
             raise OutputError(f"{self.path.name} cannot be written ({error.strerror}).") from None
+
+
+class _Output:
+    """A file that FFmpeg writes through Python, since it passes over some errors of the files that it opens itself.
+
+    FFmpeg goes on for a while after an error, and PyAV prints each but the first: so there is only one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("wb")
+        self.has_failed = False
+
+    def write(self, data: Any) -> int:
+        return self._do(self.file.write, data, otherwise=len(data))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._do(self.file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._do(self.file.tell)
+
+    def flush(self) -> None:
+        self._do(self.file.flush)
+
+    def close(self) -> None:
+        with suppress(OSError) if self.has_failed else nullcontext():
+            self.file.close()
+
+    def _do(self, function: Callable[..., Any], *arguments: Any, otherwise: int = 0) -> Any:
+        if self.has_failed:
+            return otherwise
+        try:
+            return function(*arguments)
+        except OSError:
+            self.has_failed = True
+            raise
 
 
 def _legend(size: tuple[int, int], model: Model) -> np.ndarray:
