@@ -31,7 +31,10 @@ class Sizes:
         """Options of ``segattn train``: the network, and the data that it is trained on."""
         height, width = self.scenes
         train, val = self.counts
-        drawn = (f"data.scenes.size=[{height},{width}]", f"data.scenes.train={train}", f"data.scenes.val={val}")
+        drawn = (
+            f"data.scenes.size=[{height},{width}]", f"data.scenes.train={train}", f"data.scenes.val={val}",
+            "loss.class_weights=log",  # those of a preset are for its own classes
+        )  # fmt: skip
         settings = [
             "training.log_every=1", "evaluation.preview_after=0", f"evaluation.limit={2 * self.images}",
             *self.settings, *(drawn if data is None else ()),

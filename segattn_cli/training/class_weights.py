@@ -23,7 +23,7 @@ def class_weights(config: LossSection, dataset: Dataset) -> tuple[float, ...] | 
     if config.class_weights is not None and len(config.class_weights) != len(dataset.classes):
         raise ConfigError(
             f"loss.class_weights has {len(config.class_weights)} numbers, but {dataset.name} has "
-            f"{len(dataset.classes)} classes: {', '.join(dataset.classes)}."
+            f"{len(dataset.classes)} classes ({', '.join(dataset.classes)}): set one for each, or \"log\"."
         )
     return config.class_weights
 
