@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import resource
@@ -443,7 +444,9 @@ def test_without_out_the_results_go_beside_the_run(cli: Any, run: Path, photos: 
 
 def test_an_image_is_segmented_without_what_it_does_not_need(run: Path, photos: Path, tmp_path: Path) -> None:
     """The imports of these modules would take longer than the prediction."""
+    backend = "numpy" if importlib.util.find_spec("cupy") else "auto"  # which asks CuPy for a GPU
     command = ["segattn", "infer", str(run), str(photos / "a.jpg"), "--out", str(tmp_path / "out")]
+    command += ["--backend", backend]
     script = f"import sys; sys.argv = {command}\ntry:\n    from segattn_cli.app import main\n    main()\n"
     script += "finally:\n    print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
