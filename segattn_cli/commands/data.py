@@ -290,7 +290,7 @@ def _splits(reports: Sequence[SplitReport]) -> None:
     for report in reports:
         sizes = [f"{count} of {h}×{w}" for (h, w), count in report.sizes.items()]
         if len(sizes) > SHOWN_SIZES:
-            sizes[SHOWN_SIZES:] = [f"{counted(len(sizes) - SHOWN_SIZES, 'other size')}"]
+            sizes[SHOWN_SIZES:] = [counted(len(sizes) - SHOWN_SIZES, "other size")]
         ignored = percent(report.ignored_fraction) if len(report.pixels) else ""
         rows.append([report.split, str(report.images), str(len(report.problems)), ignored, ", ".join(sizes)])
     show_text_table(("split", "images", "problems", "ignored", "sizes (height×width)"), rows)

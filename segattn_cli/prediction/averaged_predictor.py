@@ -59,7 +59,7 @@ class AveragedPredictor(Predictor):
         return False
 
     @property
-    def images_at_once(self) -> int:  # type: ignore[override]
+    def images_at_once(self) -> int:
         """That of the predictor that takes most."""
         return max(predictor.images_at_once for predictor in self.predictors)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from backends.cores import usable_cores
+from segattn_cli.prediction.passes import Size
 from segattn_cli.prediction.predictor import Predictor
 
 Item = TypeVar("Item")
-Size = tuple[int, int]
 
 #: Items of a batch, at most: what has no image must not wait for ever for the next one that has.
 LONGEST = 1024

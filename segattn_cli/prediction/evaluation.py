@@ -226,20 +226,19 @@ def evaluate(
     names: list[str] = []
     cells: list[Cells] = []
     scale_weights: list[np.ndarray] = []
-    counting = count_own()
-    turns = in_turns(comm, total, lambda numbers: list(islice(counting, len(numbers))), each=predictor.batch)
-    for index, counted in enumerate(turns):
-        names.append(counted.name)
-        cells.append(counted.cells)
-        if counted.scale_weights is not None:
-            scale_weights.append(counted.scale_weights)
-        matrix.counts.reshape(-1)[counted.cells.cell] += counted.cells.pixels
-        calibration.add(counted.calibration)
-        if boundary is not None and counted.boundary is not None:
-            boundary.add(counted.boundary)
-        sample, label = own.pop(index, (None, None))
-        yield Evaluated(index + 1, total, matrix.miou, sample, label)
-    counting.close()
+    with closing(count_own()) as counting:
+        turns = in_turns(comm, total, lambda numbers: list(islice(counting, len(numbers))), each=predictor.batch)
+        for index, counted in enumerate(turns):
+            names.append(counted.name)
+            cells.append(counted.cells)
+            if counted.scale_weights is not None:
+                scale_weights.append(counted.scale_weights)
+            matrix.counts.reshape(-1)[counted.cells.cell] += counted.cells.pixels
+            calibration.add(counted.calibration)
+            if boundary is not None and counted.boundary is not None:
+                boundary.add(counted.boundary)
+            sample, label = own.pop(index, (None, None))
+            yield Evaluated(index + 1, total, matrix.miou, sample, label)
     with together(comm):
         if shard == WHOLE:
             require_labels(matrix, dataset.name, dataset.split)

@@ -107,7 +107,7 @@ class Predictor:
         self.window = window
         self.stride = stride or (window and (-(-2 * window[0] // 3), -(-2 * window[1] // 3)))
         self.batch = batch
-        self.images_at_once = batch if window is None else 1  # fewer, once more did not fit into memory
+        self._images_at_once = batch if window is None else 1  # fewer, once more did not fit into memory
         self._passes = Passes(network, self.params, ops, self.dtype)
         self._estimates: dict[tuple[int, Size], int] = {}
 
@@ -170,8 +170,13 @@ class Predictor:
                 outputs += self._run(part)
             except MemoryError:
                 outputs += [None] * len(part)
-                self.images_at_once = max(1, self.images_at_once // 2)
+                self._images_at_once = max(1, self._images_at_once // 2)
         return outputs
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images of one size are passed through the network together, at most."""
+        return self._images_at_once
 
     @property
     def is_short_of_memory(self) -> bool:

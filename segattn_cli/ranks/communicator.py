@@ -9,6 +9,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from backends.contract import Ops
@@ -183,10 +184,14 @@ def in_turns(
     >>> list(in_turns(ALONE, 3, lambda numbers: [number**2 for number in numbers], each=2))
     [0, 1, 4]
     """
+
+    def values(own: range) -> Sequence[T]:
+        return function(own) if own else ()
+
     for start in range(0, count, comm.size * each):
         end = min(start + comm.size * each, count)
         own = range(start + comm.rank, end, comm.size)
-        of_ranks = on_all(comm, lambda own=own: function(own) if own else [], "its image")  # type: ignore[misc]
+        of_ranks = on_all(comm, partial(values, own), "its image")
         for number in range(end - start):
             yield of_ranks[number % comm.size][number // comm.size]
 
