@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import stat
 import sys
 import threading
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -144,6 +146,9 @@ class Mpi(_Channel):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
+        for descriptor in (1, 2):
+            with contextlib.suppress(Exception):
+                wait_until_read(descriptor)
         self._mpi.COMM_WORLD.Abort(code)
         raise SystemExit(code)  # not reached
 
@@ -202,6 +207,26 @@ class Heartbeat(threading.Thread):
         self._ended.set()
         if self.is_alive():
             self.join()
+
+
+def wait_until_read(descriptor: int, seconds: float = 2.0) -> None:
+    """Return when the pipe ``descriptor`` is empty, or after some ``seconds``: no error.
+
+    What mpiexec has not read from a rank when the rank aborts is lost. For what is no pipe nothing is waited for.
+
+    >>> out, into = os.pipe()
+    >>> wait_until_read(into)  # nothing was written
+    """
+    import fcntl  # which Windows has not
+    import termios
+
+    unread = array("i", [0])
+    end = time.perf_counter() + seconds
+    while stat.S_ISFIFO(os.fstat(descriptor).st_mode) and time.perf_counter() < end:
+        fcntl.ioctl(descriptor, termios.FIONREAD, unread)
+        if not unread[0]:
+            return
+        time.sleep(PAUSE)
 
 
 def deadline_of(environment: Mapping[str, str]) -> float:
