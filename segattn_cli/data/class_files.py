@@ -2,8 +2,9 @@
 
     file                                              tools, and what stands for a class
     classes.txt, class_names.txt, labels.txt          labelme2voc, Label Studio: a name, then its colour if any;
-                                                      or the value before the name: 0 sky
-    classes.csv, class_dict.csv, _classes.csv         CamVid on Kaggle, Roboflow: a row under a header
+                                                      or the value and the name: 0 sky, or sky: 0
+    classes.csv, class_dict.csv, _classes.csv         CamVid on Kaggle, Roboflow: a row under a header; the same
+                                                      in the files above, and any of these separators
     labelmap.txt                                      CVAT: name:r,g,b::
     label_colors.txt                                  CVAT, Datumaro: r g b name
     classes.json, label_map.json, id2label.json       Hugging Face, scripts: names in order, or values and names
@@ -15,12 +16,11 @@ Names and colours only: nothing here looks at masks.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +46,15 @@ IGNORED_NAMES = frozenset({"__ignore__", "ignore", "ignored", "void"})
 
 _COLOUR = re.compile(r"^(?P<name>.*?)[\s,;:]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})$")
 _NUMBERED_COLOUR = re.compile(r"(\d{1,3}[\s,;:]+){4}\D.*")
-_NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:=,;.)]\s*|\s+)(\S.*)")
+_NUMBERED = re.compile(r"(?P<value>\d{1,3})(?:\s*[:=,;.)]\s*|\s+)(?P<name>\S.*)")
+_NUMBER_LAST = re.compile(r"(?P<name>\S.*?)(?:\s*[:=,;]\s*|\s+)(?P<value>\d{1,3})")
+#: What headers call the column of the names, of the values, and of parts of a colour. Where two columns have names,
+#: one of them may have the values.
+_NAME_COLUMNS = ("name", "class", "label", "class_name", "class name", "label_name", "label name")
+_VALUE_COLUMNS = (
+    "pixel value", "pixel_value", "value", "id", "index", "class_id", "class id", "label_id", "class_index",
+)  # fmt: skip
+_COLOUR_COLUMNS = (("r", "g", "b"), ("red", "green", "blue"))
 _COLOUR_FIRST = re.compile(r"^(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})[\s,;:]+(?P<name>.+)$")
 
 
@@ -123,7 +131,7 @@ def read_entries(path: Path) -> list[Entry]:
     if path.suffix.lower() == ".json":
         return _json_entries(path, text)
     if path.suffix.lower() == ".csv":
-        return _table_entries(path, _rows(path, io.StringIO(text)))
+        return _table_entries(path, _rows(path, [line for line in text.splitlines(keepends=True) if line.strip()]))
     return _line_entries(path, text)
 
 
@@ -202,8 +210,10 @@ def _line_entries(path: Path, text: str) -> list[Entry]:
     if path.name.lower() == "labelmap.txt" or any(line.startswith("# label:color_rgb") for line in lines):
         return _labelmap_entries(path, lines)
     lines = [line for line in lines if line and not line.startswith("#")]
-    if lines and _is_header(lines[0].split(",")):
+    if lines and any(_is_header(row) for row in _rows(path, lines[:1])):
         return _table_entries(path, _rows(path, lines))
+    if lines and _is_header(lines[0].split(), most_unknown=0):
+        del lines[0]
     if lines and lines[0] == "__ignore__":  # labelme: the value of its first line is -1, which PNG stores as 255
         del lines[0]
     if lines and all(_NUMBERED_COLOUR.fullmatch(line) for line in lines):
@@ -228,18 +238,29 @@ def _numbered_colour(path: Path, line: str) -> Entry:
 def _numbered(entries: list[Entry]) -> list[Entry]:
     """``entries`` by their values, where all names begin with a number, in any order, the smallest of them 0 or 1.
 
+    The numbers may also stand behind names that differ without them.
+
     >>> _numbered([Entry("1: road"), Entry("0: sky")]) == [Entry("sky", 0), Entry("road", 1)]
     True
-    >>> _numbered([Entry("50 km/h"), Entry("80 km/h")])
-    [Entry(name='50 km/h', value=None, colour=None), Entry(name='80 km/h', value=None, colour=None)]
+    >>> _numbered([Entry("road: 1"), Entry("sky: 0")]) == [Entry("sky", 0), Entry("road", 1)]
+    True
+    >>> [entry.value for entry in _numbered([Entry("50 km/h"), Entry("80 km/h")])]
+    [None, None]
+    >>> [entry.name for entry in _numbered([Entry("lane 0"), Entry("lane 1")])]
+    ['lane 0', 'lane 1']
     """
-    matches = [match for entry in entries if (match := _NUMBERED.fullmatch(entry.name))]
-    if len(matches) < len(entries) or min((int(match[1]) for match in matches), default=0) > 1:
-        return entries
-    numbered = [
-        replace(entry, name=match[2], value=int(match[1])) for entry, match in zip(entries, matches, strict=True)
-    ]
-    return sorted(numbered, key=lambda entry: entry.value or 0)
+    for form in (_NUMBERED, _NUMBER_LAST):
+        matches = [match for entry in entries if (match := form.fullmatch(entry.name))]
+        if len(matches) < len(entries) or min((int(match["value"]) for match in matches), default=0) > 1:
+            continue
+        if form is _NUMBER_LAST and len({match["name"] for match in matches}) < len(matches):
+            continue  # lane 1, lane 2
+        numbered = [
+            replace(entry, name=match["name"], value=int(match["value"]))
+            for entry, match in zip(entries, matches, strict=True)
+        ]
+        return sorted(numbered, key=lambda entry: entry.value or 0)
+    return entries
 
 
 def _labelmap_entries(path: Path, lines: list[str]) -> list[Entry]:
@@ -256,20 +277,29 @@ def _labelmap_entries(path: Path, lines: list[str]) -> list[Entry]:
     return entries
 
 
-def _is_header(cells: list[str]) -> bool:
-    """Whether the cells of a first row name columns and not a class.
+def _is_header(cells: list[str], most_unknown: int = 9) -> bool:
+    """Whether the cells of a first row name columns and not a class; some may have another meaning.
 
-    >>> _is_header(["name", " r", " g", " b"]), _is_header(["Pixel Value", " Class"]), _is_header(["sky", "1"])
-    (True, True, False)
+    >>> _is_header(["name", " r", " g", " b"]), _is_header(["Pixel Value", " Class"]), _is_header(["class_name"])
+    (True, True, True)
+    >>> _is_header(["sky", "1"]), _is_header(["class", "b"])
+    (False, False)
     """
-    known = {"name", "class", "label", "r", "g", "b", "red", "green", "blue", "pixel value", "value", "id", "index"}
-    return len(cells) > 1 and all(cell.strip().lower() in known for cell in cells)
+    words = [cell.strip().lower() for cell in cells]
+    if len(words) == 1:
+        return words[0] in _NAME_COLUMNS
+    colours = [colour for three in _COLOUR_COLUMNS if {*three} <= {*words} for colour in three]
+    known = [word for word in words if word in (*_NAME_COLUMNS, *_VALUE_COLUMNS, *colours)]
+    unknown = len(words) - len(known)
+    has_names = any(word in _NAME_COLUMNS for word in known)
+    return unknown == 0 or (unknown <= most_unknown and has_names and len(known) > 1)
 
 
-def _rows(path: Path, lines: Iterable[str]) -> list[list[str]]:
-    """The rows of a table whose cells are separated by commas."""
+def _rows(path: Path, lines: Sequence[str]) -> list[list[str]]:
+    """The rows of a table, whose cells are separated as those of the header: by commas, semicolons or tabs."""
+    separator = next((sign for sign in ",;\t" if sign in "".join(lines[:1])), ",")
     try:
-        return list(csv.reader(lines, skipinitialspace=True))
+        return list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
     except csv.Error as error:
         raise DataError(f"{path} is no table that can be read ({error}).") from None
 
@@ -281,17 +311,19 @@ def _table_entries(path: Path, rows: list[list[str]]) -> list[Entry]:
     if not _is_header(header):
         raise DataError(f"{path} has no header: its first row must name the columns, such as name, r, g, b.")
     columns = {name: header.index(name) for name in header}
-    name_at = next((columns[name] for name in ("name", "class", "label") if name in columns), None)
-    if name_at is None:
+    named = [columns[name] for name in _NAME_COLUMNS if name in columns]
+    if not named:
         raise DataError(f"{path} has no column with the names of the classes (name, class or label).")
-    value_at = next((columns[name] for name in ("pixel value", "value", "id", "index") if name in columns), None)
-    colour_at = [columns[c] for c in ("r", "g", "b") if c in columns]
-    colour_at = colour_at or [columns[c] for c in ("red", "green", "blue") if c in columns]
+    numbers = [at for at in named if all(re.fullmatch(r"\d+", "".join(row[at : at + 1])) for row in rows[1:])]
+    name_at = next((at for at in named if at not in numbers), named[0])
+    values = [columns[name] for name in _VALUE_COLUMNS if name in columns] + [at for at in numbers if at != name_at]
+    value_at = values[0] if values else None
+    colour_at = next(([columns[c] for c in three] for three in _COLOUR_COLUMNS if {*three} <= {*columns}), [])
     entries = []
     for number, row in enumerate(rows[1:], 2):
         try:
             value = None if value_at is None else int(row[value_at])
-            colour = tuple(int(row[at]) for at in colour_at) if len(colour_at) == 3 else None
+            colour = tuple(int(row[at]) for at in colour_at) or None
             entries.append(Entry(row[name_at], value, _checked(path, row[name_at], colour)))
         except (ValueError, IndexError):
             raise DataError(f"{path} has a row {number} that is not like its header: {', '.join(row)}.") from None

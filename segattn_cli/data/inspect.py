@@ -13,7 +13,7 @@ import numpy as np
 
 from backends.cores import usable_cores
 from segattn_cli.data.dataset import Dataset, FileDataset, Problem
-from segattn_cli.data.formats.recognition import mistakes_of
+from segattn_cli.data.formats.recognition import is_own, mistakes_of
 from segattn_cli.data.listing import LeftOut, first_names
 from segattn_cli.errors import DataError
 
@@ -155,7 +155,7 @@ def summarise_split(dataset: Dataset, inspected: Sequence[InspectedImage]) -> Sp
         pixels=np.array(pixels, np.int64).reshape(len(pixels), len(dataset.classes)),
         ignored=sum(each.ignored for each in inspected),
         problems=(*(files.missing if files else ()), *_problems(dataset, inspected)),
-        mistakes=(*mistakes_of(dataset), *_reordered_palettes(inspected)),
+        mistakes=(*mistakes_of(dataset), *_other_colours(dataset, inspected), *_reordered_palettes(inspected)),
         left_out=files.left_out if files else (),
         values=frozenset().union(*(each.values for each in inspected)),
         notes=notes,
@@ -200,6 +200,26 @@ def _reordered_palettes(inspected: Sequence[InspectedImage]) -> list[str]:
                     f"The colour {', '.join(map(str, colour))} is the value {known} in the palette of the mask of "
                     f"{other.name} and {value} in that of {each.name}: the values are read, and not the colours. "
                     "Save all masks with one palette, or as RGB with a list of the colours."
+                ]
+    return []
+
+
+def _other_colours(dataset: Dataset, inspected: Sequence[InspectedImage]) -> list[str]:
+    """A sentence where palettes give the colour of one class, by the folder's own list, to the value of another."""
+    if not isinstance(dataset, FileDataset) or not is_own(dataset):
+        return []
+    values = {bytes(colour): value for colour, value in dataset.class_list.colours.items()}
+    names = {value: dataset.classes[index] for value, index in dataset.class_list.values.items() if index != 255}
+    for each in inspected:
+        palette = each.palette or b""
+        for value in sorted(each.values & names.keys()):
+            colour = _colour_at(palette, value)
+            meant = values.get(colour, value)
+            if meant != value and meant in names and _colour_at(palette, meant) != colour:
+                return [
+                    f"In the palette of the mask of {each.name}, the value {value} ({names[value]}) has the colour "
+                    f"of {names[meant]}, {', '.join(map(str, colour))}: the values are read, and not the colours. "
+                    "If the colours are right, save the masks as RGB."
                 ]
     return []
 

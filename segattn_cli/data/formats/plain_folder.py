@@ -30,6 +30,7 @@ from segattn_cli.data.images import image_png
 from segattn_cli.data.listing import (
     NO_SPLIT,
     NOT_LISTED,
+    OTHER_MASKS,
     LeftOut,
     Listing,
     has_image_ending,
@@ -101,7 +102,18 @@ def open_split(root: Path, split: str, size: tuple[int, int] | None) -> FileData
         files = match_masks(images, masks, folders.masks, chosen=draw_split(list(images.images), split))
         left_out = (*files.left_out, *_unused_lists(root, folders))
         files = replace(files, left_out=left_out, origin="split by file name")
+    files = replace(files, left_out=(*files.left_out, *_other_masks(root, folders)))
     return FileDataset(root.name, "folder", split, classes, files, size)
+
+
+def _other_masks(root: Path, folders: SplitFolders) -> list[LeftOut]:
+    """Folders in ``root`` that could have been taken for that of the masks, and have images."""
+    inside = {name: path for name, path in subfolders(root).items() if path not in folders.masks.parents}
+    names = {masks for _, masks in FOLDERS if masks in inside and inside[masks] != folders.masks}
+    return [
+        LeftOut(inside[name], OTHER_MASKS) for name in sorted(names)
+        if any(list_images(path).images for path in (inside[name], *subfolders(inside[name]).values()))
+    ]  # fmt: skip
 
 
 def _split_folders(root: Path) -> dict[str, SplitFolders]:

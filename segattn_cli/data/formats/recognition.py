@@ -17,6 +17,7 @@ from segattn_cli.data.formats import ade20k, camvid, cityscapes, coco_stuff, per
 from segattn_cli.data.formats.class_lists import FOLDER
 from segattn_cli.data.formats.scenes import SPLITS, SceneOptions, Scenes
 from segattn_cli.data.images import Intensity
+from segattn_cli.data.listing import summarise_left_out
 from segattn_cli.data.splits import draw_split
 from segattn_cli.errors import ConfigError, DataError
 
@@ -105,7 +106,9 @@ def open_dataset(
     if not partial:
         dataset.files.require_complete()
     if not len(dataset) and not dataset.files.missing:
-        raise DataError(f"The split {split!r} of {source} is empty: it needs at least one image.")
+        left_out = "; ".join(summarise_left_out(dataset.files.left_out))
+        reason = f" Left out: {left_out}." if left_out else ""
+        raise DataError(f"The split {split!r} of {source} is empty: it needs at least one image.{reason}")
     return dataset
 
 

@@ -149,6 +149,41 @@ def test_palettes_that_order_the_same_colours_anew(
     assert (sentence in done.out, "✓" in done.out) == (reordered, not reordered)
 
 
+@pytest.mark.parametrize("reordered", [True, False])
+def test_palettes_that_order_the_colours_of_the_list_anew(
+    make: Callable[..., Path], cli: Callable, reordered: bool
+) -> None:
+    root = make(LABEL, LABEL)
+    (root / "classes.txt").write_text("sky 9 9 9\nroad 200 0 0\ntree 0 200 0\n")
+    for path in (root / "masks" / "train").iterdir():
+        mask = Image.fromarray(LABEL)
+        mask.putpalette([9, 9, 9, 0, 200, 0, 200, 0, 0] if reordered else [9, 9, 9, 200, 0, 0, 0, 200, 0])
+        mask.save(path)
+    sentence = "of the mask of train0, the value 1 (road) has the colour of tree, 0, 200, 0"
+    assert any(sentence in each for each in said_by_training(root)) == reordered
+    done = cli("data", "check", root)
+    assert (sentence in done.out, "✓" in done.out) == (reordered, not reordered)
+
+
+def test_another_folder_of_masks_is_said(make: Callable[..., Path], cli: Callable) -> None:
+    root = make(LABEL, LABEL)
+    sentence = "every split: left out: 1 other folders of masks (labels)."
+    (root / "labels" / "train").mkdir(parents=True)
+    assert sentence not in cli("data", "check", root).out
+    Image.fromarray(LABEL).save(root / "labels" / "train" / "train0.png")
+    assert sentence in cli("data", "check", root).out
+
+
+def test_an_empty_split_says_what_is_left_out(make: Callable[..., Path]) -> None:
+    root = make(LABEL, LABEL)
+    for folder in ("images", "masks"):
+        (root / folder / "train").rename(root / folder / "deeper")
+        (root / folder / "train").mkdir()
+        (root / folder / "deeper").rename(root / folder / "train" / "camera-1")
+    with pytest.raises(DataError, match=r"'train' of .* is empty: .* Left out: 2 folders inside \(camera-1, "):
+        open_dataset(root)
+
+
 def test_lists_of_classes_that_contradict_each_other(make: Callable[..., Path], cli: Callable) -> None:
     root = make(LABEL, LABEL)
     (root / "labels.txt").write_text("tree\nroad\nsky\n")

@@ -65,6 +65,21 @@ LISTS: dict[str, tuple[str, str | bytes, tuple[str, ...], dict[int, int], dict[A
     "values, colours and names": (
         "classes.txt", "1 1 2 3 way\n0 4 5 6 sky\n", ("sky", "way"), {0: 0, 1: 1}, {(4, 5, 6): 0, (1, 2, 3): 1},
     ),
+    "values behind names": ("classes.txt", "car 2\nsky 0\nway 1\n", ("sky", "way", "car"), {0: 0, 1: 1, 2: 2}, {}),
+    "values behind colons": ("classes.txt", "the way: 1\nsky: 0\n", ("sky", "the way"), {0: 0, 1: 1}, {}),
+    "names that differ in a number": ("classes.txt", "lane 1\nlane 0\n", ("lane 1", "lane 0"), {0: 0, 1: 1}, {}),
+    "a header between tabs": ("classes.txt", "id\tname\n2\ta sky\n5\tway\n", ("a sky", "way"), {2: 0, 5: 1}, {}),
+    "a header between semicolons": ("classes.csv", "\nid;name\n2;sky\n1;way\n", ("sky", "way"), {2: 0, 1: 1}, {}),
+    "a header between blanks": (
+        "classes.txt", "id name r g b\n1 the way 1 2 3\n0 sky 4 5 6\n", ("sky", "the way"), {0: 0, 1: 1},
+        {(4, 5, 6): 0, (1, 2, 3): 1},
+    ),
+    "a header of one word": ("classes.txt", "Class\nsky\nway\n", ("sky", "way"), {0: 0, 1: 1}, {}),
+    "a header with more columns": (
+        "classes.csv", "class_id,class_name,parts\n1,way,\n0,sky,2\n", ("way", "sky"), {1: 0, 0: 1}, {},
+    ),
+    "values called label": ("classes.txt", "label,class\n1,way\n0,sky\n", ("way", "sky"), {1: 0, 0: 1}, {}),
+    "a class that is no header": ("classes.txt", "class b\nclass c\n", ("class b", "class c"), {0: 0, 1: 1}, {}),
     "numbers that are names": ("classes.txt", "50 km/h\n80 km/h\n", ("50 km/h", "80 km/h"), {0: 0, 1: 1}, {}),
     "names in JSON": ("classes.json", '["sky", "road"]', ("sky", "road"), {0: 0, 1: 1}, {}),
     "values to names": ("id2label.json", '{"1": "road", "0": "sky"}', ("sky", "road"), {0: 0, 1: 1}, {}),
