@@ -24,18 +24,19 @@ class ResidualBlock(Layer):
             )
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        shortcut = x if self.downsample is None else self.downsample.forward(x, ctx)
         y = x
         for conv in self.inner:
             y = conv.forward(y, ctx)
+        # After them, since it is the largest array of the block, and only the last convolution needs it.
+        shortcut = x if self.downsample is None else self.downsample.forward(x, ctx)
         return self.last.forward(y, ctx, residual=shortcut)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         dx, dshortcut = self.last.backward(dy, ctx)
-        for conv in reversed(self.inner):
-            dx, _ = conv.backward(dx, ctx)
         if self.downsample is not None:
             dshortcut, _ = self.downsample.backward(dshortcut, ctx)
+        for conv in reversed(self.inner):
+            dx, _ = conv.backward(dx, ctx)
         return dx + dshortcut
 
 

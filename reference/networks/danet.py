@@ -26,15 +26,20 @@ class AttentionBranch(Layer):
         self.refine = ConvNorm(f"{name}.refine.conv", f"{name}.refine.norm", channels, channels, 3)
 
     def forward(self, x: Array, ctx: Context) -> Array:
-        x = self.reduce.forward(x, ctx)
+        return self.forward_reduced(self.reduce.forward(x, ctx), ctx)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        dx, _ = self.reduce.backward(self.backward_reduced(dy, ctx), ctx)
+        return dx
+
+    def forward_reduced(self, x: Array, ctx: Context) -> Array:
+        """All but the first convolution: ``(B, h, w, C) → (B, h, w, C)``."""
         x = self.attention.forward(x, ctx)
         return self.refine.forward(x, ctx)
 
-    def backward(self, dy: Array, ctx: Context) -> Array:
+    def backward_reduced(self, dy: Array, ctx: Context) -> Array:
         dy, _ = self.refine.backward(dy, ctx)
-        dy = self.attention.backward(dy, ctx)
-        dx, _ = self.reduce.backward(dy, ctx)
-        return dx
+        return self.attention.backward(dy, ctx)
 
 
 def position_branch(name: str, in_channels: int, channels: int) -> AttentionBranch:
@@ -76,8 +81,11 @@ class DualAttentionHead(Layer):
         self.channel_classifier = Classifier(f"{name}.channel.classifier", channels, classes)
 
     def forward(self, x: Array, ctx: Context, *, auxiliaries: bool = True) -> HeadOutputs:
-        position = self.position.forward(x, ctx)  # (B, h, w, C)
-        channel = self.channel.forward(x, ctx)  # (B, h, w, C)
+        position = self.position.reduce.forward(x, ctx)  # (B, h, w, C)
+        channel = self.channel.reduce.forward(x, ctx)  # (B, h, w, C)
+        del x  # at inference this frees the largest array of the network
+        position = self.position.forward_reduced(position, ctx)  # (B, h, w, C)
+        channel = self.channel.forward_reduced(channel, ctx)  # (B, h, w, C)
         features = position + channel
         main = self.classifier.forward(features, ctx)  # (B, h, w, K)
         if not auxiliaries:
@@ -92,6 +100,8 @@ class DualAttentionHead(Layer):
             dchannel = self.channel_classifier.backward(dscores.channel, ctx)
             dposition = self.position_classifier.backward(dscores.position, ctx)
         dsum = add(self.classifier.backward(dscores.main, ctx), dfeatures)
-        dx_channel = self.channel.backward(add(dsum, dchannel), ctx)
-        dx_position = self.position.backward(add(dsum, dposition), ctx)
+        dchannel = self.channel.backward_reduced(add(dsum, dchannel), ctx)
+        dposition = self.position.backward_reduced(add(dsum, dposition), ctx)
+        dx_channel, _ = self.channel.reduce.backward(dchannel, ctx)
+        dx_position, _ = self.position.reduce.backward(dposition, ctx)
         return dx_position + dx_channel

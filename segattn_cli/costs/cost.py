@@ -47,7 +47,7 @@ def inference(network: Network, batch: int, height: int, width: int, *, threads:
     ops = CountingOps(meter)
     folded = network.fold(_arrays(shapes))
     images = ShapeArray((batch, height, width, 3), np.float32, meter)
-    scores = network.predict(images, Context(ops, folded))
+    scores = network.predict(images, Context(ops, folded, overwrite=True))
     if scores.shape[1:3] != (height, width):
         ops.resize_bilinear(scores, (height, width), align_corners=network.config.align_corners)
     trained, statistics = _sizes(shapes)

@@ -80,13 +80,7 @@ class CountingOps:
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, *, stride: int = 1,
         padding: int = 0, dilation: int = 1,
     ) -> tuple[ShapeArray, ConvCache]:
-        kernel = weight.shape[:2]
-        size = output_size("conv2d", x.shape[1:3], kernel, stride=stride, padding=padding, dilation=dilation)
-        y = self._new((x.shape[0], *size, weight.shape[3]), x.dtype)
-        geometry = stride, padding, dilation
-        self._convolve(x, y, weight, *geometry)
-        self.meter.forward += y.size * math.prod(weight.shape[:3])
-        return y, ConvCache(x, weight, bias, geometry)
+        return self._convolved(x, weight, bias, (stride, padding, dilation))
 
     def conv2d_backward(
         self, dy: ShapeArray, cache: ConvCache, *, needs_dx: bool = True
@@ -101,7 +95,8 @@ class CountingOps:
         self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None = None, residual: ShapeArray | None = None,
         *, stride: int = 1, padding: int = 0, dilation: int = 1, overwrite_residual: bool = False,
     ) -> tuple[ShapeArray, Any]:
-        y, conv = self.conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation)
+        overwritten = residual if overwrite_residual else None
+        y, conv = self._convolved(x, weight, bias, (stride, padding, dilation), overwritten)
         return y, (conv, y, residual is not None)
 
     def conv2d_relu_backward(
@@ -347,6 +342,19 @@ class CountingOps:
 
     def _like(self, x: ShapeArray) -> ShapeArray:
         return self._new(x.shape, x.dtype)
+
+    def _convolved(
+        self, x: ShapeArray, weight: ShapeArray, bias: ShapeArray | None, geometry: tuple[int, int, int],
+        overwritten: ShapeArray | None = None,
+    ) -> tuple[ShapeArray, ConvCache]:
+        stride, padding, dilation = geometry
+        kernel = weight.shape[:2]
+        size = output_size("conv2d", x.shape[1:3], kernel, stride=stride, padding=padding, dilation=dilation)
+        shape = x.shape[0], *size, weight.shape[3]
+        y = self._new(shape, x.dtype) if overwritten is None else overwritten.reshape(shape)
+        self._convolve(x, y, weight, *geometry)
+        self.meter.forward += y.size * math.prod(weight.shape[:3])
+        return y, ConvCache(x, weight, bias, geometry)
 
     def _convolve(
         self, x: ShapeArray, y: ShapeArray, weight: ShapeArray, stride: int, padding: int, dilation: int

@@ -21,6 +21,8 @@ from reference.networks import Network, NetworkConfig, Objective, build_network
 from segattn_cli.checking.network_checks import NETWORKS
 from segattn_cli.config import OptimiserSection, load_config
 from segattn_cli.costs.cost import OPTIMISER_ARRAYS, configured_step, inference, training_step
+from segattn_cli.costs.counting_ops import CountingOps
+from segattn_cli.costs.shape_array import CostMeter, ShapeArray
 from segattn_cli.data.formats.scenes import CLASSES
 from segattn_cli.training import RunStarted, StepDone, train
 from segattn_cli.training.optimiser import optimiser_of
@@ -168,10 +170,21 @@ def test_memory_of_inference(measured: Measured) -> None:
     folded = network.fold(params)
     with traced(backend) as memory:
         images = np.zeros((*shape, 3), np.float32)
-        backend.resize_bilinear(network.predict(images, Context(backend, folded)), shape[1:])
+        backend.resize_bilinear(network.predict(images, Context(backend, folded, overwrite=True)), shape[1:])
         _, peak = memory()
     least, most = PEAKS[backend.name]["inference"]
     assert least <= peak / inference(network, *shape).pass_bytes <= most
+
+
+def test_inference_holds_no_map_that_is_read_no_more() -> None:
+    """In values for each pixel at output stride 8: the last stage has 2048 channels, its convolutions have 512."""
+    meter = CostMeter()
+    network = build_network(NetworkConfig(classes=19, backbone="resnet50", head="dual"))
+    params = {name: ShapeArray(shape, np.float32, CostMeter()) for name, shape in network.shapes().items()}
+    images = ShapeArray((1, 256, 512, 3), np.float32, meter)
+    network.predict(images, Context(CountingOps(meter), network.fold(params), overwrite=True))
+    first_block = 1024 + 512 + 2048  # its input, what its last convolution reads, and its shortcut
+    assert meter.peak == 4 * (32 * 64 * first_block + images.size)
 
 
 @pytest.mark.usefixtures("_one_thread")
