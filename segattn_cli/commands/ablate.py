@@ -48,7 +48,7 @@ def ablate(
     seeds: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, rich_help_panel=CONFIGURATION, show_default=False,
+            metavar="N", min=1, max=1000, rich_help_panel=CONFIGURATION, show_default=False,
             help="Number of seeds for each row, from 0. The default is that of the study.",
         ),
     ] = None,

@@ -57,9 +57,9 @@ def sample(
         Path, typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder to write.", show_default=False)
     ],
     force: Force = False,
-    count: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images.")] = 8,
+    count: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000_000, help="Number of images.")] = 8,
     size: ImageSize = "96,128",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed for the images.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed for the images.")] = 0,
     split: Annotated[
         str,
         typer.Option(metavar="NAME", help="Split of the images: train, val or test. No image is in two splits."),

@@ -22,7 +22,7 @@ from segattn_cli.commands.shared.options import (
     Settings,
     ValFraction,
 )
-from segattn_cli.commands.shared.ranks import Ranks, on_ranks
+from segattn_cli.commands.shared.ranks import Ranks, on_ranks, require_cores
 from segattn_cli.commands.shared.terminal import complain, console, plain, remark, say, show_next
 from segattn_cli.errors import DataError, ExitCode, UsageError
 
@@ -147,7 +147,9 @@ def train(
             overrides = [f"{key}={json.dumps(value)}" for key, value in named.items() if value is not None]
             config = load_config(source, [*(settings or ()), *overrides], preset=preset)
         if dry_run:
-            from_first(comm, lambda: _print_plan(config), "its plan")
+            if ranks is not None:
+                require_cores(ranks)
+            from_first(comm, lambda: _print_plan(config, ranks or comm.size), "its plan")
             return
         folder = out or Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         finished = _run(config, comm.gather(folder)[0], resume, comm)
@@ -209,15 +211,21 @@ def _write_report(
     write_atomically(out / REPORT, report_page([report]).encode())
 
 
-def _print_plan(config: Config) -> None:
+def _print_plan(config: Config, ranks: int) -> None:
     """The resolved configuration as TOML, and after it, as comments, what it costs: stdout stays valid TOML."""
     from backends import get_backend
     from reference.networks import build_network
     from segattn_cli.costs.cost import configured_step
     from segattn_cli.data.formats.class_lists import likely_count
-    from segattn_cli.training.setup import open_splits, steps_per_epoch, warnings_before_training
+    from segattn_cli.training.setup import (
+        open_splits,
+        require_divisible,
+        steps_per_epoch,
+        warnings_before_training,
+    )
     from segattn_cli.weights import weights_for
 
+    require_divisible(config, ranks)
     print(config.as_toml())
     classes, plan = likely_count(config.data.format), []
     wrong: DataError | None = None

@@ -22,6 +22,7 @@ from segattn_cli.data.augment import LARGEST_SIDE, AugmentationConfig
 from segattn_cli.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1)]
+ImageCount = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -43,8 +44,8 @@ class ScenesSection:
     """
 
     size: Size = (96, 128)
-    train: Count = 400
-    val: Count = 60
+    train: ImageCount = 400
+    val: ImageCount = 60
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ STUDIES = (
 )  # fmt: skip
 #: What a row may be called: its runs are in a folder of that name.
 ROW_NAME = re.compile(r"[\w+-][\w.+-]*")
+#: The largest number of seeds, and of folds.
+MOST = 1000
 #: The keys that a study sets in each run.
 OWN_KEYS = ("name", "training.seed", "data.folds", "data.fold")
 
@@ -54,8 +56,8 @@ class StudyFile(BaseModel):
     rows: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     preset: str | None = None
     base: dict[str, Any] = Field(default_factory=dict)
-    seeds: Annotated[int, Field(ge=1)] = 3
-    folds: Annotated[int, Field(ge=2)] | None = None
+    seeds: Annotated[int, Field(ge=1, le=MOST)] = 3
+    folds: Annotated[int, Field(ge=2, le=MOST)] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -99,8 +101,9 @@ def find_inputs(given: Sequence[str], out: Path, stdin: BinaryIO, lists: Sequenc
 def read_list(file: BinaryIO, name: str) -> Iterator[str]:
     """The paths in a list: one a line, or, if there is a NUL byte near its start, one before each NUL byte.
 
-    They are taken as they are, without patterns, and relative ones from the working folder. Empty lines are passed
-    over. Raises :class:`DataError`, which calls the list ``name``, for a line that is no path.
+    By a byte order mark, which Windows writes, a list is in UTF-16, or in UTF-8 behind it. The paths are taken as
+    they are, without patterns, and relative ones from the working folder. Empty lines are passed over. Raises
+    :class:`DataError`, which calls the list ``name``, for a line that is no path, and for a mark that is wrong.
 
     >>> import io
     >>> list(read_list(io.BytesIO(b"a.jpg\\r\\n\\nb c.jpg"), "list"))
@@ -108,14 +111,30 @@ def read_list(file: BinaryIO, name: str) -> Iterator[str]:
     >>> list(read_list(io.BytesIO(b"a\\n.jpg\\0b.jpg\\0"), "list"))
     ['a\\n.jpg', 'b.jpg']
     """
-    rest = file.read(_PIECE)
+    pieces = _pieces(file, name)
+    rest = next(pieces, b"")
     separator = b"\0" if b"\0" in rest else b"\n"
-    while piece := file.read(_PIECE):
+    for piece in pieces:
         *whole, rest = (rest + piece).split(separator)
         yield from _paths(whole, separator, name)
         if len(rest) > _LONGEST:
             raise DataError(f"{name} is no list of paths: one of its lines has more than a million bytes.")
     yield from _paths(rest.split(separator), separator, name)
+
+
+def _pieces(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The bytes of a list, without a byte order mark; those of UTF-16 as UTF-8."""
+    first = file.read(_PIECE)
+    pieces = chain([first], iter(partial(file.read, _PIECE), b""))
+    if not first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        yield from chain([next(pieces).removeprefix(codecs.BOM_UTF8)], pieces)
+        return
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    try:
+        for piece in chain(pieces, [b""]):
+            yield decoder.decode(piece, final=not piece).encode()
+    except UnicodeDecodeError:
+        raise DataError(f"{name} is no list of paths: it is not text in UTF-16, as its first bytes say.") from None
 
 
 def _paths(lines: Iterable[bytes], separator: bytes, name: str) -> Iterator[str]:

@@ -156,7 +156,7 @@ ReducedSize = Annotated[
 BatchOption = Annotated[
     int,
     typer.Option(
-        "--batch", metavar="B", min=1, rich_help_panel=COMPUTATION,
+        "--batch", metavar="B", min=1, max=65_536, rich_help_panel=COMPUTATION,
         help="Number of images of one size, or windows of an image, that the network predicts at once.",
     ),
 ]

@@ -156,8 +156,19 @@ def _disconnect() -> None:
 
 def _start(ranks: int) -> NoReturn:
     """Run this command under mpiexec, and end with its exit code."""
-    from backends.cores import allowed_cores
     from segattn_cli.ranks.launcher import run_under_mpiexec
+
+    require_cores(ranks)
+    code = run_under_mpiexec(ranks, [sys.executable, "-m", "segattn_cli", *sys.argv[1:]])
+    if code is None:
+        complain("A rank was killed, so all ranks ended; what was saved is complete: go on with --resume.")
+        code = ExitCode.RANK_LOST
+    sys.exit(int(code))
+
+
+def require_cores(ranks: int) -> None:
+    """Raise :class:`UsageError` for more ``ranks`` than this machine should start."""
+    from backends.cores import allowed_cores
 
     cores = allowed_cores()
     if ranks > RANKS_PER_CORE * cores:
@@ -165,8 +176,3 @@ def _start(ranks: int) -> NoReturn:
             f"--ranks {ranks} would start {ranks} processes on {counted(cores, 'core')}: start at most "
             f"{RANKS_PER_CORE * cores} of them, or use several machines, under mpiexec or srun."
         )
-    code = run_under_mpiexec(ranks, [sys.executable, "-m", "segattn_cli", *sys.argv[1:]])
-    if code is None:
-        complain("A rank was killed, so all ranks ended; what was saved is complete: go on with --resume.")
-        code = ExitCode.RANK_LOST
-    sys.exit(int(code))

@@ -204,6 +204,7 @@ def test_the_plan_and_the_file(cli: Any, study: Path) -> None:
         (None, ExitCode.CONFIG, "There is no file nowhere.toml, nor a study of that name"),
         ("rows = 3", ExitCode.CONFIG, "is no study (rows: Input should be a valid dictionary)"),
         ("seeds = 3", ExitCode.CONFIG, "is no study (rows: Field required): it needs tables [rows.NAME]."),
+        ("seeds = 1001\n[rows.a]", ExitCode.CONFIG, "seeds: Input should be less than or equal to 1000"),
         ("row = 1\n[rows.a]", ExitCode.CONFIG, "row is no key of a study: nowhere.toml may have rows, preset"),
         ("[rows.a", ExitCode.CONFIG, "is not TOML"),
         ("[rows.a]\nnetwork.heads = 1", ExitCode.CONFIG, "The row a of the study nowhere: network.heads is no key"),
@@ -223,6 +224,11 @@ def test_what_is_no_study_is_one_sentence(
     assert (done.code, done.out) == (code, "")
     assert sentence in done.err
     assert os.listdir(tmp_path) == ([] if text is None else ["nowhere.toml"])
+
+
+def test_more_seeds_than_a_study_can_have(cli: Any) -> None:
+    done = cli("ablate", "danet-scenes", "--dry-run", "--seeds", "1001")
+    assert (done.code, "--seeds" in done.err) == (ExitCode.USAGE, True)
 
 
 def test_a_study_has_to_be_named(cli: Any) -> None:

@@ -88,9 +88,10 @@ def test_eval_counts_the_same(cli: Any, run: Path, tmp_path: Path, passes: list[
     assert passes == [1, 1, 1, 2, 1]
 
 
+@pytest.mark.parametrize("batch", ["0", "9" * 21])
 @pytest.mark.parametrize("command", ["infer", "eval"])
-def test_no_batch_at_all(cli: Any, run: Path, command: str) -> None:
-    done = cli(command, run, "--batch", "0")
+def test_no_batch_at_all(cli: Any, run: Path, command: str, batch: str) -> None:
+    done = cli(command, run, "--batch", batch)
     assert done.code == ExitCode.USAGE
     assert "--batch" in done.err
 

@@ -70,6 +70,8 @@ class TestSample:
             (["scenes", "--out", "x", "--size", "96"], ExitCode.USAGE, "--size"),
             (["scenes", "--out", "x", "--size", "0,3"], ExitCode.USAGE, "--size"),
             (["scenes", "--out", "x", "--count", 0], ExitCode.USAGE, "--count"),
+            (["scenes", "--out", "x", "--count", 10**20], ExitCode.USAGE, "--count"),
+            (["scenes", "--out", "x", "--seed", 10**20], ExitCode.USAGE, "--seed"),
             (["scenes", "--out", "x", "--split", "all"], ExitCode.DATA, "scenes have no split 'all'"),
             (["scenes"], ExitCode.USAGE, "--out"),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from segattn_cli.data import Scenes
 from segattn_cli.errors import ExitCode
+from segattn_cli.prediction.input_files import read_list
 from segattn_cli.prediction.saved_evaluation import load_evaluation, save_evaluation
 
 INFER, EVAL = ("infer", "--backend", "numpy"), ("eval", "--backend", "numpy")
@@ -120,9 +122,18 @@ def test_a_list_names_the_inputs(cli: Any, run: Path, photos: Path, tmp_path: Pa
     assert both.err.splitlines()[-1] == "3 segmented, 1 failed"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_list_with_a_byte_order_mark(encoding: str) -> None:
+    names = [f"Straße {number}.png" for number in range(9000)]
+    mark = "\ufeff" if encoding.startswith("utf-16") else ""
+    file = io.BytesIO((mark + "\r\n".join(names)).encode(encoding))
+    assert list(read_list(file, "list")) == names
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "words"),
     [
+        (["--from", "-"], b"\xff\xfea\0\n", "- is no list of paths: it is not text in UTF-16"),
         (["--from", "nothing"], b"", "The list nothing cannot be read: No such file or directory."),
         (["--from", "-"], b"\n\n", "Standard input names no file."),
         (["--from", "-"], b"x" * 3_000_000, "- is no list of paths: one of its lines has more"),

@@ -107,6 +107,11 @@ def test_dry_run_checks_what_a_training_would(segattn):
     assert "# one step" in out
     assert "does not exist" in err
     assert segattn("train", "--backend", "numpy", "--precision", "float16", "--dry-run")[0] == 6
+    code, out, err = segattn("train", *TINY, "--ranks", "3", "--dry-run")
+    assert (code, out) == (ExitCode.CONFIG, "")
+    assert "3 ranks cannot divide the batches of a step" in err
+    code, _, err = segattn("train", *TINY, "--ranks", "99999", "--dry-run")
+    assert (code, "--ranks 99999 would start 99999 processes" in err) == (ExitCode.USAGE, True)
 
 
 def test_options_as_people_type_them(segattn):

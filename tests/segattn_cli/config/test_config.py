@@ -70,6 +70,7 @@ def test_the_default_is_tiny_scenes():
         ("network.scales=[1,inf]", "network.scales must be a finite number, got Infinity."),
         ("network.head_channels=0", "network.head_channels must be 1 to 65536."),
         ("network.scale_attention_channels=65537", "network.scale_attention_channels must be 1 to 65536."),
+        (f"data.scenes.val={10**20}", f"data.scenes.val must be less than or equal to 1000000000, got {10**20}."),
         ("augmentation.flip=2", "augmentation.flip must be less than or equal to 1, got 2."),
         ("augmentation.crop=[0,8]", "augmentation.crop must be greater than or equal to 1, got 0."),
         ("loss.auxiliary=-1", "loss.auxiliary must be at least 0, got -1.0."),
