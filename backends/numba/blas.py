@@ -8,14 +8,15 @@ from __future__ import annotations
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
-from typing import Any
 
 import llvmlite.binding
-import numpy as np
 import scipy
+from llvmlite import ir
 from numba import types
-from numba.extending import get_cython_function_address, register_jitable
+from numba.core import cgutils
+from numba.extending import get_cython_function_address
 
+from backends.numba.intrinsic import intrinsic
 from backends.numpy.threads import blas_libraries
 
 
@@ -33,39 +34,57 @@ for _name in ("sgemm", "dgemm"):
     llvmlite.binding.add_symbol(f"segattn_{_name}", get_cython_function_address("scipy.linalg.cython_blas", _name))
 blas_libraries.cache_clear()  # SciPy's has been loaded since
 
-_POINTERS: Any = types.void(*[types.uintp] * 13)
-_sgemm: Any = types.ExternalFunction("segattn_sgemm", _POINTERS)
-_dgemm: Any = types.ExternalFunction("segattn_dgemm", _POINTERS)
+_CHARACTER, _INT = ir.IntType(8), ir.IntType(32)
 
 
-@register_jitable(error_model="numpy")
-def multiply(a, b, c, add):
+@intrinsic
+def multiply(typingctx, a, b, c, add):
     """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, ``b (K, N)``, ``c (M, N)``.
 
     The rows of ``c`` are contiguous, as are the rows of ``a`` and ``b`` or their columns (of a transposed view).
     All are float32 or all float64.
     """
-    # BLAS is column-major: it computes cᵀ = bᵀ·aᵀ.
-    item = c.itemsize
-    b_transposed, b_step = _layout(b, item)
-    a_transposed, a_step = _layout(a, item)
-    codes = np.array([b_transposed, a_transposed], np.uint8)
-    sizes = np.array([b.shape[1], a.shape[0], a.shape[1], b_step, a_step, max(c.strides[0] // item, 1)], np.int32)
-    factors = np.array([1, add], c.dtype)  # alpha, beta
-    code, size, factor = codes.ctypes.data, sizes.ctypes.data, factors.ctypes.data
-    arguments = (
-        code, code + 1, size, size + 4, size + 8, factor, b.ctypes.data, size + 12, a.ctypes.data, size + 16,
-        factor + item, c.ctypes.data, size + 20,
-    )  # fmt: skip
-    if item == 4:
-        _sgemm(*arguments)
-    else:
-        _dgemm(*arguments)
+
+    def generate(context, builder, signature, arguments):
+        left, right, out = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
+        )
+        item = cgutils.intp_t(c.dtype.bitwidth // 8)
+        (rows, depth), (_, columns) = _pair(builder, left.shape), _pair(builder, right.shape)
+        # BLAS is column-major: it computes cᵀ = bᵀ·aᵀ.
+        b_letter, b_step = _layout(builder, right, item)
+        a_letter, a_step = _layout(builder, left, item)
+        c_step = _larger(builder, builder.sdiv(_pair(builder, out.strides)[0], item), cgutils.intp_t(1))
+        n, m, k, ldb, lda, ldc = (
+            builder.trunc(each, _INT) for each in (columns, rows, depth, b_step, a_step, c_step)
+        )
+        number = context.get_value_type(c.dtype)
+        alpha, beta = number(1.0), builder.uitofp(arguments[3], number)
+        values = (b_letter, a_letter, n, m, k, alpha, right.data, ldb, left.data, lda, beta, out.data, ldc)
+        places = [each if each.type.is_pointer else cgutils.alloca_once_value(builder, each) for each in values]
+        pointers = [builder.bitcast(place, cgutils.voidptr_t) for place in places]
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t] * len(pointers))
+        name = "segattn_sgemm" if c.dtype == types.float32 else "segattn_dgemm"
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), pointers)
+        return context.get_dummy_value()
+
+    return types.none(a, b, c, types.boolean), generate
 
 
-@register_jitable
-def _layout(x, item):
-    """BLAS's letter for whether ``x`` is stored by columns, and the step between its rows or columns."""
-    if x.strides[1] == item or x.shape[1] == 1:
-        return ord("N"), max(x.strides[0] // item, x.shape[1])
-    return ord("T"), max(x.strides[1] // item, x.shape[0])
+def _layout(builder, x, item):
+    """BLAS's letter for whether a matrix is stored by columns, and the step between its rows or columns."""
+    (rows, columns), (row_step, column_step) = _pair(builder, x.shape), _pair(builder, x.strides)
+    one = cgutils.intp_t(1)
+    by_rows = builder.or_(builder.icmp_signed("==", column_step, item), builder.icmp_signed("==", columns, one))
+    letter = builder.select(by_rows, _CHARACTER(ord("N")), _CHARACTER(ord("T")))
+    step = builder.sdiv(builder.select(by_rows, row_step, column_step), item)
+    return letter, _larger(builder, step, builder.select(by_rows, columns, rows))
+
+
+def _larger(builder, x, y):
+    return builder.select(builder.icmp_signed(">", x, y), x, y)
+
+
+def _pair(builder, values):
+    return cgutils.unpack_tuple(builder, values, 2)

@@ -31,6 +31,8 @@ _INNER: dict[str, Any] = OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrappe
 
 #: Bytes of the largest workspace that is reused by the next call.
 LARGEST_REUSED = 1 << 28
+#: Bytes of a line of the caches.
+_LINE = 64
 
 _buffers = threading.local()
 
@@ -96,22 +98,32 @@ def _in_order(x: np.ndarray) -> np.ndarray:
     return x if flags.c_contiguous and flags.writeable else np.require(x, requirements=["C", "W"])
 
 
+def aligned(size: int, dtype: Any) -> np.ndarray:
+    """Memory ``(size,)`` that begins with a line of the caches: a vector in two lines is read twice."""
+    item = np.dtype(dtype).itemsize
+    memory = np.empty(size + _LINE // item, dtype)
+    first = -memory.__array_interface__["data"][0] % _LINE // item
+    return memory[first : first + size]
+
+
 def scratch(size: int, dtype: Any) -> np.ndarray:
-    """Memory ``(threads, size)`` to work in, reused by the next call, since allocating it takes time."""
+    """Memory ``(threads, size)``, or wider, to work in, reused by the next call, since allocating it takes time."""
     memory = _buffers.__dict__.get(f"threads {np.dtype(dtype)}")
     if memory is None or memory.shape[1] < size or len(memory) < _threads():
-        memory = _buffers.__dict__[f"threads {np.dtype(dtype)}"] = np.empty((_threads(), size), dtype)
+        width = -(-size // _LINE) * _LINE
+        memory = aligned(_threads() * width, dtype).reshape(_threads(), width)
+        _buffers.__dict__[f"threads {np.dtype(dtype)}"] = memory
     return memory
 
 
 def workspace(size: int, dtype: Any) -> np.ndarray:
     """Memory ``(size,)`` that all threads share, reused by the next call up to :data:`LARGEST_REUSED`."""
     if size * np.dtype(dtype).itemsize > LARGEST_REUSED:
-        return np.empty(size, dtype)
+        return aligned(size, dtype)
     key = f"shared {np.dtype(dtype)}"
     if key not in _buffers.__dict__ or len(_buffers.__dict__[key]) < size:
         _buffers.__dict__[key] = None  # frees the old one before the new one is allocated
-        _buffers.__dict__[key] = np.empty(size, dtype)
+        _buffers.__dict__[key] = aligned(size, dtype)
     return _buffers.__dict__[key][:size]
 
 

@@ -17,7 +17,7 @@ from numba.core import cgutils
 
 from backends.numba.compile import inner
 from backends.numba.intrinsic import intrinsic
-from backends.numba.windows import carve
+from backends.numba.memory import carve, on_stack
 
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 #: Bytes of a vector register.
@@ -31,6 +31,10 @@ DEPTH, COLUMNS = 256, 512
 STEP = DEPTH + 16
 #: So many rows before they are packed, the processor is told to fetch them.
 _AHEAD = 8
+
+#: Memory for copied rows of a tile, and for a tile that is partly outside of the result.
+rows_of_tile = on_stack(lambda item: (ROWS * STEP,))
+edge_of_tile = on_stack(lambda item: (ROWS, 2 * _VECTOR // item))
 
 
 def panels_of(shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, int, int]:
@@ -83,7 +87,7 @@ def pack(b, panels):
             for p in range(whole):
                 _fetch_line(b, k * step + p * width + ahead)
                 _fetch_line(b, k * step + p * width + ahead + width // 2)
-                _copy_two_vectors(b, k * step + p * width, panels, (p * depth + k) * width)
+                copy_two_vectors(b, k * step + p * width, panels, (p * depth + k) * width)
     if whole < len(panels):
         panels[whole] = 0
         for k in range(depth):
@@ -96,8 +100,8 @@ def multiply(a, panels, c, add):
     """``c = a·b``, or with ``add`` ``c += a·b``, for ``a (M, K)``, the panels of ``b (K, N)`` and ``c (M, N)``."""
     rows, depth = a.shape
     width, step = panels.shape[2], a.strides[0] // a.itemsize
-    copies = np.zeros(ROWS * STEP, a.dtype)
-    edge = np.empty((ROWS, width), a.dtype)
+    copies, edge = rows_of_tile(a), edge_of_tile(a)
+    copies[:] = 0
     group = COLUMNS // width
     for first in range(0, len(panels), group):
         count = min(len(panels) - first, group)
@@ -122,7 +126,7 @@ def multiply(a, panels, c, add):
 def multiply_transposed(columns, panels, c, add):
     """``c = aᵀ·b``, or with ``add`` ``c += aᵀ·b``, for panels of ``a (K, M)`` and ``b (K, N)``, ``c (M, N)``."""
     depth, width = panels.shape[1:]
-    edge = np.empty((ROWS, width), c.dtype)
+    edge = edge_of_tile(c)
     for start in range(0, depth, DEPTH):
         length, more = min(depth - start, DEPTH), add or start > 0
         for t in range(len(columns)):
@@ -229,7 +233,7 @@ def _copy_of(count_of):
     return intrinsic(copy)
 
 
-_copy_two_vectors, _copy_rows_of_tile = _copy_of(lambda item: 2 * _VECTOR // item), _copy_of(lambda item: ROWS)
+copy_two_vectors, _copy_rows_of_tile = _copy_of(lambda item: 2 * _VECTOR // item), _copy_of(lambda item: ROWS)
 _copy_half_vector = _copy_of(lambda item: _VECTOR // 2 // item)
 
 

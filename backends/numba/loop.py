@@ -98,9 +98,20 @@ def _generate_block(context, module, body, signature, data_type):
     block, data = function.args
     assume = module.declare_intrinsic("llvm.assume", (), ir.FunctionType(ir.VoidType(), [ir.IntType(1)]))
     builder.call(assume, [builder.icmp_signed(">=", block, intp_t(0))])  # no place is counted from the end
-    arguments = cgutils.unpack_tuple(builder, builder.load(cgutils.gep_inbounds(builder, data, 0, _ARGUMENTS)))
+    values = cgutils.unpack_tuple(builder, builder.load(cgutils.gep_inbounds(builder, data, 0, _ARGUMENTS)))
+    arguments = [_borrow(context, builder, *each) for each in zip(signature.args[1:], values, strict=True)]
     status, _ = context.call_internal_no_propagate(builder, body, signature, [block, *arguments])
     with builder.if_then(status.is_error, likely=False):
         builder.store(intp_t(1), cgutils.gep_inbounds(builder, data, 0, _FAILED))
     builder.ret_void()
     return function
+
+
+def _borrow(context, builder, kind, value):
+    """An array without its counter of references, which threads would change for each pixel, and in turns only."""
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+    array.parent = cgutils.get_null_value(array.parent.type)
+    return array._getvalue()

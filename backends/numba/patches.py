@@ -11,8 +11,8 @@ from numba import get_thread_id
 from backends.numba import gemm
 from backends.numba.compile import inner, kernel, scratch, workspace
 from backends.numba.finish import Finish, finish_pixel
+from backends.numba.memory import carve, view
 from backends.numba.products import add_in_order, blocks_of_product, packed, parts_of_product
-from backends.numba.windows import carve
 from backends.numpy.windows import Windows
 
 #: Values in the patches of a block, and in their gradients under one row of taps.
@@ -81,9 +81,9 @@ def _convolve(block, x, panels, finishes, bias, residual, least, taps, steps, cu
     blocks, group = -(-height // cut), gemm.COLUMNS // panel_width
     image, first = block // blocks, block % blocks * cut
     picture, part = x[image], y[image, first : first + cut]
-    pixels = part.reshape((len(part) * width, outputs))
-    copies = np.zeros(gemm.ROWS * gemm.STEP, x.dtype)
-    edge = np.empty((gemm.ROWS, panel_width), x.dtype)
+    pixels = view(part, 0, (len(part) * width, outputs))
+    copies, edge = gemm.rows_of_tile(x), gemm.edge_of_tile(x)
+    copies[:] = 0
     for leftmost in range(0, len(panels), group):
         for start in range(0, depth, gemm.DEPTH):
             stop = min(depth, start + gemm.DEPTH)
@@ -130,21 +130,22 @@ def _input_gradient(block, dy, panels, taps, steps, cut, memory, dx):
             continue
         pixels = (bottom - top) * columns
         dpatches, _ = carve(memory[get_thread_id()], 0, (pixels, length))
-        gemm.multiply(dy[image, top:bottom].reshape((pixels, outputs)), panels[i], dpatches, False)
+        given = view(dy[image, top:bottom], 0, (pixels, outputs))
+        gemm.multiply(given, panels[i], dpatches, False)
         for pixel in range(pixels):
             row = stride * (top + pixel // columns) - padding + dilation * i - first
-            left, given, line = stride * (pixel % columns) - padding, dpatches[pixel], part[row].reshape(-1)
+            left, values = stride * (pixel % columns) - padding, dpatches[pixel]
             if dilation == 1 and 0 <= left <= width - taps[1]:  # one piece of the row
-                piece = line[left * channels : left * channels + length]
+                piece = view(part, (row * width + left) * channels, (length,))
                 for k in range(length):
-                    piece[k] += given[k]
+                    piece[k] += values[k]
                 continue
             for j in range(taps[1]):
                 q = left + dilation * j
                 if 0 <= q < width:
-                    piece, values = line[q * channels : (q + 1) * channels], given[j * channels :]
+                    piece, more = view(part, (row * width + q) * channels, (channels,)), values[j * channels :]
                     for c in range(channels):
-                        piece[c] += values[c]
+                        piece[c] += more[c]
 
 
 @kernel
@@ -177,16 +178,21 @@ def _weight_gradient(block, x, dy, size, taps, steps, height, memory, sums, dwei
 def _copy_patch(image, taps, steps, row, column, start, stop, copies, place):
     """The values from ``start`` to ``stop`` of the patch under a window on ``image (H, W, C)``; 0 outside of it.
 
-    Some values after them, fewer than a vector has, may be overwritten, too.
+    Some values after them, fewer than two vectors have, may be overwritten, too.
     """
     stride, padding, dilation = steps
     height, width, channels = image.shape
     top, left, length = stride * row - padding, stride * column - padding, taps[1] * channels
     is_whole = dilation == 1 and 0 <= left <= width - taps[1]  # one piece of each row
     if is_whole and 0 <= top <= height - taps[0] and start == 0 and stop == taps[0] * length:
-        for i in range(taps[0]):
-            first = ((top + i) * width + left) * channels
-            gemm.copy_loosely(image, first, copies, place + i * length, length, image.size)
+        first, row_step, last = (top * width + left) * channels, width * channels, (taps[0] - 1) * length
+        few = gemm.width_of(image)
+        if length <= few and last + few <= gemm.STEP and first + (taps[0] - 1) * row_step + few <= image.size:
+            for i in range(taps[0]):
+                gemm.copy_two_vectors(image, first + i * row_step, copies, place + i * length)
+        else:
+            for i in range(taps[0]):
+                gemm.copy_loosely(image, first + i * row_step, copies, place + i * length, length, image.size)
         return
     for i in range(start // length, (stop - 1) // length + 1):
         r, tap = top + dilation * i, i * taps[1]
@@ -210,5 +216,4 @@ def _copy_piece(image, is_inside, from_, to, length, start, stop, copies, place)
     if is_inside:
         gemm.copy_loosely(image, from_ + first - to, copies, place + first - start, last - first, image.size)
     else:
-        flat = copies.reshape(-1)
-        flat[place + first - start : place + last - start] = 0
+        view(copies, place + first - start, (last - first,))[:] = 0

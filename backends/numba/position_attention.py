@@ -9,7 +9,7 @@ from backends.contract import Cache
 from backends.numba import blas, gemm
 from backends.numba.compile import inner, kernel, scratch
 from backends.numba.exp import exp_up_to_zero
-from backends.numba.windows import carve
+from backends.numba.memory import carve
 from backends.numpy.position_attention import PositionAttentionCache
 from reference.ops.checks import check_arrays, check_gradient
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import get_thread_id
 
 from backends.numba import gemm
-from backends.numba.compile import kernel, scratch, workspace
+from backends.numba.compile import aligned, kernel, scratch, workspace
 from backends.numba.constants import Constant
 from backends.numba.finish import Finish, finish_pixel
 
@@ -59,7 +59,7 @@ def packed(weight: np.ndarray, *, keep: bool = True) -> np.ndarray:
 
     stored = None
     if keep and isinstance(weight, Constant):
-        stored = weight.derive("panels", size, lambda: pack(np.empty(size, matrix.dtype)))
+        stored = weight.derive("panels", size, lambda: pack(aligned(size, matrix.dtype)))
     return pack(workspace(size, matrix.dtype)) if stored is None else stored
 
 

@@ -24,10 +24,10 @@ import numpy as np
 from numba import get_thread_id
 
 from backends.numba import blas, gemm
-from backends.numba.compile import inlined, inner, kernel, scratch, workspace
+from backends.numba.compile import aligned, inlined, inner, kernel, scratch, workspace
 from backends.numba.constants import Constant
 from backends.numba.finish import Finish, finish_pixel
-from backends.numba.windows import carve
+from backends.numba.memory import carve
 from backends.numpy import winograd
 
 #: Tiles computed at a time, about, within these numbers of values of their combined inputs and outputs.
@@ -114,7 +114,7 @@ def _convolve_constant(
         return u
 
     def new() -> np.ndarray:
-        return transform(np.empty(size, x.dtype))
+        return transform(aligned(size, x.dtype))
 
     has_many_tiles = y.size >= 16 * outputs * _MANY_TILES
     u = new() if has_many_tiles else weight.derive("winograd", size, new)
