@@ -59,7 +59,7 @@ def sample(
     force: Force = False,
     count: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000_000, help="Number of images.")] = 8,
     size: ImageSize = "96,128",
-    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**63 - 1, help="Seed for the images.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed for the images.")] = 0,
     split: Annotated[
         str,
         typer.Option(metavar="NAME", help="Split of the images: train, val or test. No image is in two splits."),
@@ -83,6 +83,8 @@ def sample(
 
     if source != "scenes":
         raise UsageError(f"Only 'scenes' can be drawn, not {source!r}.")
+    if seed >= 2**63:
+        raise UsageError(f"--seed must be less than {2**63:,}, got {seed}.")
     wanted = parse_size("--size", size)
     if wanted is None:
         raise UsageError("--size must be height and width, such as 96,128.")
