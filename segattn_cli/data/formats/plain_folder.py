@@ -15,7 +15,7 @@ least one) is ``val`` and the rest ``train``; ``all`` is every image, in the ord
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from segattn_cli.data.class_files import CLASS_FILES, find_class_file, read_class_file
+from segattn_cli.data.class_files import CLASS_FILES, class_lines, find_class_file, read_class_file
 from segattn_cli.data.dataset import MASK_ENDINGS, Dataset, FileDataset, Files, listed_files, mask_of, match_masks
 from segattn_cli.data.images import image_png
 from segattn_cli.data.listing import (
@@ -250,7 +250,6 @@ def write_folder(dataset: Dataset, out: Path) -> Iterator[str]:
         raise OutputError(f"{error.filename or out} cannot be written: {error.strerror or error}.") from error
 
 
-def write_classes(path: Path, names: Iterable[str], palette: np.ndarray) -> None:
+def write_classes(path: Path, names: Sequence[str], palette: np.ndarray) -> None:
     """Write names and colours ``(K, 3)`` as :func:`~segattn_cli.data.class_files.read_class_file` reads them."""
-    lines = [f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(names, palette, strict=True)]
-    write_atomically(path, "".join(lines).encode())
+    write_atomically(path, class_lines(names, palette).encode())

@@ -71,10 +71,14 @@ class TestClasses:
         write_classes(tmp_path / "classes.txt", table.names, table.palette)
         assert read_class_file(tmp_path / "classes.txt").names == (name, "b")
 
-    def test_numbers_as_names_come_back(self, tmp_path: Path) -> None:
-        write_classes(tmp_path / "classes.txt", ("1", "0"), np.array([[1, 2, 3], [4, 5, 6]]))
+    @pytest.mark.parametrize(
+        "names", [("1", "0"), ("1 road", "0 sky"), ("road 1", "sky 0"), ("road: 1", "sky: 0"), ("class b", "x")]
+    )
+    def test_names_with_numbers_come_back(self, tmp_path: Path, names: tuple[str, ...]) -> None:
+        write_classes(tmp_path / "classes.txt", names, np.array([[1, 2, 3], [4, 5, 6]]))
         classes = read_class_file(tmp_path / "classes.txt")
-        assert classes.names == ("1", "0")
+        assert classes.names == names
+        assert classes.counts_from_0
         assert classes.palette.tolist() == [[1, 2, 3], [4, 5, 6]]
 
     @pytest.mark.parametrize(("count", "complete"), [(256, True), (255, False), (1, True)])
