@@ -5,6 +5,7 @@ An import may be interrupted, or lack memory; both end in one sentence as they d
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ def main() -> None:
     can_be_interrupted = before is signal.default_int_handler  # not if started by nohup, say
     if can_be_interrupted:  # an exception in the middle of an import may become another one
         signal.signal(signal.SIGINT, _interrupt)
+    gc.set_threshold(20_000, 50, 50)  # a start makes a few hundred thousand objects, and hardly any garbage
     app = _imported()
     try:
         signal.signal(signal.SIGINT, before)

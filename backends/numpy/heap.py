@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 
 #: Bytes of an array that is large, and of unused memory at the end of the heap that is too much to keep.
 LARGE, TOO_MUCH = 1 << 25, (1 << 31) - 1
@@ -19,6 +20,12 @@ _LIMITS = {
     -3: ("MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold", LARGE),
     -1: ("MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold", TOO_MUCH),
 }
+
+
+def return_freed_memory() -> None:
+    """Return what is free now to the operating system, after something large that will not come again."""
+    with suppress(OSError, TypeError, AttributeError):  # on Windows, and with other libraries
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed_memory() -> bool:

@@ -76,6 +76,11 @@ def _params(config: NetworkConfig) -> dict[str, np.ndarray]:
     return params
 
 
+def forget_weights() -> None:
+    """Free the weights that were drawn last, of which every implementation has its own."""
+    _params.cache_clear()
+
+
 class BackendNetwork:
     """The network with the ops of a backend; with ``exact``, in float64 from the same weights and images."""
 
@@ -87,14 +92,15 @@ class BackendNetwork:
         self.dtype = np.dtype(np.float64) if exact else array_dtype(precision)
         self.scale = LOSS_SCALE if self.dtype == np.float16 else 1.0
         self.images = ops.asarray(setup.images().astype(self.dtype))
-        self.labels = ops.asarray(setup.labels())
-        params = {name: value.astype(np.float64 if exact else np.float32) for name, value in setup.params().items()}
+        own_dtype = np.float64 if exact else np.float32
+        params = {name: value.astype(own_dtype, copy=False) for name, value in setup.params().items()}
         own: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
         self.passes = {each: own[each] for each in passes}
         self.loss: Any = None
         self.gradients: dict[str, Any] = {}
         self.scores: Any = None
         if "train" in passes:
+            self.labels = ops.asarray(setup.labels())
             self.objective = Objective(self.network)
             self.params = {name: ops.asarray(value.copy()) for name, value in params.items()}  # changed in place
             self.optimiser = optimiser_of(OPTIMISER, params)

@@ -1,17 +1,17 @@
 """The peak memory of one implementation, measured in a process of its own.
 
 The processes are forked from one that has imported everything and computed nothing, so each starts within
-milliseconds. The values are Linux's, from ``/proc/self/status``; where they cannot be had, they are None.
+milliseconds. Those of a benchmark that runs only once start from nothing, so that the memory of the whole process
+has no part of the other implementation. The values are Linux's, from ``/proc/self/status``; where they cannot be
+had, they are None.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import multiprocessing
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from backends import get_backend
+from backends.numpy.heap import return_freed_memory
 from segattn_cli.benchmarking.benchmark import Benchmark, Implementation
+from segattn_cli.benchmarking.network_benchmarks import forget_weights
 from segattn_cli.benchmarking.timing import run_once, timed
-from segattn_cli.benchmarking.variants import has_torch, require_baseline, variants_of
+from segattn_cli.benchmarking.variants import has_torch, prepare_baseline, variants_of
 
 PROCESS = Path("/proc/self")
 #: Bytes by which the peak may lie over what is held right after it was reset.
@@ -59,7 +61,7 @@ class MeasurementError(Exception):
 
 def measure_afresh(request: Request) -> Answer:
     """Measure in a fresh process. Raises :class:`MeasurementError` where that fails."""
-    context = _context()
+    context = multiprocessing.get_context("spawn") if request.benchmark.once else _context()
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(request, there), daemon=True)
     process.start()
@@ -81,7 +83,7 @@ def measure(implementation: Implementation) -> dict[str, Peak]:
     results = 0
     for name, function in implementation.passes.items():
         gc.collect()
-        _release()
+        return_freed_memory()  # in which the peak would hide otherwise
         before = _bytes("VmRSS") if _reset_peak() else None
         seconds = timed(function)
         peak = _bytes("VmHWM")
@@ -113,7 +115,7 @@ def _work(request: Request, answers: Connection) -> None:
 
 def _answer(request: Request) -> Answer:
     if request.baseline:
-        require_baseline(request.baseline, get_backend(request.backend))
+        prepare_baseline(request.baseline)
     small = request.benchmark.warm_up() if request.benchmark.warm_up else request.benchmark
     run_once(implementation_of(request._replace(benchmark=small)))  # loads and compiles, which is not measured
     if not request.baseline and request.backend == "numba":
@@ -121,6 +123,7 @@ def _answer(request: Request) -> Answer:
 
         release()  # its workspaces are measured
     implementation = implementation_of(request)
+    forget_weights()
     peaks = measure(implementation)
     sample = {}
     if request.benchmark.once:
@@ -142,12 +145,6 @@ def size_of(results: Any) -> int:
     """Bytes of the results of an implementation."""
     arrays: Iterable[np.ndarray] = results.values() if isinstance(results, dict) else results
     return sum(array.nbytes for array in arrays)
-
-
-def _release() -> None:
-    """Return freed memory to the system, in which the peak would hide otherwise."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _reset_peak() -> bool:

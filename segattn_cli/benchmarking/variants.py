@@ -61,7 +61,7 @@ def has_torch() -> bool:
 
 
 def require_baseline(baseline: str, ops: Ops) -> None:
-    """Raise :class:`BackendError` where the baseline is not installed or cannot be compared; set its threads."""
+    """Raise :class:`BackendError` where the baseline is not installed or cannot be compared; prepare it."""
     if baseline in RUNTIMES:
         _require_runtime(baseline, ops)
     if baseline != "torch":
@@ -70,11 +70,19 @@ def require_baseline(baseline: str, ops: Ops) -> None:
         raise BackendError("PyTorch is not installed: pip install torch, or compare with --against reference.")
     import torch
 
-    torch.set_num_threads(thread_count())
+    prepare_baseline(baseline)
     if ops.name == "cupy" and not torch.cuda.is_available():
         raise BackendError(
             "This PyTorch finds no GPU: install a CUDA build of it, or compare with --against reference."
         )
+
+
+def prepare_baseline(baseline: str) -> None:
+    """Give PyTorch as many threads as our backends have; the others are told when they load a network."""
+    if baseline == "torch":
+        import torch
+
+        torch.set_num_threads(thread_count())
 
 
 def _require_runtime(baseline: str, ops: Ops) -> None:

@@ -230,7 +230,6 @@ def infer(
     """
     from segattn_cli.commands.shared.progress import follow
     from segattn_cli.commands.shared.signals import asked_to_stop, interrupted_by_sigterm
-    from segattn_cli.prediction import polygon_files
     from segattn_cli.prediction.annotate import annotate_clips, is_video, plan_clip_of, plan_clips
     from segattn_cli.prediction.input_files import find_inputs
     from segattn_cli.prediction.jobs import plan_outputs
@@ -238,6 +237,9 @@ def infer(
     from segattn_cli.prediction.shards import WHOLE, Shard
     from segattn_cli.prediction.watch import require_watchable, watched_jobs
     from segattn_cli.ranks.communicator import from_first, require_one_backend, together
+
+    if polygons:
+        from segattn_cli.prediction import polygon_files
 
     run, inputs = run_or_demo(demo, run, inputs or ())
     more = {
@@ -287,7 +289,7 @@ def infer(
                 _require_video(video, images, videos, [*asked, *(["submission"] if submission else [])])
             model, predictor = open_predictor(
                 run, backend=backend_for(demo, backend), precision=precision, scales=scales, flip=flip,
-                window=window, stride=stride, size=size, others=others, batch=batch,
+                window=window, stride=stride, size=size, others=others, batch=batch, keeps_weights=attention,
             )
             if benchmark is not None:
                 benchmark.require_classes(model.classes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from backends.cores import allowed_cores, cpu_quota
-from segattn_cli.ranks.communicator import Communicator
+
+if TYPE_CHECKING:
+    from segattn_cli.ranks.communicator import Communicator
 
 #: Variables with the rank and the number of ranks: of MPICH, Intel's MPI and Slurm with PMI; and of Open MPI.
 VARIABLES = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
@@ -58,6 +59,8 @@ def divide_machine(comm: Communicator) -> None:
     Cores that no other rank may use, as where the launcher bound each rank to its own, are its own already. What
     variables of the environment say is left as it is.
     """
+    import socket
+
     usable = frozenset(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(allowed_cores()))
     everyone = comm.gather((socket.gethostname(), usable))
     host = everyone[comm.rank][0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Model:
     palette: np.ndarray  # (K, 3) uint8
     metadata: dict[str, Any]
     path: Path  # of the checkpoint
+
+    def without_weights(self) -> Model:
+        """The same for those who have a predictor, which holds weights of its own: these can be freed."""
+        return replace(self, params={})
 
 
 def open_model(path: Path | str) -> Model:

@@ -59,7 +59,6 @@ class TorchNetwork:
         network = network.to(device, memory_format=memory_format)
         on_device = torch.from_numpy(images).to(device, own).permute(0, 3, 1, 2)
         self.images = on_device.contiguous(memory_format=memory_format)
-        self.labels = torch.from_numpy(labels).to(device).long()
         both: dict[str, Callable[[], None]] = {"train": self.train, "infer": self.infer}
         self.passes = {each: both[each] for each in passes}
         self.loss: Tensor | None = None
@@ -67,15 +66,18 @@ class TorchNetwork:
         self.scale = LOSS_SCALE if precision == "float16" else 1.0
         self.predicting: nn.Module = nn.Module()
         if "infer" in passes:
-            self.predicting = copy.deepcopy(network).eval()
+            # Training changes the weights and the statistics of norms.
+            self.predicting = (copy.deepcopy(network) if "train" in passes else network).eval()
             if folded:
                 fold(self.predicting)
                 self.predicting.to(memory_format=memory_format)
             to_half(self.predicting, own)
-        to_half(network, own)
-        self.network = network.train()
+        self.network = network
         self.loss_of: Callable[..., Tensor] = network.loss
         if "train" in passes:
+            to_half(network, own)
+            network.train()
+            self.labels = torch.from_numpy(labels).to(device).long()
             self.optimiser = fastest_sgd(network, self.scale)
         if compiled:
             self.loss_of = torch.compile(self.loss_of)

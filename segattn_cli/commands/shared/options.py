@@ -238,12 +238,15 @@ def open_predictor(
     size: str | None,
     others: Sequence[Path] | None = None,
     batch: int = 1,
+    keeps_weights: bool = False,
 ) -> tuple[Model, Predictor]:
     """The model of ``run``, and its predictor: that of its own validation, except for the options given.
 
-    With ``others``, the predictor averages the probabilities of all these runs.
+    With ``others``, the predictor averages the probabilities of all these runs. Without ``keeps_weights``, the
+    model has none: their memory is free, since the predictor has its own.
     """
     from backends import get_backend
+    from backends.numpy.heap import return_freed_memory
     from segattn_cli.prediction.averaged_predictor import AveragedPredictor
     from segattn_cli.prediction.predictor import Predictor
     from segattn_cli.runs import open_model
@@ -259,7 +262,11 @@ def open_predictor(
         if text is not None:
             changes[setting] = parse_size(f"--{setting}", text)
     predictors = [Predictor.of(model, ops, **changes) for model in models]
-    return models[0], predictors[0] if len(models) == 1 else AveragedPredictor(models, predictors)
+    predictor = predictors[0] if len(models) == 1 else AveragedPredictor(models, predictors)
+    model = models[0] if keeps_weights else models[0].without_weights()
+    del models
+    return_freed_memory()
+    return model, predictor
 
 
 def parse_size(option: str, text: str) -> tuple[int, int] | None:

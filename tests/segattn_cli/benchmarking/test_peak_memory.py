@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import segattn_cli.benchmarking.peak_memory
+from reference.networks import NetworkConfig
+from segattn_cli.benchmarking.network_benchmarks import network_benchmark
 from segattn_cli.benchmarking.op_benchmarks import Call, RandomInput, op_benchmark
 from segattn_cli.benchmarking.peak_memory import MeasurementError, Peak, Request, measure, measure_afresh
 
@@ -70,3 +72,10 @@ def test_a_case_is_measured_in_a_process_of_its_own() -> None:
     broken = replace(case, ours=Call("no_such_op", ()).draw)  # takes no backend
     with pytest.raises(MeasurementError, match="TypeError"):
         measure_afresh(Request(broken, "reference"))
+
+
+def test_what_runs_once_starts_from_nothing() -> None:
+    network = network_benchmark("memory", "tiny", NetworkConfig(classes=3), (1, 65, 65), ("infer",), once=True)
+    answer = measure_afresh(Request(network, "reference"))
+    assert list(answer.peaks) == ["infer"]
+    assert answer.sample["scores"].size > 100
