@@ -180,13 +180,13 @@ def class_lines(names: Sequence[str], palette: np.ndarray) -> str:
     >>> class_lines(["sky", "road"], np.array([[1, 2, 3], [4, 5, 6]]))
     'sky 1 2 3\\nroad 4 5 6\\n'
     >>> class_lines(["road 1", "sky 0"], np.array([[1, 2, 3], [4, 5, 6]]))  # which would be read as the values
-    '0 road 1 1 2 3\\n1 sky 0 4 5 6\\n'
+    '0: road 1 1 2 3\\n1: sky 0 4 5 6\\n'
     """
     colours = [(r, g, b) for r, g, b in palette.tolist()]
     lines = [f"{name} {r} {g} {b}\n" for name, (r, g, b) in zip(names, colours, strict=True)]
     meant = [Entry(name, colour=colour) for name, colour in zip(names, colours, strict=True)]
     if _line_entries(Path("classes.txt"), "".join(lines)) != meant:
-        lines = [f"{value} {line}" for value, line in enumerate(lines)]
+        lines = [f"{value}: {line}" for value, line in enumerate(lines)]
     return "".join(lines)
 
 
