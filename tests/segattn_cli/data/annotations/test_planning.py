@@ -73,7 +73,10 @@ class TestClasses:
 
     @pytest.mark.parametrize(
         "names",
-        [("1", "0"), ("1 road", "0 sky"), ("road 1", "sky 0"), ("road: 1", "sky: 0"), ("class b", "x"), ("= 1", "x 0")],
+        [
+            ("1", "0"), ("1 road", "0 sky"), ("road 1", "sky 0"), ("road: 1", "sky: 0"), ("= 1", "x 0"),
+            ("class b", "x"),
+        ],
     )
     def test_names_with_numbers_come_back(self, tmp_path: Path, names: tuple[str, ...]) -> None:
         write_classes(tmp_path / "classes.txt", names, np.array([[1, 2, 3], [4, 5, 6]]))
