@@ -21,7 +21,7 @@ from segattn_cli.prediction.path_texts import absolute, normal
 STDIN = "-"
 #: Stands for standard input among paths, none of which is empty.
 _STDIN_NAME = ""
-#: Bytes of a list that are read at a time, and that one name in it has at most.
+#: Bytes of a list that are read at a time, and in which a path must end.
 _PIECE, _LONGEST = 1 << 16, 1 << 20
 
 
@@ -114,11 +114,13 @@ def read_list(file: BinaryIO, name: str) -> Iterator[str]:
     pieces = _pieces(file, name)
     rest = next(pieces, b"")
     separator = b"\0" if b"\0" in rest else b"\n"
+    without_path = 0
     for piece in pieces:
         *whole, rest = (rest + piece).split(separator)
+        without_path = 0 if any(whole) else without_path + len(piece)
+        if without_path > _LONGEST:
+            raise DataError(f"{name} is no list of paths: a million bytes in it, one after the other, end no path.")
         yield from _paths(whole, separator, name)
-        if len(rest) > _LONGEST:
-            raise DataError(f"{name} is no list of paths: one of its lines has more than a million bytes.")
     yield from _paths(rest.split(separator), separator, name)
 
 

@@ -136,7 +136,8 @@ def test_a_list_with_a_byte_order_mark(encoding: str) -> None:
         (["--from", "-"], b"\xff\xfea\0\n", "- is no list of paths: it is not text in UTF-16"),
         (["--from", "nothing"], b"", "The list nothing cannot be read: No such file or directory."),
         (["--from", "-"], b"\n\n", "Standard input names no file."),
-        (["--from", "-"], b"x" * 3_000_000, "- is no list of paths: one of its lines has more"),
+        (["--from", "-"], b"x" * 3_000_000, "- is no list of paths: a million bytes in it, one after the other,"),
+        (["--from", "-"], bytes(3_000_000), "- is no list of paths: a million bytes in it"),  # as /dev/zero has
         (["--from", "-"], b"x\n" * 50_000 + b"\0", "- is no list of paths: it has both lines and NUL bytes."),
         (["-", "--from", "-"], b"", "Standard input can be one image, or one list"),
     ],
